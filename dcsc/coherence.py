@@ -1,0 +1,134 @@
+"""How alike atoms are: mutual coherence, Babel functions and the Welch bound, from the Gram kernel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+
+
+def off_diagonal(dictionary: ConvolutionalDictionary) -> NDArray:
+    """
+    Magnitudes of an atom's inner products with every other atom that it can overlap.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+
+    Returns
+    -------
+    ndarray, shape (filter, stripe_size - 1)
+        |g_ij| for atom i of each filter; positions are alike on a periodic grid.
+    """
+    magnitudes = np.abs(dictionary.gram()).reshape(dictionary.n_filters, -1)
+    lags = math.prod(2 * overlap - 1 for overlap in dictionary.overlap)
+    zero_lag = lags // 2
+    others = np.ones(magnitudes.shape, dtype=bool)
+    others[np.arange(dictionary.n_filters), np.arange(dictionary.n_filters) * lags + zero_lag] = False
+    return magnitudes[others].reshape(dictionary.n_filters, -1)
+
+
+def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
+    """
+    Largest inner product of two different atoms, mu = max |g_ij| over i != j.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+
+    Returns
+    -------
+    float
+        mu in [0, 1]; 0 for an orthonormal system.
+    """
+    return float(off_diagonal(dictionary).max(initial=0.0))
+
+
+def _largest_sums(magnitudes: NDArray, k: ArrayLike) -> NDArray:
+    """Largest over the rows of the sum of a row's k largest entries."""
+    counts = np.asarray(k)
+    if np.any(counts < 0) or np.any(counts != np.floor(counts)):
+        raise ValueError(f"k = {k} is not allowed: give a whole number of atoms, 0 or more.")
+    descending = -np.sort(-magnitudes.astype(np.float64), axis=1)
+    sums = np.concatenate([np.zeros((len(descending), 1)), np.cumsum(descending, axis=1)], axis=1).max(axis=0)
+    return sums[np.minimum(counts.astype(np.int64), len(sums) - 1)]
+
+
+def babel(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
+    """
+    Babel function, mu_1(k) = max_i of the sum of the k largest |g_ij|, j != i.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    k : int or array_like of int
+        Numbers of other atoms; beyond the stripe the function stays constant.
+
+    Returns
+    -------
+    float or ndarray of the shape of k
+        mu_1(k) <= k mu.
+
+    Raises
+    ------
+    ValueError
+        When k is negative or fractional.
+    """
+    sums = _largest_sums(off_diagonal(dictionary), k)
+    return sums if np.ndim(k) else float(sums)
+
+
+def babel2(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
+    """
+    2-Babel function, mu_2(k) = max_i of the l2 norm of the k largest |g_ij|, j != i ([SV07]).
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    k : int or array_like of int
+        Numbers of other atoms; beyond the stripe the function stays constant.
+
+    Returns
+    -------
+    float or ndarray of the shape of k
+        mu_2(k) <= sqrt(k) mu.
+
+    Raises
+    ------
+    ValueError
+        When k is negative or fractional.
+    """
+    sums = np.sqrt(_largest_sums(off_diagonal(dictionary).astype(np.float64) ** 2, k))
+    return sums if np.ndim(k) else float(sums)
+
+
+def welch_bound(dictionary: ConvolutionalDictionary) -> float:
+    """
+    Lower bound on the mutual coherence of any dictionary of the same sizes.
+
+    The squared norms of the Gram rows, averaged over the atoms, are at least the
+    redundancy rho of the atoms over the grid points that they reach, and at most
+    1 + (overlapping atoms - 1) mu^2 (docs/theory.md, "Welch bound"; our derivation).
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary; only its sizes count.
+
+    Returns
+    -------
+    float
+        sqrt((rho - 1) / (overlapping atoms - 1)), or 0 when rho <= 1.
+    """
+    reached = math.prod(min(step, taps) for step, taps in zip(dictionary.stride, dictionary.taps, strict=True))
+    redundancy = dictionary.n_filters / (dictionary.n_channels * reached)
+    if redundancy <= 1:
+        return 0.0
+    return math.sqrt((redundancy - 1) / (dictionary.stripe_size - 1))

@@ -1,0 +1,113 @@
+"""Sparse codes in contiguous ragged form: the atoms and values of one trial after those of another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class RaggedCodes:
+    """
+    A batch of sparse codes of one layer.
+
+    Parameters
+    ----------
+    row_size : ndarray of int64, shape (...)
+        Non-zeros of each code; its axes are the batch axes.
+    atom : ndarray of int32, shape (non-zero,)
+        Index of each non-zero in C order of (filter, *position), ascending in a code.
+    value : ndarray, shape (non-zero,)
+        Coefficient of each non-zero.
+    code_shape : tuple of int
+        Shape (filter, *position) of a code.
+
+    Raises
+    ------
+    UserError
+        When sizes disagree or an atom lies outside the code.
+    """
+
+    row_size: NDArray
+    atom: NDArray
+    value: NDArray
+    code_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        total = int(self.row_size.sum())
+        if not total == len(self.atom) == len(self.value):
+            raise UserError(
+                f"ragged codes disagree: row sizes add up to {total}, "
+                f"with {len(self.atom)} atoms and {len(self.value)} values."
+            )
+        n_atoms = math.prod(self.code_shape)
+        if total and not (self.atom.min() >= 0 and self.atom.max() < n_atoms):
+            raise UserError(f"ragged codes name an atom outside 0..{n_atoms - 1}.")
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of the batch axes."""
+        return self.row_size.shape
+
+    @property
+    def starts(self) -> NDArray:
+        """Where each code starts, and where the last one ends: int64, shape (codes + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.row_size.ravel(), dtype=np.int64)])
+
+    @classmethod
+    def from_dense(cls, codes: ArrayLike, code_shape: tuple[int, ...]) -> RaggedCodes:
+        """
+        Compress dense codes; every entry that is not exactly 0 counts.
+
+        Parameters
+        ----------
+        codes : array_like, shape (..., filter, *position)
+            The codes.
+        code_shape : tuple of int
+            Shape of one code, so that the rest are batch axes.
+
+        Returns
+        -------
+        RaggedCodes
+            With the values' own dtype.
+        """
+        codes = np.asarray(codes)
+        batch = codes.shape[: codes.ndim - len(code_shape)]
+        flat = codes.reshape(math.prod(batch), math.prod(code_shape))
+        rows, atoms = np.nonzero(flat)
+        sizes = np.bincount(rows, minlength=len(flat)).astype(np.int64).reshape(batch)
+        return cls(sizes, atoms.astype(np.int32), flat[rows, atoms], tuple(code_shape))
+
+    def to_dense(self) -> NDArray:
+        """
+        Expand to an array.
+
+        Returns
+        -------
+        ndarray, shape (..., filter, *position)
+            The codes.
+        """
+        flat = np.zeros((self.row_size.size, math.prod(self.code_shape)), dtype=self.value.dtype)
+        flat[np.repeat(np.arange(len(flat)), self.row_size.ravel()), self.atom] = self.value
+        return flat.reshape(*self.batch_shape, *self.code_shape)
+
+    def with_values(self, value: NDArray) -> RaggedCodes:
+        """
+        Keep the supports and replace the values.
+
+        Parameters
+        ----------
+        value : ndarray, shape (non-zero,)
+            The new coefficients.
+
+        Returns
+        -------
+        RaggedCodes
+            On the same atoms.
+        """
+        return RaggedCodes(self.row_size, self.atom, value, self.code_shape)
