@@ -27,7 +27,7 @@ _HOMES = {
     "contrast": "sparsity",
     "RaggedCodes": "ragged",
 }
-_MODULES = {"coherence", "dictionary", "errors", "model", "ragged", "seeds", "sparsity"}
+_MODULES = {"coherence", "dictionary", "errors", "model", "pursuit", "ragged", "seeds", "sparsity"}
 
 __all__ = sorted([*_HOMES, *_MODULES])
 

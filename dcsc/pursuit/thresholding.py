@@ -1,0 +1,313 @@
+"""Layered one-step thresholding: the forward pass of a convolutional network, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc import coherence, sparsity
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError, nearest
+from dcsc.model import Cascade
+from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
+
+Rule = Literal["hard", "soft", "relu", "top-k"]
+RULES = ("hard", "soft", "relu", "top-k")
+THRESHOLDS = ("uniform", "uniform-lower", "statistical", "oracle")
+
+
+def hard(correlations: NDArray, threshold: ArrayLike) -> NDArray:
+    """
+    Keep what exceeds the threshold in magnitude, H_beta(c) = c if |c| > beta else 0.
+
+    Parameters
+    ----------
+    correlations : ndarray
+        c.
+    threshold : array_like
+        beta >= 0, broadcast against the correlations.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of the correlations.
+    """
+    return np.where(np.abs(correlations) > threshold, correlations, 0)
+
+
+def soft(correlations: NDArray, threshold: ArrayLike) -> NDArray:
+    """
+    Shrink towards zero, S_beta(c) = sign(c) max(|c| - beta, 0).
+
+    Parameters
+    ----------
+    correlations : ndarray
+        c.
+    threshold : array_like
+        beta >= 0, broadcast against the correlations.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of the correlations.
+    """
+    kept = np.abs(correlations) > threshold
+    return np.where(kept, correlations - np.sign(correlations) * threshold, 0)
+
+
+def relu(correlations: NDArray, threshold: ArrayLike) -> NDArray:
+    """
+    Shrink one-sidedly, the activation ReLU(c - beta) of a network with bias -beta.
+
+    Parameters
+    ----------
+    correlations : ndarray
+        c.
+    threshold : array_like
+        beta, broadcast against the correlations.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of the correlations, not negative.
+    """
+    return np.where(correlations > threshold, correlations - threshold, 0)
+
+
+def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
+    """
+    Keep the k largest magnitudes of each code, the one-step thresholding of [SV07].
+
+    Parameters
+    ----------
+    correlations : ndarray, shape (..., filter, *position)
+        c.
+    k : int or array_like of int, shape (...)
+        How many, one a code; among equal magnitudes the lower atom index wins.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    ndarray, shape (..., filter, *position)
+        The kept correlations.
+
+    Raises
+    ------
+    UserError
+        When k is negative, fractional or exceeds the number of atoms.
+    """
+    batch = correlations.shape[: -rank - 1]
+    flat = np.abs(correlations).reshape(*batch, -1)
+    sizes = np.broadcast_to(np.asarray(k), batch)
+    if np.any(sizes < 0) or np.any(sizes > flat.shape[-1]) or np.any(sizes != np.floor(sizes)):
+        raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {flat.shape[-1]}, one a layer.")
+    sizes = sizes.astype(np.int64)[..., None]
+    descending = -np.sort(-flat, axis=-1)
+    smallest_kept = np.take_along_axis(descending, np.maximum(sizes - 1, 0), axis=-1)
+    above = flat > smallest_kept
+    ties = flat == smallest_kept
+    kept = above | (ties & (np.cumsum(ties, axis=-1) <= sizes - above.sum(axis=-1, keepdims=True)))
+    return np.where((kept & (sizes > 0)).reshape(correlations.shape), correlations, 0)
+
+
+def separating_threshold(correlations: NDArray, k: NDArray, rank: int) -> NDArray:
+    """
+    Midpoint between the k-th and the next largest magnitude: the oracle threshold of a known support size.
+
+    Parameters
+    ----------
+    correlations : ndarray, shape (..., filter, *position)
+        c.
+    k : ndarray of int, shape (...)
+        Support sizes.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        The thresholds; the next magnitude counts as 0 when all atoms are active.
+    """
+    batch = correlations.shape[: -rank - 1]
+    descending = -np.sort(-np.abs(correlations).reshape(*batch, -1), axis=-1)
+    padded = np.concatenate([np.full((*batch, 1), np.inf), descending, np.zeros((*batch, 1))], axis=-1)
+    last, following = (np.take_along_axis(padded, (k + step)[..., None], axis=-1)[..., 0] for step in (0, 1))
+    return np.where(k > 0, (last + following) / 2, following)
+
+
+def reference_threshold(name: str, dictionary: ConvolutionalDictionary, reference: NDArray) -> NDArray:
+    """
+    Threshold of a layer from what the theory may know: extremes and stripe-sparsity of the true code.
+
+    Parameters
+    ----------
+    name : {'uniform', 'uniform-lower', 'statistical'}
+        The midpoint (X_min + mu X_max)/2 of the interval of [PRE17] Thm 8 or its noiseless lower
+        end k mu X_max, or X_min/2, the choice of the statistical guarantees.
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    reference : ndarray, shape (..., filter, *position)
+        The true codes of the layer.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        One threshold a trial.
+    """
+    smallest, largest = sparsity.extreme_magnitudes(reference, dictionary.rank)
+    smallest = np.where(np.isfinite(smallest), smallest, 1.0)  # an empty code leaves any positive threshold admissible
+    if name == "statistical":
+        return smallest / 2
+    mu = coherence.mutual_coherence(dictionary)
+    if name == "uniform":
+        return (smallest + mu * largest) / 2
+    return np.asarray(sparsity.stripe_norm(reference, dictionary)) * mu * largest
+
+
+@register("layered-thresholding")
+def layered_thresholding(
+    model: Cascade,
+    signals: ArrayLike,
+    *,
+    rule: Rule = "hard",
+    threshold: float | str | Sequence[ArrayLike] | None = None,
+    k: int | Sequence[ArrayLike] | None = None,
+    debias: bool = False,
+    reference: Sequence[ArrayLike] | None = None,
+) -> PursuitResult:
+    """
+    Threshold the correlations of each layer once, and pass the result on ([PRE17] section 5).
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade; with signs T^(l) the pursuit works with A^(l) T^(l).
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    rule : {'hard', 'soft', 'relu', 'top-k'}
+        The non-linearity; ReLU is one-sided, for codes without negative entries.
+    threshold : float, str or sequence, optional
+        A number, one entry a layer (a number, or one a trial), or 'uniform', 'uniform-lower',
+        'statistical' or 'oracle', which read the reference.
+    k : int or sequence, optional
+        For top-k: the support size of the whole code, one a layer (a number, or one a trial);
+        by default that of the reference.
+    debias : bool
+        Replace the values of each layer by the least squares fit on the recovered support.
+    reference : sequence of array_like, optional
+        The true codes [X^(1), ..., X^(L)], for thresholds and sizes that derive from them.
+
+    Returns
+    -------
+    PursuitResult
+        Codes and thresholds of every layer.
+
+    Raises
+    ------
+    UserError
+        When the rule or threshold is unknown or incomplete, or ReLU meets signed inner codes.
+    """
+    _check(model, rule, threshold, k, reference)
+    current = np.asarray(signals)
+    codes: list[NDArray] = []
+    thresholds: list[NDArray] = []
+    for layer, dictionary in enumerate(model.dictionaries, start=1):
+        correlations = model.correlate_layer(layer, current)
+        batch = correlations.shape[: -model.rank - 1]
+        truth = None if reference is None else np.asarray(reference[layer - 1])
+        if rule == "top-k":
+            size = (
+                _of_layer(k, layer) if k is not None else np.count_nonzero(truth, axis=tuple(range(-model.rank - 1, 0)))
+            )
+            code = top_k(correlations, size, model.rank)
+            beta = separating_threshold(correlations, np.broadcast_to(size, batch).astype(np.int64), model.rank)
+        else:
+            beta = np.broadcast_to(_threshold(threshold, layer, dictionary, correlations, truth), batch)
+            spread = beta.astype(correlations.dtype).reshape(*batch, *[1] * (model.rank + 1))
+            code = {"hard": hard, "soft": soft, "relu": relu}[rule](correlations, spread)
+        if debias:
+            code = least_squares(model, layer, current, code != 0)
+        codes.append(code)
+        thresholds.append(np.array(beta, dtype=np.float64))
+        current = code
+    return one_step_result(codes, thresholds)
+
+
+def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray) -> NDArray:
+    """
+    Fit the signals of one layer on given supports, the debiasing of the layered pursuits.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    layer : int
+        1..L.
+    signals : ndarray, shape (..., channel, *space)
+        Signals, or codes of the layer above.
+    support : ndarray of bool, shape (..., filter, *position)
+        Where the codes may be non-zero.
+
+    Returns
+    -------
+    ndarray, shape (..., filter, *position)
+        The least squares codes, of minimum norm where the sub-dictionary is not injective.
+    """
+    matrix = model.dictionaries[layer - 1].to_sparse()
+    n_atoms = matrix.shape[1]
+    targets = signals.reshape(-1, matrix.shape[0])
+    supports = support.reshape(-1, n_atoms)
+    fitted = np.zeros(supports.shape)
+    for row, (target, active) in enumerate(zip(targets, supports, strict=True)):
+        if active.any():
+            columns = matrix[:, np.flatnonzero(active)].toarray()
+            fitted[row, active] = np.linalg.lstsq(columns, target, rcond=None)[0]
+    fitted = fitted.reshape(support.shape)
+    return fitted if model.signs is None else model.signs[layer - 1] * fitted
+
+
+def _of_layer(value: object, layer: int) -> NDArray:
+    return np.asarray(value[layer - 1] if isinstance(value, Sequence) else value)
+
+
+def _threshold(
+    threshold: float | str | Sequence[ArrayLike],
+    layer: int,
+    dictionary: ConvolutionalDictionary,
+    correlations: NDArray,
+    truth: NDArray | None,
+) -> NDArray:
+    if threshold == "oracle":
+        sizes = np.count_nonzero(truth, axis=tuple(range(-dictionary.rank - 1, 0)))
+        batch = correlations.shape[: -dictionary.rank - 1]
+        return separating_threshold(correlations, np.broadcast_to(sizes, batch), dictionary.rank)
+    if isinstance(threshold, str):
+        return reference_threshold(threshold, dictionary, truth)
+    return _of_layer(threshold, layer)
+
+
+def _check(model: Cascade, rule: str, threshold: object, k: object, reference: Sequence[ArrayLike] | None) -> None:
+    if rule not in RULES:
+        raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
+    if isinstance(threshold, str) and threshold not in THRESHOLDS:
+        raise UserError(f"threshold {threshold!r} is unknown: {nearest(threshold, THRESHOLDS)}")
+    for name, value in (("threshold", threshold), ("k", k)):
+        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) != model.depth:
+            raise UserError(
+                f"{name} has {len(value)} entries for {model.depth} layers: give one number, or one a layer."
+            )
+    if rule == "top-k":
+        if k is None and reference is None:
+            raise UserError("top-k needs k, or the reference codes to count.")
+    elif threshold is None:
+        raise UserError(f"rule {rule!r} needs a threshold: a number, one a layer, or one of {', '.join(THRESHOLDS)}.")
+    if isinstance(threshold, str) and reference is None:
+        raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
+    if rule == "relu":
+        inner_signed = model.depth > 1 and model.signs is not None
+        if inner_signed or (reference is not None and any(np.min(code, initial=0) < 0 for code in reference)):
+            raise UserError("relu cannot recover codes with negative entries: use rule 'soft' or 'hard' there.")
