@@ -1,0 +1,58 @@
+"""A family moved away from itself by a random direction, to sweep the coherence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.families import registry
+from dcsc.families.sizes import at_least
+
+
+@registry.register("perturbed")
+def perturbed(
+    grid: tuple[int, ...], rng: np.random.Generator, *, base: str, perturbation: float, **base_parameters: Any
+) -> ConvolutionalDictionary:
+    """
+    Perturb the filters f of another family to normalise(f + perturbation * g), g Gaussian.
+
+    The same seed gives the same base and the same g at every perturbation, so that a
+    sweep over the perturbation compares like with like.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank of the base.
+    rng : numpy.random.Generator
+        Draws the base first, then g with entries N(0, 1 / entries of a filter).
+    base : str
+        Another family.
+    perturbation : float
+        Size of the perturbation relative to the unit norm of the filters, 0 or more.
+    **base_parameters
+        Parameters of the base.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With the sizes and stride of the base; at perturbation 0 the base itself.
+
+    Raises
+    ------
+    UserError
+        When the perturbation is negative or the base does not allow its parameters.
+    """
+    at_least(perturbation, 0, "perturbation")
+    if base == "perturbed":
+        raise UserError("the base 'perturbed' is not allowed: name the family that it should perturb.")
+    dictionary = registry.create(base, grid, rng, **base_parameters)
+    if perturbation == 0:
+        return dictionary
+    entries = dictionary.filters[0].size
+    direction = rng.standard_normal(dictionary.filters.shape) / np.sqrt(entries)
+    return ConvolutionalDictionary(
+        dictionary.filters + perturbation * direction, dictionary.stride, dictionary.grid, normalize=True
+    )

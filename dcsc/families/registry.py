@@ -1,0 +1,276 @@
+"""The registry of families: one name a family, its parameters read off the function's signature."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError, nearest
+
+Family = Callable[..., ConvolutionalDictionary]
+Seed = int | np.random.SeedSequence | np.random.Generator | None
+
+_families: dict[str, Family] = {}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """
+    One parameter of a family.
+
+    Parameters
+    ----------
+    name : str
+        The keyword.
+    annotation : type
+        What values are allowed; Any when the family does not say.
+    default : object
+        Its default, or None when it is required.
+    required : bool
+        Whether the user must give it.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    required: bool
+
+
+def register(name: str) -> Callable[[Family], Family]:
+    """
+    Make a decorator that adds a family under a name.
+
+    Parameters
+    ----------
+    name : str
+        The name that users write in a configuration and in `create`.
+
+    Returns
+    -------
+    callable
+        The decorator; it gives the function back unchanged.
+
+    Raises
+    ------
+    UserError
+        When the name is taken by another function, or the function does not have
+        the signature (grid, rng, *, parameters).
+    """
+
+    def add(family: Family) -> Family:
+        taken = _families.get(name)
+        # Running a notebook cell again defines the same function again, which is no conflict.
+        if taken is not None and (taken.__module__, taken.__qualname__) != (family.__module__, family.__qualname__):
+            raise UserError(f"the family name {name!r} is taken by {taken.__module__}: register under another name.")
+        signature = list(inspect.signature(family).parameters.values())
+        keywords = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+        if [entry.name for entry in signature[:2]] != ["grid", "rng"] or any(
+            entry.kind not in keywords for entry in signature[2:]
+        ):
+            raise UserError(f"the family {name!r} has a signature that does not fit: write (grid, rng, *, parameters).")
+        _families[name] = family
+        return family
+
+    return add
+
+
+def names() -> list[str]:
+    """
+    List the registered families.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+    """
+    return sorted(_families)
+
+
+def _family(name: str) -> Family:
+    if not isinstance(name, str) or name not in _families:
+        raise UserError(f"the family {name!r} is unknown: {nearest(str(name), _families)}")
+    return _families[name]
+
+
+def _passes_on(name: str) -> bool:
+    """Whether a family hands the parameters that it does not name to the family that it calls base."""
+    kinds = {entry.kind for entry in inspect.signature(_family(name)).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def parameters(name: str) -> dict[str, Parameter]:
+    """
+    Read the parameters of a family off its signature, without building anything.
+
+    Parameters
+    ----------
+    name : str
+        A registered family.
+
+    Returns
+    -------
+    dict of str to Parameter
+        In the order of the signature; without grid and rng, and without what the
+        family passes on to its base.
+
+    Raises
+    ------
+    UserError
+        When the family is unknown.
+    """
+    family = _family(name)
+    hints = typing.get_type_hints(family)
+    return {
+        entry.name: Parameter(
+            entry.name,
+            hints.get(entry.name, Any),
+            None if entry.default is entry.empty else entry.default,
+            entry.default is entry.empty,
+        )
+        for entry in inspect.signature(family).parameters.values()
+        if entry.name not in ("grid", "rng") and entry.kind is not entry.VAR_KEYWORD
+    }
+
+
+def check(name: str, **given: Any) -> dict[str, Any]:
+    """
+    Check the parameters of a family by name and type, without building anything.
+
+    Parameters
+    ----------
+    name : str
+        A registered family.
+    **given
+        Parameters as for `create`; lists, as YAML writes them, count as tuples.
+
+    Returns
+    -------
+    dict
+        The parameters as the family will get them, defaults not filled in.
+
+    Raises
+    ------
+    UserError
+        When the family is unknown, or a parameter is unknown, missing or of a wrong type.
+    """
+    allowed = parameters(name)
+    checked = {}
+    passed_on = {}
+    for key, value in given.items():
+        if key in allowed:
+            checked[key] = _checked_value(name, allowed[key], value)
+        elif _passes_on(name):
+            passed_on[key] = value
+        else:
+            hint = nearest(key, allowed) if allowed else "it takes none"
+            raise UserError(f"the family {name!r} has no parameter {key!r}: {hint}")
+    for key, parameter in allowed.items():
+        if parameter.required and key not in given:
+            raise UserError(f"the family {name!r} needs the parameter {key!r}: give {_describe(parameter.annotation)}.")
+    if _passes_on(name):
+        checked |= check(checked["base"], **passed_on)
+    return checked
+
+
+def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any) -> ConvolutionalDictionary:
+    """
+    Build a dictionary of a named family.
+
+    Parameters
+    ----------
+    name : str
+        A registered family, see `names`.
+    grid : int or sequence of int, in grid points
+        Size of the periodic grid, one number an axis; it sets the spatial rank.
+    seed : int, numpy.random.SeedSequence, numpy.random.Generator or None
+        Where random families draw from; the same seed gives the same bits, None a fresh draw.
+    **given
+        Parameters of the family, see `parameters`.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With unit-norm filters; the family states its stride.
+
+    Raises
+    ------
+    UserError
+        When the family is unknown, a parameter is unknown, missing or not allowed,
+        or the sizes do not fit the grid.
+    """
+    checked = check(name, **given)
+    dictionary = _family(name)(_checked_grid(grid), _generator(seed), **checked)
+    if not isinstance(dictionary, ConvolutionalDictionary):
+        raise UserError(
+            f"the family {name!r} returned a {type(dictionary).__name__}: make it return a ConvolutionalDictionary."
+        )
+    return dictionary
+
+
+def _checked_grid(grid: int | Sequence[int]) -> tuple[int, ...]:
+    values = (grid,) if isinstance(grid, Integral) else grid
+    integers = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) and len(values) > 0
+    if not integers or not all(_is_integer(points) and points > 0 for points in values):
+        raise UserError(f"grid {grid!r} is not allowed: give one positive integer an axis.")
+    return tuple(int(points) for points in values)
+
+
+def _generator(seed: Seed) -> np.random.Generator:
+    known = seed is None or isinstance(seed, np.random.SeedSequence | np.random.Generator)
+    if not known and not (_is_integer(seed) and seed >= 0):
+        raise UserError(f"seed {seed!r} is not allowed: give an integer that is not negative, or None.")
+    return np.random.default_rng(seed)
+
+
+def _is_integer(value: Any) -> bool:
+    # True and False are integers to Python, but a slip in a configuration.
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _checked_value(name: str, parameter: Parameter, value: Any) -> Any:
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(value, parameter.annotation):
+        raise UserError(
+            f"the parameter {parameter.name!r} of the family {name!r} is {value!r}, which is not allowed: "
+            f"give {_describe(parameter.annotation)}."
+        )
+    return value
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of an annotated type: numbers, text, tuples, and unions and literals of them."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in typing.get_args(annotation))
+    if origin is typing.Literal:
+        return value in typing.get_args(annotation)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(entry, typing.get_args(annotation)[0]) for entry in value)
+    if annotation is int:
+        return _is_integer(value)
+    if annotation is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+    if annotation is None or annotation is type(None):
+        return value is None
+    return not isinstance(annotation, type) or isinstance(value, annotation)
+
+
+def _describe(annotation: Any) -> str:
+    """Say in words what an annotation allows."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(choice) for choice in typing.get_args(annotation))
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(annotation))
+    if origin is tuple:
+        return f"{_describe(typing.get_args(annotation)[0])} for each axis"
+    words = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false", type(None): "nothing"}
+    return words.get(annotation, "a " + getattr(annotation, "__name__", "value"))
