@@ -111,3 +111,65 @@ class RaggedCodes:
             On the same atoms.
         """
         return RaggedCodes(self.row_size, self.atom, value, self.code_shape)
+
+    def rows(self, rows: slice) -> RaggedCodes:
+        """
+        Take a run of codes, counted over the flattened batch.
+
+        Parameters
+        ----------
+        rows : slice
+            With start and stop, step 1.
+
+        Returns
+        -------
+        RaggedCodes
+            With one batch axis.
+        """
+        sizes = self.row_size.ravel()[rows]
+        first = int(self.row_size.ravel()[: rows.start].sum())
+        entries = slice(first, first + int(sizes.sum()))
+        return RaggedCodes(sizes, self.atom[entries], self.value[entries], self.code_shape)
+
+    def __getitem__(self, index: int) -> RaggedCodes:
+        """Take one entry of the first batch axis."""
+        length = self.row_size[0].size
+        return self.rows(slice(index * length, (index + 1) * length)).reshape(self.batch_shape[1:])
+
+    def reshape(self, batch_shape: tuple[int, ...]) -> RaggedCodes:
+        """
+        Rearrange the batch axes.
+
+        Parameters
+        ----------
+        batch_shape : tuple of int
+            Of the same number of codes.
+
+        Returns
+        -------
+        RaggedCodes
+            The same codes in the same order.
+        """
+        return RaggedCodes(self.row_size.reshape(batch_shape), self.atom, self.value, self.code_shape)
+
+
+def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
+    """
+    Join codes of one shape one after another.
+
+    Parameters
+    ----------
+    parts : list of RaggedCodes
+        At least one.
+
+    Returns
+    -------
+    RaggedCodes
+        With one batch axis.
+    """
+    return RaggedCodes(
+        np.concatenate([part.row_size.ravel() for part in parts]),
+        np.concatenate([part.atom for part in parts]),
+        np.concatenate([part.value for part in parts]),
+        parts[0].code_shape,
+    )

@@ -1,0 +1,446 @@
+"""The typed configuration: the one source of defaults, checks, JSON schema and key documentation."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from dcsc.errors import UserError, nearest
+
+STAGES = ("dictionaries", "signals", "pursuits", "metrics", "figures")
+"""The stages of the workflow, in order; no experiment may carry one of these names."""
+
+RESERVED = (*STAGES, "all", "report", "logs", "claims")
+
+PANELS = ("recovery", "thresholds", "local-snr", "paper-table")
+"""The figures that an experiment can ask for."""
+
+
+def _whole(value: Any) -> Any:
+    """Refuse what Python would quietly count as a whole number."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value is not a number")
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Number = Annotated[float, BeforeValidator(_whole), Field(allow_inf_nan=False)]
+Proportion = Annotated[float, BeforeValidator(_whole), Field(gt=0, lt=1)]
+Scalar = bool | int | float | str
+
+
+class Options(BaseModel):
+    """What every part of the configuration shares: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+def _numeric(value: Any) -> Any:
+    """Read the numbers that YAML takes for text, such as 1e-3."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
+class LayerOptions(Options):
+    """One layer of a cascade."""
+
+    family: str = Field(description="Family of filters, a name of `dcsc.families` or of a plugin.")
+    parameters: dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(_numeric)]] = Field(
+        default={}, description="Parameters of the family; those without a default are required."
+    )
+
+
+class VaryOptions(Options):
+    """A parameter that makes a series of cascades out of one."""
+
+    parameter: str = Field(description="The parameter of the layer's family that varies.")
+    values: list[Number] = Field(min_length=1, description="Its values, one cascade each.")
+    layer: Count = Field(default=1, description="The layer whose parameter varies, 1 next to the signal.")
+
+
+class CascadeOptions(Options):
+    """A cascade of convolutional dictionaries, or a series of them."""
+
+    grid: list[Count] = Field(min_length=1, description="Size of the periodic signal grid, one number an axis.")
+    layers: list[LayerOptions] = Field(min_length=1, description="The layers, from the signal inwards.")
+    replicates: Count = Field(default=1, description="Independent draws of every random dictionary.")
+    vary: VaryOptions | None = Field(default=None, description="Makes a series: one cascade for each value.")
+
+    @model_validator(mode="after")
+    def _varied_layer_exists(self) -> CascadeOptions:
+        if self.vary and self.vary.layer > len(self.layers):
+            raise ValueError(f"vary.layer = {self.vary.layer} is not allowed: there are {len(self.layers)} layers.")
+        if self.vary and len(set(self.vary.values)) != len(self.vary.values):
+            raise ValueError("vary.values holds a value twice: list each once.")
+        return self
+
+
+class SignalOptions(Options):
+    """How the deepest codes are drawn."""
+
+    active: list[Count] = Field(min_length=1, description="Numbers of active atoms in the deepest code, one cell each.")
+    trials: Count = Field(description="Signals for each cell and dictionary replicate.")
+    signs: list[Literal["rademacher", "positive", "worst-case"]] = Field(
+        default=["rademacher"],
+        min_length=1,
+        description="Signs of the active entries; worst-case are those that break thresholding at X_min/2 if any do "
+        "(one layer only), on the same supports.",
+    )
+    support: str = Field(default="uniform", description="How the active atoms are chosen, a name of `dcsc.sampling`.")
+    magnitudes: str = Field(default="constant", description="Law of the magnitudes, a name of `dcsc.sampling`.")
+    chunk_blocks: Count = Field(default=4, description="Blocks of 32 trials in one job; changes no draw.")
+
+    @model_validator(mode="after")
+    def _listed_once(self) -> SignalOptions:
+        for name in ("active", "signs"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} holds a value twice: list each once.")
+        return self
+
+
+class PursuitOptions(Options):
+    """A pursuit and its parameters."""
+
+    method: str = Field(default="layered-thresholding", description="A name of `dcsc.pursuit`.")
+    rule: Literal["hard", "soft", "relu", "top-k"] = Field(default="hard", description="The non-linearity.")
+    threshold: (
+        Literal["uniform", "uniform-lower", "statistical", "oracle"]
+        | Annotated[Number, Field(ge=0)]
+        | list[Annotated[Number, Field(ge=0)]]
+        | None
+    ) = Field(
+        default=None,
+        description="A number, one a layer, or a choice: `uniform` (X_min + mu X_max)/2, `uniform-lower` k mu X_max, "
+        "`statistical` X_min/2, `oracle` the one that keeps the known number of entries. Not for top-k.",
+    )
+    debias: bool = Field(default=False, description="Fit the values by least squares on each recovered support.")
+
+    @model_validator(mode="after")
+    def _threshold_fits_rule(self) -> PursuitOptions:
+        if (self.rule == "top-k") != (self.threshold is None):
+            state = "has no use for a threshold" if self.rule == "top-k" else "needs a threshold"
+            raise ValueError(f"rule {self.rule!r} {state}: " + ("remove it." if self.rule == "top-k" else "give one."))
+        return self
+
+
+class ExperimentOptions(Options):
+    """Signals drawn through cascades, pursued, measured and shown."""
+
+    title: str = Field(min_length=1, description="What the experiment asks, in one line, for the report.")
+    cascades: list[str] = Field(min_length=1, description="Names of cascades; a series stands for all its members.")
+    signals: SignalOptions = Field(description="How the deepest codes are drawn.")
+    pursuits: dict[Name, PursuitOptions] = Field(min_length=1, description="Pursuits by a name of your choice.")
+    errors: bool = Field(
+        default=False, description="Keep the recovered values, not only supports, and measure errors."
+    )
+    figures: list[Literal[PANELS]] = Field(min_length=1, description="What is drawn.")
+
+    @model_validator(mode="after")
+    def _errors_for_figures(self) -> ExperimentOptions:
+        if "local-snr" in self.figures and not self.errors:
+            raise ValueError("figure 'local-snr' shows errors: set errors: true.")
+        return self
+
+
+class StyleOptions(Options):
+    """How figures look."""
+
+    context: Literal["paper", "notebook", "talk"] = Field(default="paper", description="Seaborn's scale of lines and text.")
+    palette: str = Field(default="colorblind", description="Seaborn's or matplotlib's name of a palette.")
+    width: Annotated[Number, Field(gt=2, lt=100)] = Field(default=17.0, description="Width of a figure in centimetres.")
+    dpi: Annotated[int, BeforeValidator(_whole), Field(ge=50, le=1200)] = Field(
+        default=200, description="Resolution of the PNG files in dots per inch."
+    )
+
+
+class KeepOptions(Options):
+    """Which bulky stages stay on disk when nothing needs them any more."""
+
+    signals: bool = Field(default=True, description="Keep the signals.")
+    pursuits: bool = Field(default=True, description="Keep what the pursuits found.")
+
+
+class Study(Options):
+    """A whole configuration."""
+
+    results: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")] = (
+        Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
+    )
+    seed: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
+        description="Seed of the study; every random number derives from it and from what the number is for."
+    )
+    confidence: Proportion = Field(default=0.95, description="Level of every interval.")
+    plugins: list[str] = Field(default=[], description="Python files that register families, pursuits or samplers.")
+    style: StyleOptions = Field(default=StyleOptions(), description="How figures look.")
+    keep: KeepOptions = Field(default=KeepOptions(), description="Which stages stay on disk.")
+    cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
+    experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Study:
+        for name, experiment in self.experiments.items():
+            if name in RESERVED:
+                raise ValueError(f"experiments.{name} carries the name of a stage: choose another name.")
+            for cascade in experiment.cascades:
+                if cascade not in self.cascades:
+                    raise ValueError(
+                        f"experiments.{name}.cascades names {cascade!r}, which is unknown: {nearest(cascade, self.cascades)}"
+                    )
+                depth = len(self.cascades[cascade].layers)
+                if "worst-case" in experiment.signals.signs and depth > 1:
+                    raise ValueError(
+                        f"experiments.{name}.signals.signs asks for worst-case signs, but cascade {cascade!r} has "
+                        f"{depth} layers: they are defined for one."
+                    )
+                for pursuit, options in experiment.pursuits.items():
+                    if isinstance(options.threshold, list) and len(options.threshold) != depth:
+                        raise ValueError(
+                            f"experiments.{name}.pursuits.{pursuit}.threshold has {len(options.threshold)} entries, "
+                            f"but cascade {cascade!r} has {depth} layers: give one a layer."
+                        )
+        names = [member for cascade in self.cascades for member in members(self, cascade)]
+        if len(set(names)) != len(names):
+            raise ValueError("two cascades share a name once their series are spelt out: rename one.")
+        return self
+
+
+class Member(Options):
+    """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
+
+    name: str
+    grid: list[int]
+    replicates: int
+    layers: list[LayerOptions]
+    varied: dict[str, float]
+
+
+def members(study: Study, cascade: str) -> dict[str, Member]:
+    """
+    Spell out a series of cascades.
+
+    Parameters
+    ----------
+    study : Study
+        The configuration.
+    cascade : str
+        A name under `cascades`.
+
+    Returns
+    -------
+    dict of str to Member
+        By name; a cascade that varies nothing is its own only member.
+    """
+    options = study.cascades[cascade]
+    common = {"grid": options.grid, "replicates": options.replicates}
+    if options.vary is None:
+        return {cascade: Member(name=cascade, layers=options.layers, varied={}, **common)}
+    spelt = {}
+    for value in options.vary.values:
+        layers = list(options.layers)
+        index = options.vary.layer - 1
+        parameters = {**layers[index].parameters, options.vary.parameter: value}
+        layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
+        name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
+        spelt[name] = Member(name=name, layers=layers, varied={options.vary.parameter: value}, **common)
+    return spelt
+
+
+def load(path: str | Path) -> Study:
+    """
+    Read and check a configuration file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Returns
+    -------
+    Study
+        With all defaults filled in.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read or the configuration is wrong.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"configuration {path} cannot be read ({error.strerror}): check the path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise UserError(f"configuration {path} is not valid YAML{line}: correct the file.") from None
+    return validate(content)
+
+
+def validate(content: Any) -> Study:
+    """
+    Check a configuration, fill in the defaults, and build each cascade once to see that it fits together.
+
+    Parameters
+    ----------
+    content : mapping
+        What was read from YAML.
+
+    Returns
+    -------
+    Study
+        The validated configuration.
+
+    Raises
+    ------
+    UserError
+        With one sentence that names the key, the value and what is allowed.
+    """
+    if not isinstance(content, Mapping):
+        raise UserError("the configuration is not a mapping of keys: see config/README.md.")
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_sentence(error.errors()[0])) from None
+    except RecursionError:
+        raise UserError("the configuration is nested too deeply: see config/README.md.") from None
+    _check_cascades(study)
+    return study
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Say one of pydantic's findings in a sentence with the key, the value and the remedy."""
+    location = [part for part in error["loc"] if not _is_union_branch(part)]
+    key = ".".join(str(part) for part in location)
+    context = error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key}: {nearest(str(location[-1]), _keys_at(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"missing key {key}: add it, see config/README.md."
+    if error["type"] == "value_error":
+        message = str(context["error"])
+        return f"{key}: {message}" if key else message
+    shown = repr(error["input"])
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key} = {shown} is not allowed: use small letters, digits, dots and hyphens, at most 40 characters."
+    return f"{key} = {shown} is not allowed: {error['msg'][0].lower()}{error['msg'][1:]}."
+
+
+def _is_union_branch(part: Any) -> bool:
+    """Tell pydantic's names of union branches, which no user wrote, from keys."""
+    text = str(part)
+    return text in {"[key]", "int", "float", "str", "bool"} or "[" in text or "(" in text
+
+
+def _models_in(annotation: Any) -> Iterator[type[Options]]:
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _keys_at(location: list[Any]) -> list[str]:
+    """List the valid keys of the part of the configuration at a location."""
+    model: type[Options] = Study
+    for part in location:
+        if part in model.model_fields:
+            model = next(_models_in(model.model_fields[part].annotation), model)
+    return list(model.model_fields)
+
+
+def _check_cascades(study: Study) -> None:
+    """Build every cascade once, so that what does not fit is said before any job starts."""
+    from dcsc import stages
+
+    stages.load_plugins(study.plugins)
+    from dcsc.stages import dictionaries
+
+    for name in study.cascades:
+        for member in members(study, name).values():
+            try:
+                cascade = dictionaries.trial_cascade(member.model_dump())
+            except UserError as error:
+                raise UserError(f"cascades.{name}: {error}") from None
+            n_atoms = cascade.dictionaries[-1].n_atoms
+            for experiment, options in study.experiments.items():
+                if name in options.cascades and max(options.signals.active) > n_atoms:
+                    raise UserError(
+                        f"experiments.{experiment}.signals.active = {max(options.signals.active)} is not allowed: "
+                        f"the deepest code of cascade {member.name!r} has {n_atoms} atoms."
+                    )
+
+
+def json_schema() -> str:
+    """
+    Write the JSON schema of the configuration as YAML, for editors and the workflow catalog.
+
+    Returns
+    -------
+    str
+        The text of workflow/schemas/config.schema.yaml.
+    """
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+    return yaml.safe_dump(schema, sort_keys=False, width=110, allow_unicode=True)
+
+
+def key_table() -> str:
+    """
+    Write the table of all keys for config/README.md.
+
+    Returns
+    -------
+    str
+        Markdown: key, type, default, meaning.
+    """
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{key}` | {kind} | {default} | {meaning} |" for key, kind, default, meaning in _rows(Study, "")]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(model: type[Options], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in model.model_fields.items():
+        key = prefix + name
+        inner = next(_models_in(field.annotation), None)
+        if field.is_required():
+            default = "required"
+        else:
+            default = "the defaults below" if isinstance(field.default, Options) else f"`{_yaml(field.default)}`"
+        yield key, _type_name(field.annotation), default, (field.description or "").replace("|", "\\|")
+        if inner is not None:
+            container = typing.get_origin(field.annotation)
+            suffix = {dict: ".<name>.", list: "[]."}.get(container, ".")
+            yield from _rows(inner, key + suffix)
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _type_name(annotation: Any) -> str:
+    """Name a type as a person would."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return "one of " + ", ".join(f"`{value}`" for value in arguments)
+    if origin is list:
+        return f"list of {_type_name(arguments[0])}"
+    if origin is dict:
+        return f"mapping of names to {_type_name(arguments[1])}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type_name(argument) for argument in arguments))
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return "mapping"
+    return {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", type(None): "nothing"}[annotation]

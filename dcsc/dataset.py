@@ -1,0 +1,477 @@
+"""Labelled datasets on disk: the schema of every stage, deterministic atomic writing, validated reading."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dcsc import provenance
+from dcsc.errors import UserError
+from dcsc.ragged import RaggedCodes
+
+BATCH = ("replicate", "signs", "active", "trial")
+"""Sweep axes of signals, in their order in every stage."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """
+    One variable of a schema.
+
+    Parameters
+    ----------
+    dims : tuple of str
+        Its dimensions; "*" stands for the spatial ones.
+    kinds : str
+        Allowed numpy kind codes.
+    units : str
+        Unit, "1" for pure numbers.
+    long_name : str
+        What it is.
+    required : bool
+        Whether a dataset without it is refused.
+    """
+
+    dims: tuple[str, ...]
+    kinds: str
+    units: str
+    long_name: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Schema:
+    """
+    What the datasets of a stage hold.
+
+    Parameters
+    ----------
+    name : str
+        The stage.
+    version : int
+        Counts changes that older readers would not understand.
+    groups : mapping of str to mapping of str to Variable
+        Variables by a regular expression of the group's path.
+    """
+
+    name: str
+    version: int
+    groups: Mapping[str, Mapping[str, Variable]]
+
+
+_CODES = {
+    "row_size": Variable(BATCH, "i", "1", "number of non-zeros of each code"),
+    "atom": Variable(("nonzero",), "i", "1", "index of each non-zero in C order of (filter, *position)"),
+    "value": Variable(("nonzero",), "if", "1", "coefficient of each non-zero", required=False),
+    "code_shape": Variable(("code_axis",), "i", "1", "shape (filter, *position) of a code"),
+}
+_FILTERS = ("replicate", "filter", "channel", "*")
+
+DICTIONARIES = Schema(
+    "dictionaries",
+    1,
+    {
+        r"/layer_\d+": {
+            "filters": Variable(_FILTERS, "f", "1", "unit-norm filters"),
+            "integer_filters": Variable(_FILTERS, "i", "1", "integers proportional to the filters", required=False),
+            "stride": Variable(("axis",), "i", "grid points", "distance of neighbouring positions"),
+            "grid": Variable(("axis",), "i", "grid points", "size of the periodic grid"),
+            "mutual_coherence": Variable(("replicate",), "f", "1", "largest inner product of two different atoms"),
+            "welch_bound": Variable((), "f", "1", "lower bound on the mutual coherence at these sizes"),
+        }
+    },
+)
+SIGNALS = Schema("signals", 1, {r"/layer_\d+": _CODES})
+PURSUITS = Schema(
+    "pursuits",
+    1,
+    {
+        r"/[^/]+/layer_\d+": {
+            **_CODES,
+            "threshold": Variable(BATCH, "f", "1", "threshold of the layer"),
+        }
+    },
+)
+_TRIALS = ("pursuit", "layer", *BATCH)
+METRICS = Schema(
+    "metrics",
+    1,
+    {
+        "/": {
+            "path_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports are exact"),
+            "support_recovered": Variable(_TRIALS, "b", "1", "the support of the layer is exact"),
+            "misses": Variable(_TRIALS, "i", "1", "active atoms that were not found"),
+            "false_alarms": Variable(_TRIALS, "i", "1", "inactive atoms that were found"),
+            "stripe_sparsity": Variable(("layer", *BATCH), "i", "1", "largest number of non-zeros in a stripe"),
+            "patch_sparsity": Variable(("layer", *BATCH), "i", "1", "largest number of non-zeros in a patch"),
+            "contrast": Variable(("layer", *BATCH), "f", "1", "smallest over largest non-zero magnitude"),
+            "uniform_guarantee": Variable(("layer", *BATCH), "b", "1", "[PRE17] Thm 8 holds up to this layer"),
+            "covered": Variable(_TRIALS, "b", "1", "[PRE17] Thm 8 or 10 holds up to this layer with these thresholds"),
+            "threshold": Variable(_TRIALS, "f", "1", "threshold of the layer"),
+            "error": Variable(_TRIALS, "f", "1", "largest l2 error of a patch", required=False),
+            "magnitude": Variable(("layer", *BATCH), "f", "1", "largest l2 norm of a patch"),
+            "error_bound": Variable(
+                ("pursuit", "layer", *BATCH), "f", "1", "[PRE17] bound on the error, NaN where none holds", required=False
+            ),
+        }
+    },
+)
+_CELLS = ("cascade", "replicate", "pursuit", "signs", "active")
+SUMMARY = Schema(
+    "summary",
+    1,
+    {
+        "/": {
+            "recovered": Variable(_CELLS, "i", "1", "trials whose whole path was recovered"),
+            "trials": Variable(_CELLS, "i", "1", "trials"),
+            "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
+            "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
+            "stripe_sparsity": Variable(("cascade", "replicate", "active"), "f", "1", "mean stripe-sparsity of the first layer"),
+            "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
+        }
+    },
+)
+SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SIGNALS, PURSUITS, METRICS, SUMMARY)}
+
+
+def spatial_names(prefix: str, rank: int) -> list[str]:
+    """
+    Name the spatial dimensions of an array.
+
+    Parameters
+    ----------
+    prefix : str
+        Such as "tap" or "position".
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    list of str
+        ["tap"] in 1-D, ["tap_0", "tap_1"] in 2-D.
+    """
+    return [prefix] if rank == 1 else [f"{prefix}_{axis}" for axis in range(rank)]
+
+
+def codes_to_dataset(codes: RaggedCodes, with_values: bool = True) -> xr.Dataset:
+    """
+    Write codes as a dataset with the batch axes of a stage.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        With batch axes (replicate, signs, active, trial).
+    with_values : bool
+        Whether to keep the coefficients, not only the supports.
+
+    Returns
+    -------
+    xarray.Dataset
+        Whole numbers that fit are kept in one byte, which is exact.
+    """
+    variables = {
+        "row_size": (BATCH, codes.row_size),
+        "atom": ("nonzero", codes.atom),
+        "code_shape": ("code_axis", np.asarray(codes.code_shape, dtype=np.int64)),
+    }
+    if with_values:
+        small = codes.value.astype(np.int8)
+        variables["value"] = ("nonzero", small if np.array_equal(small, codes.value) else codes.value)
+    return xr.Dataset(variables, coords={"code_axis": np.arange(len(codes.code_shape))})
+
+
+def codes_from_dataset(dataset: xr.Dataset | xr.DataTree) -> RaggedCodes:
+    """
+    Read codes of a dataset.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset or DataTree
+        As from `codes_to_dataset`.
+
+    Returns
+    -------
+    RaggedCodes
+        With float64 values; ones where only supports were kept.
+    """
+    atom = dataset["atom"].to_numpy().astype(np.int32)
+    value = dataset["value"].to_numpy().astype(np.float64) if "value" in dataset else np.ones(len(atom))
+    row_size = dataset["row_size"].to_numpy().astype(np.int64)
+    return RaggedCodes(row_size, atom, value, tuple(int(n) for n in dataset["code_shape"].to_numpy()))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """
+    Write to a temporary name in the target's folder and rename, so that no reader meets half a file.
+
+    Parameters
+    ----------
+    path : Path
+        The target.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    UserError
+        When the folder cannot be written or the disk is full.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # netCDF reports a full disk as a RuntimeError
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(
+                f"{path} cannot be written ({reason}): free space or make the folder writable, then run again."
+            ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sidecar(path: str | Path) -> Path:
+    """
+    Name the file that records the digest of a dataset.
+
+    Parameters
+    ----------
+    path : str or Path
+        The dataset.
+
+    Returns
+    -------
+    Path
+        Beside it, in the format of sha256sum.
+    """
+    return Path(f"{path}.sha256")
+
+
+def write(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset], path: str | Path, record: dict[str, Any]) -> None:
+    """
+    Write a dataset of a stage and its digest, byte for byte the same for the same content.
+
+    Parameters
+    ----------
+    content : Dataset, DataTree or mapping of group paths to Dataset
+        The data; dimensions without coordinates get their indices.
+    path : str or Path
+        The target, replaced at once when all is written.
+    record : dict
+        From `provenance.record`; names the schema that is checked before writing.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be written.
+    ValueError
+        When the content does not fit its schema.
+    """
+    path = Path(path)
+    groups = _groups(content)
+    problem = _mismatch(groups, SCHEMAS[record["schema"]])
+    if problem:
+        raise ValueError(f"{path} does not fit the schema {record['schema']!r}: {problem}")
+    tree = xr.DataTree.from_dict({name: _described(group, name, record) for name, group in groups.items()})
+    tree.attrs = {"Conventions": "CF-1.11", "title": f"dcsc {record['schema']}", "provenance": provenance.canonical(record)}
+    encoding = {
+        node.path: {
+            name: {"zlib": True, "complevel": 4, "shuffle": True}
+            for name, variable in node.to_dataset(inherit=True).variables.items()
+            if variable.size > 64 and variable.dtype.kind in "ifb"
+        }
+        for node in tree.subtree
+    }
+    with replacing(path) as temporary:
+        tree.to_netcdf(temporary, engine="netcdf4", encoding=encoding, write_inherited_coords=True)
+        text = f"{provenance.file_digest(temporary)}  {path.name}\n"
+    with replacing(sidecar(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read(path: str | Path, schema: Schema) -> xr.DataTree:
+    """
+    Read a dataset of a stage into memory, and refuse one that is not what it should be.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its recorded digest is checked before it is opened.
+    schema : Schema
+        What it must hold.
+
+    Returns
+    -------
+    xarray.DataTree
+        Loaded; the file is closed.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, altered, truncated, of another schema or of another version.
+    """
+    path = Path(path)
+    _check_digest(path)
+    try:
+        with xr.open_datatree(path, engine="netcdf4") as tree:
+            loaded = tree.load()
+    except Exception:  # the C libraries raise OSError, RuntimeError, ValueError or KeyError on a damaged file
+        raise UserError(f"{path} is not a readable netCDF file: delete it and run again.") from None
+    record = record_of(loaded, path)
+    if record["schema"] != schema.name:
+        raise UserError(f"{path} holds {record['schema']!r}, not {schema.name!r}: name another file.")
+    if record["version"] != schema.version:
+        raise UserError(
+            f"{path} has version {record['version']} of the schema {schema.name!r}, this dcsc reads {schema.version}: "
+            "delete the file and run again."
+        )
+    problem = _mismatch({node.path: node.to_dataset() for node in loaded.subtree}, schema)
+    if problem:
+        raise UserError(f"{path} does not fit the schema {schema.name!r} ({problem}): delete it and run again.")
+    return loaded
+
+
+def open_results(path: str | Path) -> xr.DataTree:
+    """
+    Open any dataset that the workflow wrote, for a notebook.
+
+    Parameters
+    ----------
+    path : str or Path
+        A netCDF file under the results folder.
+
+    Returns
+    -------
+    xarray.DataTree
+        Loaded and validated; `.attrs["provenance"]` says where it comes from.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, altered, truncated or foreign.
+    """
+    path = Path(path)
+    _check_digest(path)
+    try:
+        with xr.open_datatree(path, engine="netcdf4") as tree:
+            record = record_of(tree, path)
+    except UserError:
+        raise
+    except Exception:  # see read
+        raise UserError(f"{path} is not a readable netCDF file: delete it and run again.") from None
+    if record["schema"] not in SCHEMAS:
+        raise UserError(f"{path} holds {record['schema']!r}, which this version does not know: update dcsc.")
+    return read(path, SCHEMAS[record["schema"]])
+
+
+def record_of(tree: xr.DataTree | xr.Dataset, path: Path) -> dict[str, Any]:
+    """
+    Read the provenance record of an open dataset.
+
+    Parameters
+    ----------
+    tree : DataTree or Dataset
+        The dataset.
+    path : Path
+        Its file, for the message.
+
+    Returns
+    -------
+    dict
+        As from `provenance.record`.
+
+    Raises
+    ------
+    UserError
+        When there is none.
+    """
+    try:
+        record = json.loads(tree.attrs["provenance"])
+        record["schema"], record["version"], record["inputs"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path} has no provenance of dcsc: name a file that its workflow wrote.") from None
+    return record
+
+
+def _check_digest(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: make it by running its rule.")
+    recorded = sidecar(path)
+    if recorded.is_file():
+        words = recorded.read_text(encoding="utf-8", errors="replace").split()
+        if not words or words[0] != provenance.file_digest(path):
+            raise UserError(f"{path} is not what was written, its digest differs: delete it and run again.")
+
+
+def _groups(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    if isinstance(content, xr.Dataset):
+        return {"/": content}
+    if isinstance(content, xr.DataTree):
+        return {node.path: node.to_dataset() for node in content.subtree}
+    return dict(content)
+
+
+def _variables_of(path: str, schema: Schema) -> Mapping[str, Variable] | None:
+    for pattern, variables in schema.groups.items():
+        if re.fullmatch(pattern, path):
+            return variables
+    return None
+
+
+def _mismatch(groups: Mapping[str, xr.Dataset], schema: Schema) -> str:
+    """Say in words where a dataset departs from its schema, or nothing."""
+    matched = 0
+    for path, group in groups.items():
+        variables = _variables_of(path, schema)
+        if variables is None:
+            if group.data_vars:
+                return f"the group {path} is not expected"
+            continue
+        matched += 1
+        for name, variable in variables.items():
+            if name not in group:
+                if variable.required:
+                    return f"the variable {name} is missing in {path}"
+                continue
+            dims, kind = group[name].dims, group[name].dtype.kind
+            expected = variable.dims[:-1] if variable.dims[-1:] == ("*",) else variable.dims
+            if dims[: len(expected)] != expected or (expected == variable.dims and dims != expected):
+                return f"the variable {name} has dimensions {dims}, not {variable.dims}"
+            if kind not in variable.kinds and not (variable.kinds == "b" and kind in "iu"):
+                return f"the variable {name} is of type {group[name].dtype}"
+        unknown = set(group.data_vars) - set(variables)
+        if unknown:
+            return f"the variable {sorted(unknown)[0]} is not expected in {path}"
+    return "" if matched else "no group of it is there"
+
+
+def _described(group: xr.Dataset, path: str, record: Mapping[str, Any]) -> xr.Dataset:
+    """Give every variable its unit and name, and every dimension but the ragged one a coordinate."""
+    variables = _variables_of(path, SCHEMAS[record["schema"]]) or {}
+    described = group.copy()
+    for dim in group.dims:
+        if dim not in group.coords and dim != "nonzero":
+            described = described.assign_coords({dim: np.arange(group.sizes[dim])})
+    for name, variable in variables.items():
+        if name in described:
+            described[name].attrs = {"units": variable.units, "long_name": variable.long_name}
+    for name in described.coords:
+        described[name].attrs = {"units": "1", "long_name": str(name).replace("_", " ")}
+    return described
+

@@ -1,0 +1,125 @@
+"""First stage: draw the dictionaries of a cascade, all replicates of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dcsc import coherence, families, seeds
+from dcsc.dataset import spatial_names
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.model import Cascade
+
+EXPENSIVE = {"optimised": "gaussian"}
+"""Families that take long to build, and the quick family of the same sizes that stands in to check them."""
+
+
+def _layers(member: Mapping[str, Any], seed: int, replicate: int, quick: bool) -> list[ConvolutionalDictionary]:
+    built: list[ConvolutionalDictionary] = []
+    grid = tuple(member["grid"])
+    for layer, options in enumerate(member["layers"], start=1):
+        family, parameters = options["family"], dict(options["parameters"])
+        if built and built[-1].n_filters > 1:
+            parameters.setdefault("n_channels", built[-1].n_filters)
+        if quick and family in EXPENSIVE:
+            family = EXPENSIVE[family]
+            allowed = families.parameters(family)
+            parameters = {name: value for name, value in parameters.items() if name in allowed}
+        key = {"family": family, "parameters": parameters, "grid": list(grid), "layer": layer, "replicate": replicate}
+        built.append(families.create(family, grid, seeds.stream(seed, purpose="dictionary", **key), **parameters))
+        grid = built[-1].positions
+    return built
+
+
+def trial_cascade(member: Mapping[str, Any]) -> Cascade:
+    """
+    Build one replicate of a cascade quickly, to see whether its layers fit.
+
+    Parameters
+    ----------
+    member : mapping
+        Its `grid`, `layers` (family and parameters) and `replicates`.
+
+    Returns
+    -------
+    Cascade
+        Of the right sizes; families that take long are replaced.
+
+    Raises
+    ------
+    UserError
+        When a family, a parameter or a size is wrong.
+    """
+    return Cascade(_layers(member, 0, 0, quick=True))
+
+
+def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Dataset]:
+    """
+    Draw every replicate of a cascade.
+
+    Parameters
+    ----------
+    member : mapping
+        Its `grid`, `layers` and `replicates`.
+    seed : int
+        Seed of the study.
+
+    Returns
+    -------
+    dict of str to Dataset
+        One group a layer, after the schema of the dictionaries stage.
+
+    Raises
+    ------
+    UserError
+        When the layers do not fit.
+    """
+    replicates = [Cascade(_layers(member, seed, number, quick=False)) for number in range(member["replicates"])]
+    groups = {}
+    for index in range(replicates[0].depth):
+        layer = [replicate.dictionaries[index] for replicate in replicates]
+        first = layer[0]
+        dims = ("replicate", "filter", "channel", *spatial_names("tap", first.rank))
+        variables = {
+            "filters": (dims, np.stack([dictionary.filters for dictionary in layer])),
+            "stride": ("axis", np.asarray(first.stride)),
+            "grid": ("axis", np.asarray(first.grid)),
+            "mutual_coherence": ("replicate", [coherence.mutual_coherence(dictionary) for dictionary in layer]),
+            "welch_bound": ((), coherence.welch_bound(first)),
+        }
+        if all(dictionary.integer_filters is not None for dictionary in layer):
+            variables["integer_filters"] = (dims, np.stack([dictionary.integer_filters for dictionary in layer]))
+        groups[f"/layer_{index + 1}"] = xr.Dataset(variables)
+    return groups
+
+
+def cascade_of(dictionaries: xr.DataTree, replicate: int) -> Cascade:
+    """
+    Rebuild one replicate of a cascade from its dataset, bit for bit.
+
+    Parameters
+    ----------
+    dictionaries : DataTree
+        Of the dictionaries stage.
+    replicate : int
+        Which draw.
+
+    Returns
+    -------
+    Cascade
+        Without signs.
+    """
+    built = []
+    for index in range(len(dictionaries.children)):
+        group = dictionaries[f"layer_{index + 1}"]
+        chosen = {
+            name: group[name].isel(replicate=replicate).to_numpy()
+            for name in ("filters", "integer_filters")
+            if name in group
+        }
+        stride, grid = (tuple(int(n) for n in group[name].to_numpy()) for name in ("stride", "grid"))
+        built.append(ConvolutionalDictionary(stride=stride, grid=grid, **chosen))
+    return Cascade(built)
