@@ -25,18 +25,16 @@ parameter ``base`` names, as "perturbed" does.
 from __future__ import annotations
 
 # Importing a module registers its families; PyWavelets and scipy are imported when a family is built.
-from dcsc.families import integer, lapped, perturbed, wavelets
+from dcsc.families import (  # noqa: F401
+    file,
+    integer,
+    lapped,
+    low_coherence,
+    perturbed,
+    randomised,
+    transforms,
+    wavelets,
+)
 from dcsc.families.registry import Parameter, check, create, names, parameters, register
 
-__all__ = [
-    "Parameter",
-    "check",
-    "create",
-    "integer",
-    "lapped",
-    "names",
-    "parameters",
-    "perturbed",
-    "register",
-    "wavelets",
-]
+__all__ = ["Parameter", "check", "create", "names", "parameters", "register"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dcsc.dictionary import per_axis
 from dcsc.errors import UserError
 
 
@@ -29,6 +30,40 @@ def at_least(value: float, smallest: float, name: str) -> None:
         raise UserError(f"{name} {value} is not allowed: give {smallest} or more.")
 
 
+def shape_of(
+    grid: Sequence[int], taps: int | tuple[int, ...], n_filters: int = 1, n_channels: int = 1
+) -> tuple[int, ...]:
+    """
+    Check the sizes of a filter bank and give the shape of one filter.
+
+    Parameters
+    ----------
+    grid : sequence of int, in grid points
+        The periodic grid; only its number of axes counts here.
+    taps : int or tuple of int
+        Taps of a filter, one number for all axes or one an axis.
+    n_filters, n_channels : int
+        Numbers of filters and channels.
+
+    Returns
+    -------
+    tuple of int
+        The shape (filter, channel, *tap).
+
+    Raises
+    ------
+    UserError
+        When a size is below 1, or the taps differ from the grid in axes or exceed it.
+    """
+    at_least(n_filters, 1, "n_filters")
+    at_least(n_channels, 1, "n_channels")
+    taps = per_axis(taps, len(grid), "taps")
+    # Refused here already, before any array of that size is made.
+    if any(size > points for size, points in zip(taps, grid, strict=True)):
+        raise UserError(f"taps {taps} are more than grid {tuple(grid)} has: lower the taps or enlarge the grid.")
+    return (n_filters, n_channels, *taps)
+
+
 def one_dimensional(grid: Sequence[int], family: str) -> None:
     """
     Demand a grid of one axis.
@@ -47,23 +82,3 @@ def one_dimensional(grid: Sequence[int], family: str) -> None:
     """
     if len(grid) != 1:
         raise UserError(f"the family {family!r} has one axis, but grid {tuple(grid)} has {len(grid)}: give one number.")
-
-
-def root(number: int, degree: int) -> int | None:
-    """
-    Take an exact integer root.
-
-    Parameters
-    ----------
-    number : int
-        A positive number.
-    degree : int
-        Which root, 1 or more.
-
-    Returns
-    -------
-    int or None
-        None when the number is not the power of an integer.
-    """
-    candidate = round(number ** (1 / degree))
-    return candidate if candidate**degree == number else None

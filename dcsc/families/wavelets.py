@@ -6,6 +6,7 @@ import numpy as np
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
+from dcsc.families.products import across_channels, separable
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, one_dimensional
 
@@ -49,3 +50,62 @@ def meyer(
         raise UserError(f"taps {taps} is not allowed for the family 'meyer': give at most {longest}.")
     start = centre - taps // 2
     return ConvolutionalDictionary(wavelet[None, None, start : start + taps], stride, grid, normalize=True)
+
+
+@register("daubechies")
+def daubechies(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    order: int = 2,
+    levels: int = 1,
+    stride: int | tuple[int, ...] | None = None,
+    n_channels: int = 1,
+) -> ConvolutionalDictionary:
+    """
+    Build the packets of Daubechies' wavelets, in several dimensions and channels their products.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank.
+    rng : numpy.random.Generator
+        Unused: the family is deterministic.
+    order : int
+        Vanishing moments of the wavelet, 1 (Haar) to 38.
+    levels : int
+        Depth J of the packet tree: 2 ** J filters of (2 ** J - 1) (2 order - 1) + 1 taps an axis.
+    stride : int or tuple of int, in grid points, optional
+        By default 2 ** J, an orthonormal basis; smaller ones are the redundant
+        (undecimated) transform.
+    n_channels : int
+        Number of channels, spread over by an orthonormal cosine basis.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        n_channels * 2 ** (J * rank) filters.
+
+    Raises
+    ------
+    UserError
+        When a parameter is not allowed or the taps do not fit the grid.
+    """
+    import pywt
+
+    at_least(levels, 1, "levels")
+    at_least(n_channels, 1, "n_channels")
+    if not 1 <= order <= 38:
+        raise UserError(f"order {order} is not allowed for Daubechies' wavelets: give 1 to 38.")
+    taps = (2**levels - 1) * (2 * order - 1) + 1
+    if taps > min(grid):
+        raise UserError(f"levels {levels} of order {order} need {taps} taps, more than grid {grid} has: lower one.")
+    wavelet = pywt.Wavelet(f"db{order}")
+    pair = [np.array(wavelet.rec_lo), np.array(wavelet.rec_hi)]
+    packets = [np.ones(1)]
+    for level in range(levels):
+        spread = np.zeros((2, (2 * order - 1) * 2**level + 1))
+        spread[:, :: 2**level] = pair
+        packets = [np.convolve(packet, branch) for packet in packets for branch in spread]
+    filters = across_channels(separable([np.array(packets)] * len(grid)), n_channels)
+    return ConvolutionalDictionary(filters, 2**levels if stride is None else stride, grid, normalize=True)

@@ -1,0 +1,95 @@
+"""Filters that the user brings in a NumPy file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.families.registry import register
+
+
+@register("file")
+def file(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    path: str | Path,
+    stride: int | tuple[int, ...] | None = None,
+    normalize: bool = False,
+) -> ConvolutionalDictionary:
+    """
+    Read filters from a .npy file, or from the arrays `filters` and, optionally, `stride` of a .npz file.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, with as many axes as the filters have tap axes.
+    rng : numpy.random.Generator
+        Unused: the family is deterministic.
+    path : str or pathlib.Path
+        The file; filters have the shape (filter, channel, *tap).
+    stride : int or tuple of int, in grid points, optional
+        By default the one of the file, or 1.
+    normalize : bool
+        Scale the filters to unit norm instead of demanding it.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With `integer_filters` when the filters are integers of one norm.
+
+    Raises
+    ------
+    UserError
+        When the file can't be read or its filters are not allowed; it names the file.
+    """
+    filters, stored = _read(Path(path))
+    if stride is not None and stored is not None and np.any(np.asarray(stride) != np.asarray(stored)):
+        raise UserError(f"the file {path} states stride {stored}, not {stride}: leave out the parameter 'stride'.")
+    if filters.ndim != 2 + len(grid):
+        raise UserError(
+            f"the file {path} holds filters of shape {filters.shape}, but grid {grid} has {len(grid)} axes: "
+            "give (filter, channel, tap, ...) with one tap axis for each."
+        )
+    if stride is None:
+        stride = 1 if stored is None else stored
+    try:
+        if _are_integers_of_one_norm(filters, normalize):
+            return ConvolutionalDictionary.from_integers(filters, stride, grid)
+        return ConvolutionalDictionary(filters, stride, grid, normalize=normalize)
+    except UserError as error:
+        raise UserError(f"the file {path} does not fit: {error}") from error
+
+
+def _read(path: Path) -> tuple[NDArray, tuple[int, ...] | int | None]:
+    """Read the filters and the stride, if the file states one."""
+    if path.suffix not in (".npy", ".npz"):
+        raise UserError(f"the file {path} is not allowed: give a .npy or .npz file.")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"filters": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except FileNotFoundError:
+        raise UserError(f"the file {path} does not exist: correct the parameter 'path'.") from None
+    except Exception as error:  # a damaged file can raise anything in the readers below NumPy
+        raise UserError(f"the file {path} can't be read as NumPy arrays: write it with numpy.save or savez.") from error
+    if "filters" not in arrays:
+        raise UserError(f"the file {path} holds {sorted(arrays)} and no array 'filters': add it.")
+    if arrays["filters"].dtype.kind not in "iuf":
+        raise UserError(f"the file {path} holds filters of type {arrays['filters'].dtype}: store real numbers.")
+    if "stride" not in arrays:
+        return arrays["filters"], None
+    stride = arrays["stride"]
+    if stride.dtype.kind not in "iu" or stride.ndim > 1 or (stride < 1).any():
+        raise UserError(f"the file {path} holds stride {stride.tolist()}: store one positive integer, or one an axis.")
+    return arrays["filters"], int(stride) if stride.ndim == 0 else tuple(stride.tolist())
+
+
+def _are_integers_of_one_norm(filters: NDArray, normalize: bool) -> bool:
+    if filters.dtype.kind not in "iu" or not filters.size:
+        return False
+    squares = (filters.astype(np.int64) ** 2).sum(axis=tuple(range(1, filters.ndim)))
+    return bool((squares == squares[0]).all() and squares[0] > 0 and (normalize or squares[0] == 1))

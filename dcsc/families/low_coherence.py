@@ -1,0 +1,178 @@
+"""Sparse filters whose shifts meet in one place at most, so that the coherence is one over their non-zeros."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary, per_axis
+from dcsc.errors import UserError
+from dcsc.families.randomised import random_signs
+from dcsc.families.registry import register
+from dcsc.families.sizes import at_least, shape_of
+
+_RESTARTS = 20
+_TRIES_A_FILTER = 20
+
+
+@register("low-coherence-sparse")
+def low_coherence_sparse(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    n_filters: int,
+    taps: int | tuple[int, ...],
+    n_nonzeros: int,
+    stride: int | tuple[int, ...] = 1,
+    n_channels: int = 1,
+) -> ConvolutionalDictionary:
+    """
+    Search sparse filters of random signs with at most one coincidence between any two atoms.
+
+    The supports are Golomb rulers that share no difference: two entries of a filter
+    are met by two entries of another atom only if the differences agree. The mutual
+    coherence is 1 / n_nonzeros, or 0 when no two atoms meet at all.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank.
+    rng : numpy.random.Generator
+        Draws the supports of the greedy search, then the signs.
+    n_filters, n_channels : int
+        Numbers of filters and channels.
+    taps : int or tuple of int
+        Taps along every or each axis.
+    n_nonzeros : int
+        Non-zeros of each filter, over all its channels and taps.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions; a larger one leaves more room.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With `integer_filters` of 0 and +-1, so that a cascade synthesizes integer codes exactly.
+
+    Raises
+    ------
+    UserError
+        When a size is not allowed or does not fit the grid, or no such filters were found.
+    """
+    shape = shape_of(grid, taps, n_filters, n_channels)
+    at_least(n_nonzeros, 1, "n_nonzeros")
+    stride = per_axis(stride, len(grid), "stride")
+    supports = None
+    if _differences_needed(n_filters, n_nonzeros) <= _differences_available(shape[1:], stride):
+        for _ in range(_RESTARTS):
+            supports = _search(rng, shape, n_nonzeros, stride)
+            if supports is not None:
+                break
+    if supports is None:
+        raise UserError(
+            f"no {n_filters} filters of {n_nonzeros} non-zeros that meet once at most were found in {n_channels} "
+            f"channels of {shape[2:]} taps at stride {stride}: lower n_nonzeros or n_filters, or raise taps."
+        )
+    filters = np.zeros((n_filters, math.prod(shape[1:])), dtype=np.int64)
+    np.put_along_axis(filters, supports, random_signs(rng, supports.shape), axis=1)
+    return ConvolutionalDictionary.from_integers(filters.reshape(shape), stride, grid)
+
+
+def _differences_needed(n_filters: int, n_nonzeros: int) -> int:
+    return n_filters * n_nonzeros * (n_nonzeros - 1)
+
+
+def _differences_available(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Count the keys of `_keys`, all of which two entries can have at best."""
+    n_channels, *taps = shape
+    lattice = math.prod(min(step, size) for step, size in zip(stride, taps, strict=True))
+    return n_channels**2 * lattice * math.prod(2 * size - 1 for size in taps)
+
+
+def _keys(first: NDArray, second: NDArray, shape: tuple[int, ...], stride: tuple[int, ...]) -> NDArray:
+    """
+    Number the ordered pairs of entries so that equal numbers mean two coincidences of two atoms.
+
+    Entries a, b of one filter and c, d of another atom's coincide both when the channels
+    and the differences agree and a, c are a multiple of the stride apart.
+
+    Parameters
+    ----------
+    first, second : ndarray of int, shape (..., 1 + rank)
+        Channel and taps of the entries.
+    shape : tuple of int
+        Channels and taps of a filter.
+    stride : tuple of int, in grid points
+        Distance between neighbouring positions, one an axis.
+
+    Returns
+    -------
+    ndarray of int, shape (...)
+        The numbers, 0 or more.
+    """
+    n_channels, *taps = shape
+    fields = [first[..., 0], second[..., 0]]
+    sizes = [n_channels, n_channels]
+    for axis, (step, size) in enumerate(zip(stride, taps, strict=True), start=1):
+        fields += [first[..., axis] % step, first[..., axis] - second[..., axis] + size - 1]
+        sizes += [step, 2 * size - 1]
+    return np.ravel_multi_index(fields, sizes)
+
+
+def _search(
+    rng: np.random.Generator, shape: tuple[int, ...], n_nonzeros: int, stride: tuple[int, ...]
+) -> NDArray | None:
+    """Grow the supports one by one; None when one does not fit after many tries."""
+    n_filters, *one = shape
+    entries = np.stack(np.unravel_index(np.arange(math.prod(one)), one), axis=-1)
+    taken = np.zeros(one[0] ** 2 * math.prod(s * (2 * t - 1) for s, t in zip(stride, one[1:], strict=True)), dtype=bool)
+    supports = []
+    for _ in range(n_filters):
+        for _ in range(_TRIES_A_FILTER):
+            grown = _grow(rng, entries, taken, tuple(one), n_nonzeros, stride)
+            if grown is not None:
+                break
+        else:
+            return None
+        support, taken = grown
+        supports.append(support)
+    return np.array(supports)
+
+
+def _grow(
+    rng: np.random.Generator,
+    entries: NDArray,
+    taken: NDArray,
+    shape: tuple[int, ...],
+    n_nonzeros: int,
+    stride: tuple[int, ...],
+) -> tuple[NDArray, NDArray] | None:
+    """Add random entries whose differences are free; give the support and what is then taken."""
+    if n_nonzeros > len(entries):
+        return None
+    taken = taken.copy()
+    order = rng.permutation(len(entries))
+    free = np.ones(len(entries), dtype=bool)
+    support: list[int] = []
+    for candidate in order:
+        if not free[candidate]:
+            continue
+        members = entries[support]
+        both = np.concatenate(
+            [
+                _keys(entries[candidate], members, shape, stride),
+                _keys(members, entries[candidate], shape, stride),
+            ]
+        )
+        # The midpoint of two members has the same difference to both.
+        if taken[both].any() or len(np.unique(both)) < len(both):
+            continue
+        taken[both] = True
+        support.append(int(candidate))
+        if len(support) == n_nonzeros:
+            return np.array(support), taken
+        free[candidate] = False
+        for member in support:
+            free &= ~taken[_keys(entries, entries[member], shape, stride)]
+    return None

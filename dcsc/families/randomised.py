@@ -1,0 +1,173 @@
+"""Filters with independent random entries."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.families.registry import register
+from dcsc.families.sizes import at_least, shape_of
+
+
+@register("gaussian")
+def gaussian(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    n_filters: int,
+    taps: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    n_channels: int = 1,
+) -> ConvolutionalDictionary:
+    """
+    Draw filters with independent normal entries, uniform on the sphere.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank.
+    rng : numpy.random.Generator
+        Draws the entries.
+    n_filters, n_channels : int
+        Numbers of filters and channels.
+    taps : int or tuple of int
+        Taps along every or each axis.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With unit-norm filters.
+
+    Raises
+    ------
+    UserError
+        When a size is not allowed or does not fit the grid.
+    """
+    filters = rng.standard_normal(shape_of(grid, taps, n_filters, n_channels))
+    return ConvolutionalDictionary(filters, stride, grid, normalize=True)
+
+
+@register("rademacher")
+def rademacher(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    n_filters: int,
+    taps: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    n_channels: int = 1,
+) -> ConvolutionalDictionary:
+    """
+    Draw filters with independent entries of one magnitude and random sign.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank.
+    rng : numpy.random.Generator
+        Draws the signs.
+    n_filters, n_channels : int
+        Numbers of filters and channels.
+    taps : int or tuple of int
+        Taps along every or each axis.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With `integer_filters` of +-1, so that a cascade synthesizes integer codes exactly.
+
+    Raises
+    ------
+    UserError
+        When a size is not allowed or does not fit the grid.
+    """
+    signs = random_signs(rng, shape_of(grid, taps, n_filters, n_channels))
+    return ConvolutionalDictionary.from_integers(signs, stride, grid)
+
+
+@register("sparse-random")
+def sparse_random(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    n_filters: int,
+    taps: int | tuple[int, ...],
+    n_nonzeros: int,
+    stride: int | tuple[int, ...] = 1,
+    n_channels: int = 1,
+    values: Literal["rademacher", "gaussian"] = "rademacher",
+) -> ConvolutionalDictionary:
+    """
+    Draw filters with a given number of non-zeros at uniformly random places.
+
+    Sparse filters keep the inner codes of a cascade sparse.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank.
+    rng : numpy.random.Generator
+        Draws the places, then the values.
+    n_filters, n_channels : int
+        Numbers of filters and channels.
+    taps : int or tuple of int
+        Taps along every or each axis.
+    n_nonzeros : int
+        Non-zeros of each filter, over all its channels and taps.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions.
+    values : {"rademacher", "gaussian"}
+        Distribution of the non-zeros: random signs, or normal.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        With `integer_filters` of 0 and +-1 when the values are random signs.
+
+    Raises
+    ------
+    UserError
+        When a size is not allowed or does not fit the grid.
+    """
+    shape = shape_of(grid, taps, n_filters, n_channels)
+    entries = math.prod(shape[1:])
+    at_least(n_nonzeros, 1, "n_nonzeros")
+    if n_nonzeros > entries:
+        raise UserError(
+            f"n_nonzeros {n_nonzeros} is not allowed for filters of {entries} entries: give at most {entries}."
+        )
+    places = np.argsort(rng.random((n_filters, entries)), axis=1)[:, :n_nonzeros]
+    exact = values == "rademacher"
+    drawn = random_signs(rng, places.shape) if exact else rng.standard_normal(places.shape)
+    filters = np.zeros((n_filters, entries), dtype=drawn.dtype)
+    np.put_along_axis(filters, places, drawn, axis=1)
+    if exact:
+        return ConvolutionalDictionary.from_integers(filters.reshape(shape), stride, grid)
+    return ConvolutionalDictionary(filters.reshape(shape), stride, grid, normalize=True)
+
+
+def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """
+    Draw independent random signs.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The generator.
+    shape : tuple of int
+        How many, in which shape.
+
+    Returns
+    -------
+    ndarray of int, of that shape
+        Entries -1 and 1, equally likely.
+    """
+    return 2 * rng.integers(0, 2, shape) - 1
