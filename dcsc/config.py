@@ -143,9 +143,7 @@ class ExperimentOptions(Options):
     cascades: list[str] = Field(min_length=1, description="Names of cascades; a series stands for all its members.")
     signals: SignalOptions = Field(description="How the deepest codes are drawn.")
     pursuits: dict[Name, PursuitOptions] = Field(min_length=1, description="Pursuits by a name of your choice.")
-    errors: bool = Field(
-        default=False, description="Keep the recovered values, not only supports, and measure errors."
-    )
+    errors: bool = Field(default=False, description="Keep the recovered values, not only supports, and measure errors.")
     figures: list[Literal[PANELS]] = Field(min_length=1, description="What is drawn.")
 
     @model_validator(mode="after")
@@ -158,7 +156,9 @@ class ExperimentOptions(Options):
 class StyleOptions(Options):
     """How figures look."""
 
-    context: Literal["paper", "notebook", "talk"] = Field(default="paper", description="Seaborn's scale of lines and text.")
+    context: Literal["paper", "notebook", "talk"] = Field(
+        default="paper", description="Seaborn's scale of lines and text."
+    )
     palette: str = Field(default="colorblind", description="Seaborn's or matplotlib's name of a palette.")
     width: Annotated[Number, Field(gt=2, lt=100)] = Field(default=17.0, description="Width of a figure in centimetres.")
     dpi: Annotated[int, BeforeValidator(_whole), Field(ge=50, le=1200)] = Field(
@@ -176,9 +176,9 @@ class KeepOptions(Options):
 class Study(Options):
     """A whole configuration."""
 
-    results: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")] = (
-        Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
-    )
+    results: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+    ] = Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
     seed: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
         description="Seed of the study; every random number derives from it and from what the number is for."
     )
@@ -443,4 +443,6 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_type_name(argument) for argument in arguments))
     if isinstance(annotation, type) and issubclass(annotation, Options):
         return "mapping"
-    return {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", type(None): "nothing"}[annotation]
+    return {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", type(None): "nothing"}[
+        annotation
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +120,11 @@ METRICS = Schema(
             "error": Variable(_TRIALS, "f", "1", "largest l2 error of a patch", required=False),
             "magnitude": Variable(("layer", *BATCH), "f", "1", "largest l2 norm of a patch"),
             "error_bound": Variable(
-                ("pursuit", "layer", *BATCH), "f", "1", "[PRE17] bound on the error, NaN where none holds", required=False
+                ("pursuit", "layer", *BATCH),
+                "f",
+                "1",
+                "[PRE17] bound on the error, NaN where none holds",
+                required=False,
             ),
         }
     },
@@ -135,7 +139,9 @@ SUMMARY = Schema(
             "trials": Variable(_CELLS, "i", "1", "trials"),
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
-            "stripe_sparsity": Variable(("cascade", "replicate", "active"), "f", "1", "mean stripe-sparsity of the first layer"),
+            "stripe_sparsity": Variable(
+                ("cascade", "replicate", "active"), "f", "1", "mean stripe-sparsity of the first layer"
+            ),
             "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
         }
     },
@@ -263,7 +269,9 @@ def sidecar(path: str | Path) -> Path:
     return Path(f"{path}.sha256")
 
 
-def write(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset], path: str | Path, record: dict[str, Any]) -> None:
+def write(
+    content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset], path: str | Path, record: dict[str, Any]
+) -> None:
     """
     Write a dataset of a stage and its digest, byte for byte the same for the same content.
 
@@ -289,7 +297,11 @@ def write(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset], path: st
     if problem:
         raise ValueError(f"{path} does not fit the schema {record['schema']!r}: {problem}")
     tree = xr.DataTree.from_dict({name: _described(group, name, record) for name, group in groups.items()})
-    tree.attrs = {"Conventions": "CF-1.11", "title": f"dcsc {record['schema']}", "provenance": provenance.canonical(record)}
+    tree.attrs = {
+        "Conventions": "CF-1.11",
+        "title": f"dcsc {record['schema']}",
+        "provenance": provenance.canonical(record),
+    }
     encoding = {
         node.path: {
             name: {"zlib": True, "complevel": 4, "shuffle": True}
@@ -475,3 +487,21 @@ def _described(group: xr.Dataset, path: str, record: Mapping[str, Any]) -> xr.Da
         described[name].attrs = {"units": "1", "long_name": str(name).replace("_", " ")}
     return described
 
+
+def join_chunks(chunks: Sequence[xr.Dataset]) -> xr.Dataset:
+    """
+    Join the chunks of a stage along the trials.
+
+    Parameters
+    ----------
+    chunks : sequence of Dataset
+        Of one experiment and cascade, in order.
+
+    Returns
+    -------
+    Dataset
+        With the trial axis in its place.
+    """
+    if len(chunks) == 1:
+        return chunks[0]
+    return xr.concat(chunks, "trial", data_vars="minimal", coords="minimal", compat="equals", join="exact")

@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import coherence, sparsity
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc import guarantees, sparsity
 from dcsc.errors import UserError, nearest
+from dcsc.guarantees.interference import dense_codes
 from dcsc.model import Cascade
 from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
+from dcsc.ragged import RaggedCodes
 
 Rule = Literal["hard", "soft", "relu", "top-k"]
 RULES = ("hard", "soft", "relu", "top-k")
@@ -139,33 +140,39 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int) -> NDArra
     return np.where(k > 0, (last + following) / 2, following)
 
 
-def reference_threshold(name: str, dictionary: ConvolutionalDictionary, reference: NDArray) -> NDArray:
+def derived_thresholds(
+    name: str, model: Cascade, reference: Sequence[ArrayLike | RaggedCodes], rule: Rule, noise: ArrayLike = 0.0
+) -> list[NDArray]:
     """
-    Threshold of a layer from what the theory may know: extremes and stripe-sparsity of the true code.
+    Thresholds from what the theory may know of the true codes.
 
     Parameters
     ----------
     name : {'uniform', 'uniform-lower', 'statistical'}
-        The midpoint (X_min + mu X_max)/2 of the interval of [PRE17] Thm 8 or its noiseless lower
-        end k mu X_max, or X_min/2, the choice of the statistical guarantees.
-    dictionary : ConvolutionalDictionary
-        The layer's dictionary.
-    reference : ndarray, shape (..., filter, *position)
-        The true codes of the layer.
+        The midpoint (X_min + mu X_max)/2 or the lower end of the interval of [PRE17] Thm 8, or
+        X_min/2, the choice of the statistical guarantees.
+    model : Cascade
+        The cascade.
+    reference : sequence of array_like or RaggedCodes
+        [X^(1), ..., X^(L)].
+    rule : {'hard', 'soft', 'relu'}
+        The non-linearity, which decides the error that reaches the next layer.
+    noise : array_like, shape () or (...)
+        Bound on the patch norm of the noise.
 
     Returns
     -------
-    ndarray, shape (...)
-        One threshold a trial.
+    list of ndarray, each of shape (...)
+        One threshold a layer and trial.
     """
-    smallest, largest = sparsity.extreme_magnitudes(reference, dictionary.rank)
-    smallest = np.where(np.isfinite(smallest), smallest, 1.0)  # an empty code leaves any positive threshold admissible
     if name == "statistical":
-        return smallest / 2
-    mu = coherence.mutual_coherence(dictionary)
-    if name == "uniform":
-        return (smallest + mu * largest) / 2
-    return np.asarray(sparsity.stripe_norm(reference, dictionary)) * mu * largest
+        smallest = [
+            sparsity.extreme_magnitudes(dense_codes(code, layer), model.rank)[0] / 2
+            for code, layer in zip(reference, model.dictionaries, strict=True)
+        ]
+        return [np.where(np.isfinite(beta), beta, 1.0) for beta in smallest]  # any threshold suits an empty code
+    ends = {"uniform": "midpoint", "uniform-lower": "lower"}
+    return guarantees.uniform(model, reference, noise, rule=rule, threshold=ends[name]).thresholds
 
 
 @register("layered-thresholding")
@@ -178,6 +185,7 @@ def layered_thresholding(
     k: int | Sequence[ArrayLike] | None = None,
     debias: bool = False,
     reference: Sequence[ArrayLike] | None = None,
+    noise: ArrayLike = 0.0,
 ) -> PursuitResult:
     """
     Threshold the correlations of each layer once, and pass the result on ([PRE17] section 5).
@@ -200,6 +208,8 @@ def layered_thresholding(
         Replace the values of each layer by the least squares fit on the recovered support.
     reference : sequence of array_like, optional
         The true codes [X^(1), ..., X^(L)], for thresholds and sizes that derive from them.
+    noise : array_like, shape () or (...)
+        Bound on the patch norm of the noise, for the thresholds that derive from it.
 
     Returns
     -------
@@ -212,21 +222,24 @@ def layered_thresholding(
         When the rule or threshold is unknown or incomplete, or ReLU meets signed inner codes.
     """
     _check(model, rule, threshold, k, reference)
+    if isinstance(threshold, str) and threshold != "oracle" and rule != "top-k":
+        threshold = derived_thresholds(threshold, model, reference, rule, noise)
     current = np.asarray(signals)
     codes: list[NDArray] = []
     thresholds: list[NDArray] = []
-    for layer, dictionary in enumerate(model.dictionaries, start=1):
+    for layer in range(1, model.depth + 1):
         correlations = model.correlate_layer(layer, current)
         batch = correlations.shape[: -model.rank - 1]
         truth = None if reference is None else np.asarray(reference[layer - 1])
         if rule == "top-k":
-            size = (
-                _of_layer(k, layer) if k is not None else np.count_nonzero(truth, axis=tuple(range(-model.rank - 1, 0)))
-            )
+            size = _of_layer(k, layer) if k is not None else _sizes(truth, model.rank)
             code = top_k(correlations, size, model.rank)
             beta = separating_threshold(correlations, np.broadcast_to(size, batch).astype(np.int64), model.rank)
         else:
-            beta = np.broadcast_to(_threshold(threshold, layer, dictionary, correlations, truth), batch)
+            if isinstance(threshold, str):  # the oracle; the others are numbers by now
+                beta = separating_threshold(correlations, _sizes(truth, model.rank), model.rank)
+            else:
+                beta = np.broadcast_to(_of_layer(threshold, layer), batch)
             spread = beta.astype(correlations.dtype).reshape(*batch, *[1] * (model.rank + 1))
             code = {"hard": hard, "soft": soft, "relu": relu}[rule](correlations, spread)
         if debias:
@@ -274,20 +287,8 @@ def _of_layer(value: object, layer: int) -> NDArray:
     return np.asarray(value[layer - 1] if isinstance(value, Sequence) else value)
 
 
-def _threshold(
-    threshold: float | str | Sequence[ArrayLike],
-    layer: int,
-    dictionary: ConvolutionalDictionary,
-    correlations: NDArray,
-    truth: NDArray | None,
-) -> NDArray:
-    if threshold == "oracle":
-        sizes = np.count_nonzero(truth, axis=tuple(range(-dictionary.rank - 1, 0)))
-        batch = correlations.shape[: -dictionary.rank - 1]
-        return separating_threshold(correlations, np.broadcast_to(sizes, batch), dictionary.rank)
-    if isinstance(threshold, str):
-        return reference_threshold(threshold, dictionary, truth)
-    return _of_layer(threshold, layer)
+def _sizes(code: NDArray, rank: int) -> NDArray:
+    return np.count_nonzero(code, axis=tuple(range(-rank - 1, 0)))
 
 
 def _check(model: Cascade, rule: str, threshold: object, k: object, reference: Sequence[ArrayLike] | None) -> None:

@@ -19,7 +19,7 @@ from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of
 _BATCH_OF_REPLICATE = ("signs", "active", "trial")
 
 
-def measure(
+def measure_recovery(
     settings: Mapping[str, Any], pursuits: xr.DataTree, signals: xr.DataTree, dictionaries: xr.DataTree
 ) -> xr.Dataset:
     """
@@ -85,7 +85,10 @@ def _measure_replicate(
             per_pursuit.append(
                 _of_pursuit(cascade, codes, recovered, thresholds, settings["pursuits"][name], settings["errors"])
             )
-        measured |= {key: (("pursuit", *dims), np.stack([p[key][1] for p in per_pursuit])) for key, (dims, _) in per_pursuit[0].items()}
+        measured |= {
+            key: (("pursuit", *dims), np.stack([p[key][1] for p in per_pursuit]))
+            for key, (dims, _) in per_pursuit[0].items()
+        }
         blocks.append(xr.Dataset(measured))
     joined = xr.concat(blocks, "row") if len(blocks) > 1 else blocks[0]
     unfolded = {}

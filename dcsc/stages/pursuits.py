@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dcsc import pursuit, ragged, seeds, sparse_path
-from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset
+from dcsc.dataset import BATCH, codes_to_dataset
 from dcsc.model import Cascade
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes

@@ -30,9 +30,7 @@ def summarize(metrics: Mapping[str, Sequence[xr.Dataset]], coherences: Mapping[s
         total = sum(counts[1:], start=counts[0])
         sparsity = sum(_stripe_sums(chunk) for chunk in chunks) / sum(chunk.sizes["trial"] for chunk in chunks)
         cascades.append(
-            total.assign(
-                stripe_sparsity=sparsity, mutual_coherence=("replicate", np.asarray(coherences[name]))
-            )
+            total.assign(stripe_sparsity=sparsity, mutual_coherence=("replicate", np.asarray(coherences[name])))
         )
     return xr.concat(cascades, xr.DataArray(list(metrics), dims="cascade", name="cascade"))
 

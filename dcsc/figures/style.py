@@ -1,0 +1,184 @@
+"""How all figures look, and how they are saved with their provenance inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from dcsc import provenance
+from dcsc.dataset import replacing
+from dcsc.errors import UserError
+
+FORMATS = ("pdf", "svg", "png")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+"""Beside the colours, so that series are told apart in grey too."""
+
+_FIXED = {
+    "svg.hashsalt": "dcsc",  # otherwise identifiers are random
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.5,
+    "grid.alpha": 0.5,
+}
+
+
+@contextmanager
+def applied(style: Mapping[str, Any]) -> Iterator[None]:
+    """
+    Draw in the style of the configuration.
+
+    Parameters
+    ----------
+    style : mapping
+        `context`, `palette`, `width` in centimetres and `dpi`.
+
+    Yields
+    ------
+    None
+        While the style holds.
+    """
+    rc = {**sns.axes_style("ticks"), **sns.plotting_context(style["context"]), **_FIXED}
+    with mpl.rc_context(rc):
+        yield
+
+
+def colours(style: Mapping[str, Any], count: int) -> list[tuple[float, float, float]]:
+    """
+    Take colours of the configured palette.
+
+    Parameters
+    ----------
+    style : mapping
+        The style.
+    count : int
+        How many.
+
+    Returns
+    -------
+    list of tuple of float
+        Red, green and blue.
+
+    Raises
+    ------
+    UserError
+        When the palette is unknown.
+    """
+    try:
+        return list(sns.color_palette(style["palette"], count))
+    except ValueError:
+        raise UserError(
+            f"style.palette = {style['palette']!r} is unknown: use a name of seaborn or matplotlib, such as 'colorblind'."
+        ) from None
+
+
+def sequence(style: Mapping[str, Any], count: int) -> list[tuple[float, float, float]]:
+    """
+    Take colours for an ordered series, dark to light, readable in grey.
+
+    Parameters
+    ----------
+    style : mapping
+        The style.
+    count : int
+        How many.
+
+    Returns
+    -------
+    list of tuple of float
+        Red, green and blue.
+    """
+    return list(sns.color_palette("viridis", count + 1))[:count]  # the lightest is too pale on white
+
+
+def canvas(style: Mapping[str, Any], rows: int, columns: int, aspect: float, **options: Any) -> tuple[Figure, Any]:
+    """
+    Open a figure of the configured width.
+
+    Parameters
+    ----------
+    style : mapping
+        The style.
+    rows, columns : int
+        Panels.
+    aspect : float
+        Height of a panel over its width.
+    **options
+        For `Figure.subplots`.
+
+    Returns
+    -------
+    figure : Figure
+        Without a window.
+    axes : ndarray of Axes, shape (rows, columns)
+        The panels.
+    """
+    width = style["width"] / 2.54
+    figure = Figure(figsize=(width, width / columns * aspect * rows + 0.5))
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def save(figure: Figure, paths: Sequence[str], style: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """
+    Save a figure in every format, byte for byte the same for the same content, with its record inside.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    paths : sequence of str
+        Files ending in .pdf, .svg or .png.
+    style : mapping
+        The style.
+    record : mapping
+        From `provenance.record`; stands in Keywords, Description or a text chunk.
+    """
+    text = provenance.canonical(dict(record))
+    metadata = {
+        ".pdf": {"Keywords": text, "Creator": "dcsc", "Producer": "matplotlib", "CreationDate": None},
+        ".svg": {"Description": text, "Creator": "dcsc", "Date": None},
+        ".png": {"Description": text, "Software": "dcsc"},
+    }
+    with applied(style):
+        for path in map(Path, paths):
+            with replacing(path) as temporary:
+                figure.savefig(temporary, dpi=style["dpi"], metadata=metadata[path.suffix])
+
+
+def save_table(table: pd.DataFrame, path: str | Path, record: Mapping[str, Any]) -> None:
+    """
+    Save the numbers of a figure as CSV, and their provenance beside it as CSV on the Web metadata.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The numbers.
+    path : str or Path
+        The CSV file; the metadata goes to the same name with "-metadata.json" appended.
+    record : mapping
+        From `provenance.record`.
+    """
+    path = Path(path)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+        content = provenance.file_digest(temporary)
+    metadata = {
+        "@context": "http://www.w3.org/ns/csvw",
+        "url": path.name,
+        "tableSchema": {"columns": [{"name": name} for name in table.columns]},
+        "sha256": content,
+        "provenance": dict(record),
+    }
+    beside = path.with_name(path.name + "-metadata.json")
+    with replacing(beside) as temporary:
+        temporary.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,144 @@
+"""The stripe-sparsity of 50 % recovery against coherence, next to the uniform limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dcsc import statistics
+from dcsc.figures import style as styles
+from dcsc.figures.recovery import SIGNS
+from dcsc.figures.results import Results
+
+LEVEL = 0.5
+
+
+def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    Find the transition of every replicate, and its mean over replicates.
+
+    Parameters
+    ----------
+    results : Results
+        Its summary is used.
+    settings : mapping
+        `confidence`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cascade, pursuit and kind of signs; `censored` counts replicates whose
+        transition lies beyond the cells, where the mean is a bound.
+    """
+    summary = results.summary
+    rows = []
+    for cascade, pursuit, signs in (
+        (c, p, s)
+        for c in summary["cascade"].to_numpy()
+        for p in summary["pursuit"].to_numpy()
+        for s in summary["signs"].to_numpy()
+    ):
+        cell = summary.sel(cascade=cascade, pursuit=pursuit, signs=signs)
+        found = [
+            statistics.transition_point(
+                *(cell[name].isel(replicate=r).to_numpy() for name in ("stripe_sparsity", "recovered", "trials")), LEVEL
+            )
+            for r in range(cell.sizes["replicate"])
+        ]
+        mean, lower, upper = statistics.mean_interval([point for point, _ in found], settings["confidence"])
+        sides = [side for _, side in found if side]
+        coherence = cell["mutual_coherence"].to_numpy()
+        rows.append(
+            {
+                "cascade": cascade,
+                "pursuit": pursuit,
+                "signs": signs,
+                "mutual_coherence": coherence.mean(),
+                "uniform_limit": ((1 + 1 / coherence) / 2).mean(),
+                "transition": mean,
+                "transition_lower": lower,
+                "transition_upper": upper,
+                "replicates": len(found),
+                "censored": len(sides),
+                "censored_side": ",".join(sorted(set(sides))),
+                "trials_a_cell_and_replicate": int(cell["trials"].max()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+    """
+    Draw transitions against coherence on logarithmic axes.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `tidy`.
+    settings : mapping
+        `style` and `confidence`.
+
+    Returns
+    -------
+    Figure
+        One panel a pursuit; open markers where some replicate's transition lies beyond the cells.
+    """
+    style = settings["style"]
+    pursuits, signs = list(table["pursuit"].unique()), [kind for kind in SIGNS if kind in set(table["signs"])]
+    colour = styles.colours(style, len(signs) + 1)
+    figure, axes = styles.canvas(style, 1, len(pursuits), 0.8, sharex=True, sharey=True)
+    for panel, pursuit in zip(axes[0], pursuits, strict=True):
+        for index, kind in enumerate(signs):
+            curve = table[(table["pursuit"] == pursuit) & (table["signs"] == kind)].sort_values("mutual_coherence")
+            errors = np.abs(
+                curve[["transition_lower", "transition_upper"]].to_numpy().T - curve["transition"].to_numpy()
+            )
+            panel.errorbar(
+                curve["mutual_coherence"],
+                curve["transition"],
+                np.nan_to_num(errors),
+                color=colour[index],
+                linewidth=1.2,
+                capsize=2,
+            )
+            for open_marker in (False, True):
+                part = curve[(curve["censored"] > 0) == open_marker]
+                panel.plot(
+                    part["mutual_coherence"],
+                    part["transition"],
+                    styles.MARKERS[index],
+                    color=colour[index],
+                    markerfacecolor="white" if open_marker else colour[index],
+                    markersize=5,
+                    label=None if open_marker else f"50 % recovery, {SIGNS[kind]}",
+                )
+        limit = curve[["mutual_coherence", "uniform_limit"]]
+        panel.plot(
+            limit["mutual_coherence"],
+            limit["uniform_limit"],
+            "--",
+            color=colour[-1],
+            label="uniform limit $(1+1/\\mu)/2$",
+        )
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("{x:g}")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.tick_params(axis="x", which="minor", labelsize="x-small")
+        panel.set_title(pursuit, fontsize="medium")
+        panel.set_xlabel("mutual coherence $\\mu$")
+    axes[0, 0].set_ylabel("stripe-sparsity (atoms)")
+    axes[0, 0].legend(fontsize="small")
+    note = (
+        f"mean over {table['replicates'].iloc[0]} dictionaries of {table['trials_a_cell_and_replicate'].iloc[0]} trials a cell; "
+        f"bars: Student {settings['confidence']:.0%}"
+    )
+    if (table["censored"] > 0).any():
+        note += "; open: some transitions lie beyond the densest cell"
+    figure.supxlabel(note, fontsize="x-small")
+    return figure

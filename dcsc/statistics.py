@@ -1,0 +1,98 @@
+"""Intervals of proportions and means, and transition points, over trials and dictionary replicates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[NDArray, NDArray]:
+    """
+    Clopper-Pearson interval of a proportion.
+
+    Parameters
+    ----------
+    successes, trials : array_like of int
+        Counts, broadcast together.
+    confidence : float
+        Level; the interval covers at least that often, also at 0 out of n.
+
+    Returns
+    -------
+    lower, upper : ndarray
+        Ends of the interval.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    successes, trials = np.broadcast_arrays(np.asarray(successes), np.asarray(trials))
+    lower, upper = proportion_confint(successes.ravel(), trials.ravel(), alpha=1 - confidence, method="beta")
+    # At the ends the beta quantile is not defined, and the limit is known.
+    lower = np.where(successes.ravel() == 0, 0.0, lower)
+    upper = np.where(successes.ravel() == trials.ravel(), 1.0, upper)
+    return lower.reshape(successes.shape), upper.reshape(successes.shape)
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """
+    Student interval of a mean over independent replicates.
+
+    Parameters
+    ----------
+    values : array_like, shape (replicate,)
+        One number a replicate; those that are not finite are left out.
+    confidence : float
+        Level of the interval.
+
+    Returns
+    -------
+    mean, lower, upper : float
+        The ends are NaN with fewer than two replicates.
+    """
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if len(finite) < 2:
+        return (float(finite[0]) if len(finite) else np.nan), np.nan, np.nan
+    lower, upper = DescrStatsW(finite).tconfint_mean(alpha=1 - confidence)
+    return float(finite.mean()), float(lower), float(upper)
+
+
+def transition_point(
+    sparsity: ArrayLike, successes: ArrayLike, trials: ArrayLike, level: float = 0.5
+) -> tuple[float, str]:
+    """
+    Find the sparsity at which the recovery rate falls through a level.
+
+    The rates are made monotone by isotonic regression, weighted by trials, and
+    interpolated linearly against the logarithm of the sparsity.
+
+    Parameters
+    ----------
+    sparsity : array_like, shape (cell,)
+        Positive and ascending.
+    successes, trials : array_like of int, shape (cell,)
+        Counts of each cell.
+    level : float
+        The level, in (0, 1).
+
+    Returns
+    -------
+    point : float
+        The sparsity; the last one when the rate never falls below the level, and
+        the first one when it is below from the start.
+    censored : {'', 'above', 'below'}
+        Whether the transition lies beyond the cells, and on which side.
+    """
+    from scipy.optimize import isotonic_regression
+
+    sparsity = np.asarray(sparsity, dtype=np.float64)
+    rates = np.asarray(successes) / np.asarray(trials)
+    monotone = isotonic_regression(rates, weights=np.asarray(trials, dtype=np.float64), increasing=False).x
+    if monotone[-1] >= level:
+        return float(sparsity[-1]), "above"
+    if monotone[0] < level:
+        return float(sparsity[0]), "below"
+    after = int(np.argmax(monotone < level))
+    share = (monotone[after - 1] - level) / (monotone[after - 1] - monotone[after])
+    return float(np.exp((1 - share) * np.log(sparsity[after - 1]) + share * np.log(sparsity[after]))), ""

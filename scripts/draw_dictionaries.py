@@ -1,0 +1,19 @@
+"""Draw all replicates of a cascade's dictionaries."""
+
+import job
+
+from dcsc import dataset, stages
+from dcsc.stages.dictionaries import draw_dictionaries
+
+
+def main(snakemake):
+    stages.load_plugins(snakemake.input.plugins)
+    settings = snakemake.params.settings
+    drawn = draw_dictionaries(settings["cascade"], settings["seed"])
+    record = job.record(
+        snakemake, "dictionaries", dataset.DICTIONARIES.version, [*snakemake.input.plugins, *snakemake.input.files]
+    )
+    dataset.write(drawn, snakemake.output.dictionaries, record)
+
+
+job.run(snakemake, main)  # noqa: F821

@@ -1,0 +1,67 @@
+"""What every script of the workflow does around its work: one BLAS thread, a log, and errors a user can read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"  # bits must not depend on the cores; jobs run side by side instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dcsc import provenance  # noqa: E402
+from dcsc.errors import UserError  # noqa: E402
+
+
+def run(snakemake: Any, work: Callable[[Any], None]) -> None:
+    """
+    Run a script's work, write its log, and end with one sentence when a user's mistake stops it.
+
+    Parameters
+    ----------
+    snakemake : object
+        What Snakemake gives to a script.
+    work : callable
+        Takes that object.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        try:
+            work(snakemake)
+            file.write(f"{snakemake.rule}: done\n")
+        except UserError as error:
+            file.write(f"error: {error}\n")
+            sys.exit(f"error: {error}")
+        except BaseException:
+            file.write(traceback.format_exc())
+            raise
+
+
+def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapping[str, Any]:
+    """
+    Describe the provenance of what a script writes.
+
+    Parameters
+    ----------
+    snakemake : object
+        Its params hold `settings`, `library` and `results`.
+    schema : str
+        What is written.
+    version : int
+        Version of its schema.
+    inputs : list of str
+        Files that were read.
+
+    Returns
+    -------
+    dict
+        From `provenance.record`.
+    """
+    folder = Path(snakemake.params.results)
+    digests = {os.path.relpath(path, folder): provenance.file_digest(path) for path in inputs}
+    return provenance.record(schema, version, snakemake.params.settings, snakemake.params.library, digests)

@@ -1,0 +1,21 @@
+"""Compare what one chunk's pursuits found with the truth and the guarantees."""
+
+import job
+
+from dcsc import dataset
+from dcsc.stages.metrics import measure_recovery
+
+
+def main(snakemake):
+    inputs = snakemake.input
+    measured = measure_recovery(
+        snakemake.params.settings,
+        dataset.read(inputs.pursuits, dataset.PURSUITS),
+        dataset.read(inputs.signals, dataset.SIGNALS),
+        dataset.read(inputs.dictionaries, dataset.DICTIONARIES),
+    )
+    files = [inputs.pursuits, inputs.signals, inputs.dictionaries]
+    dataset.write(measured, snakemake.output.metrics, job.record(snakemake, "metrics", dataset.METRICS.version, files))
+
+
+job.run(snakemake, main)  # noqa: F821

@@ -1,0 +1,35 @@
+"""Render one figure of an experiment in every format, with the numbers it shows beside it."""
+
+import importlib
+
+import job
+
+from dcsc import dataset
+from dcsc.figures import style
+from dcsc.figures.results import Results
+
+
+def main(snakemake):
+    settings, inputs = snakemake.params.settings, snakemake.input
+    figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.module}")
+    chunks = {name: [] for name in settings["cascades"]}
+    for path, name in zip(inputs.metrics, snakemake.params.cascade_of_metrics, strict=True):
+        chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())
+    results = Results(
+        summary=dataset.read(inputs.summary, dataset.SUMMARY).to_dataset(),
+        trials={name: dataset.join_chunks(parts) for name, parts in chunks.items()},
+        dictionaries={
+            name: dataset.read(path, dataset.DICTIONARIES)
+            for name, path in zip(chunks, inputs.dictionaries, strict=True)
+        },
+    )
+    table = figure_module.tidy(results, settings)
+    files = [inputs.summary, *inputs.metrics, *inputs.dictionaries]
+    record = job.record(snakemake, "figure", 1, files)
+    with style.applied(settings["style"]):
+        figure = figure_module.draw(table, settings)
+    style.save(figure, [snakemake.output[name] for name in style.FORMATS], settings["style"], record)
+    style.save_table(table, snakemake.output.csv, record)
+
+
+job.run(snakemake, main)  # noqa: F821

@@ -1,0 +1,20 @@
+"""Run every pursuit of an experiment on one chunk of signals."""
+
+import job
+
+from dcsc import dataset, stages
+from dcsc.stages.pursuits import run_pursuits
+
+
+def main(snakemake):
+    stages.load_plugins(snakemake.input.plugins)
+    found = run_pursuits(
+        snakemake.params.settings,
+        dataset.read(snakemake.input.signals, dataset.SIGNALS),
+        dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES),
+    )
+    inputs = [snakemake.input.signals, snakemake.input.dictionaries, *snakemake.input.plugins]
+    dataset.write(found, snakemake.output.pursuits, job.record(snakemake, "pursuits", dataset.PURSUITS.version, inputs))
+
+
+job.run(snakemake, main)  # noqa: F821

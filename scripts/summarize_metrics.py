@@ -1,0 +1,25 @@
+"""Count the trials of every cell of an experiment."""
+
+import job
+
+from dcsc import dataset
+from dcsc.stages.summary import summarize
+
+
+def main(snakemake):
+    chunks = {name: [] for name in snakemake.params.settings["cascades"]}
+    for path, name in zip(snakemake.input.metrics, snakemake.params.cascade_of_metrics, strict=True):
+        chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())
+    coherences = {
+        name: dataset.read(path, dataset.DICTIONARIES)["layer_1"]["mutual_coherence"].to_numpy()
+        for name, path in zip(chunks, snakemake.input.dictionaries, strict=True)
+    }
+    files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
+    dataset.write(
+        summarize(chunks, coherences),
+        snakemake.output.summary,
+        job.record(snakemake, "summary", dataset.SUMMARY.version, files),
+    )
+
+
+job.run(snakemake, main)  # noqa: F821

@@ -1,0 +1,144 @@
+"""What the rules share: the validated study, the slice of it that each stage needs, and names of files."""
+
+import math
+
+ROOT = Path(workflow.basedir).parent
+sys.path.insert(0, str(ROOT))
+
+from dcsc import config as configuration
+from dcsc import provenance
+from dcsc.errors import UserError
+
+try:
+    STUDY = configuration.validate(config)
+except UserError as error:
+    sys.exit(f"error in the configuration: {error}")
+
+RESULTS = STUDY.results
+BLOCK = 32
+MEMBERS = {
+    name: member
+    for cascade in STUDY.cascades
+    for name, member in configuration.members(STUDY, cascade).items()
+}
+FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
+
+
+def library(script, *modules):
+    """Digest of the library code that a script and further modules of it use."""
+    return provenance.library_digest(
+        ROOT / "scripts" / script,
+        ROOT / "scripts" / "job.py",
+        *[ROOT / "dcsc" / "figures" / f"{name}.py" for name in modules],
+    )
+
+
+def members_of(experiment):
+    """Names of the cascades of an experiment, series spelt out."""
+    names = STUDY.experiments[experiment].cascades
+    return [member for name in names for member in configuration.members(STUDY, name)]
+
+
+def chunks_of(experiment):
+    """Names of the chunks of an experiment: the first block of each."""
+    signals = STUDY.experiments[experiment].signals
+    blocks = math.ceil(signals.trials / BLOCK)
+    return [f"{first:06d}" for first in range(0, blocks, signals.chunk_blocks)]
+
+
+def signal_settings(wildcards):
+    """What the draws of a chunk depend on."""
+    signals = STUDY.experiments[wildcards.experiment].signals
+    first = int(wildcards.chunk)
+    last = min(first + signals.chunk_blocks, math.ceil(signals.trials / BLOCK))
+    return {
+        "seed": STUDY.seed,
+        "experiment": wildcards.experiment,
+        "cascade": wildcards.cascade,
+        "signals": signals.model_dump(mode="json", exclude={"chunk_blocks"}),
+        "blocks": [first, last],
+    }
+
+
+def pursuit_settings(wildcards):
+    """What the pursuits of an experiment depend on."""
+    experiment = STUDY.experiments[wildcards.experiment]
+    return {
+        "pursuits": {name: options.model_dump(mode="json") for name, options in experiment.pursuits.items()},
+        "errors": experiment.errors,
+    }
+
+
+def figure_settings(wildcards):
+    """What a figure depends on beside its data."""
+    return {
+        "experiment": wildcards.experiment,
+        "cascades": members_of(wildcards.experiment),
+        "confidence": STUDY.confidence,
+        "style": STUDY.style.model_dump(mode="json"),
+    }
+
+
+def metrics_files(wildcards):
+    """Metrics of all chunks of an experiment, cascade by cascade."""
+    return expand(
+        f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
+        experiment=wildcards.experiment,
+        cascade=members_of(wildcards.experiment),
+        chunk=chunks_of(wildcards.experiment),
+    )
+
+
+def cascade_of_metrics(wildcards):
+    """The cascade of each of those files."""
+    chunks = chunks_of(wildcards.experiment)
+    return [member for member in members_of(wildcards.experiment) for _ in chunks]
+
+
+def dictionary_files(wildcards):
+    """Dictionaries of an experiment, cascade by cascade."""
+    return expand(f"{RESULTS}/dictionaries/{{cascade}}.nc", cascade=members_of(wildcards.experiment))
+
+
+def brought_files(wildcards):
+    """Files of the user's that a cascade reads."""
+    layers = MEMBERS[wildcards.cascade].layers
+    return [layer.parameters["path"] for layer in layers if layer.family == "file"]
+
+
+def kept(stage, path):
+    """Mark a bulky output for deletion unless the configuration keeps it."""
+    return path if getattr(STUDY.keep, stage) else temp(path)
+
+
+def signals_mb(wildcards):
+    """Memory of a job that holds one chunk of signals."""
+    signals = STUDY.experiments[wildcards.experiment].signals
+    trials = min(signals.chunk_blocks * BLOCK, signals.trials)
+    member = MEMBERS[wildcards.cascade]
+    entries = sum(signals.active) * trials * len(signals.signs) * member.replicates * len(member.layers)
+    return 600 + entries * 100 // 2**20
+
+
+def signals_minutes(wildcards):
+    """Time of a job on one chunk of signals, generous."""
+    return 10 + signals_mb(wildcards) // 200
+
+
+def stage_files(stage):
+    """Datasets of one stage, of every experiment."""
+    return [
+        f"{RESULTS}/{experiment}/{stage}/{member}/{chunk}.nc"
+        for experiment in STUDY.experiments
+        for member in members_of(experiment)
+        for chunk in chunks_of(experiment)
+    ]
+
+
+def figure_files(experiment):
+    """Figures of an experiment, and the numbers that they show."""
+    return [
+        f"{RESULTS}/figures/{experiment}-{panel}.{suffix}"
+        for panel in STUDY.experiments[experiment].figures
+        for suffix in FORMATS
+    ]

@@ -1,0 +1,26 @@
+rule draw_dictionaries:
+    input:
+        plugins=STUDY.plugins,
+        files=brought_files,
+    output:
+        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digest=f"{RESULTS}/dictionaries/{{cascade}}.nc.sha256",
+    params:
+        settings=lambda wildcards: {
+            "cascade": MEMBERS[wildcards.cascade].model_dump(mode="json"),
+            "seed": STUDY.seed,
+        },
+        library=library("draw_dictionaries.py"),
+        results=RESULTS,
+    log:
+        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.log",
+    benchmark:
+        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    conda:
+        "../envs/dcsc.yaml"
+    script:
+        "../../scripts/draw_dictionaries.py"

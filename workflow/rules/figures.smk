@@ -1,0 +1,44 @@
+for panel in configuration.PANELS:
+    module = panel.replace("-", "_")
+
+    rule:
+        name:
+            f"render_{module}"
+        input:
+            summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
+            metrics=metrics_files,
+            dictionaries=dictionary_files,
+        output:
+            pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
+            svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",
+            png=report(
+                f"{RESULTS}/figures/{{experiment}}-{panel}.png",
+                caption=f"../report/{panel}.rst",
+                category="{experiment}",
+                labels={"figure": panel, "kind": "picture"},
+            ),
+            csv=report(
+                f"{RESULTS}/figures/{{experiment}}-{panel}.csv",
+                caption=f"../report/{panel}.rst",
+                category="{experiment}",
+                labels={"figure": panel, "kind": "numbers"},
+            ),
+            metadata=f"{RESULTS}/figures/{{experiment}}-{panel}.csv-metadata.json",
+        params:
+            settings=figure_settings,
+            cascade_of_metrics=cascade_of_metrics,
+            module=module,
+            library=library("render_figure.py", module),
+            results=RESULTS,
+        log:
+            f"logs/{RESULTS}/render_{module}/{{experiment}}.log",
+        benchmark:
+            f"logs/{RESULTS}/render_{module}/{{experiment}}.tsv"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=20,
+        conda:
+            "../envs/dcsc.yaml"
+        script:
+            "../../scripts/render_figure.py"

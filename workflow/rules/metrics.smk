@@ -1,0 +1,50 @@
+rule measure_recovery:
+    input:
+        pursuits=f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc",
+        signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
+        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+    output:
+        metrics=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
+        digest=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc.sha256",
+    params:
+        settings=pursuit_settings,
+        library=library("measure_recovery.py"),
+        results=RESULTS,
+    log:
+        f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.log",
+    benchmark:
+        f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=signals_mb,
+        runtime=signals_minutes,
+    conda:
+        "../envs/dcsc.yaml"
+    script:
+        "../../scripts/measure_recovery.py"
+
+
+rule summarize_metrics:
+    input:
+        metrics=metrics_files,
+        dictionaries=dictionary_files,
+    output:
+        summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
+        digest=f"{RESULTS}/{{experiment}}/metrics/summary.nc.sha256",
+    params:
+        settings=lambda wildcards: {"cascades": members_of(wildcards.experiment)},
+        cascade_of_metrics=cascade_of_metrics,
+        library=library("summarize_metrics.py"),
+        results=RESULTS,
+    log:
+        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.log",
+    benchmark:
+        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    conda:
+        "../envs/dcsc.yaml"
+    script:
+        "../../scripts/summarize_metrics.py"

@@ -1,0 +1,24 @@
+rule run_pursuits:
+    input:
+        signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
+        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        plugins=STUDY.plugins,
+    output:
+        pursuits=kept("pursuits", f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc"),
+        digest=kept("pursuits", f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc.sha256"),
+    params:
+        settings=pursuit_settings,
+        library=library("run_pursuits.py"),
+        results=RESULTS,
+    log:
+        f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.log",
+    benchmark:
+        f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=signals_mb,
+        runtime=signals_minutes,
+    conda:
+        "../envs/dcsc.yaml"
+    script:
+        "../../scripts/run_pursuits.py"

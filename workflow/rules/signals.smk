@@ -1,0 +1,23 @@
+rule sample_signals:
+    input:
+        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        plugins=STUDY.plugins,
+    output:
+        signals=kept("signals", f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc"),
+        digest=kept("signals", f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc.sha256"),
+    params:
+        settings=signal_settings,
+        library=library("sample_signals.py"),
+        results=RESULTS,
+    log:
+        f"logs/{RESULTS}/sample_signals/{{experiment}}/{{cascade}}/{{chunk}}.log",
+    benchmark:
+        f"logs/{RESULTS}/sample_signals/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=signals_mb,
+        runtime=signals_minutes,
+    conda:
+        "../envs/dcsc.yaml"
+    script:
+        "../../scripts/sample_signals.py"
