@@ -1,0 +1,1 @@
+"""Compiled loops over arrays, without knowledge of dictionaries or codes as objects."""

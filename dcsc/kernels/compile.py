@@ -1,0 +1,101 @@
+"""
+The decorator of the compiled kernels, and the folder that keeps their machine code.
+
+numba compares only a kernel's own file with its cache, so an edit of a kernel that another
+module calls would go unseen; here the folder is named by the digest of all kernel modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+
+ENVIRONMENT_VARIABLE = "DCSC_CACHE_DIR"
+"""Names the folder to use in place of the user's cache folder."""
+
+
+@cache
+def kernel_digest() -> str:
+    """
+    Digest the sources of all kernels.
+
+    Returns
+    -------
+    str
+        SHA-256 of the names and contents of the Python files beside this one.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        content = file.read_bytes()
+        digest.update(f"{file.name}:{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _is_ours_and_writable(folder: Path) -> bool:
+    """Try a folder: machine code of another user must never be loaded."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+@cache
+def cache_folder() -> Path | None:
+    """
+    Choose the folder of the compiled kernels.
+
+    Returns
+    -------
+    Path or None
+        ``kernels-<digest>`` in the folder named by DCSC_CACHE_DIR, else in the user's cache
+        folder, else in a temporary one; None when none of them can be written.
+    """
+    name = f"kernels-{kernel_digest()}"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    parents = [os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_cache_dir("dcsc")]
+    with contextlib.suppress(FileNotFoundError):  # no temporary folder can be written either
+        parents.append(os.path.join(tempfile.gettempdir(), f"dcsc-{user}"))
+    for parent in parents:
+        folder = Path(parent) / name
+        if _is_ours_and_writable(folder):
+            return folder
+    return None
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Compile a kernel when it is first called, and keep the machine code on disk.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and gives arrays and numbers.
+
+    Returns
+    -------
+    callable
+        Runs without the interpreter's lock and keeps the order of floating-point operations,
+        so that its bits depend on its arguments alone.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return numba.njit(nogil=True, fastmath=False)(function)
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        return numba.njit(nogil=True, cache=True, fastmath=False)(function)
+    finally:
+        numba.config.CACHE_DIR = previous

@@ -1,0 +1,226 @@
+"""
+What one-step thresholding needs of the correlations of a code: extremes, exceedances, the k largest.
+
+Correlations lie as (position, filter), as `scatter` leaves them; atoms are numbered in C order of
+(filter, position).
+"""
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types
+
+from __future__ import annotations
+
+import numpy as np
+
+from dcsc.kernels.compile import compiled
+from dcsc.kernels.scatter import add_code, add_transposed
+
+CHUNK = 64
+HARD, SOFT, RELU, TOP_K = 0, 1, 2, 3
+
+
+@compiled
+def largest(values, one_sided):
+    """Largest magnitude, or largest value; lanes of their own, because one running maximum would not vectorise."""
+    lanes = np.full(CHUNK, -np.inf, values.dtype)
+    whole = len(values) // CHUNK * CHUNK
+    for start in range(0, whole, CHUNK):
+        chunk = values[start : start + CHUNK]
+        for lane in range(CHUNK):
+            entry = chunk[lane] if one_sided else abs(chunk[lane])
+            lanes[lane] = entry if entry > lanes[lane] else lanes[lane]
+    found = lanes[0]
+    for lane in range(1, CHUNK):
+        found = max(found, lanes[lane])
+    for k in range(whole, len(values)):
+        found = max(found, values[k] if one_sided else abs(values[k]))
+    return found
+
+
+@compiled
+def code_correlations(scratch, pattern, atom, value, layout, n_filters, addition):
+    """Correlations of one code, with an addition (filter, position) unless it is empty, as (position, filter)."""
+    add_code(scratch, pattern, atom, value, layout)
+    flat = scratch.reshape(scratch.size // n_filters, n_filters)
+    if addition.size:
+        add_transposed(flat, addition)
+    return flat
+
+
+@compiled
+def code_margins(scratch, pattern, atom, value, starts, layout, n_filters, addition, one_sided, out):
+    """Extremes of the correlations of each code: out (code, 3) of on-support, off-support and signed margins."""
+    for trial in range(len(starts) - 1):
+        first, last = starts[trial], starts[trial + 1]
+        added = addition[min(trial, len(addition) - 1)]
+        flat = code_correlations(scratch, pattern, atom[first:last], value[first:last], layout, n_filters, added)
+        smallest_on, smallest_signed = np.inf, np.inf
+        for k in range(first, last):
+            i, position = divmod(np.int64(atom[k]), len(flat))
+            correlation = flat[position, i]
+            smallest_on = min(smallest_on, abs(correlation))
+            smallest_signed = min(smallest_signed, correlation if value[k] > 0 else -correlation)
+            flat[position, i] = -np.inf if one_sided else 0.0
+        out[trial, 0] = smallest_on
+        out[trial, 1] = largest(flat.ravel(), one_sided)
+        out[trial, 2] = smallest_signed
+
+
+@compiled
+def in_atom_order(found, n_found, n_filters, n_positions, per_filter, atoms):
+    """Order indices into (position, filter), ascending, by their atom number: one counting pass over the filters."""
+    per_filter[:] = 0
+    for k in range(n_found):
+        per_filter[found[k] % n_filters] += 1
+    total = 0
+    for i in range(n_filters):
+        count = per_filter[i]
+        per_filter[i] = total
+        total += count
+    for k in range(n_found):
+        position, i = divmod(found[k], n_filters)
+        atoms[per_filter[i]] = i * n_positions + position
+        per_filter[i] += 1
+
+
+@compiled
+def exceeding(values, threshold, one_sided, inclusive, found):
+    """Write where the magnitudes (or values) exceed a threshold; returns how many do."""
+    n_found = 0
+    for start in range(0, len(values), CHUNK):
+        chunk = values[start : start + CHUNK]
+        any_here = 0
+        for lane in range(len(chunk)):  # counting vectorises; few chunks have anything to write
+            entry = chunk[lane] if one_sided else abs(chunk[lane])
+            any_here += (entry > threshold) | (inclusive & (entry == threshold))
+        if any_here:
+            for lane in range(len(chunk)):
+                entry = chunk[lane] if one_sided else abs(chunk[lane])
+                if entry > threshold or (inclusive and entry == threshold):
+                    found[n_found] = start + lane
+                    n_found += 1
+    return n_found
+
+
+@compiled
+def kth_largest(values, k):
+    """Value of the k-th largest entry, k from 1, by quickselect; reorders the values."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if k - 1 <= right:
+            high = right
+        elif k - 1 >= left:
+            low = left
+        else:
+            break
+    return values[k - 1]
+
+
+@compiled
+def kth_largest_magnitude(values, k, work):
+    """
+    The k-th largest magnitude of an array that is left as it is.
+
+    The k-th largest of the maxima of chunks bounds it from below, which leaves few candidates.
+    """
+    n_chunks = (len(values) + CHUNK - 1) // CHUNK
+    bound = values.dtype.type(0)
+    if k <= n_chunks:
+        for c in range(n_chunks):
+            work[c] = largest_of_chunk(values[c * CHUNK : (c + 1) * CHUNK])
+        bound = kth_largest(work[:n_chunks], k)
+    n_candidates = 0
+    for start in range(0, len(values), CHUNK):
+        chunk = values[start : start + CHUNK]
+        any_here = 0
+        for lane in range(len(chunk)):
+            any_here += abs(chunk[lane]) >= bound
+        if any_here:
+            for lane in range(len(chunk)):
+                entry = abs(chunk[lane])
+                if entry >= bound:
+                    work[n_candidates] = entry
+                    n_candidates += 1
+    return kth_largest(work[:n_candidates], k)
+
+
+@compiled
+def largest_of_chunk(chunk):
+    """Largest magnitude of a short array."""
+    found = abs(chunk[0])
+    for lane in range(1, len(chunk)):
+        found = max(found, abs(chunk[lane]))
+    return found
+
+
+@compiled
+def code_supports(
+    scratch,
+    work,
+    found,
+    ordered,
+    per_filter,
+    pattern,
+    atom,
+    value,
+    starts,
+    layout,
+    addition,
+    rule,
+    thresholds,
+    sizes,
+    out_atom,
+    out_value,
+    out_size,
+):
+    """One-step thresholding of consecutive codes; returns the entries needed, also beyond the room for them."""
+    n_filters = len(per_filter)
+    needed = 0
+    for trial in range(len(starts) - 1):
+        first, last = starts[trial], starts[trial + 1]
+        added = addition[min(trial, len(addition) - 1)]
+        flat = code_correlations(scratch, pattern, atom[first:last], value[first:last], layout, n_filters, added)
+        values = flat.ravel()
+        threshold = thresholds[trial]
+        ties_left = np.int64(0)
+        n_found = 0
+        if rule == TOP_K:
+            if sizes[trial] > 0:
+                threshold = kth_largest_magnitude(values, sizes[trial], work)
+                n_found = exceeding(values, threshold, False, True, found)
+                above = 0
+                for k in range(n_found):
+                    above += abs(values[found[k]]) > threshold
+                ties_left = sizes[trial] - above
+        else:
+            n_found = exceeding(values, threshold, rule == RELU, False, found)
+        in_atom_order(found, n_found, n_filters, len(flat), per_filter, ordered)
+        before = needed
+        for k in range(n_found):
+            i, position = divmod(ordered[k], len(flat))
+            entry = flat[position, i]
+            if rule == TOP_K:
+                if abs(entry) == threshold:
+                    ties_left -= 1
+                    if ties_left < 0:
+                        continue
+            elif rule != HARD:
+                entry = entry - threshold if entry > 0 or rule == RELU else entry + threshold
+            if entry == 0:  # an exact zero is in no support
+                continue
+            if needed < len(out_atom):
+                out_atom[needed] = ordered[k]
+                out_value[needed] = entry
+            needed += 1
+        out_size[trial] = needed - before
+    return needed

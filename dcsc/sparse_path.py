@@ -1,0 +1,540 @@
+"""
+The sparse path of a noiseless trial: A^T A x at the cost of non-zeros times stripe, no signal formed.
+
+The dense path, ``dictionary.correlate(dictionary.synthesize(x))``, costs two convolutions and agrees to
+rounding. Noise enters as one addition, A^T e. Trials run in blocks of `dcsc.seeds.BLOCK` on threads;
+each trial is computed alone and in one order, so its bits depend neither on the threads nor on the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError, nearest
+from dcsc.kernels import scatter, selection
+from dcsc.ragged import RaggedCodes
+from dcsc.seeds import BLOCK
+
+AXES = 3
+"""Spatial axes of the kernels; lower ranks are padded with axes of length 1."""
+
+RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
+
+T = TypeVar("T")
+
+
+class Patterns(NamedTuple):
+    """
+    What the non-zeros of a code add, in the layout of `dcsc.kernels.scatter`.
+
+    Parameters
+    ----------
+    pattern : ndarray, shape (filter, lead, a0, a1, a2)
+        What a non-zero of each filter adds.
+    layout : ndarray of int64, shape (4, 3)
+        Positions, steps, first offsets and entries a grid point, an axis each.
+    target_shape : tuple of int
+        Shape (lead, g0, g1, g2) of what they are added to.
+    """
+
+    pattern: NDArray
+    layout: NDArray
+    target_shape: tuple[int, ...]
+
+
+class Margins(NamedTuple):
+    """
+    How far a trial is from failing under one-step thresholding.
+
+    Parameters
+    ----------
+    smallest_on : ndarray, shape (...)
+        Smallest on-support |c_i|; infinity for an empty support.
+    largest_off : ndarray, shape (...)
+        Largest off-support |c_i|, or largest c_i when one-sided; 0, or minus infinity, for a full support.
+    smallest_signed : ndarray, shape (...)
+        Smallest on-support sign_i c_i, negative when a sign is wrong; infinity for an empty support.
+    """
+
+    smallest_on: NDArray
+    largest_off: NDArray
+    smallest_signed: NDArray
+
+
+_patterns: weakref.WeakKeyDictionary[ConvolutionalDictionary, dict] = weakref.WeakKeyDictionary()
+_patterns_lock = threading.Lock()
+
+
+def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[], Patterns]) -> Patterns:
+    """Make a dictionary's patterns once."""
+    with _patterns_lock:
+        known = _patterns.setdefault(dictionary, {})
+    if key not in known:
+        known[key] = make()
+    return known[key]
+
+
+def _padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
+    return (filler,) * (AXES - len(numbers)) + tuple(numbers)
+
+
+def _check_rank(dictionary: ConvolutionalDictionary) -> None:
+    if dictionary.rank > AXES:
+        raise UserError(f"the sparse path takes up to {AXES} spatial axes, not {dictionary.rank}: use the dense path.")
+
+
+def gram_patterns(
+    dictionary: ConvolutionalDictionary, kind: Literal["signed", "magnitude", "square"], dtype: np.dtype | type
+) -> Patterns:
+    """
+    Rows of the Gram kernel as patterns, all filters of a position together.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    kind : {'signed', 'magnitude', 'square'}
+        g_ij itself, or |g_ij| or g_ij^2 of the other atoms, with 0 for an atom and itself.
+    dtype : dtype
+        Floating-point type.
+
+    Returns
+    -------
+    Patterns
+        The target has shape (1, p0, p1, p2 * filter).
+
+    Raises
+    ------
+    UserError
+        When the dictionary has more than three spatial axes.
+    """
+    _check_rank(dictionary)
+
+    def make() -> Patterns:
+        n_filters = dictionary.n_filters
+        lags = _padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
+        gram = dictionary.gram().astype(dtype).reshape(n_filters, n_filters, *lags)
+        if kind != "signed":
+            gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
+            gram = np.abs(gram) if kind == "magnitude" else gram**2
+        together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
+        positions = _padded(dictionary.positions, 1)
+        back = [-(n // 2) for n in lags]
+        layout = np.array([positions, [1] * AXES, back, [1, 1, n_filters]], dtype=np.int64)
+        return Patterns(together, layout, (1, *positions[:2], positions[2] * n_filters))
+
+    return _prepared(dictionary, ("gram", kind, np.dtype(dtype)), make)
+
+
+def filter_patterns(
+    dictionary: ConvolutionalDictionary, kind: Literal["signed", "magnitude", "integer"], dtype: np.dtype | type
+) -> Patterns:
+    """
+    The filters as patterns, for sparse synthesis.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    kind : {'signed', 'magnitude', 'integer'}
+        The filters, their magnitudes, or the integer filters.
+    dtype : dtype
+        Type of the pattern.
+
+    Returns
+    -------
+    Patterns
+        The target has shape (channel, g0, g1, g2).
+
+    Raises
+    ------
+    UserError
+        When the dictionary has more than three spatial axes, or no integer filters.
+    """
+    _check_rank(dictionary)
+    if kind == "integer" and dictionary.integer_filters is None:
+        raise UserError("this dictionary has no integer filters: make it with from_integers.")
+
+    def make() -> Patterns:
+        filters = dictionary.integer_filters if kind == "integer" else dictionary.filters
+        filters = np.abs(filters) if kind == "magnitude" else filters
+        shape = (dictionary.n_filters, dictionary.n_channels, *_padded(dictionary.taps, 1))
+        grid = _padded(dictionary.grid, 1)
+        layout = np.array(
+            [_padded(dictionary.positions, 1), _padded(dictionary.stride, 1), [0] * AXES, [1] * AXES], dtype=np.int64
+        )
+        return Patterns(np.ascontiguousarray(filters, dtype).reshape(shape), layout, (dictionary.n_channels, *grid))
+
+    return _prepared(dictionary, ("filters", kind, np.dtype(dtype)), make)
+
+
+def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
+    """
+    Run work on blocks of trials, on threads.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials in all.
+    work : callable
+        Takes the first trial of a block and the one after its last.
+    threads : int, optional
+        At most that many at once; by default the cores this process may use.
+
+    Returns
+    -------
+    list
+        What the blocks returned, in their order.
+    """
+    spans = [(first, min(first + BLOCK, n_trials)) for first in range(0, n_trials, BLOCK)]
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = min(threads or allowed, len(spans))
+    if threads <= 1:
+        return [work(*span) for span in spans]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda span: work(*span), spans))
+
+
+def _checked(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> None:
+    if tuple(codes.code_shape) != dictionary.code_shape:
+        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
+
+
+def _working_type(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> np.dtype:
+    """Type of the dense path's result."""
+    if codes.value.dtype.kind not in "fiu":
+        raise UserError(f"codes of type {codes.value.dtype} have no correlations: give real numbers.")
+    return np.result_type(dictionary.dtype, codes.value.dtype if codes.value.dtype.kind == "f" else dictionary.dtype)
+
+
+def _spread(
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    values: NDArray,
+    patterns: Patterns,
+    out: NDArray | None,
+    threads: int | None,
+) -> NDArray:
+    """Sum the Gram rows of every code into (..., filter, *position)."""
+    shape = (*codes.batch_shape, *dictionary.code_shape)
+    if out is None:
+        out = np.empty(shape, values.dtype)
+    elif out.shape != shape or out.dtype != values.dtype or not out.flags.c_contiguous:
+        raise UserError(f"out is not a contiguous array of shape {shape} and type {values.dtype}: make it so.")
+    starts, n_filters = codes.starts, dictionary.n_filters
+    flat = out.reshape(codes.row_size.size, n_filters, math.prod(dictionary.positions))
+
+    def work(first: int, last: int) -> None:
+        scratch = np.empty(patterns.target_shape, values.dtype)
+        scatter.add_codes_by_filter(
+            flat[first:last],
+            scratch,
+            patterns.pattern,
+            codes.atom,
+            values,
+            starts[first : last + 1],
+            patterns.layout,
+            n_filters,
+        )
+
+    over_blocks(codes.row_size.size, work, threads)
+    return out
+
+
+def correlate_codes(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, out: NDArray | None = None, *, threads: int | None = None
+) -> NDArray:
+    """
+    Correlations of the signals of sparse codes with every atom, A^T A x.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        Codes of this dictionary, batch axes (...).
+    out : ndarray, shape (..., filter, *position), optional
+        Where to write.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    ndarray, shape (..., filter, *position)
+        In the type of the dense path, which it equals up to rounding.
+
+    Raises
+    ------
+    UserError
+        When shapes or types do not fit.
+    """
+    _checked(dictionary, codes)
+    dtype = _working_type(dictionary, codes)
+    return _spread(
+        dictionary, codes, codes.value.astype(dtype), gram_patterns(dictionary, "signed", dtype), out, threads
+    )
+
+
+def interference_bound(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
+) -> NDArray:
+    """
+    Largest interference that any signs can cause, sum over j != i of |x_j| |g_ij|.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        Codes of this dictionary, batch axes (...); their signs do not count.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter, *position)
+        One bound an atom i, active or not.
+
+    Raises
+    ------
+    UserError
+        When shapes or types do not fit.
+    """
+    _checked(dictionary, codes)
+    _working_type(dictionary, codes)
+    patterns = gram_patterns(dictionary, "magnitude", np.float64)
+    return _spread(dictionary, codes, np.abs(codes.value.astype(np.float64)), patterns, None, threads)
+
+
+def interference_variance(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
+) -> NDArray:
+    """
+    Variance of the interference under Rademacher signs, v_i = sum over j != i of x_j^2 g_ij^2.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        Codes of this dictionary, batch axes (...); their signs do not count.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter, *position)
+        One variance an atom i, active or not.
+
+    Raises
+    ------
+    UserError
+        When shapes or types do not fit.
+    """
+    _checked(dictionary, codes)
+    _working_type(dictionary, codes)
+    patterns = gram_patterns(dictionary, "square", np.float64)
+    return _spread(dictionary, codes, codes.value.astype(np.float64) ** 2, patterns, None, threads)
+
+
+def _additions(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, addition: ArrayLike | None, dtype: np.dtype
+) -> NDArray:
+    """The addition as (trial, filter, position); a single empty one when there is none."""
+    if addition is None:
+        return np.empty((1, 0, 0), dtype)
+    shape = (*codes.batch_shape, *dictionary.code_shape)
+    addition = np.asarray(addition, dtype)
+    if addition.shape != shape:
+        raise UserError(f"addition of shape {addition.shape} does not fit the codes: it must be {shape}.")
+    return np.ascontiguousarray(addition).reshape(
+        codes.row_size.size, dictionary.n_filters, math.prod(dictionary.positions)
+    )
+
+
+def _of_trials(values: NDArray, first: int, last: int) -> NDArray:
+    return values if values.size == 0 else values[first:last]
+
+
+def margins(
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    addition: ArrayLike | None = None,
+    *,
+    one_sided: bool = False,
+    threads: int | None = None,
+) -> Margins:
+    """
+    Extremes of the correlations on and off the support, without keeping the correlations.
+
+    A threshold beta recovers the support if largest_off <= beta < smallest_on, the signs too if
+    beta < smallest_signed; top-k does both if smallest_signed > largest_off.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        The true codes, batch axes (...).
+    addition : array_like, shape (..., filter, *position), optional
+        Added to the correlations, A^T e.
+    one_sided : bool
+        Let largest_off be the largest c_i, for ReLU, and not the largest |c_i|.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    Margins
+        smallest_on, largest_off and smallest_signed, each of shape (...).
+
+    Raises
+    ------
+    UserError
+        When shapes or types do not fit.
+    """
+    _checked(dictionary, codes)
+    dtype = _working_type(dictionary, codes)
+    added = _additions(dictionary, codes, addition, dtype)
+    patterns = gram_patterns(dictionary, "signed", dtype)
+    values, starts = codes.value.astype(dtype), codes.starts
+    found = np.empty((codes.row_size.size, 3), dtype)
+
+    def work(first: int, last: int) -> None:
+        scratch = np.empty(patterns.target_shape, dtype)
+        selection.code_margins(
+            scratch,
+            patterns.pattern,
+            codes.atom,
+            values,
+            starts[first : last + 1],
+            patterns.layout,
+            dictionary.n_filters,
+            _of_trials(added, first, last),
+            one_sided,
+            found[first:last],
+        )
+
+    over_blocks(codes.row_size.size, work, threads)
+    return Margins(*(found[:, column].reshape(codes.batch_shape) for column in range(3)))
+
+
+def recovered_supports(
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    *,
+    rule: Literal["hard", "soft", "relu", "top-k"] = "hard",
+    threshold: ArrayLike | None = None,
+    k: ArrayLike | None = None,
+    addition: ArrayLike | None = None,
+    threads: int | None = None,
+) -> RaggedCodes:
+    """
+    Threshold the correlations of sparse codes once, keeping only what survives.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        The true codes, batch axes (...).
+    rule : {'hard', 'soft', 'relu', 'top-k'}
+        The non-linearity; ReLU is one-sided.
+    threshold : array_like, shape (...), optional
+        beta >= 0, a number or one a trial, for every rule but top-k.
+    k : array_like of int, shape (...), optional
+        For top-k, a number or one a trial; among equal magnitudes the lower atom index wins.
+    addition : array_like, shape (..., filter, *position), optional
+        Added to the correlations, A^T e.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    RaggedCodes
+        The thresholded correlations; no entry is 0.
+
+    Raises
+    ------
+    UserError
+        When shapes, types or parameters do not fit.
+    """
+    _checked(dictionary, codes)
+    dtype = _working_type(dictionary, codes)
+    added = _additions(dictionary, codes, addition, dtype)
+    n_trials, batch = codes.row_size.size, codes.batch_shape
+    thresholds, sizes = _thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
+    thresholds = thresholds.astype(dtype)
+    patterns = gram_patterns(dictionary, "signed", dtype)
+    values, starts = codes.value.astype(dtype), codes.starts
+    row_size = np.zeros(n_trials, dtype=np.int64)
+
+    def work(first: int, last: int) -> tuple[NDArray, NDArray]:
+        scratch = np.empty(patterns.target_shape, dtype)
+        work_values = np.empty(dictionary.n_atoms, dtype)
+        found, ordered = np.empty((2, dictionary.n_atoms), dtype=np.int64)
+        per_filter = np.empty(dictionary.n_filters, dtype=np.int64)
+        room = int(max(sizes[first:last].sum(), 2 * (starts[last] - starts[first]) + 1024))
+        while True:
+            out_atom, out_value = np.empty(room, dtype=np.int32), np.empty(room, dtype)
+            needed = selection.code_supports(
+                scratch,
+                work_values,
+                found,
+                ordered,
+                per_filter,
+                patterns.pattern,
+                codes.atom,
+                values,
+                starts[first : last + 1],
+                patterns.layout,
+                _of_trials(added, first, last),
+                RULES[rule],
+                thresholds[first:last],
+                sizes[first:last],
+                out_atom,
+                out_value,
+                row_size[first:last],
+            )
+            if needed <= room:
+                return out_atom[:needed].copy(), out_value[:needed].copy()
+            room = int(needed)  # a threshold far too low: make the room it needs and repeat
+
+    parts = over_blocks(n_trials, work, threads)
+    atoms = np.concatenate([np.empty(0, np.int32), *[atom for atom, _ in parts]])
+    kept = np.concatenate([np.empty(0, dtype), *[value for _, value in parts]])
+    return RaggedCodes(row_size.reshape(batch), atoms, kept, dictionary.code_shape)
+
+
+def _thresholds_and_sizes(
+    rule: str, threshold: ArrayLike | None, k: ArrayLike | None, batch: tuple[int, ...], n_atoms: int
+) -> tuple[NDArray, NDArray]:
+    """One threshold and one size a trial; those that the rule does not use are 0."""
+    if rule not in RULES:
+        raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
+    given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
+    if given is None:
+        raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
+    numbers = np.asarray(given)
+    try:
+        numbers = np.broadcast_to(numbers, batch).ravel()
+    except ValueError:
+        raise UserError(f"{name} of shape {numbers.shape} does not fit codes of batch shape {batch}.") from None
+    nothing = np.zeros(math.prod(batch), dtype=np.int64)
+    if rule == "top-k":
+        if np.any(numbers < 0) or np.any(numbers > n_atoms) or np.any(numbers != np.floor(numbers)):
+            raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {n_atoms}.")
+        return nothing.astype(np.float64), numbers.astype(np.int64)
+    if not np.all(numbers >= 0):
+        raise UserError(f"threshold = {threshold} is not allowed: give numbers that are not negative.")
+    return numbers.astype(np.float64), nothing

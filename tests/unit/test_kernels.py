@@ -1,0 +1,254 @@
+"""The sparse path against the dense one, its determinism, and the folder of the compiled kernels."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dcsc
+from dcsc import ConvolutionalDictionary, RaggedCodes, sparse_path
+from dcsc.errors import UserError
+from tests.strategies import dense_matrix, dictionaries, sparse_codes
+
+seeds = st.integers(0, 2**32 - 1)
+batches = st.sampled_from([(), (3,), (2, 2)])
+any_dictionary = dictionaries(dtypes=(np.float32, np.float64))
+
+
+def problem(dictionary, seed, batch, density=0.25):
+    codes = sparse_codes(np.random.default_rng(seed), dictionary.code_shape, density, batch).astype(dictionary.dtype)
+    correlations = dictionary.correlate(dictionary.synthesize(codes))
+    return codes, RaggedCodes.from_dense(codes, dictionary.code_shape), correlations
+
+
+def tolerance(dictionary):
+    return 1e-10 if dictionary.dtype == np.float64 else 1e-4
+
+
+@given(any_dictionary, seeds, batches)
+@settings(max_examples=150)
+def test_correlations_agree_with_the_dense_path(dictionary, seed, batch):
+    _, ragged, expected = problem(dictionary, seed, batch)
+    found = sparse_path.correlate_codes(dictionary, ragged)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, atol=tolerance(dictionary))
+    out = np.full_like(expected, np.nan)
+    assert sparse_path.correlate_codes(dictionary, ragged, out) is out
+    np.testing.assert_array_equal(out, found)
+
+
+@given(dictionaries(), seeds)
+@settings(max_examples=100)
+def test_interference_agrees_with_the_dense_gram_matrix(dictionary, seed):
+    codes, ragged, _ = problem(dictionary, seed, (2,))
+    matrix = dense_matrix(dictionary)
+    gram = matrix.T @ matrix
+    np.fill_diagonal(gram, 0)
+    flat = codes.reshape(2, -1)
+    bound, variance = np.abs(flat) @ np.abs(gram), flat**2 @ gram**2
+    np.testing.assert_allclose(
+        sparse_path.interference_bound(dictionary, ragged), bound.reshape(codes.shape), atol=1e-10
+    )
+    np.testing.assert_allclose(
+        sparse_path.interference_variance(dictionary, ragged), variance.reshape(codes.shape), atol=1e-10
+    )
+
+
+@given(any_dictionary, seeds, batches, st.booleans(), st.booleans())
+@settings(max_examples=150)
+def test_margins_are_the_extremes_of_the_dense_correlations(dictionary, seed, batch, noisy, one_sided):
+    codes, ragged, correlations = problem(dictionary, seed, batch)
+    addition = None
+    if noisy:
+        addition = np.random.default_rng(seed + 1).standard_normal(correlations.shape).astype(dictionary.dtype)
+        correlations = correlations + addition
+    found = sparse_path.margins(dictionary, ragged, addition, one_sided=one_sided)
+    axes = tuple(range(len(batch), correlations.ndim))
+    active, off = codes != 0, correlations if one_sided else np.abs(correlations)
+    expected = [
+        np.where(active, np.abs(correlations), np.inf).min(axis=axes),
+        np.where(active, -np.inf if one_sided else 0, off).max(axis=axes),
+        np.where(active, np.sign(codes) * correlations, np.inf).min(axis=axes),
+    ]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.shape == batch
+        np.testing.assert_allclose(mine, theirs, atol=tolerance(dictionary))
+
+
+def thresholded(correlations, rule, threshold, k):
+    """One-step thresholding by its definition, atom by atom in the order of magnitude."""
+    if rule == "hard":
+        return np.where(np.abs(correlations) > threshold, correlations, 0)
+    if rule == "soft":
+        return np.sign(correlations) * np.maximum(np.abs(correlations) - threshold, 0)
+    if rule == "relu":
+        return np.maximum(correlations - threshold, 0)
+    order = np.lexsort((np.arange(correlations.size), -np.abs(correlations.ravel())))
+    kept = np.zeros(correlations.size)
+    kept[order[:k]] = correlations.ravel()[order[:k]]
+    return kept.reshape(correlations.shape)
+
+
+@given(any_dictionary, seeds, st.sampled_from(sorted(sparse_path.RULES)), st.booleans())
+@settings(max_examples=200)
+def test_recovered_supports_agree_with_the_dense_path(dictionary, seed, rule, noisy):
+    rng = np.random.default_rng(seed)
+    _, ragged, correlations = problem(dictionary, seed, (3,))
+    addition = rng.standard_normal(correlations.shape).astype(dictionary.dtype) / 4 if noisy else None
+    if noisy:
+        correlations = correlations + addition
+    elif rule == "top-k":  # without noise, atoms that coincide tie up to rounding
+        return
+    threshold, k = rng.random(3) + 0.01, rng.integers(0, dictionary.n_atoms + 1, 3)
+    parameters = {"k": k} if rule == "top-k" else {"threshold": threshold}
+    found = sparse_path.recovered_supports(dictionary, ragged, rule=rule, addition=addition, **parameters)
+    dense = found.to_dense()
+    for trial in range(3):
+        expected = thresholded(correlations[trial], rule, threshold[trial], k[trial])
+        near = np.isclose(np.abs(correlations[trial]), threshold[trial], atol=tolerance(dictionary))
+        if rule == "top-k":
+            near[:] = False
+        np.testing.assert_array_equal((dense[trial] != 0)[~near], (expected != 0)[~near])
+        np.testing.assert_allclose(dense[trial], expected, atol=tolerance(dictionary))
+    rebuilt = RaggedCodes.from_dense(dense, dictionary.code_shape)
+    np.testing.assert_array_equal(found.atom, rebuilt.atom)
+    np.testing.assert_array_equal(found.row_size, rebuilt.row_size)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_ties_go_to_the_lower_atom(rank):
+    filters = np.eye(4).reshape(4, 1, *((4,) if rank == 1 else (2, 2)))
+    dictionary = ConvolutionalDictionary(filters, 4 if rank == 1 else 2, (400,) if rank == 1 else (20, 20))
+    rng = np.random.default_rng(5)
+    codes = rng.choice([-2.0, -1.0, 1.0, 2.0], size=(6, *dictionary.code_shape))
+    ragged = RaggedCodes.from_dense(codes, dictionary.code_shape)
+    for k in (0, 1, 3, 10, 150, dictionary.n_atoms):
+        found = sparse_path.recovered_supports(dictionary, ragged, rule="top-k", k=k).to_dense()
+        for trial in range(6):
+            np.testing.assert_array_equal(found[trial], thresholded(codes[trial], "top-k", None, k))
+
+
+def realistic():
+    rng = np.random.default_rng(3)
+    dictionary = ConvolutionalDictionary(rng.standard_normal((5, 2, 16)), 2, (128,), normalize=True)
+    codes = sparse_codes(rng, dictionary.code_shape, 0.05, (100,))
+    return dictionary, RaggedCodes.from_dense(codes, dictionary.code_shape)
+
+
+def test_bits_depend_neither_on_threads_nor_on_the_batch():
+    dictionary, ragged = realistic()
+    starts = ragged.starts
+    alone = RaggedCodes(
+        ragged.row_size[40:41],
+        ragged.atom[starts[40] : starts[41]],
+        ragged.value[starts[40] : starts[41]],
+        ragged.code_shape,
+    )
+    for function in (sparse_path.correlate_codes, sparse_path.interference_bound, sparse_path.interference_variance):
+        one, many = function(dictionary, ragged, threads=1), function(dictionary, ragged, threads=5)
+        np.testing.assert_array_equal(one, many)
+        np.testing.assert_array_equal(one[40], function(dictionary, alone)[0])
+    one, many = (sparse_path.margins(dictionary, ragged, threads=threads) for threads in (1, 5))
+    np.testing.assert_array_equal(one, many)
+    one, many = (
+        sparse_path.recovered_supports(dictionary, ragged, rule="top-k", k=ragged.row_size, threads=threads)
+        for threads in (1, 5)
+    )
+    for name in ("row_size", "atom", "value"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(many, name))
+
+
+def test_a_threshold_of_zero_keeps_everything_however_little_room_was_made():
+    dictionary, ragged = realistic()
+    kept = sparse_path.recovered_supports(dictionary, ragged, threshold=0.0)
+    correlations = sparse_path.correlate_codes(dictionary, ragged)
+    np.testing.assert_array_equal(kept.to_dense(), correlations)
+
+
+def test_empty_and_full_supports_have_margins():
+    dictionary = ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,))
+    empty = RaggedCodes.from_dense(np.zeros(dictionary.code_shape), dictionary.code_shape)
+    assert [float(m) for m in sparse_path.margins(dictionary, empty)] == [np.inf, 0.0, np.inf]
+    full = RaggedCodes.from_dense(np.ones(dictionary.code_shape), dictionary.code_shape)
+    assert [float(m) for m in sparse_path.margins(dictionary, full)] == [1.0, 0.0, 1.0]
+    none = RaggedCodes.from_dense(np.zeros((0, *dictionary.code_shape)), dictionary.code_shape)
+    assert sparse_path.correlate_codes(dictionary, none).shape == (0, *dictionary.code_shape)
+    assert sparse_path.recovered_supports(dictionary, none, threshold=1.0).row_size.shape == (0,)
+
+
+def test_integer_codes_are_taken_as_numbers():
+    dictionary, ragged = realistic()
+    signs = np.where(ragged.value > 0, 1, -1).astype(np.int8)
+    np.testing.assert_array_equal(
+        sparse_path.correlate_codes(dictionary, ragged.with_values(signs)),
+        sparse_path.correlate_codes(dictionary, ragged.with_values(signs.astype(np.float64))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda d, c: sparse_path.recovered_supports(d, c, rule="hrad", threshold=1), "did you mean 'hard'"),
+        (lambda d, c: sparse_path.recovered_supports(d, c), "needs threshold"),
+        (lambda d, c: sparse_path.recovered_supports(d, c, rule="top-k"), "needs k"),
+        (lambda d, c: sparse_path.recovered_supports(d, c, rule="top-k", k=1.5), "whole numbers from 0 to 320"),
+        (lambda d, c: sparse_path.recovered_supports(d, c, threshold=-1.0), "not negative"),
+        (lambda d, c: sparse_path.recovered_supports(d, c, threshold=np.ones(7)), "does not fit codes of batch shape"),
+        (lambda d, c: sparse_path.margins(d, c, np.zeros(3)), "does not fit the codes"),
+        (lambda d, c: sparse_path.correlate_codes(d, c, np.zeros(3)), "not a contiguous array of shape"),
+        (lambda d, c: sparse_path.correlate_codes(d, c.with_values(c.value * 1j)), "give real numbers"),
+        (lambda d, c: sparse_path.correlate_codes(dcsc.ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,)), c), "fit"),
+    ],
+)
+def test_misuse_is_refused_with_a_sentence(call, words):
+    with pytest.raises(UserError) as refusal:
+        call(*realistic())
+    assert words in str(refusal.value)
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, sys.argv[1])
+import numpy as np
+from dcsc.kernels import compile, selection
+print(compile.cache_folder()); print(compile.numba.config.CACHE_DIR == "")
+print(selection.largest(np.array([1.0, -3.0]), False))
+"""
+
+
+def run_kernels(package_parent, cache=None, **more):
+    environment = {k: v for k, v in os.environ.items() if k not in ("DCSC_CACHE_DIR", "NUMBA_CACHE_DIR")}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", **({} if cache is None else {"DCSC_CACHE_DIR": str(cache)}), **more}
+    command = [sys.executable, "-c", SCRIPT, str(package_parent)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=package_parent)
+    return done.stdout.split()
+
+
+def test_an_edit_of_an_inner_kernel_changes_the_cache_folder_and_the_result(tmp_path):
+    shutil.copytree(Path(dcsc.__file__).parent, tmp_path / "dcsc", ignore=shutil.ignore_patterns("__pycache__"))
+    cache = tmp_path / "cache"
+    before, restored, value = run_kernels(tmp_path, cache)
+    assert Path(before).parent == cache
+    assert (restored, float(value)) == ("True", 3.0)
+    assert list(Path(before).rglob("*.nbi"))
+    inner = tmp_path / "dcsc" / "kernels" / "scatter.py"
+    inner.write_text(inner.read_text().replace("value * source[t2]", "2 * value * source[t2]"))
+    after, _, _ = run_kernels(tmp_path, cache)
+    assert after != before
+    again, _, _ = run_kernels(tmp_path, cache)
+    assert again == after
+
+
+def test_an_unwritable_cache_folder_falls_back_to_a_temporary_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "tmp").mkdir()
+    folder, _, value = run_kernels(
+        Path(dcsc.__file__).parents[1], tmp_path / "file" / "x", TMPDIR=str(tmp_path / "tmp")
+    )
+    assert Path(folder).is_relative_to(tmp_path / "tmp")
+    assert float(value) == 3.0
