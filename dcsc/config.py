@@ -197,7 +197,8 @@ class Study(Options):
             for cascade in experiment.cascades:
                 if cascade not in self.cascades:
                     raise ValueError(
-                        f"experiments.{name}.cascades names {cascade!r}, which is unknown: {nearest(cascade, self.cascades)}"
+                        f"experiments.{name}.cascades names {cascade!r}, which is unknown: "
+                        f"{nearest(cascade, self.cascades)}"
                     )
                 depth = len(self.cascades[cascade].layers)
                 if "worst-case" in experiment.signals.signs and depth > 1:

@@ -1,12 +1,14 @@
 """Draw all replicates of a cascade's dictionaries."""
 
+from typing import Any
+
 import job
 
 from dcsc import dataset, stages
 from dcsc.stages.dictionaries import draw_dictionaries
 
 
-def main(snakemake):
+def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
     settings = snakemake.params.settings
     drawn = draw_dictionaries(settings["cascade"], settings["seed"])

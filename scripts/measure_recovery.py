@@ -1,12 +1,14 @@
 """Compare what one chunk's pursuits found with the truth and the guarantees."""
 
+from typing import Any
+
 import job
 
 from dcsc import dataset
 from dcsc.stages.metrics import measure_recovery
 
 
-def main(snakemake):
+def main(snakemake: Any) -> None:
     inputs = snakemake.input
     measured = measure_recovery(
         snakemake.params.settings,

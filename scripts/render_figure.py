@@ -1,6 +1,7 @@
 """Render one figure of an experiment in every format, with the numbers it shows beside it."""
 
 import importlib
+from typing import Any
 
 import job
 
@@ -9,9 +10,9 @@ from dcsc.figures import style
 from dcsc.figures.results import Results
 
 
-def main(snakemake):
+def main(snakemake: Any) -> None:
     settings, inputs = snakemake.params.settings, snakemake.input
-    figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.module}")
+    figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
     chunks = {name: [] for name in settings["cascades"]}
     for path, name in zip(inputs.metrics, snakemake.params.cascade_of_metrics, strict=True):
         chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())

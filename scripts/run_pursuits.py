@@ -1,12 +1,14 @@
 """Run every pursuit of an experiment on one chunk of signals."""
 
+from typing import Any
+
 import job
 
 from dcsc import dataset, stages
 from dcsc.stages.pursuits import run_pursuits
 
 
-def main(snakemake):
+def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
     found = run_pursuits(
         snakemake.params.settings,

@@ -1,12 +1,14 @@
 """Count the trials of every cell of an experiment."""
 
+from typing import Any
+
 import job
 
 from dcsc import dataset
 from dcsc.stages.summary import summarize
 
 
-def main(snakemake):
+def main(snakemake: Any) -> None:
     chunks = {name: [] for name in snakemake.params.settings["cascades"]}
     for path, name in zip(snakemake.input.metrics, snakemake.params.cascade_of_metrics, strict=True):
         chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())

@@ -78,7 +78,8 @@ def colours(style: Mapping[str, Any], count: int) -> list[tuple[float, float, fl
         return list(sns.color_palette(style["palette"], count))
     except ValueError:
         raise UserError(
-            f"style.palette = {style['palette']!r} is unknown: use a name of seaborn or matplotlib, such as 'colorblind'."
+            f"style.palette = {style['palette']!r} is unknown: use a name of seaborn or matplotlib, "
+            "such as 'colorblind'."
         ) from None
 
 

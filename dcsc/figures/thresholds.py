@@ -135,7 +135,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     axes[0, 0].set_ylabel("stripe-sparsity (atoms)")
     axes[0, 0].legend(fontsize="small")
     note = (
-        f"mean over {table['replicates'].iloc[0]} dictionaries of {table['trials_a_cell_and_replicate'].iloc[0]} trials a cell; "
+        f"mean over {table['replicates'].iloc[0]} dictionaries of "
+        f"{table['trials_a_cell_and_replicate'].iloc[0]} trials a cell; "
         f"bars: Student {settings['confidence']:.0%}"
     )
     if (table["censored"] > 0).any():

@@ -39,7 +39,7 @@ def measure_recovery(
     """
     depth = depth_of(signals)
     replicates = []
-    for replicate in range(signals.sizes["replicate"]):
+    for replicate in range(signals["layer_1"].sizes["replicate"]):
         cascade = cascade_of(dictionaries, replicate)
         truth = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
         found = {

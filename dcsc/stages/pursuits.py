@@ -45,14 +45,14 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     for name, options in settings["pursuits"].items():
         found: list[list[RaggedCodes]] = [[] for _ in range(depth)]
         thresholds: list[list[np.ndarray]] = [[] for _ in range(depth)]
-        for replicate in range(signals.sizes["replicate"]):
+        for replicate in range(signals["layer_1"].sizes["replicate"]):
             cascade = cascade_of(dictionaries, replicate)
             codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
             for layer, (code, threshold) in enumerate(zip(*_pursue(cascade, codes, options), strict=True)):
                 found[layer].append(code)
                 thresholds[layer].append(threshold)
         for layer in range(depth):
-            whole = ragged.concatenate(found[layer])
+            whole = ragged.concatenate(found[layer]).reshape((len(found[layer]), *found[layer][0].batch_shape))
             dataset = codes_to_dataset(whole, with_values=settings["errors"])
             dataset["threshold"] = (BATCH, np.stack(thresholds[layer]))
             groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))
@@ -63,12 +63,16 @@ def _pursue(
     cascade: Cascade, codes: list[RaggedCodes], options: Mapping[str, Any]
 ) -> tuple[list[RaggedCodes], list[np.ndarray]]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
-    parameters = dict(options)
-    method = parameters.pop("method")
-    one_step = method == "layered-thresholding" and cascade.depth == 1 and not parameters["debias"]
-    if one_step and parameters["threshold"] not in ("oracle",):
-        return _one_sparse_step(cascade, codes[0], parameters)
-    return _dense(cascade, codes, pursuit.get(method), parameters)
+    parameters = {name: value for name, value in options.items() if name != "method"}
+    method = options["method"]
+    sparse = method == "layered-thresholding" and cascade.depth == 1 and parameters["threshold"] != "oracle"
+    if sparse and not parameters["debias"]:
+        found, thresholds = _one_sparse_step(cascade, codes[0], parameters)
+    else:
+        found, thresholds = _dense(cascade, codes, pursuit.get(method), parameters)
+    if parameters["rule"] == "top-k":  # it has none
+        thresholds = [np.full_like(threshold, np.nan) for threshold in thresholds]
+    return found, thresholds
 
 
 def _one_sparse_step(
@@ -76,16 +80,15 @@ def _one_sparse_step(
 ) -> tuple[list[RaggedCodes], list[np.ndarray]]:
     dictionary = cascade.dictionaries[0]
     if parameters["rule"] == "top-k":
-        found, threshold = sparse_path.keep_largest(dictionary, code, code.row_size)
-    else:
-        threshold = parameters["threshold"]
-        if isinstance(threshold, list):
-            threshold = threshold[0]
-        if isinstance(threshold, str):
-            threshold = thresholding.reference_threshold(threshold, dictionary, code.to_dense())
-        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape)
-        found = sparse_path.threshold_correlations(dictionary, code, threshold, parameters["rule"])
-    return [found], [np.array(threshold)]
+        found = sparse_path.recovered_supports(dictionary, code, rule="top-k", k=code.row_size)
+        return [found], [np.zeros(code.batch_shape)]
+    threshold = parameters["threshold"]
+    if isinstance(threshold, str):
+        threshold = thresholding.derived_thresholds(threshold, cascade, [code], parameters["rule"])
+    threshold = threshold[0] if isinstance(threshold, list) else threshold
+    threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
+    found = sparse_path.recovered_supports(dictionary, code, rule=parameters["rule"], threshold=threshold)
+    return [found], [threshold]
 
 
 def _dense(

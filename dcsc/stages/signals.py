@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dcsc import adversary, ragged, sampling, seeds
+from dcsc import ragged, seeds, sparse_path
 from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
@@ -81,20 +81,35 @@ def _draw_block(
         "block": block,
     }
     streams = {name: seeds.stream(settings["seed"], purpose=name, **key) for name in ("support", "magnitudes", "signs")}
-    support = sampling.draw_supports(options["support"], streams["support"], dictionary, seeds.BLOCK, size=active)
-    positive = support.with_values(
-        sampling.draw_magnitudes(options["magnitudes"], streams["magnitudes"], len(support.atom))
+    keys = streams["support"].random((seeds.BLOCK, dictionary.n_atoms))
+    atoms = np.sort(np.argpartition(keys, active - 1, axis=1)[:, :active], axis=1).astype(np.int32)
+    positive = RaggedCodes(
+        np.full(seeds.BLOCK, active, dtype=np.int64), atoms.ravel(), np.ones(atoms.size), dictionary.code_shape
     )
     drawn = []
     for kind in options["signs"]:
         if kind == "rademacher":
-            signs = sampling.rademacher(streams["signs"], len(support.atom))
+            signs = streams["signs"].choice([-1.0, 1.0], len(positive.atom))
         elif kind == "positive":
-            signs = np.ones(len(support.atom))
+            signs = np.ones(len(positive.atom))
         else:
-            signs = adversary.worst_signs(dictionary, positive, threshold_of(positive)).signs
+            signs = _worst_signs(dictionary, positive)
         drawn.append(positive.with_values(positive.value * signs))
     return drawn
+
+
+def _worst_signs(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> np.ndarray:
+    bound = sparse_path.interference_bound(dictionary, codes).reshape(len(codes.row_size), -1)
+    dense = codes.to_dense().reshape(bound.shape)
+    slack = np.where(dense != 0, dense - bound, 1 - bound)
+    matrix = dictionary.to_sparse()
+    signs = []
+    for row, worst in enumerate(slack.argmin(axis=1)):
+        active = np.flatnonzero(dense[row])
+        g = (matrix[:, active].T @ matrix[:, [worst]]).toarray()[:, 0]
+        sign = np.where(g >= 0, 1.0, -1.0)
+        signs.append(np.where(active == worst, -1.0, sign))
+    return np.concatenate(signs)
 
 
 def threshold_of(codes: RaggedCodes) -> np.ndarray:

@@ -17,7 +17,10 @@ rule pursuits:
 rule metrics:
     input:
         stage_files("metrics"),
-        expand(f"{RESULTS}/{{experiment}}/metrics/summary.nc", experiment=STUDY.experiments),
+        expand(
+            f"{RESULTS}/{{experiment}}/metrics/summary.nc",
+            experiment=STUDY.experiments,
+        ),
 
 
 rule figures:

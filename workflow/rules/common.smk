@@ -2,7 +2,7 @@
 
 import math
 
-ROOT = Path(workflow.basedir).parent
+ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from dcsc import config as configuration
@@ -64,7 +64,10 @@ def pursuit_settings(wildcards):
     """What the pursuits of an experiment depend on."""
     experiment = STUDY.experiments[wildcards.experiment]
     return {
-        "pursuits": {name: options.model_dump(mode="json") for name, options in experiment.pursuits.items()},
+        "pursuits": {
+            name: options.model_dump(mode="json")
+            for name, options in experiment.pursuits.items()
+        },
         "errors": experiment.errors,
     }
 
@@ -97,7 +100,10 @@ def cascade_of_metrics(wildcards):
 
 def dictionary_files(wildcards):
     """Dictionaries of an experiment, cascade by cascade."""
-    return expand(f"{RESULTS}/dictionaries/{{cascade}}.nc", cascade=members_of(wildcards.experiment))
+    return expand(
+        f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        cascade=members_of(wildcards.experiment),
+    )
 
 
 def brought_files(wildcards):
@@ -116,7 +122,13 @@ def signals_mb(wildcards):
     signals = STUDY.experiments[wildcards.experiment].signals
     trials = min(signals.chunk_blocks * BLOCK, signals.trials)
     member = MEMBERS[wildcards.cascade]
-    entries = sum(signals.active) * trials * len(signals.signs) * member.replicates * len(member.layers)
+    entries = (
+        sum(signals.active)
+        * trials
+        * len(signals.signs)
+        * member.replicates
+        * len(member.layers)
+    )
     return 600 + entries * 100 // 2**20
 
 

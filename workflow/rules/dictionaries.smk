@@ -5,6 +5,16 @@ rule draw_dictionaries:
     output:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
         digest=f"{RESULTS}/dictionaries/{{cascade}}.nc.sha256",
+    log:
+        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.log",
+    benchmark:
+        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.tsv"
+    conda:
+        "../envs/dcsc.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
     params:
         settings=lambda wildcards: {
             "cascade": MEMBERS[wildcards.cascade].model_dump(mode="json"),
@@ -12,15 +22,5 @@ rule draw_dictionaries:
         },
         library=library("draw_dictionaries.py"),
         results=RESULTS,
-    log:
-        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.log",
-    benchmark:
-        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    conda:
-        "../envs/dcsc.yaml"
     script:
         "../../scripts/draw_dictionaries.py"

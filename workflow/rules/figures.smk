@@ -1,9 +1,9 @@
 for panel in configuration.PANELS:
-    module = panel.replace("-", "_")
+    drawing = panel.replace("-", "_")
 
     rule:
         name:
-            f"render_{module}"
+            f"render_{drawing}"
         input:
             summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
             metrics=metrics_files,
@@ -24,21 +24,21 @@ for panel in configuration.PANELS:
                 labels={"figure": panel, "kind": "numbers"},
             ),
             metadata=f"{RESULTS}/figures/{{experiment}}-{panel}.csv-metadata.json",
-        params:
-            settings=figure_settings,
-            cascade_of_metrics=cascade_of_metrics,
-            module=module,
-            library=library("render_figure.py", module),
-            results=RESULTS,
         log:
-            f"logs/{RESULTS}/render_{module}/{{experiment}}.log",
+            f"logs/{RESULTS}/render_{drawing}/{{experiment}}.log",
         benchmark:
-            f"logs/{RESULTS}/render_{module}/{{experiment}}.tsv"
+            f"logs/{RESULTS}/render_{drawing}/{{experiment}}.tsv"
+        conda:
+            "../envs/dcsc.yaml"
         threads: 1
         resources:
             mem_mb=2000,
             runtime=20,
-        conda:
-            "../envs/dcsc.yaml"
+        params:
+            settings=figure_settings,
+            cascade_of_metrics=cascade_of_metrics,
+            drawing=drawing,
+            library=library("render_figure.py", drawing),
+            results=RESULTS,
         script:
             "../../scripts/render_figure.py"

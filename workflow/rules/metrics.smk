@@ -6,20 +6,20 @@ rule measure_recovery:
     output:
         metrics=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
         digest=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc.sha256",
-    params:
-        settings=pursuit_settings,
-        library=library("measure_recovery.py"),
-        results=RESULTS,
     log:
         f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.log",
     benchmark:
         f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    conda:
+        "../envs/dcsc.yaml"
     threads: 1
     resources:
         mem_mb=signals_mb,
         runtime=signals_minutes,
-    conda:
-        "../envs/dcsc.yaml"
+    params:
+        settings=pursuit_settings,
+        library=library("measure_recovery.py"),
+        results=RESULTS,
     script:
         "../../scripts/measure_recovery.py"
 
@@ -31,20 +31,20 @@ rule summarize_metrics:
     output:
         summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
         digest=f"{RESULTS}/{{experiment}}/metrics/summary.nc.sha256",
+    log:
+        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.log",
+    benchmark:
+        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.tsv"
+    conda:
+        "../envs/dcsc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
     params:
         settings=lambda wildcards: {"cascades": members_of(wildcards.experiment)},
         cascade_of_metrics=cascade_of_metrics,
         library=library("summarize_metrics.py"),
         results=RESULTS,
-    log:
-        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.log",
-    benchmark:
-        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=20,
-    conda:
-        "../envs/dcsc.yaml"
     script:
         "../../scripts/summarize_metrics.py"

@@ -4,21 +4,26 @@ rule run_pursuits:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
         plugins=STUDY.plugins,
     output:
-        pursuits=kept("pursuits", f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc"),
-        digest=kept("pursuits", f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc.sha256"),
-    params:
-        settings=pursuit_settings,
-        library=library("run_pursuits.py"),
-        results=RESULTS,
+        pursuits=kept(
+            "pursuits", f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc"
+        ),
+        digest=kept(
+            "pursuits",
+            f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc.sha256",
+        ),
     log:
         f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.log",
     benchmark:
         f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    conda:
+        "../envs/dcsc.yaml"
     threads: 1
     resources:
         mem_mb=signals_mb,
         runtime=signals_minutes,
-    conda:
-        "../envs/dcsc.yaml"
+    params:
+        settings=pursuit_settings,
+        library=library("run_pursuits.py"),
+        results=RESULTS,
     script:
         "../../scripts/run_pursuits.py"

@@ -3,21 +3,26 @@ rule sample_signals:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
         plugins=STUDY.plugins,
     output:
-        signals=kept("signals", f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc"),
-        digest=kept("signals", f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc.sha256"),
-    params:
-        settings=signal_settings,
-        library=library("sample_signals.py"),
-        results=RESULTS,
+        signals=kept(
+            "signals", f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc"
+        ),
+        digest=kept(
+            "signals",
+            f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc.sha256",
+        ),
     log:
         f"logs/{RESULTS}/sample_signals/{{experiment}}/{{cascade}}/{{chunk}}.log",
     benchmark:
         f"logs/{RESULTS}/sample_signals/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    conda:
+        "../envs/dcsc.yaml"
     threads: 1
     resources:
         mem_mb=signals_mb,
         runtime=signals_minutes,
-    conda:
-        "../envs/dcsc.yaml"
+    params:
+        settings=signal_settings,
+        library=library("sample_signals.py"),
+        results=RESULTS,
     script:
         "../../scripts/sample_signals.py"
