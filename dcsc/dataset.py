@@ -71,7 +71,7 @@ class Schema:
 _CODES = {
     "row_size": Variable(BATCH, "i", "1", "number of non-zeros of each code"),
     "atom": Variable(("nonzero",), "i", "1", "index of each non-zero in C order of (filter, *position)"),
-    "value": Variable(("nonzero",), "if", "1", "coefficient of each non-zero", required=False),
+    "value": Variable(("nonzero",), "if", "1", "coefficient, or sign, of each non-zero"),
     "code_shape": Variable(("code_axis",), "i", "1", "shape (filter, *position) of a code"),
 }
 _FILTERS = ("replicate", "filter", "channel", "*")
@@ -108,6 +108,7 @@ METRICS = Schema(
     {
         "/": {
             "path_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports are exact"),
+            "signs_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports and all signs are exact"),
             "support_recovered": Variable(_TRIALS, "b", "1", "the support of the layer is exact"),
             "misses": Variable(_TRIALS, "i", "1", "active atoms that were not found"),
             "false_alarms": Variable(_TRIALS, "i", "1", "inactive atoms that were found"),
@@ -136,6 +137,7 @@ SUMMARY = Schema(
     {
         "/": {
             "recovered": Variable(_CELLS, "i", "1", "trials whose whole path was recovered"),
+            "recovered_with_signs": Variable(_CELLS, "i", "1", "trials whose whole path and all signs were recovered"),
             "trials": Variable(_CELLS, "i", "1", "trials"),
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
@@ -168,7 +170,7 @@ def spatial_names(prefix: str, rank: int) -> list[str]:
     return [prefix] if rank == 1 else [f"{prefix}_{axis}" for axis in range(rank)]
 
 
-def codes_to_dataset(codes: RaggedCodes, with_values: bool = True) -> xr.Dataset:
+def codes_to_dataset(codes: RaggedCodes) -> xr.Dataset:
     """
     Write codes as a dataset with the batch axes of a stage.
 
@@ -176,22 +178,20 @@ def codes_to_dataset(codes: RaggedCodes, with_values: bool = True) -> xr.Dataset
     ----------
     codes : RaggedCodes
         With batch axes (replicate, signs, active, trial).
-    with_values : bool
-        Whether to keep the coefficients, not only the supports.
 
     Returns
     -------
     xarray.Dataset
         Whole numbers that fit are kept in one byte, which is exact.
     """
+    with np.errstate(invalid="ignore"):  # what does not fit is seen in the comparison
+        small = codes.value.astype(np.int8)
     variables = {
         "row_size": (BATCH, codes.row_size),
         "atom": ("nonzero", codes.atom),
+        "value": ("nonzero", small if np.array_equal(small, codes.value) else codes.value),
         "code_shape": ("code_axis", np.asarray(codes.code_shape, dtype=np.int64)),
     }
-    if with_values:
-        small = codes.value.astype(np.int8)
-        variables["value"] = ("nonzero", small if np.array_equal(small, codes.value) else codes.value)
     return xr.Dataset(variables, coords={"code_axis": np.arange(len(codes.code_shape))})
 
 
@@ -207,10 +207,10 @@ def codes_from_dataset(dataset: xr.Dataset | xr.DataTree) -> RaggedCodes:
     Returns
     -------
     RaggedCodes
-        With float64 values; ones where only supports were kept.
+        With float64 values.
     """
     atom = dataset["atom"].to_numpy().astype(np.int32)
-    value = dataset["value"].to_numpy().astype(np.float64) if "value" in dataset else np.ones(len(atom))
+    value = dataset["value"].to_numpy().astype(np.float64)
     row_size = dataset["row_size"].to_numpy().astype(np.int64)
     return RaggedCodes(row_size, atom, value, tuple(int(n) for n in dataset["code_shape"].to_numpy()))
 

@@ -66,30 +66,30 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             part = table[(table["layer"] == layer) & table["pursuit"].str.startswith(rule)]
             for index, pursuit in enumerate(part["pursuit"].unique()):
                 one = part[part["pursuit"] == pursuit]
+                oracle = pursuit.endswith("oracle")
                 panel.scatter(
                     one["active"],
                     one["local_snr_db"],
-                    s=9,
-                    color=colour[index],
+                    s=16 if oracle else 7,
+                    facecolors="none" if oracle else [colour[index]],
+                    edgecolors=[colour[index]],
                     marker=styles.MARKERS[index],
-                    linewidth=0,
-                    label=f"{pursuit}",
+                    linewidth=0.7 if oracle else 0,
+                    label=pursuit,
                 )
-                if not pursuit.endswith("oracle"):
+                if not oracle:
                     panel.scatter(
                         one["active"], one["bound_db"], s=9, color=colour[2], marker="x", linewidth=0.7, label="bound"
                     )
             panel.set_title(f"layer {layer}", fontsize="medium")
-            if row == len(rules) - 1:
-                panel.set_xlabel("activations in the deepest code")
         axes[row, 0].set_ylabel("local SNR (dB)")
         handles, labels = axes[row, 0].get_legend_handles_labels()
-        axes[row, -1].legend(handles, labels, fontsize="x-small", loc="best", frameon=True, framealpha=0.9)
+        axes[row, -1].legend(handles, labels, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     counts = table.groupby(["pursuit", "layer"]).size()
     recovered = table.groupby("pursuit")["support_recovered"].agg(["sum", "size"])
     shares = "; ".join(f"{name} {int(row['sum'])}/{int(row['size'])}" for name, row in recovered.iterrows())
     figure.supxlabel(
-        f"{counts.iloc[0]} realisations a panel and pursuit. Exact supports over all layers: {shares}",
+        f"activations in the deepest code\n{counts.iloc[0]} realisations a panel and pursuit. Exact supports over all layers: {shares}",
         fontsize="x-small",
     )
     return figure

@@ -111,10 +111,14 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         cell.visible_edges = "B"
         cell.set_linewidth(1.0 if row == 0 else 0.4)
         if row == 0:
-            cell.set_text_props(weight="bold")
+            cell.set_text_props(weight="bold", horizontalalignment="left")
     figure.supxlabel(f"ranges over {table['realisations'].iloc[0]} realisations", fontsize="x-small")
     return figure
 
 
 def _span(low: float, high: float) -> str:
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    return _number(low) if low == high else f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) else f"{value * 1e4:.4g}e-4"

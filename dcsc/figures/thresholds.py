@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc import statistics
 from dcsc.figures import style as styles
-from dcsc.figures.recovery import SIGNS
+from dcsc.figures.recovery import SIGNS, successes
 from dcsc.figures.results import Results
 
 LEVEL = 0.5
@@ -34,7 +35,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         A row for each cascade, pursuit and kind of signs; `censored` counts replicates whose
         transition lies beyond the cells, where the mean is a bound.
     """
-    summary = results.summary
+    summary = results.summary.assign(recovered=successes(results.summary))
     rows = []
     for cascade, pursuit, signs in (
         (c, p, s)
@@ -126,14 +127,15 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         )
         panel.set_xscale("log")
         panel.set_yscale("log")
-        panel.xaxis.set_major_formatter("{x:g}")
-        panel.xaxis.set_minor_formatter("{x:g}")
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.tick_params(axis="x", which="minor", labelsize="x-small")
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         panel.set_title(pursuit, fontsize="medium")
         panel.set_xlabel("mutual coherence $\\mu$")
     axes[0, 0].set_ylabel("stripe-sparsity (atoms)")
-    axes[0, 0].legend(fontsize="small")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize="small")
     note = (
         f"mean over {table['replicates'].iloc[0]} dictionaries of "
         f"{table['trials_a_cell_and_replicate'].iloc[0]} trials a cell; "

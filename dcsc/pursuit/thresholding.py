@@ -115,9 +115,9 @@ def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
     return np.where((kept & (sizes > 0)).reshape(correlations.shape), correlations, 0)
 
 
-def separating_threshold(correlations: NDArray, k: NDArray, rank: int) -> NDArray:
+def separating_threshold(correlations: NDArray, k: NDArray, rank: int, rule: Rule = "hard") -> NDArray:
     """
-    Midpoint between the k-th and the next largest magnitude: the oracle threshold of a known support size.
+    Threshold that keeps exactly the k largest magnitudes: the oracle threshold of a known support size.
 
     Parameters
     ----------
@@ -127,6 +127,9 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int) -> NDArra
         Support sizes.
     rank : int
         Number of spatial axes.
+    rule : {'hard', 'soft', 'relu', 'top-k'}
+        Rules that shrink get the smallest such threshold, the next magnitude, which spoils the
+        values least; the others the midpoint between the k-th and the next, which is safest.
 
     Returns
     -------
@@ -134,10 +137,12 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int) -> NDArra
         The thresholds; the next magnitude counts as 0 when all atoms are active.
     """
     batch = correlations.shape[: -rank - 1]
-    descending = -np.sort(-np.abs(correlations).reshape(*batch, -1), axis=-1)
+    magnitudes = correlations if rule == "relu" else np.abs(correlations)
+    descending = -np.sort(-magnitudes.reshape(*batch, -1), axis=-1)
     padded = np.concatenate([np.full((*batch, 1), np.inf), descending, np.zeros((*batch, 1))], axis=-1)
     last, following = (np.take_along_axis(padded, (k + step)[..., None], axis=-1)[..., 0] for step in (0, 1))
-    return np.where(k > 0, (last + following) / 2, following)
+    following = np.maximum(following, 0)
+    return np.where((k > 0) & (rule in ("hard", "top-k")), (last + following) / 2, following)
 
 
 def derived_thresholds(
@@ -237,7 +242,7 @@ def layered_thresholding(
             beta = separating_threshold(correlations, np.broadcast_to(size, batch).astype(np.int64), model.rank)
         else:
             if isinstance(threshold, str):  # the oracle; the others are numbers by now
-                beta = separating_threshold(correlations, _sizes(truth, model.rank), model.rank)
+                beta = separating_threshold(correlations, _sizes(truth, model.rank), model.rank, rule)
             else:
                 beta = np.broadcast_to(_of_layer(threshold, layer), batch)
             spread = beta.astype(correlations.dtype).reshape(*batch, *[1] * (model.rank + 1))

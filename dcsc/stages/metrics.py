@@ -150,4 +150,8 @@ def _of_pursuit(
             np.where(np.isfinite(layer.error_bound), layer.error_bound, np.nan) for layer in guarantee.layers
         ]
     measured = {name: (("layer", "row"), np.stack(values)) for name, values in per_layer.items()}
-    return measured | {"path_recovered": (("row",), np.logical_and.reduce(exact))}
+    signs = [(np.sign(code) == np.sign(other)).all(axis=axes) for code, other in zip(codes, recovered, strict=True)]
+    return measured | {
+        "path_recovered": (("row",), np.logical_and.reduce(exact)),
+        "signs_recovered": (("row",), np.logical_and.reduce(signs)),
+    }

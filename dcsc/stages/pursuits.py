@@ -24,7 +24,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     Parameters
     ----------
     settings : mapping
-        `pursuits` (parameters by name) and `errors` (whether values are kept).
+        `pursuits` (parameters by name) and `errors` (whether values are kept, not only signs).
     signals : DataTree
         Of the signals stage.
     dictionaries : DataTree
@@ -53,7 +53,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
                 thresholds[layer].append(threshold)
         for layer in range(depth):
             whole = ragged.concatenate(found[layer]).reshape((len(found[layer]), *found[layer][0].batch_shape))
-            dataset = codes_to_dataset(whole, with_values=settings["errors"])
+            dataset = codes_to_dataset(whole if settings["errors"] else whole.with_values(np.sign(whole.value)))
             dataset["threshold"] = (BATCH, np.stack(thresholds[layer]))
             groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))
     return groups

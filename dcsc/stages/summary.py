@@ -41,6 +41,7 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
     counts = xr.Dataset(
         {
             "recovered": recovered.sum("trial"),
+            "recovered_with_signs": chunk["signs_recovered"].sum("trial"),
             "trials": xr.ones_like(recovered, dtype=np.int64).sum("trial"),
             "covered": covered.sum("trial"),
             "violations": (covered & ~recovered).sum("trial"),
