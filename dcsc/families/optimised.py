@@ -204,10 +204,11 @@ def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> 
     padded = [scipy.fft.next_fast_len(2 * size - 1, real=True) for size in overlap]
     spectra = scipy.fft.rfftn(blocks, padded, axes=axes, workers=1)
     bins = spectra.shape[2:]
-    spectra = spectra.reshape(n_filters, n_phases, -1)
-    # Filters i <= j only, in this order, because the lag d of (j, i) is the lag -d of (i, j).
-    products = np.concatenate([np.einsum("cf,jcf->jf", spectra[i], spectra[i:].conj()) for i in range(n_filters)])
-    same = np.cumsum([0, *range(n_filters, 1, -1)])
+    spectra = np.ascontiguousarray(spectra.reshape(n_filters, n_phases, -1).transpose(2, 0, 1))
+    # Filters i <= j only, because the lag d of (j, i) is the lag -d of (i, j).
+    first, second = np.triu_indices(n_filters)
+    same = np.flatnonzero(first == second)
+    products = np.einsum("fic,fjc->fij", spectra, spectra.conj())[:, first, second].T
     lag_axes = tuple(range(1, 1 + len(overlap)))
     inner = scipy.fft.irfftn(products.reshape(-1, *bins), padded, axes=lag_axes, workers=1)
     inner[(same, *[0] * len(overlap))] = 0
@@ -222,13 +223,14 @@ def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> 
     powers = weights * np.exp((exponent / 2 - 1) * np.log(squares + np.finfo(float).tiny))
     total = float((powers * squares).sum())
     slopes = scipy.fft.rfftn(powers * inner / (total * coherence), axes=lag_axes, workers=1)
-    slopes = slopes.reshape(len(inner), -1)
-    gradient = np.zeros_like(spectra)
-    for i, first in enumerate(same):
-        rows = slopes[first : first + n_filters - i]
-        gradient[i] += np.einsum("jf,jcf->cf", rows, spectra[i:])
-        gradient[i:] += rows.conj()[:, None] * spectra[i]
-    gradient = scipy.fft.irfftn(gradient.reshape(n_filters, n_phases, *bins), padded, axes=axes, workers=1)
+    slopes = slopes.reshape(len(inner), -1).T
+    both = np.empty((len(slopes), n_filters, n_filters), dtype=slopes.dtype)
+    both[:, second, first] = slopes.conj()
+    both[:, first, second] = slopes
+    # A filter with itself acts on both of its copies.
+    both[:, range(n_filters), range(n_filters)] = 2 * slopes[:, same].real
+    gradient = np.einsum("fij,fjc->fic", both, spectra).transpose(1, 2, 0).reshape(n_filters, n_phases, *bins)
+    gradient = scipy.fft.irfftn(gradient, padded, axes=axes, workers=1)
     gradient = gradient[(slice(None), slice(None), *[slice(size) for size in overlap])]
     gradient = _from_phases(gradient, filters.shape, stride)
     gradient -= unit * (gradient * unit).sum(axis=(1, *axes), keepdims=True)
