@@ -194,51 +194,103 @@ def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> 
     coherence : float
         max |g|, the mutual coherence.
     """
-    import scipy.fft
-
-    axes = tuple(range(2, filters.ndim))
-    norms = np.sqrt((filters**2).sum(axis=(1, *axes), keepdims=True))
+    norms = _norms(filters)
     unit = filters / norms
     blocks = _phases(unit, stride)
-    n_filters, n_phases, *overlap = blocks.shape
-    padded = [scipy.fft.next_fast_len(2 * size - 1, real=True) for size in overlap]
-    spectra = scipy.fft.rfftn(blocks, padded, axes=axes, workers=1)
-    bins = spectra.shape[2:]
-    spectra = np.ascontiguousarray(spectra.reshape(n_filters, n_phases, -1).transpose(2, 0, 1))
-    # Filters i <= j only, because the lag d of (j, i) is the lag -d of (i, j).
-    first, second = np.triu_indices(n_filters)
-    same = np.flatnonzero(first == second)
-    products = np.einsum("fic,fjc->fij", spectra, spectra.conj())[:, first, second].T
-    lag_axes = tuple(range(1, 1 + len(overlap)))
-    inner = scipy.fft.irfftn(products.reshape(-1, *bins), padded, axes=lag_axes, workers=1)
-    inner[(same, *[0] * len(overlap))] = 0
+    spectra, inner = _inner_products(blocks)
     coherence = float(np.abs(inner).max())
     if coherence < _NEGLIGIBLE:
         return -np.inf, np.zeros_like(filters), coherence
     inner /= coherence
-    squares = inner**2
     # A pair of filters is two blocks of the Gram kernel, a filter with itself is one.
-    weights = np.full((len(inner), *[1] * len(overlap)), 2.0)
-    weights[same] = 1
-    powers = weights * np.exp((exponent / 2 - 1) * np.log(squares + np.finfo(float).tiny))
-    total = float((powers * squares).sum())
-    slopes = scipy.fft.rfftn(powers * inner / (total * coherence), axes=lag_axes, workers=1)
-    slopes = slopes.reshape(len(inner), -1).T
-    both = np.empty((len(slopes), n_filters, n_filters), dtype=slopes.dtype)
-    both[:, second, first] = slopes.conj()
-    both[:, first, second] = slopes
-    # A filter with itself acts on both of its copies.
-    both[:, range(n_filters), range(n_filters)] = 2 * slopes[:, same].real
-    gradient = np.einsum("fij,fjc->fic", both, spectra).transpose(1, 2, 0).reshape(n_filters, n_phases, *bins)
-    gradient = scipy.fft.irfftn(gradient, padded, axes=axes, workers=1)
-    gradient = gradient[(slice(None), slice(None), *[slice(size) for size in overlap])]
+    first, second = np.triu_indices(len(filters))
+    weights = np.where(first == second, 1.0, 2.0).reshape(-1, *[1] * (inner.ndim - 1))
+    powers = weights * np.exp((exponent / 2 - 1) * np.log(inner**2 + np.finfo(float).tiny))
+    total = float((powers * inner**2).sum())
+    gradient = _pulled_back(powers * inner / (total * coherence), spectra, blocks.shape)
     gradient = _from_phases(gradient, filters.shape, stride)
-    gradient -= unit * (gradient * unit).sum(axis=(1, *axes), keepdims=True)
-    return float(np.log(coherence) + np.log(total) / exponent), gradient / norms, coherence
+    radial = (gradient * unit).sum(axis=tuple(range(1, filters.ndim)), keepdims=True)
+    return float(np.log(coherence) + np.log(total) / exponent), (gradient - radial * unit) / norms, coherence
+
+
+def _inner_products(blocks: NDArray) -> tuple[NDArray, NDArray]:
+    """
+    Correlate all pairs of filters by FFT.
+
+    Parameters
+    ----------
+    blocks : ndarray, shape (filter, channel * phases, *overlap)
+        Filters as `_phases` sorts them.
+
+    Returns
+    -------
+    spectra : ndarray of complex, shape (frequency, filter, channel * phases)
+        Of the zero-padded filters.
+    inner : ndarray, shape (pair, *lag)
+        Inner products of the filters i <= j at all lags, those of an atom with itself set to 0.
+    """
+    import scipy.fft
+
+    axes = tuple(range(2, blocks.ndim))
+    padded = _padded(blocks.shape)
+    spectra = scipy.fft.rfftn(blocks, padded, axes=axes, workers=1)
+    bins = spectra.shape[2:]
+    spectra = np.ascontiguousarray(spectra.reshape(*blocks.shape[:2], -1).transpose(2, 0, 1))
+    # Filters i <= j only, because the lag d of (j, i) is the lag -d of (i, j).
+    first, second = np.triu_indices(len(blocks))
+    products = np.einsum("fic,fjc->fij", spectra, spectra.conj())[:, first, second].T
+    inner = scipy.fft.irfftn(products.reshape(-1, *bins), padded, axes=tuple(range(1, len(bins) + 1)), workers=1)
+    inner[(first == second, *[0] * len(bins))] = 0
+    return spectra, inner
+
+
+def _pulled_back(slopes: NDArray, spectra: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """
+    Turn derivatives by the inner products into derivatives by the filters.
+
+    Parameters
+    ----------
+    slopes : ndarray, shape (pair, *lag)
+        Derivatives by the entries of `_inner_products`.
+    spectra : ndarray of complex, shape (frequency, filter, channel * phases)
+        Spectra of the filters.
+    shape : tuple of int
+        Shape (filter, channel * phases, *overlap) of the result.
+
+    Returns
+    -------
+    ndarray of that shape
+        The gradient.
+    """
+    import scipy.fft
+
+    n_filters, n_phases, *overlap = shape
+    slopes = scipy.fft.rfftn(slopes, axes=tuple(range(1, len(overlap) + 1)), workers=1)
+    bins = slopes.shape[1:]
+    slopes = slopes.reshape(len(slopes), -1).T
+    first, second = np.triu_indices(n_filters)
+    both = np.zeros((len(slopes), n_filters, n_filters), dtype=slopes.dtype)
+    both[:, first, second] = slopes
+    # Each pair acts on both of its filters, also when they are one.
+    both[:, second, first] += slopes.conj()
+    gradient = np.einsum("fij,fjc->fic", both, spectra).transpose(1, 2, 0).reshape(n_filters, n_phases, *bins)
+    gradient = scipy.fft.irfftn(gradient, _padded(shape), axes=tuple(range(2, len(shape))), workers=1)
+    return gradient[(slice(None), slice(None), *[slice(size) for size in overlap])]
+
+
+def _padded(shape: tuple[int, ...]) -> list[int]:
+    """Sizes of the FFTs that keep the lags of blocks of a shape from wrapping."""
+    import scipy.fft
+
+    return [scipy.fft.next_fast_len(2 * size - 1, real=True) for size in shape[2:]]
+
+
+def _norms(filters: NDArray) -> NDArray:
+    return np.sqrt((filters**2).sum(axis=tuple(range(1, filters.ndim)), keepdims=True))
 
 
 def _normalised(filters: NDArray) -> NDArray:
-    norms = np.sqrt((filters**2).sum(axis=tuple(range(1, filters.ndim)), keepdims=True))
+    norms = _norms(filters)
     if not norms.all():
         raise UserError(f"filter {int(np.argmin(norms))} is zero and has no unit norm: remove it.")
     return filters / norms
