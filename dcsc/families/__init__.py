@@ -1,7 +1,9 @@
 """
 Named families of filters, and the registry that users extend.
 
+>>> import dcsc
 >>> import dcsc.families
+>>> import numpy as np
 >>> dcsc.families.create("lapped", grid=(64,), n_filters=4)
 ConvolutionalDictionary(4 filters, 1 channels, taps (8,), stride (4,), grid (64,), float64)
 
@@ -12,8 +14,6 @@ One of your own, in a file named by `plugins` in the configuration or in a noteb
 ... def exponential(grid, rng, *, rates: tuple[float, ...], taps: int):
 ...     filters = np.exp(-np.outer(rates, np.arange(taps)))
 ...     return dcsc.ConvolutionalDictionary(filters[:, None, :], 1, grid, normalize=True)
->>> import dcsc
->>> import numpy as np
 >>> dcsc.families.create("exponential", grid=(64,), rates=(0.5, 1.0), taps=8)
 ConvolutionalDictionary(2 filters, 1 channels, taps (8,), stride (1,), grid (64,), float64)
 
@@ -30,6 +30,7 @@ from dcsc.families import (  # noqa: F401
     integer,
     lapped,
     low_coherence,
+    optimised,
     perturbed,
     randomised,
     transforms,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, one_dimensional
+from dcsc.families.sizes import at_least, one_dimensional, shape_of
 
 EXAMPLE = (0, 0, 3, -8, 0, 0, -8, 7, 0, 0, 0, 0, 0, 0, 5, 0, 0, 4, 2, 0)
 """A filter with the properties that [PRE17] section 8 states; the paper does not print its own."""
@@ -63,16 +63,16 @@ def integer(
         without a search, or the search finds nothing.
     """
     one_dimensional(grid, "integer")
+    shape_of(grid, taps)
     for name, size in (
-        ("taps", taps),
         ("n_nonzeros", n_nonzeros),
         ("squared_norm", squared_norm),
         ("largest", largest),
         ("stride", stride),
     ):
         at_least(size, 1, name)
-    if not search and (taps, n_nonzeros, squared_norm, stride) != (20, 7, 231, 6):
-        raise UserError("the known integer filter has 20 taps, 7 non-zeros and stride 6 only: pass search=True.")
+    if not search and (taps, n_nonzeros, squared_norm, largest, stride) != (20, 7, 231, 8, 6):
+        raise UserError("these sizes are not those of the known integer filter: pass search=True, or leave them out.")
     values = np.array(EXAMPLE)
     if search:
         values = _search(rng, taps, n_nonzeros, squared_norm, largest, stride)

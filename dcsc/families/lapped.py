@@ -7,6 +7,7 @@ import numpy as np
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.families.products import across_channels, per_channel_and_axis, separable
 from dcsc.families.registry import register
+from dcsc.families.sizes import shape_of
 
 
 @register("lapped")
@@ -42,6 +43,7 @@ def lapped(
         When n_filters is not of that form, or the grid does not fit.
     """
     bands = per_channel_and_axis(n_filters, n_channels, len(grid))
+    shape_of(grid, 2 * bands)
     tap = np.arange(2 * bands) + 0.5
     window = np.sin(np.pi / (2 * bands) * tap)
     frequency = np.arange(bands)[:, None] + 0.5

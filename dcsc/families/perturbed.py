@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.errors import UserError
 from dcsc.families import registry
 from dcsc.families.sizes import at_least
 
@@ -46,8 +45,6 @@ def perturbed(
         When the perturbation is negative or the base does not allow its parameters.
     """
     at_least(perturbation, 0, "perturbation")
-    if base == "perturbed":
-        raise UserError("the base 'perturbed' is not allowed: name the family that it should perturb.")
     dictionary = registry.create(base, grid, rng, **base_parameters)
     if perturbation == 0:
         return dictionary

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
@@ -154,7 +155,7 @@ def sparse_random(
     return ConvolutionalDictionary(filters.reshape(shape), stride, grid, normalize=True)
 
 
-def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
     """
     Draw independent random signs.
 

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def register(name: str) -> Callable[[Family], Family]:
     ------
     UserError
         When the name is taken by another function, or the function does not have
-        the signature (grid, rng, *, parameters).
+        the signature (grid, rng, *, parameters), or a parameter is called name or seed.
     """
 
     def add(family: Family) -> Family:
@@ -76,6 +77,12 @@ def register(name: str) -> Callable[[Family], Family]:
             entry.kind not in keywords for entry in signature[2:]
         ):
             raise UserError(f"the family {name!r} has a signature that does not fit: write (grid, rng, *, parameters).")
+        kinds = {entry.name: entry.kind for entry in signature}
+        for reserved in ("name", "seed"):
+            if reserved in kinds:
+                raise UserError(f"the family {name!r} has a parameter {reserved!r}, which `create` has: rename it.")
+        if inspect.Parameter.VAR_KEYWORD in kinds.values() and "base" not in kinds:
+            raise UserError(f"the family {name!r} takes any parameter: give it a parameter 'base', or name them all.")
         _families[name] = family
         return family
 
@@ -124,10 +131,15 @@ def parameters(name: str) -> dict[str, Parameter]:
     Raises
     ------
     UserError
-        When the family is unknown.
+        When the family is unknown or its annotations can't be read.
     """
     family = _family(name)
-    hints = typing.get_type_hints(family)
+    try:
+        hints = typing.get_type_hints(family)
+    except NameError as error:
+        raise UserError(
+            f"the family {name!r} has annotations that can't be read, {error}: import that name."
+        ) from error
     return {
         entry.name: Parameter(
             entry.name,
@@ -149,7 +161,8 @@ def check(name: str, **given: Any) -> dict[str, Any]:
     name : str
         A registered family.
     **given
-        Parameters as for `create`; lists, as YAML writes them, count as tuples.
+        Parameters as for `create`; lists count as tuples and the text '1e-3' as a number,
+        because that is what YAML makes of them.
 
     Returns
     -------
@@ -170,12 +183,14 @@ def check(name: str, **given: Any) -> dict[str, Any]:
         elif _passes_on(name):
             passed_on[key] = value
         else:
-            hint = nearest(key, allowed) if allowed else "it takes none"
+            hint = nearest(key, allowed) if allowed else "it takes none."
             raise UserError(f"the family {name!r} has no parameter {key!r}: {hint}")
     for key, parameter in allowed.items():
         if parameter.required and key not in given:
             raise UserError(f"the family {name!r} needs the parameter {key!r}: give {_describe(parameter.annotation)}.")
     if _passes_on(name):
+        if _passes_on(checked["base"]):
+            raise UserError(f"the base {checked['base']!r} is not allowed for {name!r}: it needs a base itself.")
         checked |= check(checked["base"], **passed_on)
     return checked
 
@@ -207,7 +222,10 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
         or the sizes do not fit the grid.
     """
     checked = check(name, **given)
-    dictionary = _family(name)(_checked_grid(grid), _generator(seed), **checked)
+    try:
+        dictionary = _family(name)(_checked_grid(grid), _generator(seed), **checked)
+    except MemoryError:
+        raise UserError(f"the family {name!r} of these sizes does not fit in memory: lower the sizes.") from None
     if not isinstance(dictionary, ConvolutionalDictionary):
         raise UserError(
             f"the family {name!r} returned a {type(dictionary).__name__}: make it return a ConvolutionalDictionary."
@@ -236,7 +254,10 @@ def _is_integer(value: Any) -> bool:
 
 
 def _checked_value(name: str, parameter: Parameter, value: Any) -> Any:
-    value = tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        value = tuple(value)
+    if isinstance(value, str) and parameter.annotation is float:
+        value = _number(value)
     if not _fits(value, parameter.annotation):
         raise UserError(
             f"the parameter {parameter.name!r} of the family {name!r} is {value!r}, which is not allowed: "
@@ -245,13 +266,21 @@ def _checked_value(name: str, parameter: Parameter, value: Any) -> Any:
     return value
 
 
+def _number(text: str) -> float | str:
+    """Read a number such as 1e-3, which YAML takes for a text; give back what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _fits(value: Any, annotation: Any) -> bool:
     """Whether a value is of an annotated type: numbers, text, tuples, and unions and literals of them."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, choice) for choice in typing.get_args(annotation))
     if origin is typing.Literal:
-        return value in typing.get_args(annotation)
+        return any(type(value) is type(choice) and value == choice for choice in typing.get_args(annotation))
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(entry, typing.get_args(annotation)[0]) for entry in value)
     if annotation is int:
@@ -272,5 +301,6 @@ def _describe(annotation: Any) -> str:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(annotation))
     if origin is tuple:
         return f"{_describe(typing.get_args(annotation)[0])} for each axis"
-    words = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false", type(None): "nothing"}
+    words = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false"}
+    words |= {Path: "a path", type(None): "nothing"}
     return words.get(annotation, "a " + getattr(annotation, "__name__", "value"))

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary, per_axis
+from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.products import across_channels, cosines, per_channel_and_axis, separable
 from dcsc.families.registry import register
@@ -53,9 +53,8 @@ def dct(
     UserError
         When a size is not allowed or does not fit the grid.
     """
-    taps = per_axis(taps, len(grid), "taps")
+    taps = shape_of(grid, taps, n_channels=n_channels)[2:]
     frequencies = taps if n_filters is None else (per_channel_and_axis(n_filters, n_channels, len(grid)),) * len(grid)
-    at_least(n_channels, 1, "n_channels")
     filters = separable([cosines(number, size) for number, size in zip(frequencies, taps, strict=True)])
     return ConvolutionalDictionary(
         across_channels(filters, n_channels), taps if stride is None else stride, grid, normalize=True

@@ -1,0 +1,390 @@
+"""
+Filters whose mutual coherence is minimised towards the Welch bound.
+
+The coherence is a maximum of many inner products and has no gradient where two of
+them tie, so the p-norm of all of them is minimised in its place, for p doubled step
+by step. The norm and its gradient come from zero-padded FFTs of the filters' phases on
+the stride lattice, so that one evaluation costs about n_filters squared FFTs.
+
+Every sum here is NumPy's own. A threaded BLAS, also the one under scipy's L-BFGS-B,
+splits long sums by the number of cores, and its rounding would change the filters.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary, per_axis
+from dcsc.errors import UserError
+from dcsc.families.registry import register
+from dcsc.families.sizes import at_least, shape_of
+
+EXPONENTS = tuple(2**power for power in range(2, 13))
+"""The p of the norms, in order: 4, 8, ..., 4096."""
+
+_MEMORY = 20
+_WINDOW = 25
+_NEGLIGIBLE = 1e-12
+_LINE_SEARCH_STEPS = 30
+
+
+@register("optimised")
+def optimised(
+    grid: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    n_filters: int,
+    taps: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    n_channels: int = 1,
+    iterations: int = 3000,
+    tolerance: float = 1e-4,
+    progress: bool = False,
+) -> ConvolutionalDictionary:
+    """
+    Minimise the mutual coherence from a Gaussian start, typically to 1.2 times the Welch bound.
+
+    Parameters
+    ----------
+    grid : tuple of int, in grid points
+        The periodic grid, of any rank; the filters do not depend on its size.
+    rng : numpy.random.Generator
+        Draws the start.
+    n_filters, n_channels : int
+        Numbers of filters and channels.
+    taps : int or tuple of int
+        Taps along every or each axis.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions.
+    iterations, tolerance, progress
+        As for `minimise_coherence`.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        The filters of least coherence that were met.
+
+    Raises
+    ------
+    UserError
+        When a parameter is not allowed or the sizes do not fit the grid.
+    """
+    start = rng.standard_normal(shape_of(grid, taps, n_filters, n_channels))
+    # Made before the search, so that sizes that do not fit are refused at once.
+    dictionary = ConvolutionalDictionary(start, stride, grid, normalize=True)
+    filters = minimise_coherence(
+        dictionary.filters, dictionary.stride, iterations=iterations, tolerance=tolerance, progress=progress
+    )
+    return ConvolutionalDictionary(filters, stride, grid, normalize=True)
+
+
+def minimise_coherence(
+    filters: ArrayLike,
+    stride: int | Sequence[int] = 1,
+    *,
+    iterations: int = 3000,
+    tolerance: float = 1e-4,
+    progress: bool = False,
+    callback: Callable[[int, int, float], None] | None = None,
+) -> NDArray:
+    """
+    Move filters to lower mutual coherence, by L-BFGS on p-norms of growing p.
+
+    Parameters
+    ----------
+    filters : array_like, shape (filter, channel, *tap)
+        The start; its norms do not count.
+    stride : int or sequence of int, in grid points
+        Distance between neighbouring positions, one for all axes or one an axis.
+    iterations : int
+        Largest number of steps in all; each p gets an equal share of those that are left.
+    tolerance : float
+        The next p follows when the p-norm fell by less than this share in 25 steps.
+    progress : bool
+        Show a progress bar with the coherence.
+    callback : callable, optional
+        Called after every step with its number, p and the mutual coherence.
+
+    Returns
+    -------
+    ndarray, shape of filters
+        Unit-norm filters, those of least coherence that were met. Equal starts give
+        equal bits on one type of processor, whatever the number of cores.
+
+    Raises
+    ------
+    UserError
+        When iterations or tolerance is negative or the stride is not allowed.
+
+    Notes
+    -----
+    Measured with one filter channel, stride 1 and the default budget, the coherence
+    comes to 1.18 times the Welch bound for 2 filters of 256, 1024 or 4096 taps.
+    """
+    at_least(iterations, 0, "iterations")
+    at_least(tolerance, 0, "tolerance")
+    point = _normalised(np.array(filters, dtype=np.float64))
+    stride = per_axis(stride, point.ndim - 2, "stride")
+    least, best = coherence_norm(point, stride, EXPONENTS[-1])[2], point
+    step = 0
+    with _progress_bar(iterations, progress) as bar:
+        for stage, exponent in enumerate(EXPONENTS):
+            share = (iterations - step) // (len(EXPONENTS) - stage)
+            for moved, coherence in _stage(point, stride, exponent, share, tolerance):
+                step, point = step + 1, moved
+                if coherence < least:
+                    least, best = coherence, point
+                if callback is not None:
+                    callback(step, exponent, coherence)
+                bar.update()
+                bar.set_postfix(p=exponent, coherence=f"{coherence:.5f}", refresh=False)
+            point = _normalised(point)
+    return _normalised(best)
+
+
+def _progress_bar(total: int, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="minimising coherence", unit="step", disable=not shown)
+
+
+def _stage(
+    start: NDArray, stride: tuple[int, ...], exponent: int, iterations: int, tolerance: float
+) -> Iterator[tuple[NDArray, float]]:
+    """Give the filters and the coherence after every step at one exponent."""
+    logarithms: list[float] = []
+
+    def objective(point: NDArray) -> tuple[float, NDArray, float]:
+        return coherence_norm(point, stride, exponent)
+
+    for _, (point, logarithm, coherence) in zip(range(iterations), _descend(objective, start), strict=False):
+        yield point, coherence
+        logarithms.append(logarithm)
+        stalled = len(logarithms) > _WINDOW and logarithms[-1 - _WINDOW] - logarithm < tolerance
+        if stalled or coherence < _NEGLIGIBLE:
+            return
+
+
+def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> tuple[float, NDArray, float]:
+    """
+    Logarithm of the p-norm of a dictionary's inner products, with its gradient.
+
+    The filters are scaled to unit norm inside, so that the gradient is tangential.
+
+    Parameters
+    ----------
+    filters : ndarray, shape (filter, channel, *tap)
+        Filters of any norm but 0.
+    stride : tuple of int, in grid points
+        Distance between neighbouring positions, one an axis.
+    exponent : int
+        p, an even number; the sum runs over the off-diagonal entries of the Gram kernel.
+
+    Returns
+    -------
+    logarithm : float
+        log ||g||_p; minus infinity when no two atoms meet.
+    gradient : ndarray, shape of filters
+        Its derivative with respect to the filters.
+    coherence : float
+        max |g|, the mutual coherence.
+    """
+    norms = _norms(filters)
+    unit = filters / norms
+    blocks = _phases(unit, stride)
+    spectra, inner = _inner_products(blocks)
+    coherence = float(np.abs(inner).max())
+    if coherence < _NEGLIGIBLE:
+        return -np.inf, np.zeros_like(filters), coherence
+    inner /= coherence
+    # A pair of filters is two blocks of the Gram kernel, a filter with itself is one.
+    first, second = np.triu_indices(len(filters))
+    weights = np.where(first == second, 1.0, 2.0).reshape(-1, *[1] * (inner.ndim - 1))
+    powers = weights * np.exp((exponent / 2 - 1) * np.log(inner**2 + np.finfo(float).tiny))
+    total = float((powers * inner**2).sum())
+    gradient = _pulled_back(powers * inner / (total * coherence), spectra, blocks.shape)
+    gradient = _from_phases(gradient, filters.shape, stride)
+    radial = (gradient * unit).sum(axis=tuple(range(1, filters.ndim)), keepdims=True)
+    return float(np.log(coherence) + np.log(total) / exponent), (gradient - radial * unit) / norms, coherence
+
+
+def _inner_products(blocks: NDArray) -> tuple[NDArray, NDArray]:
+    """
+    Correlate all pairs of filters by FFT.
+
+    Parameters
+    ----------
+    blocks : ndarray, shape (filter, channel * phases, *overlap)
+        Filters as `_phases` sorts them.
+
+    Returns
+    -------
+    spectra : ndarray of complex, shape (frequency, filter, channel * phases)
+        Of the zero-padded filters.
+    inner : ndarray, shape (pair, *lag)
+        Inner products of the filters i <= j at all lags, those of an atom with itself set to 0.
+    """
+    import scipy.fft
+
+    axes = tuple(range(2, blocks.ndim))
+    padded = _padded(blocks.shape)
+    spectra = scipy.fft.rfftn(blocks, padded, axes=axes, workers=1)
+    bins = spectra.shape[2:]
+    spectra = np.ascontiguousarray(spectra.reshape(*blocks.shape[:2], -1).transpose(2, 0, 1))
+    # Filters i <= j only, because the lag d of (j, i) is the lag -d of (i, j).
+    first, second = np.triu_indices(len(blocks))
+    products = np.einsum("fic,fjc->fij", spectra, spectra.conj())[:, first, second].T
+    inner = scipy.fft.irfftn(products.reshape(-1, *bins), padded, axes=tuple(range(1, len(bins) + 1)), workers=1)
+    inner[(first == second, *[0] * len(bins))] = 0
+    return spectra, inner
+
+
+def _pulled_back(slopes: NDArray, spectra: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """
+    Turn derivatives by the inner products into derivatives by the filters.
+
+    Parameters
+    ----------
+    slopes : ndarray, shape (pair, *lag)
+        Derivatives by the entries of `_inner_products`.
+    spectra : ndarray of complex, shape (frequency, filter, channel * phases)
+        Spectra of the filters.
+    shape : tuple of int
+        Shape (filter, channel * phases, *overlap) of the result.
+
+    Returns
+    -------
+    ndarray of that shape
+        The gradient.
+    """
+    import scipy.fft
+
+    n_filters, n_phases, *overlap = shape
+    slopes = scipy.fft.rfftn(slopes, axes=tuple(range(1, len(overlap) + 1)), workers=1)
+    bins = slopes.shape[1:]
+    slopes = slopes.reshape(len(slopes), -1).T
+    first, second = np.triu_indices(n_filters)
+    both = np.zeros((len(slopes), n_filters, n_filters), dtype=slopes.dtype)
+    both[:, first, second] = slopes
+    # Each pair acts on both of its filters, also when they are one.
+    both[:, second, first] += slopes.conj()
+    gradient = np.einsum("fij,fjc->fic", both, spectra).transpose(1, 2, 0).reshape(n_filters, n_phases, *bins)
+    gradient = scipy.fft.irfftn(gradient, _padded(shape), axes=tuple(range(2, len(shape))), workers=1)
+    return gradient[(slice(None), slice(None), *[slice(size) for size in overlap])]
+
+
+def _padded(shape: tuple[int, ...]) -> list[int]:
+    """Sizes of the FFTs that keep the lags of blocks of a shape from wrapping."""
+    import scipy.fft
+
+    return [scipy.fft.next_fast_len(2 * size - 1, real=True) for size in shape[2:]]
+
+
+def _norms(filters: NDArray) -> NDArray:
+    return np.sqrt((filters**2).sum(axis=tuple(range(1, filters.ndim)), keepdims=True))
+
+
+def _normalised(filters: NDArray) -> NDArray:
+    norms = _norms(filters)
+    if not norms.all():
+        raise UserError(f"filter {int(np.argmin(norms))} is zero and has no unit norm: remove it.")
+    return filters / norms
+
+
+def _phases(filters: NDArray, stride: tuple[int, ...]) -> NDArray:
+    """Sort the taps by their phase on the stride lattice: (filter, channel * phases, *overlap)."""
+    rank = len(stride)
+    overlap = [-(-taps // step) for taps, step in zip(filters.shape[2:], stride, strict=True)]
+    padding = [(0, n * step - taps) for n, step, taps in zip(overlap, stride, filters.shape[2:], strict=True)]
+    split = np.pad(filters, [(0, 0), (0, 0), *padding]).reshape(
+        *filters.shape[:2], *[n for pair in zip(overlap, stride, strict=True) for n in pair]
+    )
+    phase_axes, overlap_axes = range(3, 3 + 2 * rank, 2), range(2, 2 + 2 * rank, 2)
+    return split.transpose(0, 1, *phase_axes, *overlap_axes).reshape(len(filters), -1, *overlap)
+
+
+def _from_phases(blocks: NDArray, shape: tuple[int, ...], stride: tuple[int, ...]) -> NDArray:
+    """Undo `_phases`."""
+    rank = len(stride)
+    overlap = blocks.shape[2:]
+    split = blocks.reshape(*shape[:2], *stride, *overlap)
+    interleaved = [
+        axis for pair in zip(range(2 + rank, 2 + 2 * rank), range(2, 2 + rank), strict=True) for axis in pair
+    ]
+    joined = split.transpose(0, 1, *interleaved).reshape(
+        *shape[:2], *[n * step for n, step in zip(overlap, stride, strict=True)]
+    )
+    return np.ascontiguousarray(joined[(slice(None), slice(None), *[slice(taps) for taps in shape[2:]])])
+
+
+def _descend(
+    objective: Callable[[NDArray], tuple[float, NDArray, float]], point: NDArray
+) -> Iterator[tuple[NDArray, float, float]]:
+    """Give point, value and coherence after each step of L-BFGS, until no step descends."""
+    value, gradient, _ = objective(point)
+    steps: deque[NDArray] = deque(maxlen=_MEMORY)
+    changes: deque[NDArray] = deque(maxlen=_MEMORY)
+    while True:
+        direction = _direction(gradient, steps, changes)
+        length = 1.0
+        if not steps:
+            # Nothing is known of the curvature yet: move a tenth of a filter's norm.
+            size = np.sqrt(_dot(gradient, gradient))
+            length = 0.1 / size if size > 0 else 0.0
+        found = _line_search(objective, point, value, gradient, direction, length)
+        if found is None:
+            return
+        new_point, value, new_gradient, coherence = found
+        steps.append(new_point - point)
+        changes.append(new_gradient - gradient)
+        point, gradient = new_point, new_gradient
+        yield point, value, coherence
+
+
+def _dot(first: NDArray, second: NDArray) -> float:
+    return float(np.einsum("i,i->", first.ravel(), second.ravel()))
+
+
+def _direction(gradient: NDArray, steps: Sequence[NDArray], changes: Sequence[NDArray]) -> NDArray:
+    """Apply the inverse Hessian that the last steps suggest to minus the gradient (two-loop recursion)."""
+    direction = -gradient
+    shares = []
+    for step, change in zip(reversed(steps), reversed(changes), strict=True):
+        shares.append(_dot(step, direction) / _dot(step, change))
+        direction = direction - shares[-1] * change
+    if steps:
+        direction = direction * (_dot(steps[-1], changes[-1]) / _dot(changes[-1], changes[-1]))
+    for step, change, share in zip(steps, changes, reversed(shares), strict=True):
+        direction = direction + (share - _dot(change, direction) / _dot(step, change)) * step
+    return direction
+
+
+def _line_search(
+    objective: Callable[[NDArray], tuple[float, NDArray, float]],
+    point: NDArray,
+    value: float,
+    gradient: NDArray,
+    direction: NDArray,
+    length: float,
+) -> tuple[NDArray, float, NDArray, float] | None:
+    """Bisect to a step that fulfils the weak Wolfe conditions; None when there is none."""
+    slope = _dot(gradient, direction)
+    if not slope < 0 or not np.isfinite(value):
+        return None
+    shortest, longest = 0.0, np.inf
+    for _ in range(_LINE_SEARCH_STEPS):
+        new_point = point + length * direction
+        new_value, new_gradient, coherence = objective(new_point)
+        if new_value > value + 1e-4 * length * slope:
+            longest = length
+        elif np.isfinite(new_value) and _dot(new_gradient, direction) < 0.9 * slope:
+            shortest = length
+        else:
+            return new_point, new_value, new_gradient, coherence
+        length = 2 * shortest if longest == np.inf else (shortest + longest) / 2
+    return None
