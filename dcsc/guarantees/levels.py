@@ -134,7 +134,7 @@ def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequen
     Parameters
     ----------
     threshold : {"midpoint", "lower"}, float, or sequence of array_like
-        One choice or number for all layers, or one entry a layer.
+        One choice or number for all layers, or one entry a layer, a choice or a number or one a code.
     depth : int
         Number of layers.
 
@@ -148,11 +148,11 @@ def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequen
     UserError
         When the name is unknown or the length is not the depth.
     """
-    if isinstance(threshold, str):
-        check_choice(threshold, THRESHOLDS, "threshold")
-        return [threshold] * depth
-    if np.ndim(threshold) == 0 and not isinstance(threshold, Sequence):
-        return [threshold] * depth
+    if isinstance(threshold, str) or not np.iterable(threshold):
+        threshold = [threshold] * depth
     if len(threshold) != depth:
         raise UserError(f"{len(threshold)} thresholds for {depth} layers: give one a layer.")
+    for choice in threshold:
+        if isinstance(choice, str):
+            check_choice(choice, THRESHOLDS, "threshold")
     return threshold
