@@ -2,9 +2,44 @@
 When thresholding and basis pursuit must recover an activation path: the ladder of guarantees.
 
 Every function names its statement in docs/theory.md.
+
+========================================  =====================================================
+function                                  what it tells
+========================================  =====================================================
+`uniform`                                 recovery for every sign: coherence, Babel, instance
+`statistical`                             recovery with probability 1 - delta over random signs
+`ladder`                                  all of them side by side
+`certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
+`uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
+`interference_bound`, `..._variance`      what active atoms add to the correlation of another
+`gaussian_noise_bound`                    patch norm that Gaussian noise rarely exceeds
+========================================  =====================================================
 """
 
+from dcsc.guarantees.bounds import gaussian_noise_bound
 from dcsc.guarantees.interference import interference_bound, interference_variance
-from dcsc.guarantees.uniform import LayerGuarantee, PathGuarantee, uniform
+from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, Ladder, certified_stripe_sparsity, ladder
+from dcsc.guarantees.sparse_recovery import BasisPursuitLayer, BasisPursuitPath, basis_pursuit, uniqueness
+from dcsc.guarantees.statistical_thresholding import StatisticalLayer, StatisticalPath, statistical
+from dcsc.guarantees.uniform_thresholding import LayerGuarantee, PathGuarantee, uniform
 
-__all__ = ["LayerGuarantee", "PathGuarantee", "interference_bound", "interference_variance", "uniform"]
+__all__ = [
+    "RUNGS",
+    "BasisPursuitLayer",
+    "BasisPursuitPath",
+    "CertifiedSparsity",
+    "Ladder",
+    "LayerGuarantee",
+    "PathGuarantee",
+    "StatisticalLayer",
+    "StatisticalPath",
+    "basis_pursuit",
+    "certified_stripe_sparsity",
+    "gaussian_noise_bound",
+    "interference_bound",
+    "interference_variance",
+    "ladder",
+    "statistical",
+    "uniform",
+    "uniqueness",
+]

@@ -1,0 +1,158 @@
+"""From bounds on the interference to the interval of admissible thresholds and the error that passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.guarantees.checks import check_choice
+from dcsc.sparsity import patch_l2, patch_norm
+
+THRESHOLDS = ("lower", "midpoint")
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """
+    Bounds on the interference of one layer, for each code of a batch.
+
+    Parameters
+    ----------
+    off : ndarray, shape (...)
+        Largest magnitude that an inactive atom's correlation can reach, without input error.
+    on : ndarray, shape (...)
+        Smallest magnitude that an active atom's correlation can have, without input error; infinity without any.
+    entry : ndarray, shape (...) or (..., filter, *position)
+        Bound on the interference at an active atom, for all of them or one each.
+    """
+
+    off: NDArray
+    on: NDArray
+    entry: NDArray
+
+    @property
+    def midpoint(self) -> NDArray:
+        """Middle of the interval of thresholds whatever the input error; 1 above its lower end without non-zeros."""
+        return np.where(np.isfinite(self.on), (self.off + np.where(np.isfinite(self.on), self.on, 0)) / 2, self.off + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """
+    The thresholds that recover a layer, and the one chosen.
+
+    Parameters
+    ----------
+    lower, upper : ndarray, shape (...)
+        Ends of the interval.
+    threshold : ndarray, shape (...)
+        The chosen one, finite even when the interval is empty.
+    is_open : ndarray of bool, shape (...)
+        Whether the interval has an inside beyond rounding.
+    contains : ndarray of bool, shape (...)
+        Whether the threshold lies inside.
+    """
+
+    lower: NDArray
+    upper: NDArray
+    threshold: NDArray
+    is_open: NDArray
+    contains: NDArray
+
+
+def choose_threshold(levels: Levels, eps: NDArray, guard: NDArray, threshold: str | ArrayLike) -> Interval:
+    """
+    Find the interval of thresholds and choose one.
+
+    Parameters
+    ----------
+    levels : Levels
+        Bounds on the interference.
+    eps : ndarray, shape (...)
+        Bound on the patch norm of the input error.
+    guard : ndarray, shape (...)
+        Margin against rounding.
+    threshold : {"midpoint", "lower"} or array_like, shape () or (...)
+        The choice, or a threshold fixed beforehand.
+
+    Returns
+    -------
+    Interval
+        The open interval (off + eps, on - eps), docs/theory.md, "Interval of thresholds".
+    """
+    lower, upper = levels.off + eps, levels.on - eps
+    middle = levels.midpoint + np.where(np.isfinite(levels.on) | ~np.isfinite(eps), 0.0, eps)
+    if isinstance(threshold, str):
+        beta = middle if threshold == "midpoint" else np.minimum(lower + guard, middle)
+    else:
+        beta = np.broadcast_to(np.asarray(threshold, dtype=np.float64), lower.shape)
+    is_open = upper - lower > 2 * guard
+    return Interval(lower, upper, beta, is_open, is_open & (beta >= lower + guard) & (beta <= upper - guard))
+
+
+def error_bound(
+    levels: Levels, code: NDArray, eps: NDArray, shrink: NDArray, below: ConvolutionalDictionary | None, rank: int
+) -> NDArray:
+    """
+    Bound the patch norm of the error that a recovered layer passes on.
+
+    Parameters
+    ----------
+    levels : Levels
+        Bounds on the interference.
+    code : ndarray, shape (..., filter, *position)
+        The true code.
+    eps, shrink : ndarray, shape (...)
+        Bound on the input error, and what the rule subtracts: 0 (hard) or beta (soft).
+    below : ConvolutionalDictionary or None
+        The next dictionary, whose atoms see the patches.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        sqrt(||X||^P_{0,inf}) times the bound of an entry, or the patch norm of the bounds of
+        the entries (docs/theory.md, "Error passed on"); 0 for a code without non-zeros.
+    """
+    if levels.entry.ndim == eps.ndim:
+        patch = np.asarray(patch_norm(code, below, rank))
+        return np.sqrt(patch) * np.where(patch > 0, levels.entry + eps + shrink, 0.0)
+    each = levels.entry + (eps + shrink)[(..., *[None] * (rank + 1))]
+    return np.asarray(patch_l2(np.where(code != 0, each, 0.0), below, rank))
+
+
+def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequence[str | ArrayLike]:
+    """
+    Spread the choice of thresholds over the layers.
+
+    Parameters
+    ----------
+    threshold : {"midpoint", "lower"}, float, or sequence of array_like
+        One choice or number for all layers, or one entry a layer, a choice or a number or one a code.
+    depth : int
+        Number of layers.
+
+    Returns
+    -------
+    sequence
+        One entry a layer.
+
+    Raises
+    ------
+    UserError
+        When the name is unknown or the length is not the depth.
+    """
+    if isinstance(threshold, str) or not np.iterable(threshold):
+        threshold = [threshold] * depth
+    if len(threshold) != depth:
+        raise UserError(f"{len(threshold)} thresholds for {depth} layers: give one a layer.")
+    for choice in threshold:
+        if isinstance(choice, str):
+            check_choice(choice, THRESHOLDS, "threshold")
+    return threshold

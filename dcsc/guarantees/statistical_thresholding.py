@@ -1,0 +1,439 @@
+"""Statistical guarantees of layered thresholding: recovery with high probability over random signs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+from dcsc.guarantees.bounds import INJECTIVE, closed_form, closed_variance, least_squares_gain
+from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.interference import (
+    Interference,
+    plain_interference,
+    propagated_columns,
+    rademacher_interference,
+    write_counts,
+)
+from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
+from dcsc.guarantees.search import optimise_levels
+from dcsc.guarantees.tails import best_threshold
+from dcsc.guarantees.uniform_thresholding import RULES
+from dcsc.model import Cascade
+from dcsc.ragged import RaggedCodes
+from dcsc.sparsity import extreme_magnitudes, patch_norm
+
+FORMS = ("babel2", "coherence", "instance")
+SIGNS = ("deepest", "rademacher")
+METHODS = ("optimised", "split")
+
+
+@dataclass(frozen=True, eq=False)
+class StatisticalLayer:
+    """
+    What a statistical guarantee says about one layer of each code of a batch.
+
+    Parameters
+    ----------
+    holds : ndarray of bool, shape (...)
+        Split: X_min leaves room for the levels. Optimised: the probability is at most delta.
+    probability : ndarray, shape (...)
+        The layer's share delta_l (split), or the bound that its threshold attains (optimised).
+    variance : ndarray, shape (...)
+        Largest variance of an atom's interference, or its bound by mu^2 k X_max^2 or mu_2(k)^2 X_max^2.
+    eps_in : ndarray, shape (...)
+        Bound on the patch norm of the error of the layer's input.
+    threshold, threshold_lower, threshold_upper : ndarray, shape (...)
+        beta, and the interval of thresholds that keep the layer's failure below its share of delta.
+    error_bound : ndarray, shape (...)
+        Bound on the patch norm of the error of the layer's code, infinity where there is none.
+    smallest_singular : ndarray, shape (...)
+        Smallest singular value of the active atoms when debiasing, else NaN.
+    """
+
+    holds: NDArray
+    probability: NDArray
+    variance: NDArray
+    eps_in: NDArray
+    threshold: NDArray
+    threshold_lower: NDArray
+    threshold_upper: NDArray
+    error_bound: NDArray
+    smallest_singular: NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class StatisticalPath:
+    """
+    What a statistical guarantee says about the paths of a batch.
+
+    Parameters
+    ----------
+    layers : tuple of StatisticalLayer
+        From layer 1 to layer L.
+    delta : float
+        Admitted failure probability.
+    form, rule, signs, method : str
+        As asked for.
+    debias : bool
+        Whether least squares follows each step.
+    determined : ndarray of bool, shape (...)
+        Whether the deepest support and magnitudes fix those of every layer.
+    certified : ndarray of bool, shape (...)
+        Split: every layer has room. Optimised: `probability` is at most delta.
+    probability : ndarray, shape (...)
+        Bound for the draw, in the sense of `statement`; NaN where the draw alone has none.
+    statement : str
+        What the numbers mean.
+    reason : str
+        Why the guarantee does not hold for some code, empty when it holds for all.
+    """
+
+    layers: tuple[StatisticalLayer, ...]
+    delta: float
+    form: str
+    rule: str
+    signs: str
+    method: str
+    debias: bool
+    determined: NDArray
+    certified: NDArray
+    probability: NDArray
+    statement: str
+    reason: str
+
+    @property
+    def holds(self) -> NDArray:
+        """Same as `certified`, shape (...)."""
+        return self.certified
+
+    @property
+    def thresholds(self) -> list[NDArray]:
+        """The threshold of every layer, each of shape (...)."""
+        return [layer.threshold for layer in self.layers]
+
+    @property
+    def failure_rate_bound(self) -> float:
+        """
+        Bound on the failure rate, averaged over the draws of the batch.
+
+        The share of uncertified draws plus delta (split), or the mean probability (optimised);
+        an estimate of the bound, as good as the batch is large.
+        """
+        if self.method == "split":
+            return min(1.0, float(np.mean(~self.certified)) + self.delta)
+        return float(np.mean(self.probability))
+
+
+def statistical(
+    model: Cascade,
+    codes: Sequence[ArrayLike | RaggedCodes],
+    noise: ArrayLike = 0.0,
+    *,
+    delta: float = 0.01,
+    form: str = "instance",
+    rule: str = "hard",
+    signs: str = "rademacher",
+    method: str = "split",
+    debias: bool = False,
+    threshold: str = "midpoint",
+    split: Sequence[float] | None = None,
+    noise_deviation: float = 0.0,
+    noise_failure: float = 0.0,
+) -> StatisticalPath:
+    """
+    Bound the probability that layered thresholding misses a path when signs are random.
+
+    Our derivation, following the abstract of [MT18] and the method of [SV07]: docs/theory.md,
+    "Statistical guarantees" (one layer), "Path with random signs", "Optimised levels",
+    "Debiasing" and "Plain model".
+
+    Parameters
+    ----------
+    model : Cascade
+        The layers; for signs "rademacher" its T^(l) are drawn afresh for every trial, and do not matter here.
+    codes : sequence of array_like of shape (..., filter, *position), or of RaggedCodes
+        [X^(1), ..., X^(L)].
+    noise : array_like, shape () or (...)
+        eps_0 >= ||E||^P_{2,inf}, valid before the signs are drawn.
+    delta : float
+        Admitted failure probability of the path.
+    form : {"coherence", "babel2", "instance"}
+        What bounds the variances: mu^2 k X_max^2, mu_2(k)^2 X_max^2, or themselves.
+    rule : {"hard", "soft", "relu"}
+        The thresholding; "relu" for codes without negative entries.
+    signs : {"rademacher", "deepest"}
+        Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain
+        D-CSC, where the propagated columns of its active atoms must be disjoint; instance form only).
+    method : {"split", "optimised"}
+        delta_l fixed before the draw, or levels and thresholds optimised for the draw, which
+        needs supports and magnitudes that the deepest code determines (or noiseless debiasing, or one layer).
+    debias : bool
+        Least squares on the recovered support after each layer.
+    threshold : {"midpoint", "lower"}
+        For method "split": middle or lower end of the interval of thresholds.
+    split : sequence of float, optional
+        Shares delta_l / delta, adding up to 1; equal ones by default.
+    noise_deviation : float
+        sigma of white Gaussian noise on the signal, counted exactly at layer 1, beside `noise`.
+    noise_failure : float
+        Probability that the noise exceeds `noise`, for unbounded noise; part of delta.
+
+    Returns
+    -------
+    StatisticalPath
+        Whether each draw is certified, the probability where the draw has one, and what they mean.
+
+    Raises
+    ------
+    UserError
+        When options are unknown or do not go together, or shapes do not fit.
+    """
+    for value, allowed, name in (
+        (form, FORMS, "form"), (rule, RULES, "rule"), (signs, SIGNS, "signs"), (method, METHODS, "method"),
+        (threshold, ("lower", "midpoint"), "threshold"),
+    ):  # fmt: skip
+        check_choice(value, allowed, name)
+    shares = _check_options(model, delta, form, signs, method, debias, split, noise_deviation, noise_failure)
+    dense, eps = check_path(model, codes, noise)
+    batch = eps.shape
+    flat = [code.reshape(-1, *code.shape[len(batch) :]) for code in dense]
+    problem = _Problem(model, flat, np.array(eps).ravel(), shares, form, rule, signs, debias, noise_deviation**2)
+    determined, cause = _determined(model, flat, signs)
+    if method == "split":
+        layers, certified = problem.split(threshold)
+        certified &= determined if signs == "deepest" else True
+        probability = np.where(determined, np.where(certified, delta, 1.0), np.nan)
+    else:
+        layers, probability = problem.optimise(determined, delta)
+        probability = np.minimum(1.0, probability + noise_failure)
+        certified = probability <= delta
+    if rule == "relu":
+        signed = np.any([(code < 0).reshape(len(code), -1).any(axis=1) for code in flat], axis=0)
+        certified, probability = certified & ~signed, np.where(signed, 1.0, probability)
+        cause = cause or ("a code has negative entries, which ReLU cannot return" if signed.any() else "")
+    reason = _reason(certified, cause, layers, method, delta)
+    shaped = tuple(
+        replace(layer, **{name: value.reshape(batch) for name, value in vars(layer).items()}) for layer in layers
+    )
+    return StatisticalPath(
+        shaped, delta, form, rule, signs, method, debias, determined.reshape(batch), certified.reshape(batch),
+        probability.reshape(batch), _statement(method, determined, debias), reason,
+    )  # fmt: skip
+
+
+def _check_options(
+    model: Cascade,
+    delta: float,
+    form: str,
+    signs: str,
+    method: str,
+    debias: bool,
+    split: Sequence[float] | None,
+    noise_deviation: float,
+    noise_failure: float,
+) -> NDArray:
+    """Refuse what does not go together, and give each layer its share of delta."""
+    if not 0 <= noise_failure < delta < 1:
+        raise UserError(f"delta {delta} is not allowed: give a probability above noise_failure and below 1.")
+    if noise_deviation < 0:
+        raise UserError("the noise deviation is negative: give 0 or more.")
+    if signs == "deepest" and form != "instance":
+        raise UserError("signs 'deepest' has the instance form only: use form='instance'.")
+    if signs == "deepest" and model.signs is not None:
+        raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
+    if method == "optimised" and form != "instance" and model.depth > 1 and not debias:
+        raise UserError(f"form {form!r} of a path has no optimised levels: use method='split' or form='instance'.")
+    if debias and noise_deviation and model.depth > 1:
+        raise UserError("debiasing needs a bound on the noise: use gaussian_noise_bound, noise and noise_failure.")
+    weights = np.full(model.depth, 1 / model.depth) if split is None else np.asarray(split, dtype=np.float64)
+    if weights.shape != (model.depth,) or (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
+        raise UserError(f"split {split} is not allowed: give {model.depth} positive shares that add up to 1.")
+    return weights * (delta - noise_failure)
+
+
+def _determined(model: Cascade, codes: list[NDArray], signs: str) -> tuple[NDArray, str]:
+    """Whether supports and magnitudes of each path follow from those of its deepest code, and why not."""
+    if signs == "deepest":
+        disjoint = np.array([_disjoint(model, [code[row] for code in codes]) for row in range(len(codes[0]))], bool)
+        return disjoint, "" if disjoint.all() else "the propagated columns of two active deepest atoms overlap"
+    single = np.array(
+        [
+            all(
+                write_counts(dictionary, code[row]).max(initial=0) <= 1
+                for dictionary, code in zip(model.dictionaries[1:], codes[1:], strict=True)
+            )
+            for row in range(len(codes[0]))
+        ],
+        bool,
+    )
+    return single, "" if single.all() else "two active atoms write to one entry of the layer above"
+
+
+def _disjoint(model: Cascade, path: list[NDArray]) -> bool:
+    for layer in range(1, model.depth):
+        columns = propagated_columns(model, path[-1], layer)
+        if ((columns != 0).sum(axis=0) > 1).any():
+            return False
+        if not np.allclose(np.abs(columns).sum(axis=0), np.abs(path[layer - 1]).ravel(), rtol=1e-6, atol=1e-12):
+            raise UserError(f"codes of layer {layer} do not follow from the deepest ones in the plain model.")
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The paths of a flat batch and the options that the two methods share."""
+
+    model: Cascade
+    codes: list[NDArray]
+    eps: NDArray
+    shares: NDArray
+    form: str
+    rule: str
+    signs: str
+    debias: bool
+    noise_variance: float
+
+    def _interference(self, layer: int) -> Interference:
+        if self.signs == "deepest":
+            return plain_interference(self.model, self.codes[-1], layer)
+        return rademacher_interference(self.model.dictionaries[layer - 1], self.codes[layer - 1])
+
+    def _levels(self, layer: int, interference: Interference | None) -> tuple[Levels, NDArray]:
+        """Levels that the interference of a layer exceeds with at most its share, and the largest variance."""
+        dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
+        sigma2 = self.noise_variance if layer == 1 else 0.0
+        log_term = 2 * math.log(2 * dictionary.n_atoms / self.shares[layer - 1])
+        if interference is None:
+            variance = closed_variance(dictionary, code, self.form)
+            level = np.sqrt((variance + sigma2) * log_term)
+            return Levels(level, extreme_magnitudes(code, dictionary.rank)[0] - level, level), variance
+        level = np.sqrt((interference.variance + sigma2) * log_term)
+        level = np.minimum(level, interference.bound + math.sqrt(sigma2 * log_term))
+        floor = np.where(interference.active, interference.magnitude + interference.locked - level, np.inf)
+        entry = (level + np.abs(interference.locked)).reshape(code.shape)
+        off = np.where(interference.active, 0.0, level).max(axis=1)
+        return Levels(off, floor.min(axis=1), entry), interference.variance.max(axis=1)
+
+    def _debiased(self, layer: int, eps: NDArray) -> tuple[NDArray, NDArray]:
+        """Error bound of least squares, and the smallest singular value of the active atoms."""
+        dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
+        gain, smallest = least_squares_gain(dictionary, code)
+        patch = np.asarray(patch_norm(code, self.model.next_dictionary(layer), self.model.rank))
+        with np.errstate(invalid="ignore"):
+            bound = np.where(eps > 0, np.sqrt(patch) * gain * eps, 0.0)
+        return np.where(smallest > INJECTIVE, np.where(patch > 0, bound, 0.0), np.inf), smallest
+
+    def split(self, threshold: str) -> tuple[list[StatisticalLayer], NDArray]:
+        """Certify with shares of delta that were fixed before the draw."""
+        eps, certified, layers = self.eps, np.ones(len(self.eps), dtype=bool), []
+        for layer, (dictionary, code) in enumerate(zip(self.model.dictionaries, self.codes, strict=True), start=1):
+            interference = self._interference(layer) if self.form == "instance" else None
+            levels, variance = self._levels(layer, interference)
+            guard = rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], eps)
+            interval = choose_threshold(levels, eps, guard, threshold)
+            smallest = np.full(len(eps), np.nan)
+            if self.debias:
+                bound, smallest = self._debiased(layer, eps)
+            else:
+                shrink = np.zeros_like(eps) if self.rule == "hard" else interval.threshold
+                below = self.model.next_dictionary(layer)
+                bound = error_bound(levels, code, eps, shrink, below, dictionary.rank)
+            holds = interval.contains & (np.isnan(smallest) | (smallest > INJECTIVE))
+            certified = certified & holds
+            bound = np.where(certified, bound, np.inf)
+            share = np.full(len(eps), self.shares[layer - 1])
+            layers.append(
+                StatisticalLayer(
+                    holds, share, variance, eps, interval.threshold, interval.lower, interval.upper, bound, smallest
+                )
+            )
+            eps = bound
+        return layers, certified
+
+    def optimise(self, determined: NDArray, delta: float) -> tuple[list[StatisticalLayer], NDArray]:
+        """Bound the failure of each draw with the best thresholds and levels for it."""
+        depth = self.model.depth
+        interferences = [
+            self._interference(layer) if self.form == "instance" else None for layer in range(1, depth + 1)
+        ]
+        guards = [
+            rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], self.eps)
+            for dictionary, code in zip(self.model.dictionaries, self.codes, strict=True)
+        ]
+        if depth > 1 and not self.debias:
+            betas, errors, probabilities = optimise_levels(
+                self.model, self.codes, interferences, self.eps, guards, self.rule, self.noise_variance
+            )
+            singular = [np.full(len(self.eps), np.nan)] * depth
+        else:
+            betas, errors, probabilities, singular = self._layer_by_layer(interferences, guards)
+        # Noiseless debiasing passes on no error, so that each layer is bounded given its own code.
+        applies = determined | (self.debias & (self.eps == 0)) | (depth == 1)
+        total = np.where(applies, np.minimum(1.0, np.sum(probabilities, axis=0)), 1.0)
+        layers = []
+        for layer in range(1, depth + 1):
+            eps_in = self.eps if layer == 1 else errors[layer - 2]
+            levels, variance = self._levels(layer, interferences[layer - 1])
+            interval = choose_threshold(levels, eps_in, guards[layer - 1], "midpoint")
+            probability = np.where(applies, probabilities[layer - 1], 1.0)
+            layers.append(
+                StatisticalLayer(
+                    probability <= delta, probability, variance, eps_in, betas[layer - 1],
+                    interval.lower, interval.upper, errors[layer - 1], singular[layer - 1],
+                )
+            )  # fmt: skip
+        return layers, total
+
+    def _layer_by_layer(
+        self, interferences: list[Interference | None], guards: list[NDArray]
+    ) -> tuple[list[NDArray], list[NDArray], list[NDArray], list[NDArray]]:
+        """Thresholds, errors, probabilities and singular values when errors do not depend on levels."""
+        eps, found = self.eps, ([], [], [], [])
+        for layer, (interference, guard) in enumerate(zip(interferences, guards, strict=True), start=1):
+            sigma2 = self.noise_variance if layer == 1 else 0.0
+            code = self.codes[layer - 1]
+            finite = np.where(np.isfinite(eps), eps, 0.0)
+            if interference is None:
+                beta, probability = closed_form(self.model.dictionaries[layer - 1], code, finite, self.form, sigma2)
+            else:
+                beta, probability = best_threshold(interference, finite, guard, sigma2)
+            error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
+            if self.debias:
+                error, smallest = self._debiased(layer, eps)
+            probability = np.where(np.isfinite(eps) & ~(smallest <= INJECTIVE), probability, 1.0)
+            for values, value in zip(found, (beta, error, probability, smallest), strict=True):
+                values.append(value)
+            eps = error
+        return found
+
+
+def _statement(method: str, determined: NDArray, debias: bool) -> str:
+    if method == "split":
+        joint = "P(certified and path not recovered) <= delta over the draws; not a bound on P(fail | certified)"
+        return joint + "; given a certified deepest support and magnitudes where `determined`."
+    if determined.all():
+        return "P(path not recovered | deepest support and magnitudes) <= probability."
+    if debias:
+        return "P(path not recovered) <= mean of probability over the draws; a single value bounds nothing by itself."
+    return "P(path not recovered | deepest support and magnitudes) <= probability, which is 1 where not `determined`."
+
+
+def _reason(certified: NDArray, cause: str, layers: list[StatisticalLayer], method: str, delta: float) -> str:
+    if certified.all():
+        return ""
+    count = f"{certified.size - int(certified.sum())} of {certified.size} codes are not certified"
+    first = int(np.argmin(certified))
+    for number, layer in enumerate(layers, start=1):
+        if layer.smallest_singular[first] <= INJECTIVE:
+            return f"{count}, the first because the active atoms of layer {number} are linearly dependent."
+        if method == "split" and not layer.holds[first]:
+            lower, upper = layer.threshold_lower[first], layer.threshold_upper[first]
+            return f"{count}, the first because layer {number} has no threshold between {lower:.4g} and {upper:.4g}."
+    if cause:
+        return f"{count}; where it does not apply, {cause}."
+    return f"{count}, because the bound on their failure probability exceeds {delta:g}."
