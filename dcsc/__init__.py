@@ -26,8 +26,24 @@ _HOMES = {
     "patch_l2": "sparsity",
     "contrast": "sparsity",
     "RaggedCodes": "ragged",
+    "open_results": "dataset",
 }
-_MODULES = {"coherence", "dictionary", "errors", "model", "pursuit", "ragged", "seeds", "sparsity"}
+_MODULES = {
+    "coherence",
+    "config",
+    "dataset",
+    "dictionary",
+    "errors",
+    "families",
+    "guarantees",
+    "model",
+    "pursuit",
+    "ragged",
+    "seeds",
+    "sparse_path",
+    "sparsity",
+    "statistics",
+}
 
 __all__ = sorted([*_HOMES, *_MODULES])
 

@@ -25,7 +25,7 @@ PANELS = ("recovery", "thresholds", "local-snr", "paper-table")
 def _whole(value: Any) -> Any:
     """Refuse what Python would quietly count as a whole number."""
     if isinstance(value, bool):
-        raise ValueError("a truth value is not a number")
+        raise ValueError("give a number, not a truth value")
     return value
 
 
@@ -313,29 +313,47 @@ def validate(content: Any) -> Study:
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        raise UserError(_sentence(error.errors()[0])) from None
+        raise UserError(_sentence(_most_telling(error.errors()))) from None
     except RecursionError:
         raise UserError("the configuration is nested too deeply: see config/README.md.") from None
     _check_cascades(study)
     return study
 
 
+def _most_telling(errors: list[Any]) -> Mapping[str, Any]:
+    """Choose among the findings about the first wrong key: of a union, the branch that the value was meant for."""
+    first = errors[0]
+    same = [error for error in errors if _key(error) == _key(first)]
+    if isinstance(first["input"], int | float):
+        return next((error for error in same if error["type"].startswith(("greater", "less"))), first)
+    return first
+
+
+def _key(error: Mapping[str, Any]) -> list[Any]:
+    return [part for part in error["loc"] if not _is_union_branch(part)]
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     """Say one of pydantic's findings in a sentence with the key, the value and the remedy."""
-    location = [part for part in error["loc"] if not _is_union_branch(part)]
+    location = _key(error)
     key = ".".join(str(part) for part in location)
     context = error.get("ctx", {})
     if error["type"] == "extra_forbidden":
         return f"unknown key {key}: {nearest(str(location[-1]), _keys_at(location[:-1]))}"
     if error["type"] == "missing":
         return f"missing key {key}: add it, see config/README.md."
-    if error["type"] == "value_error":
-        message = str(context["error"])
-        return f"{key}: {message}" if key else message
     shown = repr(error["input"])
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    if error["type"] == "value_error":
+        message = str(context["error"])
+        if isinstance(error["input"], bool):
+            return f"{key} = {shown} is not allowed: {message}."
+        return f"{key}: {message}" if key else message
     if error["type"] == "string_pattern_mismatch":
-        return f"{key} = {shown} is not allowed: use small letters, digits, dots and hyphens, at most 40 characters."
+        allowed = "small letters, digits, dots and hyphens, at most 40 characters"
+        if key == "results":
+            allowed = "a relative path of letters, digits, dots, hyphens and underscores"
+        return f"{key} = {shown} is not allowed: use {allowed}."
     return f"{key} = {shown} is not allowed: {error['msg'][0].lower()}{error['msg'][1:]}."
 
 

@@ -89,7 +89,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     recovered = table.groupby("pursuit")["support_recovered"].agg(["sum", "size"])
     shares = "; ".join(f"{name} {int(row['sum'])}/{int(row['size'])}" for name, row in recovered.iterrows())
     figure.supxlabel(
-        f"activations in the deepest code\n{counts.iloc[0]} realisations a panel and pursuit. Exact supports over all layers: {shares}",
+        f"activations in the deepest code\n{counts.iloc[0]} realisations a panel and pursuit. "
+        f"Exact supports over all layers: {shares}",
         fontsize="x-small",
     )
     return figure

@@ -33,6 +33,11 @@ def library(script, *modules):
     )
 
 
+def results_folder(wildcards):
+    """Folder that the paths in provenance records are relative to."""
+    return RESULTS
+
+
 def members_of(experiment):
     """Names of the cascades of an experiment, series spelt out."""
     names = STUDY.experiments[experiment].cascades

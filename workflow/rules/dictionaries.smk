@@ -21,6 +21,6 @@ rule draw_dictionaries:
             "seed": STUDY.seed,
         },
         library=library("draw_dictionaries.py"),
-        results=RESULTS,
+        results=results_folder,
     script:
         "../../scripts/draw_dictionaries.py"

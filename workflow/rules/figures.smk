@@ -39,6 +39,6 @@ for panel in configuration.PANELS:
             cascade_of_metrics=cascade_of_metrics,
             drawing=drawing,
             library=library("render_figure.py", drawing),
-            results=RESULTS,
+            results=results_folder,
         script:
             "../../scripts/render_figure.py"

@@ -19,7 +19,7 @@ rule measure_recovery:
     params:
         settings=pursuit_settings,
         library=library("measure_recovery.py"),
-        results=RESULTS,
+        results=results_folder,
     script:
         "../../scripts/measure_recovery.py"
 
@@ -45,6 +45,6 @@ rule summarize_metrics:
         settings=lambda wildcards: {"cascades": members_of(wildcards.experiment)},
         cascade_of_metrics=cascade_of_metrics,
         library=library("summarize_metrics.py"),
-        results=RESULTS,
+        results=results_folder,
     script:
         "../../scripts/summarize_metrics.py"

@@ -24,6 +24,6 @@ rule run_pursuits:
     params:
         settings=pursuit_settings,
         library=library("run_pursuits.py"),
-        results=RESULTS,
+        results=results_folder,
     script:
         "../../scripts/run_pursuits.py"

@@ -23,6 +23,6 @@ rule sample_signals:
     params:
         settings=signal_settings,
         library=library("sample_signals.py"),
-        results=RESULTS,
+        results=results_folder,
     script:
         "../../scripts/sample_signals.py"

@@ -1,0 +1,61 @@
+# The README's commands. Each makes the environment that it needs, in .venv of this checkout.
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config/config.yaml
+
+BIN := .venv/bin
+READY := .venv/.ready
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
+
+.PHONY: help reproduce smoke report test test-all lint format schema lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dcsc needs Python 3.11 or newer, $(PYTHON) is older: run make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making the environment in .venv (about a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+reproduce: $(READY)  ## the full reproduction: every dataset, figure and table
+	$(SNAKEMAKE) --configfile $(CONFIG)
+	@echo "Up to date: figures and the numbers they show are in $(RESULTS)/figures; 'make report' gathers them in one page."
+
+smoke: $(READY)  ## every stage on tiny sizes, in under a minute
+	$(MAKE) --no-print-directory reproduce CONFIG=config/smoke.yaml
+
+report: $(READY)  ## one page with all figures and captions, after reproduce
+	$(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html
+	@echo "Open $(RESULTS)/report.html in a browser."
+
+test: $(READY)  ## the tests, but for the slow ones
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+
+test-all: $(READY)  ## all tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+lint: $(READY)  ## style of the code and of the workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --snakefile workflow/Snakefile
+
+format: $(READY)  ## write the code in the style that lint demands
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+schema: $(READY)  ## write the files that derive from dcsc/config.py
+	$(BIN)/python -m dcsc schema --write
+
+lock: $(READY)  ## resolve requirements.lock anew (needs uv on the PATH)
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra develop pyproject.toml -o requirements.lock
+
+clean:  ## remove what the workflow made, not the environment
+	rm -rf results results-smoke logs .snakemake

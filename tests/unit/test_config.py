@@ -1,0 +1,139 @@
+"""The configuration: defaults, every refusal as one sentence, and the files generated from the model."""
+
+import copy
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcsc import config
+from dcsc.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+
+
+def changed(path, value):
+    """The smoke configuration with one key set (or removed)."""
+    content = copy.deepcopy(SMOKE)
+    place = content
+    *parents, last = path
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+SIGNALS = ("experiments", "transition", "signals")
+LAYER = ("cascades", "lapped", "layers", 0)
+PURSUITS = ("experiments", "transition", "pursuits")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("sed",), 1, ["sed", "did you mean 'seed'?"]),
+        (("seed",), None, ["missing key seed"]),
+        (("confidence",), 1.5, ["confidence = 1.5", "less than 1"]),
+        (("results",), "../elsewhere", ["results = '../elsewhere'", "relative path"]),
+        (("results",), "/tmp", ["results = '/tmp'", "relative path"]),
+        (("plugins",), ["nowhere.py"], ["nowhere.py", "not a Python file"]),
+        (("experiments",), 3, ["experiments = 3"]),
+        (("experiments", "figures"), SMOKE["experiments"]["transition"], ["name of a stage"]),
+        (("experiments", "A b"), SMOKE["experiments"]["transition"], ["A b", "small letters"]),
+        (("experiments", "transition", "cascades"), ["laped"], ["'laped'", "did you mean 'lapped'?"]),
+        (("experiments", "transition", "figures"), ["recvery"], ["'recvery'", "'recovery'"]),
+        (("experiments", "meyer-cascade", "errors"), False, ["set errors: true"]),
+        ((*SIGNALS, "trails"), 3, ["trails", "did you mean 'trials'?"]),
+        ((*SIGNALS, "trials"), -3, ["trials = -3", "greater than or equal to 1"]),
+        ((*SIGNALS, "trials"), 2.5, ["trials = 2.5", "valid integer"]),
+        ((*SIGNALS, "trials"), True, ["trials = True", "truth value"]),
+        ((*SIGNALS, "trials"), "many", ["trials = 'many'", "valid integer"]),
+        ((*SIGNALS, "active"), [5000], ["active = 5000", "64 atoms"]),
+        ((*SIGNALS, "active"), [3, 3], ["active", "twice"]),
+        ((*SIGNALS, "signs"), ["rademaher"], ["'rademaher'", "'rademacher'"]),
+        (("experiments", "meyer-cascade", "signals", "signs"), ["worst-case"], ["3 layers", "defined for one"]),
+        (("cascades", "lapped", "grid"), [40], ["grid 40", "stride 16"]),
+        (("cascades", "lapped", "grid"), [32], ["grid 32", "at least 48"]),
+        (("cascades", "lapped", "vary", "layer"), 3, ["vary.layer = 3", "1 layers"]),
+        ((*LAYER, "family"), "gausian", ["'gausian'", "did you mean 'gaussian'?"]),
+        ((*LAYER, "parameters", "bse"), 1, ["'bse'"]),
+        ((*LAYER, "parameters", "n_filters"), "x", ["'n_filters'", "'x'", "integer"]),
+        ((*PURSUITS, "hard", "threshold"), "unifrm", ["'unifrm'", "'uniform'"]),
+        ((*PURSUITS, "hard", "threshold"), -1, ["threshold = -1", "greater than or equal to 0"]),
+        ((*PURSUITS, "hard", "threshold"), [0.1, 0.2], ["2 entries", "1 layers"]),
+        ((*PURSUITS, "hard", "threshold"), None, ["needs a threshold"]),
+        ((*PURSUITS, "top-k", "threshold"), 1, ["no use for a threshold"]),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_value_and_what_is_allowed(path, value, words):
+    with pytest.raises(UserError) as refusal:
+        config.validate(changed(path, value))
+    sentence = str(refusal.value)
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_defaults_are_filled_in_and_numbers_read_from_text():
+    study = config.validate(changed((*LAYER, "parameters", "n_filters"), "16"))
+    assert study.experiments["transition"].pursuits["hard"].debias is False
+    assert study.style.palette == "colorblind"
+    text = yaml.safe_load("confidence: 9.9e-1")  # YAML reads this as text in some spellings
+    assert config.validate({**SMOKE, **text}).confidence == 0.99
+    assert config.validate({**SMOKE, "confidence": "99e-2"}).confidence == 0.99
+
+
+def test_series_are_spelt_out():
+    study = config.validate(SMOKE)
+    members = config.members(study, "lapped")
+    assert list(members) == ["lapped-perturbation-0.1", "lapped-perturbation-0.4"]
+    assert members["lapped-perturbation-0.4"].layers[0].parameters["perturbation"] == 0.4
+    assert list(config.members(study, "meyer")) == ["meyer"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_configuration_is_valid(path):
+    config.load(path)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1\nb: 2\n")
+    for path, words in ((broken, "not valid YAML at line 2"), (tmp_path / "missing.yaml", "cannot be read")):
+        with pytest.raises(UserError, match=words) as refusal:
+            config.load(path)
+        assert path.name in str(refusal.value)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+trees = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=5)
+places = [(key,) for key in SMOKE] + [("experiments", "transition", key) for key in SMOKE["experiments"]["transition"]]
+places += [(*SIGNALS, key) for key in SMOKE["experiments"]["transition"]["signals"]]
+places += [("cascades", "lapped", key) for key in SMOKE["cascades"]["lapped"]] + [(*LAYER, "parameters")]
+
+
+@given(st.sampled_from(places), trees)
+def test_whatever_stands_at_a_key_is_accepted_or_refused_as_the_users_mistake(path, value):
+    content = copy.deepcopy(SMOKE)
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with suppress(UserError):  # any other exception fails the test
+        config.validate(content)
+
+
+def test_generated_files_are_up_to_date():
+    assert (ROOT / "workflow/schemas/config.schema.yaml").read_text() == config.json_schema(), "run make schema"
+    readme = (ROOT / "config/README.md").read_text()
+    table = re.search(r"<!-- keys -->\n(.*)<!-- /keys -->", readme, re.DOTALL)
+    assert table, "config/README.md lost its table of keys"
+    assert table.group(1) == config.key_table(), "run make schema"
