@@ -1,0 +1,47 @@
+"""
+Random codes: supports, magnitudes, signs, noise, and deep codes that stay sparse at every layer.
+
+Every draw takes a numpy Generator and a number of trials: open a stream of its own for each block
+of `dcsc.seeds.BLOCK` trials (`draw_blocks` does), and what is drawn depends on that block alone.
+To add a support, write a function of a generator, a dictionary and a number of trials::
+
+    from dcsc import RaggedCodes
+    from dcsc.sampling import register_support
+
+
+    @register_support("first-filter")
+    def first_filter(rng, dictionary, trials, *, density):
+        active = rng.random((trials, *dictionary.code_shape)) < density
+        active[:, 1:] = False
+        return RaggedCodes.from_dense(active.astype("int8"), dictionary.code_shape)
+
+and name the file under ``plugins:`` in the configuration. Magnitudes (`register_magnitude`) are
+functions of a generator and a count, signs (`register_signs`) of a generator, a dictionary and the
+magnitudes on their supports.
+"""
+
+from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, synthesize_sparse
+from dcsc.sampling.noise import adversarial_noise, bounded_noise, gaussian_noise, scale_to_snr, snr
+from dcsc.sampling.registry import register_magnitude, register_signs, register_support
+from dcsc.sampling.supports import draw_supports
+from dcsc.sampling.values import draw_blocks, draw_magnitudes, draw_signs, sample_codes
+
+__all__ = [
+    "CONSTRAINTS",
+    "DeepDraw",
+    "adversarial_noise",
+    "bounded_noise",
+    "deep_codes",
+    "draw_blocks",
+    "draw_magnitudes",
+    "draw_signs",
+    "draw_supports",
+    "gaussian_noise",
+    "register_magnitude",
+    "register_signs",
+    "register_support",
+    "sample_codes",
+    "scale_to_snr",
+    "snr",
+    "synthesize_sparse",
+]

@@ -1,0 +1,441 @@
+"""
+Deep codes: draws of X^(L) whose codes X^(1), ..., X^(L) all stay usable.
+
+Overlapping atoms of one layer can cancel, or nearly, in the code above it, and no pursuit can see what
+nearly cancelled. The constraints differ in what they do about it, and in the guarantees that their
+draws still carry (docs/theory.md, "Which samplers carry which certificate").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError, nearest
+from dcsc.kernels import deep
+from dcsc.model import Cascade
+from dcsc.ragged import RaggedCodes
+from dcsc.sampling.registry import named
+from dcsc.sampling.values import random_signs, sample_codes
+from dcsc.sparse_path import AXES, filter_patterns, over_blocks
+
+CONSTRAINTS = ("none", "contrast-floor", "no-overlap", "rejection")
+"""What may be asked of a draw: nothing, or one of three ways to keep cancellations out."""
+
+CANCELLED = 2.0**-44
+"""An entry below that share of its summands' magnitudes is rounding error, hence in no support."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeepDraw:
+    """
+    A block of deep codes, and how it came about.
+
+    Parameters
+    ----------
+    codes : tuple of RaggedCodes
+        X^(1), ..., X^(L), batch shape (trial,), float64.
+    signs : tuple of ndarray of int8, each of shape (trial, filter, *position), or None
+        T^(1), ..., T^(L) of D-CSC-R; None in the plain model.
+    contrast : ndarray, shape (trial, layer)
+        r_l = X_min / X_max obtained; 1 for a code without non-zeros.
+    cancelled : ndarray of int64, shape (trial, layer)
+        Entries that several atoms wrote to and that cancelled; 0 at the deepest layer.
+    refused : ndarray of int64, shape (trial,)
+        Insertions skipped, or whole draws refused before the one kept.
+    certificates : tuple of str
+        Guarantees that these draws can carry: 'uniform' and 'instance-uniform'; 'statistical' in the
+        form of D-CSC-R (of one layer if there is only one); 'statistical-plain' in that of the plain
+        model, whose condition on the deepest atoms must still be checked; 'statistical-optimised' if
+        the t_l may be optimised for each draw; 'statistical-given-acceptance' if the failure bound
+        must be divided by the chance of acceptance.
+    """
+
+    codes: tuple[RaggedCodes, ...]
+    signs: tuple[NDArray, ...] | None
+    contrast: NDArray
+    cancelled: NDArray
+    refused: NDArray
+    certificates: tuple[str, ...]
+
+    @property
+    def acceptance(self) -> float:
+        """Share of whole draws that were accepted, an estimate of P(accept) under rejection."""
+        return len(self.refused) / (len(self.refused) + int(self.refused.sum()))
+
+    def cascade(self, dictionaries: Sequence[ConvolutionalDictionary]) -> Cascade:
+        """
+        Put the dictionaries together with the signs drawn.
+
+        Parameters
+        ----------
+        dictionaries : sequence of ConvolutionalDictionary
+            A^(1), ..., A^(L).
+
+        Returns
+        -------
+        Cascade
+            The model of these trials.
+        """
+        return Cascade(dictionaries, self.signs)
+
+
+def contrasts(codes: RaggedCodes) -> NDArray:
+    """
+    Contrast X_min / X_max of sparse codes.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        Without explicit zeros.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In (0, 1]; 1 for a code without non-zeros.
+    """
+    sizes, found = codes.row_size.ravel(), np.ones(codes.row_size.size)
+    occupied = np.flatnonzero(sizes)  # reduceat takes no empty segments
+    if len(occupied):
+        magnitudes, first = np.abs(codes.value.astype(np.float64)), codes.starts[occupied]
+        found[occupied] = np.minimum.reduceat(magnitudes, first) / np.maximum.reduceat(magnitudes, first)
+    return found.reshape(codes.batch_shape)
+
+
+def synthesize_sparse(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
+) -> tuple[RaggedCodes, NDArray]:
+    """
+    Apply a dictionary to sparse codes with exact supports, for the codes of the layer above.
+
+    Integers with integer filters are added exactly. Otherwise an entry belongs to the support if its
+    sum exceeds what rounding can leave of a cancellation.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer.
+    codes : RaggedCodes
+        Its codes, batch axes (...); integers only with integer filters, to be multiplied by
+        `integer_scale` afterwards.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    signals : RaggedCodes
+        A x, of code shape (channel, *space).
+    cancelled : ndarray of int64, shape (...)
+        Entries that atoms wrote to and that cancelled.
+
+    Raises
+    ------
+    UserError
+        When integers would exceed 64 bits, or the dictionary has no integer filters for them.
+    """
+    exact = codes.value.dtype.kind in "iu"
+    dtype = np.dtype(np.int64 if exact else np.float64)
+    values, starts, n_trials = codes.value.astype(dtype), codes.starts, codes.row_size.size
+    patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
+    if exact and int(np.abs(patterns.pattern).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
+        raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
+    weights = np.abs(patterns.pattern)
+    row_size, lost = np.zeros(n_trials, np.int64), np.zeros(n_trials, np.int64)
+    share = dtype.type(0 if exact else CANCELLED)
+
+    def work(first: int, last: int) -> tuple[NDArray, NDArray]:
+        target, weight = np.empty((2, *patterns.target_shape), dtype)
+        room = int(starts[last] - starts[first]) * max(1, weights[0].size // 4) + 64
+        while True:
+            atom, value = np.empty(room, np.int32), np.empty(room, dtype)
+            needed = deep.synthesize_supports(
+                target,
+                weight,
+                patterns.pattern,
+                weights,
+                codes.atom,
+                values,
+                starts[first : last + 1],
+                patterns.layout,
+                share,
+                atom,
+                value,
+                row_size[first:last],
+                lost[first:last],
+            )
+            if needed <= room:
+                return atom[:needed].copy(), value[:needed].copy()
+            room = int(needed)
+
+    parts = over_blocks(n_trials, work, threads)
+    atom = np.concatenate([np.empty(0, np.int32), *[part[0] for part in parts]])
+    value = np.concatenate([np.empty(0, dtype), *[part[1] for part in parts]])
+    signals = RaggedCodes(row_size.reshape(codes.batch_shape), atom, value, dictionary.signal_shape)
+    return signals, lost.reshape(codes.batch_shape)
+
+
+def _times_signs(codes: RaggedCodes, signs: NDArray | None) -> RaggedCodes:
+    if signs is None:
+        return codes
+    trials = np.repeat(np.arange(codes.row_size.size), codes.row_size)
+    return codes.with_values(codes.value * signs.reshape(len(signs), -1)[trials, codes.atom])
+
+
+def layers_of(
+    dictionaries: Sequence[ConvolutionalDictionary], deepest: RaggedCodes, signs: Sequence[NDArray] | None = None
+) -> tuple[tuple[RaggedCodes, ...], NDArray]:
+    """
+    Sparse codes of every layer, X^(l-1) = A^(l) T^(l) X^(l), with exact supports.
+
+    Whole numbers stay integers, hence exact, through the layers that have integer filters.
+
+    Parameters
+    ----------
+    dictionaries : sequence of ConvolutionalDictionary
+        A^(1), ..., A^(L); the first is not applied, no signal is formed.
+    deepest : RaggedCodes
+        X^(L), batch shape (trial,).
+    signs : sequence of ndarray, each of shape (trial, filter, *position), optional
+        T^(1), ..., T^(L).
+
+    Returns
+    -------
+    codes : tuple of RaggedCodes
+        X^(1), ..., X^(L), float64.
+    cancelled : ndarray of int64, shape (trial, layer)
+        Entries that cancelled in each of them.
+    """
+    current, scale = deepest, 1.0
+    whole = np.round(deepest.value)
+    if np.array_equal(whole, deepest.value) and np.abs(whole).max(initial=0) < 2**31:
+        current = deepest.with_values(whole.astype(np.int64))
+    codes = [deepest.with_values(deepest.value.astype(np.float64))]
+    cancelled = [np.zeros(deepest.row_size.shape, np.int64)]
+    for layer in range(len(dictionaries), 1, -1):
+        dictionary = dictionaries[layer - 1]
+        if current.value.dtype.kind == "i" and dictionary.integer_filters is None:
+            current, scale = codes[-1], 1.0
+        exact = current.value.dtype.kind == "i"
+        current, lost = synthesize_sparse(
+            dictionary, _times_signs(current, None if signs is None else signs[layer - 1]), threads=1
+        )
+        scale *= dictionary.integer_scale if exact else 1.0
+        codes.append(current.with_values(current.value * scale) if exact else current)
+        cancelled.append(lost)
+    return tuple(codes[::-1]), np.stack(cancelled[::-1], axis=-1)
+
+
+def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[NDArray, ...]:
+    """The arrays of `dcsc.kernels.deep` that describe a cascade."""
+    offset = np.cumsum([0, *[dictionary.n_atoms for dictionary in dictionaries]]).astype(np.int64)
+    geometry = np.ones((len(dictionaries), 3, AXES), dtype=np.int64)
+    counts, indices, values, filter_offset = [np.zeros(1, np.int64)], [], [], [0]
+    for layer, dictionary in enumerate(dictionaries):
+        for row, numbers in enumerate((dictionary.positions, dictionary.stride, dictionary.grid)):
+            geometry[layer, row, AXES - dictionary.rank :] = numbers
+        exact = dictionary.integer_filters is not None
+        filters = dictionary.integer_filters * dictionary.integer_scale if exact else dictionary.filters
+        padded = filters.reshape(*filters.shape[:2], *[1] * (AXES - dictionary.rank), *dictionary.taps)
+        nonzero = np.argwhere(padded)
+        counts.append(np.bincount(nonzero[:, 0], minlength=dictionary.n_filters))
+        indices.append(nonzero[:, 1:])
+        values.append(padded[tuple(nonzero.T)].astype(np.float64))
+        filter_offset.append(filter_offset[-1] + dictionary.n_filters)
+    tap_start = np.cumsum(np.concatenate(counts)).astype(np.int64)
+    return (
+        offset,
+        geometry,
+        np.array(filter_offset[:-1], np.int64),
+        tap_start,
+        np.ascontiguousarray(np.concatenate(indices)),
+        np.concatenate(values),
+    )
+
+
+def _inserted(
+    rng: np.random.Generator,
+    dictionaries: Sequence[ConvolutionalDictionary],
+    proposals: RaggedCodes,
+    signs: Sequence[NDArray] | None,
+    constraint: str,
+    floor: float,
+    keep: int | None,
+) -> tuple[RaggedCodes, NDArray]:
+    """Keep the proposals that fit, and count those that did not."""
+    n_trials = len(proposals.row_size)
+    flat = [] if signs is None else [layer.reshape(n_trials, -1) for layer in signs]
+    together = np.concatenate(flat, axis=1) if flat else np.empty((0, 0), np.int8)
+    accepted, refused = np.zeros(len(proposals.atom), dtype=bool), np.zeros(n_trials, np.int64)
+    deep.insert_sequentially(
+        rng,
+        proposals.atom,
+        proposals.value,
+        proposals.starts,
+        together,
+        len(proposals.atom) if keep is None else keep,
+        float(floor),
+        CANCELLED,
+        constraint == "no-overlap",
+        *_insertion_tables(dictionaries),
+        accepted,
+        refused,
+    )
+    trials = np.repeat(np.arange(n_trials), proposals.row_size)
+    sizes = np.bincount(trials[accepted], minlength=n_trials).astype(np.int64)
+    kept = RaggedCodes(sizes, proposals.atom[accepted], proposals.value[accepted], proposals.code_shape)
+    return kept, refused
+
+
+def certificates(constraint: str, depth: int, rademacher: bool, random_layers: bool) -> tuple[str, ...]:
+    """
+    Guarantees that draws of a sampler can carry.
+
+    Parameters
+    ----------
+    constraint : str
+        One of CONSTRAINTS.
+    depth : int
+        Number of layers.
+    rademacher : bool
+        Whether the deepest signs are Rademacher.
+    random_layers : bool
+        Whether T^(l) are drawn (D-CSC-R).
+
+    Returns
+    -------
+    tuple of str
+        As for `DeepDraw`.
+    """
+    always = ("uniform", "instance-uniform")
+    # With one layer, a floor looks at magnitudes alone, and the signs stay Rademacher.
+    if (constraint == "contrast-floor" and depth > 1) or not (rademacher or random_layers):
+        return always
+    if constraint == "rejection" and depth > 1:
+        return (*always, "statistical-given-acceptance")
+    if depth > 1 and not random_layers:
+        return (*always, "statistical-plain")
+    fixed_by_deepest = depth == 1 or constraint == "no-overlap"
+    return (*always, "statistical", "statistical-optimised") if fixed_by_deepest else (*always, "statistical")
+
+
+def deep_codes(
+    rng: np.random.Generator,
+    dictionaries: Sequence[ConvolutionalDictionary],
+    trials: int,
+    *,
+    support: str | Mapping[str, Any],
+    magnitude: str | Mapping[str, Any] = "constant",
+    signs: str | Mapping[str, Any] = "rademacher",
+    layer_signs: np.random.Generator | None = None,
+    constraint: str = "none",
+    floor: float = 0.0,
+    keep: int | None = None,
+    attempts: int = 1000,
+) -> DeepDraw:
+    """
+    Draw a block of deep codes.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream of this block.
+    dictionaries : sequence of ConvolutionalDictionary
+        A^(1), ..., A^(L).
+    trials : int
+        How many to draw.
+    support, magnitude, signs : str or mapping
+        Those of the deepest code, as for `sample_codes`; proposals, if the constraint inserts one by one.
+    layer_signs : numpy.random.Generator, optional
+        A stream of its own for T^(1), ..., T^(L), drawn afresh for every trial (D-CSC-R); None is the plain model.
+    constraint : {'none', 'contrast-floor', 'no-overlap', 'rejection'}
+        'contrast-floor' inserts the proposals in random order and skips one if r_l would fall below the
+        floor at any layer. 'no-overlap' skips one if two active atoms of any X^(l+1), l >= 1, would write
+        to one entry of X^(l). 'rejection' repeats the whole draw of a trial, T included, until r_l
+        reaches the floor at all layers.
+    floor : float
+        Smallest contrast allowed, for 'contrast-floor' and 'rejection'.
+    keep : int, optional
+        Stop an insertion at that many atoms, so that proposals can be made in excess.
+    attempts : int
+        Whole draws of a trial before rejection gives up.
+
+    Returns
+    -------
+    DeepDraw
+        Codes, signs, contrasts, refusals and certificates.
+
+    Raises
+    ------
+    UserError
+        When names or parameters are not allowed, or rejection gives up.
+    """
+    model = Cascade(dictionaries)  # refuses layers that do not fit one another
+    _check_constraint(constraint, floor, keep)
+
+    def attempt() -> tuple[RaggedCodes, tuple[NDArray, ...] | None, tuple[RaggedCodes, ...], NDArray, NDArray]:
+        inner = None
+        if layer_signs is not None:
+            inner = tuple(
+                random_signs(layer_signs, trials * d.n_atoms).reshape(trials, *d.code_shape) for d in model.dictionaries
+            )
+        deepest = sample_codes(rng, model.dictionaries[-1], trials, support=support, magnitude=magnitude, signs=signs)
+        refused = np.zeros(trials, np.int64)
+        if constraint in ("contrast-floor", "no-overlap"):
+            deepest, refused = _inserted(rng, model.dictionaries, deepest, inner, constraint, floor, keep)
+        codes, cancelled = layers_of(model.dictionaries, deepest, inner)
+        return inner, codes, cancelled, refused
+
+    inner, codes, cancelled, refused = attempt()
+    contrast = np.stack([contrasts(code) for code in codes], axis=-1)
+    missing = np.any(contrast < floor, axis=1) if constraint == "rejection" else np.zeros(trials, dtype=bool)
+    for _ in range(attempts - 1):
+        if not missing.any():
+            break
+        refused[missing] += 1
+        fresh_inner, fresh_codes, fresh_cancelled, _ = attempt()
+        # Draws of a repeated block that are not missing are dropped, so that each trial keeps its first success.
+        codes = tuple(_replaced(old, new, missing) for old, new in zip(codes, fresh_codes, strict=True))
+        cancelled[missing] = fresh_cancelled[missing]
+        if inner is not None:
+            inner = tuple(
+                np.where(missing.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+                for old, new in zip(inner, fresh_inner, strict=True)
+            )
+        contrast = np.stack([contrasts(code) for code in codes], axis=-1)
+        missing = np.any(contrast < floor, axis=1)
+    if missing.any():
+        raise UserError(
+            f"rejection found no draw of contrast {floor} in {attempts} attempts: lower the floor or the density."
+        )
+    name, _ = named(signs)
+    held = certificates(constraint, model.depth, name == "rademacher", layer_signs is not None)
+    return DeepDraw(codes, inner, contrast, cancelled, refused, held)
+
+
+def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
+    if constraint not in CONSTRAINTS:
+        raise UserError(f"constraint {constraint!r} is unknown: {nearest(constraint, CONSTRAINTS)}")
+    if not 0 <= floor <= 1:
+        raise UserError(f"floor = {floor} is not allowed: give a contrast from 0 to 1.")
+    if floor and constraint in ("none", "no-overlap"):
+        raise UserError(
+            f"constraint {constraint!r} has no floor: use 'contrast-floor' or 'rejection', or leave it out."
+        )
+    if keep is not None and (constraint not in ("contrast-floor", "no-overlap") or keep < 0 or keep != int(keep)):
+        raise UserError(f"keep = {keep} is not allowed with constraint {constraint!r}: give a whole number to insert.")
+
+
+def _replaced(old: RaggedCodes, new: RaggedCodes, where: NDArray) -> RaggedCodes:
+    """Take some codes of a batch from another one."""
+    sizes = np.where(where, new.row_size, old.row_size)
+    sources = [(new if taken else old, trial) for trial, taken in enumerate(where)]
+    starts = {id(codes): codes.starts for codes in (old, new)}
+    spans = [(codes, slice(starts[id(codes)][trial], starts[id(codes)][trial + 1])) for codes, trial in sources]
+    atoms = np.concatenate([codes.atom[span] for codes, span in spans])
+    values = np.concatenate([codes.value[span] for codes, span in spans])
+    return RaggedCodes(sizes, atoms, values, old.code_shape)

@@ -1,0 +1,427 @@
+"""Magnitudes and signs on given supports, and codes of one layer from all three."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc import adversary
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.ragged import RaggedCodes
+from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude, register_signs
+from dcsc.sampling.supports import draw_supports
+from dcsc.seeds import BLOCK, stream
+from dcsc.sparse_path import over_blocks
+
+
+def draw_magnitudes(name: str, rng: np.random.Generator, count: int, **parameters: Any) -> NDArray:
+    """
+    Draw magnitudes by the name of their distribution.
+
+    Parameters
+    ----------
+    name : str
+        A registered magnitude: 'constant', 'uniform', 'log-uniform', 'half-normal' or a plug-in's.
+    rng : numpy.random.Generator
+        The stream of this block.
+    count : int
+        How many to draw.
+    **parameters
+        Those of the distribution.
+
+    Returns
+    -------
+    ndarray of float64, shape (count,)
+        Positive numbers.
+
+    Raises
+    ------
+    UserError
+        When the name or parameters are not allowed, or what was drawn is not positive.
+    """
+    drawn = np.asarray(MAGNITUDES.get(name, parameters)(rng, count, **parameters), dtype=np.float64)
+    if drawn.shape != (count,) or not np.all((drawn > 0) & np.isfinite(drawn)):
+        raise UserError(f"magnitude {name!r} drew shape {drawn.shape}: it must draw {count} positive numbers.")
+    return drawn
+
+
+def _checked_contrast(contrast: float) -> float:
+    if not 0 < contrast <= 1:
+        raise UserError(f"contrast = {contrast} is not allowed: give a number above 0, at most 1.")
+    return float(contrast)
+
+
+@register_magnitude("constant")
+def constant(rng: np.random.Generator, count: int, *, value: float = 1.0) -> NDArray:
+    """
+    Equal magnitudes.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    count : int
+        How many.
+    value : float
+        The magnitude.
+
+    Returns
+    -------
+    ndarray, shape (count,)
+        The magnitudes.
+    """
+    return np.full(count, float(value))
+
+
+@register_magnitude("uniform")
+def uniform(rng: np.random.Generator, count: int, *, contrast: float = 0.5) -> NDArray:
+    """
+    Magnitudes uniform from the contrast to 1.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream of this block.
+    count : int
+        How many.
+    contrast : float
+        Smallest over largest possible magnitude, in (0, 1].
+
+    Returns
+    -------
+    ndarray, shape (count,)
+        The magnitudes.
+    """
+    low = _checked_contrast(contrast)
+    return low + (1 - low) * rng.random(count)
+
+
+@register_magnitude("log-uniform")
+def log_uniform(rng: np.random.Generator, count: int, *, contrast: float = 0.1) -> NDArray:
+    """
+    Magnitudes whose logarithm is uniform from that of the contrast to 0.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream of this block.
+    count : int
+        How many.
+    contrast : float
+        Smallest over largest possible magnitude, in (0, 1].
+
+    Returns
+    -------
+    ndarray, shape (count,)
+        The magnitudes.
+    """
+    return np.exp(math.log(_checked_contrast(contrast)) * rng.random(count))
+
+
+@register_magnitude("half-normal")
+def half_normal(rng: np.random.Generator, count: int, *, scale: float = 1.0) -> NDArray:
+    """
+    Magnitudes of normal numbers, whose contrast has no floor.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream of this block.
+    count : int
+        How many.
+    scale : float
+        Standard deviation of the normal numbers.
+
+    Returns
+    -------
+    ndarray, shape (count,)
+        The magnitudes.
+    """
+    if not scale > 0:
+        raise UserError(f"scale = {scale} is not allowed: give a positive number.")
+    return scale * np.maximum(np.abs(rng.standard_normal(count)), np.finfo(np.float64).tiny)
+
+
+def draw_signs(
+    name: str,
+    rng: np.random.Generator,
+    dictionary: ConvolutionalDictionary,
+    magnitudes: RaggedCodes,
+    **parameters: Any,
+) -> NDArray:
+    """
+    Choose signs by the name of their rule.
+
+    Parameters
+    ----------
+    name : str
+        A registered rule: 'rademacher', 'positive', 'given', 'worst-case', 'worst-case-of-atom' or a plug-in's.
+    rng : numpy.random.Generator
+        The stream of this block.
+    dictionary : ConvolutionalDictionary
+        The layer.
+    magnitudes : RaggedCodes
+        Supports and magnitudes.
+    **parameters
+        Those of the rule.
+
+    Returns
+    -------
+    ndarray of int8, shape (non-zero,)
+        -1 or +1.
+
+    Raises
+    ------
+    UserError
+        When the name or parameters are not allowed, or other values come out.
+    """
+    signs = np.asarray(SIGNS.get(name, parameters)(rng, dictionary, magnitudes, **parameters))
+    if signs.shape != magnitudes.value.shape or not np.isin(signs, (-1, 1)).all():
+        raise UserError(f"sign rule {name!r} gave other values than one -1 or +1 for each non-zero.")
+    return signs.astype(np.int8)
+
+
+@register_signs("rademacher")
+def rademacher(rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
+    """
+    Independent signs, both equally likely.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream of this block.
+    dictionary : ConvolutionalDictionary
+        Not used.
+    magnitudes : RaggedCodes
+        The supports.
+
+    Returns
+    -------
+    ndarray of int8, shape (non-zero,)
+        The signs.
+    """
+    return random_signs(rng, len(magnitudes.value))
+
+
+def random_signs(rng: np.random.Generator, count: int) -> NDArray:
+    """
+    Draw Rademacher signs, one random bit each.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream.
+    count : int
+        How many.
+
+    Returns
+    -------
+    ndarray of int8, shape (count,)
+        -1 or +1.
+    """
+    bits = np.unpackbits(np.frombuffer(rng.bytes((count + 7) // 8), np.uint8), count=count)
+    return (2 * bits.astype(np.int8) - 1).astype(np.int8)
+
+
+@register_signs("positive")
+def positive(rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
+    """
+    No negative entry, for ReLU.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    dictionary : ConvolutionalDictionary
+        Not used.
+    magnitudes : RaggedCodes
+        The supports.
+
+    Returns
+    -------
+    ndarray of int8, shape (non-zero,)
+        The signs.
+    """
+    return np.ones(len(magnitudes.value), np.int8)
+
+
+@register_signs("given")
+def given(
+    rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, signs: ArrayLike
+) -> NDArray:
+    """
+    Signs of one's own.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    dictionary : ConvolutionalDictionary
+        The layer.
+    magnitudes : RaggedCodes
+        The supports.
+    signs : array_like of -1 and +1, shape (non-zero,) or (..., filter, *position)
+        One a non-zero, or one an atom.
+
+    Returns
+    -------
+    ndarray of int8, shape (non-zero,)
+        The signs.
+    """
+    signs = np.asarray(signs)
+    if signs.ndim == 1:
+        return signs
+    shape = (*magnitudes.batch_shape, *dictionary.code_shape)
+    try:
+        everywhere = np.broadcast_to(signs, shape).reshape(magnitudes.row_size.size, dictionary.n_atoms)
+    except ValueError:
+        raise UserError(f"signs of shape {signs.shape} do not fit: give one a non-zero, or {shape}.") from None
+    trials = np.repeat(np.arange(magnitudes.row_size.size), magnitudes.row_size.ravel())
+    return everywhere[trials, magnitudes.atom]
+
+
+@register_signs("worst-case")
+def worst_case(
+    rng: np.random.Generator,
+    dictionary: ConvolutionalDictionary,
+    magnitudes: RaggedCodes,
+    *,
+    threshold: ArrayLike | None = None,
+) -> NDArray:
+    """
+    Signs that bring the instance nearest to failure, or furthest into it.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    dictionary : ConvolutionalDictionary
+        The layer.
+    magnitudes : RaggedCodes
+        Supports and magnitudes.
+    threshold : float or array_like, shape (trials,), optional
+        The threshold that must fail; by default top-k must.
+
+    Returns
+    -------
+    ndarray of int8, shape (non-zero,)
+        The signs.
+    """
+    if threshold is None:
+        return adversary.worst_signs_for_top_k(dictionary, magnitudes).signs
+    return adversary.worst_signs_for_threshold(dictionary, magnitudes, threshold).signs
+
+
+@register_signs("worst-case-of-atom")
+def worst_case_of_atom(
+    rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, atom: ArrayLike
+) -> NDArray:
+    """
+    Signs of the largest interference at one atom.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    dictionary : ConvolutionalDictionary
+        The layer.
+    magnitudes : RaggedCodes
+        Supports and magnitudes.
+    atom : int or array_like of int, shape (trials,)
+        The atom, in C order of (filter, *position).
+
+    Returns
+    -------
+    ndarray of int8, shape (non-zero,)
+        The signs.
+    """
+    return adversary.worst_signs_of_atom(dictionary, magnitudes, atom)
+
+
+def sample_codes(
+    rng: np.random.Generator,
+    dictionary: ConvolutionalDictionary,
+    trials: int,
+    *,
+    support: str | Mapping[str, Any],
+    magnitude: str | Mapping[str, Any] = "constant",
+    signs: str | Mapping[str, Any] = "rademacher",
+) -> RaggedCodes:
+    """
+    Draw codes of one layer.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The stream of this block.
+    dictionary : ConvolutionalDictionary
+        The layer.
+    trials : int
+        How many to draw.
+    support, magnitude, signs : str or mapping
+        A registered name, or a mapping of `name` and the parameters.
+
+    Returns
+    -------
+    RaggedCodes
+        Batch shape (trials,), float64 values.
+
+    Raises
+    ------
+    UserError
+        When a name or parameter is not allowed.
+    """
+    name, parameters = named(support)
+    supports = draw_supports(name, rng, dictionary, trials, **parameters)
+    name, parameters = named(magnitude)
+    magnitudes = supports.with_values(draw_magnitudes(name, rng, len(supports.atom), **parameters))
+    name, parameters = named(signs)
+    return magnitudes.with_values(magnitudes.value * draw_signs(name, rng, dictionary, magnitudes, **parameters))
+
+
+def draw_blocks(
+    study_seed: int,
+    trials: int,
+    draw: Callable[[np.random.Generator, int], RaggedCodes],
+    *,
+    threads: int | None = None,
+    **key: Any,
+) -> RaggedCodes:
+    """
+    Draw trials block by block, each block from a stream of its own.
+
+    Parameters
+    ----------
+    study_seed : int
+        The seed of the whole study.
+    trials : int
+        How many to draw.
+    draw : callable
+        Takes a generator and a number of trials, such as ``lambda rng, trials: sample_codes(rng, D, trials, ...)``.
+    threads : int, optional
+        At most that many at once.
+    **key : JSON values
+        What defines the draw, as for `dcsc.seeds.stream`.
+
+    Returns
+    -------
+    RaggedCodes
+        Batch shape (trials,); more trials leave those before as they are.
+    """
+
+    def work(first: int, last: int) -> RaggedCodes:
+        codes = draw(stream(study_seed, block=first // BLOCK, **key), BLOCK)  # whole, so that an end changes no bit
+        sizes = codes.row_size[: last - first]
+        total = int(sizes.sum())
+        return RaggedCodes(sizes, codes.atom[:total], codes.value[:total], codes.code_shape)
+
+    if trials < 1:
+        raise UserError(f"trials = {trials} is not allowed: draw at least one.")
+    blocks = over_blocks(trials, work, threads)
+    joined = [np.concatenate([getattr(block, name) for block in blocks]) for name in ("row_size", "atom", "value")]
+    return RaggedCodes(*joined, blocks[0].code_shape)
