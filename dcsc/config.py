@@ -98,8 +98,14 @@ class SignalOptions(Options):
         description="Signs of the active entries; worst-case are those that break thresholding at X_min/2 if any do "
         "(one layer only), on the same supports.",
     )
-    support: str = Field(default="uniform", description="How the active atoms are chosen, a name of `dcsc.sampling`.")
-    magnitudes: str = Field(default="constant", description="Law of the magnitudes, a name of `dcsc.sampling`.")
+    support: str | dict[str, Scalar] = Field(
+        default="uniform",
+        description="Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
+    )
+    magnitudes: str | dict[str, Scalar] = Field(
+        default="constant",
+        description="Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
+    )
     chunk_blocks: Count = Field(default=4, description="Blocks of 32 trials in one job; changes no draw.")
 
     @model_validator(mode="after")
@@ -317,6 +323,7 @@ def validate(content: Any) -> Study:
     except RecursionError:
         raise UserError("the configuration is nested too deeply: see config/README.md.") from None
     _check_cascades(study)
+    _check_samplers(study)
     return study
 
 
@@ -399,6 +406,26 @@ def _check_cascades(study: Study) -> None:
                         f"experiments.{experiment}.signals.active = {max(options.signals.active)} is not allowed: "
                         f"the deepest code of cascade {member.name!r} has {n_atoms} atoms."
                     )
+
+
+def _check_samplers(study: Study) -> None:
+    """Look every sampler and pursuit up, which plug-ins may have brought."""
+    from dcsc import pursuit
+    from dcsc.sampling import registry
+
+    for name, experiment in study.experiments.items():
+        signals = experiment.signals
+        try:
+            kind, parameters = registry.named(signals.support)
+            registry.SUPPORTS.get(kind, {"size": 1, **parameters})
+            registry.MAGNITUDES.get(*registry.named(signals.magnitudes))
+        except UserError as error:
+            raise UserError(f"experiments.{name}.signals: {error}") from None
+        for label, options in experiment.pursuits.items():
+            try:
+                pursuit.get(options.method)
+            except UserError as error:
+                raise UserError(f"experiments.{name}.pursuits.{label}: {error}") from None
 
 
 def json_schema() -> str:

@@ -20,9 +20,9 @@ functions of a generator and a count, signs (`register_signs`) of a generator, a
 magnitudes on their supports.
 """
 
-from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, synthesize_sparse
+from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, layers_of, synthesize_sparse
 from dcsc.sampling.noise import adversarial_noise, bounded_noise, gaussian_noise, scale_to_snr, snr
-from dcsc.sampling.registry import register_magnitude, register_signs, register_support
+from dcsc.sampling.registry import named, register_magnitude, register_signs, register_support
 from dcsc.sampling.supports import draw_supports
 from dcsc.sampling.values import draw_blocks, draw_magnitudes, draw_signs, sample_codes
 
@@ -37,6 +37,8 @@ __all__ = [
     "draw_signs",
     "draw_supports",
     "gaussian_noise",
+    "layers_of",
+    "named",
     "register_magnitude",
     "register_signs",
     "register_support",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dcsc import ragged, seeds, sparse_path
+from dcsc import ragged, sampling, seeds
 from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
@@ -45,27 +45,14 @@ def sample_signals(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> di
         for index, _ in enumerate(options["signs"]):
             for cell, _ in enumerate(options["active"]):
                 code = ragged.concatenate([block[cell][index] for block in deepest]).rows(slice(0, len(trials)))
-                parts[-1].append(code)
-                for layer, above in _layers_above(cascade, code):
-                    parts[layer - 1].append(above)
+                for layer, part in enumerate(sampling.layers_of(cascade.dictionaries, code)[0]):
+                    parts[layer].append(part)
     shape = (n_replicates, len(options["signs"]), len(options["active"]), len(trials))
     coordinates = dict(zip(BATCH, (np.arange(n_replicates), options["signs"], options["active"], trials), strict=True))
     return {
         f"/layer_{layer}": codes_to_dataset(ragged.concatenate(codes).reshape(shape)).assign_coords(coordinates)
         for layer, codes in enumerate(parts, start=1)
     }
-
-
-def _layers_above(cascade: Any, deepest: RaggedCodes) -> list[tuple[int, RaggedCodes]]:
-    """Codes of the layers above the deepest; the signal itself is not needed, and never formed."""
-    if cascade.depth == 1:
-        return []
-    integers = deepest.with_values(deepest.value.astype(np.int64))
-    exact = np.array_equal(integers.value, deepest.value)
-    inner = type(cascade)(cascade.dictionaries[1:])
-    layers = inner.synthesize((integers if exact else deepest).to_dense())[:-1]
-    shapes = [dictionary.code_shape for dictionary in cascade.dictionaries]
-    return [(layer, RaggedCodes.from_dense(code, shapes[layer - 1])) for layer, code in enumerate(layers, start=1)]
 
 
 def _draw_block(
@@ -81,40 +68,23 @@ def _draw_block(
         "block": block,
     }
     streams = {name: seeds.stream(settings["seed"], purpose=name, **key) for name in ("support", "magnitudes", "signs")}
-    keys = streams["support"].random((seeds.BLOCK, dictionary.n_atoms))
-    atoms = np.sort(np.argpartition(keys, active - 1, axis=1)[:, :active], axis=1).astype(np.int32)
-    positive = RaggedCodes(
-        np.full(seeds.BLOCK, active, dtype=np.int64), atoms.ravel(), np.ones(atoms.size), dictionary.code_shape
-    )
+    name, parameters = sampling.named(options["support"])
+    support = sampling.draw_supports(name, streams["support"], dictionary, seeds.BLOCK, size=active, **parameters)
+    name, parameters = sampling.named(options["magnitudes"])
+    magnitudes = sampling.draw_magnitudes(name, streams["magnitudes"], len(support.atom), **parameters)
+    positive = support.with_values(magnitudes)
     drawn = []
     for kind in options["signs"]:
-        if kind == "rademacher":
-            signs = streams["signs"].choice([-1.0, 1.0], len(positive.atom))
-        elif kind == "positive":
-            signs = np.ones(len(positive.atom))
-        else:
-            signs = _worst_signs(dictionary, positive)
-        drawn.append(positive.with_values(positive.value * signs))
+        # The adversary aims at the threshold that the statistical guarantees prescribe.
+        aim = {"threshold": smallest_magnitudes(positive) / 2} if kind == "worst-case" else {}
+        signs = sampling.draw_signs(kind, streams["signs"], dictionary, positive, **aim)
+        drawn.append(positive.with_values(magnitudes * signs))
     return drawn
 
 
-def _worst_signs(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> np.ndarray:
-    bound = sparse_path.interference_bound(dictionary, codes).reshape(len(codes.row_size), -1)
-    dense = codes.to_dense().reshape(bound.shape)
-    slack = np.where(dense != 0, dense - bound, 1 - bound)
-    matrix = dictionary.to_sparse()
-    signs = []
-    for row, worst in enumerate(slack.argmin(axis=1)):
-        active = np.flatnonzero(dense[row])
-        g = (matrix[:, active].T @ matrix[:, [worst]]).toarray()[:, 0]
-        sign = np.where(g >= 0, 1.0, -1.0)
-        signs.append(np.where(active == worst, -1.0, sign))
-    return np.concatenate(signs)
-
-
-def threshold_of(codes: RaggedCodes) -> np.ndarray:
+def smallest_magnitudes(codes: RaggedCodes) -> np.ndarray:
     """
-    Give the threshold that the worst-case signs aim at, X_min / 2.
+    Find the smallest magnitude of each code, X_min.
 
     Parameters
     ----------
@@ -124,9 +94,9 @@ def threshold_of(codes: RaggedCodes) -> np.ndarray:
     Returns
     -------
     ndarray, shape (...)
-        One threshold a code.
+        One magnitude a code.
     """
-    return np.minimum.reduceat(np.abs(codes.value), codes.starts[:-1]).reshape(codes.batch_shape) / 2
+    return np.minimum.reduceat(np.abs(codes.value), codes.starts[:-1]).reshape(codes.batch_shape)
 
 
 def depth_of(signals: xr.DataTree) -> int:

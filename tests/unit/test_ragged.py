@@ -1,0 +1,36 @@
+"""Ragged codes: exact round trips, slices, and refusals."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcsc import RaggedCodes, dataset, ragged
+from dcsc.errors import UserError
+from tests.strategies import sparse_codes
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(2, 3, 2, 4), (1, 1, 1, 5)]), st.floats(0, 1))
+def test_round_trips_are_exact(seed, batch, density):
+    dense = sparse_codes(np.random.default_rng(seed), (3, 2, 2), density, batch)
+    codes = RaggedCodes.from_dense(dense, (3, 2, 2))
+    np.testing.assert_array_equal(codes.to_dense(), dense)
+    again = dataset.codes_from_dataset(dataset.codes_to_dataset(codes))
+    np.testing.assert_array_equal(again.to_dense(), dense)
+    np.testing.assert_array_equal(codes[1 % batch[0]].to_dense(), dense[1 % batch[0]])
+    np.testing.assert_array_equal(codes.rows(slice(1, 4)).to_dense(), dense.reshape(-1, 3, 2, 2)[1:4])
+    halves = [codes.rows(slice(0, 2)), codes.rows(slice(2, int(np.prod(batch))))]
+    np.testing.assert_array_equal(ragged.concatenate(halves).reshape(batch).to_dense(), dense)
+
+
+def test_signs_are_kept_in_one_byte():
+    codes = RaggedCodes.from_dense(np.array([[[[[[1.0, 0.0, -1.0]]]]]]), (1, 3))
+    assert dataset.codes_to_dataset(codes)["value"].dtype == np.int8
+    assert dataset.codes_to_dataset(codes.with_values(codes.value * 300))["value"].dtype == np.float64
+
+
+def test_codes_that_disagree_are_refused():
+    with pytest.raises(UserError, match="row sizes add up to 2"):
+        RaggedCodes(np.array([2]), np.array([0]), np.array([1.0]), (3,))
+    with pytest.raises(UserError, match=r"outside 0\.\.2"):
+        RaggedCodes(np.array([1]), np.array([3]), np.array([1.0]), (3,))

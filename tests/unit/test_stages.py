@@ -1,0 +1,135 @@
+"""The chain of stages in memory, against what the library says directly."""
+
+import numpy as np
+import pytest
+
+import dcsc
+from dcsc import dataset, guarantees, provenance, seeds
+from dcsc.stages import dictionaries, metrics, pursuits, signals, summary
+
+MEMBER = {
+    "grid": [48],
+    "replicates": 2,
+    "layers": [{"family": "perturbed", "parameters": {"base": "lapped", "n_filters": 8, "perturbation": 0.3}}],
+}
+DEEP = {
+    "grid": [144],
+    "replicates": 1,
+    "layers": [
+        {"family": "gaussian", "parameters": {"n_filters": 3, "taps": 12, "stride": 4}},
+        {"family": "gaussian", "parameters": {"n_filters": 4, "taps": 6, "stride": 3}},
+    ],
+}
+PURSUITS = {
+    "hard": {"method": "layered-thresholding", "rule": "hard", "threshold": "statistical", "debias": False},
+    "soft": {"method": "layered-thresholding", "rule": "soft", "threshold": "uniform", "debias": False},
+    "top-k": {"method": "layered-thresholding", "rule": "top-k", "threshold": None, "debias": False},
+    "debiased": {"method": "layered-thresholding", "rule": "hard", "threshold": "oracle", "debias": True},
+}
+
+
+def saved(content, path, schema):
+    """What a stage reads is what the one before wrote."""
+    dataset.write(content, path, provenance.record(schema.name, schema.version, {}, "", {}))
+    return dataset.read(path, schema)
+
+
+def chain(folder, member, active, signs, trials, blocks=(0, 2), cascade="it"):
+    drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", dataset.DICTIONARIES)
+    options = {"active": active, "signs": signs, "trials": trials, "support": "uniform", "magnitudes": "constant"}
+    settings = {"seed": 5, "experiment": "e", "cascade": cascade, "signals": options, "blocks": list(blocks)}
+    sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", dataset.SIGNALS)
+    settings = {"pursuits": PURSUITS, "errors": True}
+    found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
+    measured = metrics.measure_recovery(settings, found, sampled, drawn)
+    return drawn, sampled, found, saved(measured, folder / "m.nc", dataset.METRICS).to_dataset()
+
+
+@pytest.mark.parametrize(("member", "signs"), [(MEMBER, ["rademacher", "worst-case"]), (DEEP, ["rademacher"])])
+def test_stages_agree_with_the_library(tmp_path, member, signs):
+    drawn, sampled, found, measured = chain(tmp_path, member, [2, 5], signs, 40)
+    depth = len(member["layers"])
+    for replicate in range(member["replicates"]):
+        cascade = dictionaries.cascade_of(drawn, replicate)
+        codes = [signals.codes_of_replicate(sampled, layer, replicate).to_dense() for layer in range(1, depth + 1)]
+        assert (np.count_nonzero(codes[-1], axis=(-2, -1)) == np.array([2, 5])[:, None]).all()
+        layers = cascade.synthesize(codes[-1])
+        for code, expected in zip(codes, layers[1:], strict=True):
+            np.testing.assert_allclose(code, expected, atol=1e-12)
+        for name, options in PURSUITS.items():
+            parameters = {key: value for key, value in options.items() if key != "method"}
+            result = dcsc.pursuit.layered_thresholding(cascade, layers[0], reference=codes, **parameters)
+            exact = np.ones(codes[0].shape[:3], dtype=bool)
+            for layer in range(1, depth + 1):
+                group = found[f"{name}/layer_{layer}"]
+                recovered = dataset.codes_from_dataset(group)[replicate].to_dense()
+                np.testing.assert_allclose(recovered, result.codes[layer - 1], atol=1e-9)
+                row = measured.sel(pursuit=name, layer=layer, replicate=replicate)
+                right = (recovered != 0) == (codes[layer - 1] != 0)
+                np.testing.assert_array_equal(row["support_recovered"], right.all(axis=(-2, -1)))
+                np.testing.assert_array_equal(row["misses"] + row["false_alarms"], (~right).sum(axis=(-2, -1)))
+                exact &= right.all(axis=(-2, -1))
+            np.testing.assert_array_equal(measured["path_recovered"].sel(pursuit=name, replicate=replicate), exact)
+        promise = guarantees.uniform(cascade, codes)
+        for layer in range(1, depth + 1):
+            row = measured.sel(layer=layer, replicate=replicate)
+            np.testing.assert_array_equal(row["uniform_guarantee"], promise.layers[layer - 1].holds)
+            stripes = dcsc.stripe_norm(codes[layer - 1], cascade.dictionaries[layer - 1])
+            np.testing.assert_array_equal(row["stripe_sparsity"], stripes)
+    assert not (measured["covered"].all("layer") & ~measured["path_recovered"]).any()
+
+
+def test_draws_differ_between_trials_replicates_and_cells(tmp_path):
+    _, sampled, _, _ = chain(tmp_path, MEMBER, [4, 5], ["rademacher"], 64)
+    codes = dataset.codes_from_dataset(sampled["layer_1"]).to_dense().reshape(2, 2, 64, -1)
+    distinct = {code.tobytes() for code in codes.reshape(-1, codes.shape[-1])}
+    assert len(distinct) == 2 * 2 * 64
+
+
+def test_a_new_cell_trial_or_chunk_changes_no_draw(tmp_path):
+    def codes(name, active, trials, blocks):
+        folder = tmp_path / name
+        _, sampled, _, _ = chain(folder, MEMBER, active, ["rademacher"], trials, blocks)
+        group = sampled["layer_1"]
+        dense = dataset.codes_from_dataset(group).to_dense()
+        return {
+            (replicate, int(cell), int(trial)): dense[replicate, 0, i, j].tobytes()
+            for replicate in range(2)
+            for i, cell in enumerate(group["active"].to_numpy())
+            for j, trial in enumerate(group["trial"].to_numpy())
+        }
+
+    few = codes("few", [3], 40, (0, 2))
+    many = codes("many", [2, 3, 7], 96, (0, 3))
+    later = codes("later", [3], 96, (1, 3))
+    assert all(many[key] == value for key, value in few.items())
+    assert all(many[key] == value for key, value in later.items())
+    assert len(few) == 2 * 40
+    assert len(later) == 2 * 64
+
+
+def test_random_and_worst_case_signs_share_their_supports(tmp_path):
+    _, sampled, _, _ = chain(tmp_path, MEMBER, [6], ["rademacher", "worst-case"], seeds.BLOCK, (0, 1))
+    code = dataset.codes_from_dataset(sampled["layer_1"]).to_dense()
+    np.testing.assert_array_equal(code[:, 0] != 0, code[:, 1] != 0)
+    assert (code[:, 0] != code[:, 1]).any()
+
+
+def test_summary_counts_every_trial_once(tmp_path):
+    parts = []
+    for index, blocks in enumerate([(0, 1), (1, 2)]):
+        drawn, _, _, measured = chain(tmp_path / str(index), MEMBER, [2, 12], ["rademacher"], 50, blocks)
+        parts.append(measured)
+    coherence = drawn["layer_1"]["mutual_coherence"].to_numpy()
+    counts = saved(summary.summarize({"it": parts}, {"it": coherence}), tmp_path / "y.nc", dataset.SUMMARY).to_dataset()
+    joined = dataset.join_chunks(parts)
+    assert (counts["trials"] == 50).all()
+    np.testing.assert_array_equal(
+        counts["recovered"].sel(cascade="it").transpose("pursuit", "replicate", "signs", "active"),
+        joined["path_recovered"].sum("trial"),
+    )
+    np.testing.assert_allclose(
+        counts["stripe_sparsity"].sel(cascade="it"),
+        joined["stripe_sparsity"].isel(layer=0, signs=0).mean("trial"),
+    )
+    assert (counts["violations"] == 0).all()
