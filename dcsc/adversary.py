@@ -102,7 +102,9 @@ def _part(codes: RaggedCodes, first: int, last: int) -> RaggedCodes:
     starts = codes.starts
     span = slice(starts[first], starts[last])
     magnitudes = np.abs(codes.value[span].astype(np.float64))
-    return RaggedCodes(codes.row_size.ravel()[first:last], codes.atom[span], magnitudes, codes.code_shape)
+    return RaggedCodes(
+        codes.row_size.ravel()[first:last], codes.atom[span].astype(np.int32), magnitudes, codes.code_shape
+    )
 
 
 def _own(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:

@@ -231,7 +231,7 @@ def _spread(
         out = np.empty(shape, values.dtype)
     elif out.shape != shape or out.dtype != values.dtype or not out.flags.c_contiguous:
         raise UserError(f"out is not a contiguous array of shape {shape} and type {values.dtype}: make it so.")
-    starts, n_filters = codes.starts, dictionary.n_filters
+    atoms, starts, n_filters = codes.atom.astype(np.int32), codes.starts, dictionary.n_filters
     flat = out.reshape(codes.row_size.size, n_filters, math.prod(dictionary.positions))
 
     def work(first: int, last: int) -> None:
@@ -240,7 +240,7 @@ def _spread(
             flat[first:last],
             scratch,
             patterns.pattern,
-            codes.atom,
+            atoms,
             values,
             starts[first : last + 1],
             patterns.layout,
@@ -352,14 +352,20 @@ def _additions(
 ) -> NDArray:
     """The addition as (trial, filter, position); a single empty one when there is none."""
     if addition is None:
-        return np.empty((1, 0, 0), dtype)
+        return _read_only(np.empty((1, 0, 0), dtype))
     shape = (*codes.batch_shape, *dictionary.code_shape)
     addition = np.asarray(addition, dtype)
     if addition.shape != shape:
         raise UserError(f"addition of shape {addition.shape} does not fit the codes: it must be {shape}.")
-    return np.ascontiguousarray(addition).reshape(
-        codes.row_size.size, dictionary.n_filters, math.prod(dictionary.positions)
-    )
+    shape = (codes.row_size.size, dictionary.n_filters, math.prod(dictionary.positions))
+    return _read_only(np.ascontiguousarray(addition).reshape(shape))
+
+
+def _read_only(array: NDArray) -> NDArray:
+    """Show an array as read-only: kernels are compiled anew for the other kind."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _of_trials(values: NDArray, first: int, last: int) -> NDArray:
@@ -407,7 +413,7 @@ def margins(
     dtype = _working_type(dictionary, codes)
     added = _additions(dictionary, codes, addition, dtype)
     patterns = gram_patterns(dictionary, "signed", dtype)
-    values, starts = codes.value.astype(dtype), codes.starts
+    atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
     found = np.empty((codes.row_size.size, 3), dtype)
 
     def work(first: int, last: int) -> None:
@@ -415,7 +421,7 @@ def margins(
         selection.code_margins(
             scratch,
             patterns.pattern,
-            codes.atom,
+            atoms,
             values,
             starts[first : last + 1],
             patterns.layout,
@@ -476,7 +482,7 @@ def recovered_supports(
     thresholds, sizes = _thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
     thresholds = thresholds.astype(dtype)
     patterns = gram_patterns(dictionary, "signed", dtype)
-    values, starts = codes.value.astype(dtype), codes.starts
+    atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
     row_size = np.zeros(n_trials, dtype=np.int64)
 
     def work(first: int, last: int) -> tuple[NDArray, NDArray]:
@@ -494,7 +500,7 @@ def recovered_supports(
                 ordered,
                 per_filter,
                 patterns.pattern,
-                codes.atom,
+                atoms,
                 values,
                 starts[first : last + 1],
                 patterns.layout,
@@ -511,9 +517,9 @@ def recovered_supports(
             room = int(needed)  # a threshold far too low: make the room it needs and repeat
 
     parts = over_blocks(n_trials, work, threads)
-    atoms = np.concatenate([np.empty(0, np.int32), *[atom for atom, _ in parts]])
+    found = np.concatenate([np.empty(0, np.int32), *[atom for atom, _ in parts]])
     kept = np.concatenate([np.empty(0, dtype), *[value for _, value in parts]])
-    return RaggedCodes(row_size.reshape(batch), atoms, kept, dictionary.code_shape)
+    return RaggedCodes(row_size.reshape(batch), found, kept, dictionary.code_shape)
 
 
 def _thresholds_and_sizes(

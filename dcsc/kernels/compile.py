@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,12 @@ from typing import Any
 
 import numba
 import platformdirs
+from numba.core.event import Event, Listener, register
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None
 
 ENVIRONMENT_VARIABLE = "DCSC_CACHE_DIR"
 """Names the folder to use in place of the user's cache folder."""
@@ -75,6 +82,63 @@ def cache_folder() -> Path | None:
     return None
 
 
+class OneProcessAtATime(Listener):
+    """
+    Hold a file lock while numba compiles, loads or saves machine code.
+
+    Two processes that fill an empty cache together can otherwise store one kernel's code under the
+    other's signature.
+
+    Parameters
+    ----------
+    file : Path
+        The lock file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._threads = threading.RLock()  # the compiler's own lock is entered again by the same thread
+        self._depth = 0
+        self._descriptor = -1
+
+    def on_start(self, event: Event) -> None:
+        """
+        Enter the lock.
+
+        Parameters
+        ----------
+        event : Event
+            Not used.
+        """
+        self._threads.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            with contextlib.suppress(OSError):  # a file system without locks is used without
+                self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def on_end(self, event: Event) -> None:
+        """
+        Leave the lock.
+
+        Parameters
+        ----------
+        event : Event
+            Not used.
+        """
+        self._depth -= 1
+        if self._depth == 0 and self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._threads.release()
+
+
+@cache
+def _serialize_compilation(folder: Path) -> None:
+    if fcntl is not None:
+        register("numba:compiler_lock", OneProcessAtATime(folder / "lock"))
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     Compile a kernel when it is first called, and keep the machine code on disk.
@@ -93,6 +157,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     folder = cache_folder()
     if folder is None:
         return numba.njit(nogil=True, fastmath=False)(function)
+    _serialize_compilation(folder)
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:

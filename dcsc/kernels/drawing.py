@@ -204,7 +204,7 @@ def spread_subsets(rng, sizes, positions, n_filters, increments, order, swaps, o
     """Atoms as evenly over the positions as they go: a shifted lattice, and uniform filters at each position."""
     n_positions = positions[0] * positions[1] * positions[2]
     counts = np.empty(n_positions, np.int64)
-    shift, increment = np.empty(3), np.empty(3)
+    shift, increment, rotation = np.empty(3), np.empty(3), np.empty(3, np.int64)
     start = 0
     for trial in range(len(sizes)):
         everywhere, rest = divmod(sizes[trial], n_positions)
@@ -221,11 +221,20 @@ def spread_subsets(rng, sizes, positions, n_filters, increments, order, swaps, o
             while counts[position] > everywhere:  # taken already: the next one in C order
                 position = (position + 1) % n_positions
             counts[position] += 1
+        for axis in range(3):
+            rotation[axis] = below(rng, positions[axis])
         drawn = 0
         for position in range(n_positions):
+            if counts[position] == 0:
+                continue
+            p01, p2 = divmod(position, positions[2])
+            p0, p1 = divmod(p01, positions[1])
+            x0 = wrapped(p0 + rotation[0], positions[0])  # a random origin makes all positions equally likely
+            x1 = wrapped(p1 + rotation[1], positions[1])
+            x2 = wrapped(p2 + rotation[2], positions[2])
             for k in range(counts[position]):
                 i = shuffle_step(rng, order, k, n_filters, swaps)
-                out[start + drawn] = i * n_positions + position
+                out[start + drawn] = i * n_positions + (x0 * positions[1] + x1) * positions[2] + x2
                 drawn += 1
             undo_shuffle(order, swaps, counts[position])
         start += drawn

@@ -68,6 +68,25 @@ class DeepDraw:
         """Share of whole draws that were accepted, an estimate of P(accept) under rejection."""
         return len(self.refused) / (len(self.refused) + int(self.refused.sum()))
 
+    def signed_codes(self, layer: int) -> RaggedCodes:
+        """
+        Give the code that the convolutional dictionary of a layer acts on, T^(l) X^(l).
+
+        The correlations of a layer with noiseless input are A^T A of it, up to the signs T^(l), so that
+        `dcsc.sparse_path.margins` of it decides a trial.
+
+        Parameters
+        ----------
+        layer : int
+            1..L.
+
+        Returns
+        -------
+        RaggedCodes
+            X^(l) itself in the plain model.
+        """
+        return _times_signs(self.codes[layer - 1], None if self.signs is None else self.signs[layer - 1])
+
     def cascade(self, dictionaries: Sequence[ConvolutionalDictionary]) -> Cascade:
         """
         Put the dictionaries together with the signs drawn.
@@ -140,7 +159,8 @@ def synthesize_sparse(
     """
     exact = codes.value.dtype.kind in "iu"
     dtype = np.dtype(np.int64 if exact else np.float64)
-    values, starts, n_trials = codes.value.astype(dtype), codes.starts, codes.row_size.size
+    atoms, values = codes.atom.astype(np.int32), codes.value.astype(dtype)
+    starts, n_trials = codes.starts, codes.row_size.size
     patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
     if exact and int(np.abs(patterns.pattern).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
         raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
@@ -158,7 +178,7 @@ def synthesize_sparse(
                 weight,
                 patterns.pattern,
                 weights,
-                codes.atom,
+                atoms,
                 values,
                 starts[first : last + 1],
                 patterns.layout,

@@ -81,13 +81,13 @@ def ragged_supports(sizes: NDArray, atoms: NDArray, code_shape: tuple[int, ...])
     return RaggedCodes(sizes.astype(np.int64), ordered.astype(np.int32), np.ones(len(atoms), np.int8), code_shape)
 
 
-def _sizes(size: ArrayLike, trials: int, largest: int, what: str) -> NDArray:
+def _sizes(size: ArrayLike, trials: int, largest: int, what: str, name: str = "size") -> NDArray:
     sizes = np.asarray(size)
     if sizes.shape not in ((), (trials,)) or sizes.dtype.kind not in "iuf" or np.any(sizes != np.floor(sizes)):
-        raise UserError(f"size = {size} is not allowed: give a whole number, or one for each of {trials} trials.")
+        raise UserError(f"{name} = {size} is not allowed: give a whole number, or one for each of {trials} trials.")
     if np.any(sizes < 0) or np.any(sizes > largest):
-        raise UserError(f"size = {size} is not allowed: {what} takes 0 to {largest} atoms.")
-    return np.ascontiguousarray(np.broadcast_to(sizes, (trials,)), dtype=np.int64)
+        raise UserError(f"{name} = {size} is not allowed: {what} takes 0 to {largest} atoms.")
+    return np.array(np.broadcast_to(sizes, (trials,)), dtype=np.int64)
 
 
 def _three(numbers: tuple[int, ...], filler: int) -> NDArray:
@@ -290,12 +290,10 @@ def stripe(
     RaggedCodes
         The supports: atoms added one by one, uniformly among those that keep every stripe at the norm.
     """
-    (limit,) = _sizes(norm, 1, dictionary.stripe_size, "a stripe") if np.ndim(norm) == 0 else (norm,)
-    if np.ndim(limit):
-        raise UserError(f"norm = {norm} is not allowed: give one whole number.")
+    limit = int(_sizes(norm, 1, dictionary.stripe_size, "a stripe", "norm")[0])
     stripe_positions = math.prod(2 * overlap - 1 for overlap in dictionary.overlap)
-    room = min(int(limit) * math.prod(dictionary.positions) // stripe_positions, dictionary.n_atoms)
-    room = max(room, int(limit)) if exact else room
+    room = min(limit * math.prod(dictionary.positions) // stripe_positions, dictionary.n_atoms)
+    room = max(room, limit) if exact else room
     fill = size is None
     sizes = np.zeros(trials, np.int64) if fill else _sizes(size, trials, room, f"a stripe-sparsity of {limit}")
     if exact and not fill and np.any(sizes < limit):
@@ -307,7 +305,7 @@ def stripe(
         rng,
         sizes,
         fill,
-        int(limit),
+        limit,
         exact,
         reach,
         _three(dictionary.positions, 1),

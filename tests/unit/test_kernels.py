@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc import ConvolutionalDictionary, RaggedCodes, sparse_path
+from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, sampling, sparse_path
 from dcsc.errors import UserError
+from dcsc.kernels import compile as compile_module
+from dcsc.warm import compile_kernels
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -252,3 +254,37 @@ def test_an_unwritable_cache_folder_falls_back_to_a_temporary_one(tmp_path):
     )
     assert Path(folder).is_relative_to(tmp_path / "tmp")
     assert float(value) == 3.0
+
+
+def test_two_processes_that_fill_the_cache_together_agree(tmp_path):
+    script = SCRIPT.replace(
+        "np.array([1.0, -3.0])", "np.repeat([1.0, -3.0], 2).astype(sys.argv[2])[:: int(sys.argv[3])]"
+    )
+    environment = os.environ | {"DCSC_CACHE_DIR": str(tmp_path)}
+    root = str(Path(dcsc.__file__).parents[1])
+    commands = [[sys.executable, "-c", script, root, dtype, step] for dtype in ("f4", "f8") for step in ("1", "2")]
+    for _ in range(2):  # first they compile together, then they load what they compiled
+        running = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands]
+        assert [float(process.communicate()[0].split()[-1]) for process in running] == [3.0] * 4
+    assert len(list(tmp_path.rglob("*largest-*.nbc"))) == 4
+
+
+def test_warmed_kernels_are_not_compiled_again():
+    compile_kernels()
+    before = set(compile_module.cache_folder().rglob("*.nb*"))
+    for dtype in (np.float64, np.float32):
+        dictionary, ragged = realistic()
+        dictionary, ragged = dictionary.astype(dtype), ragged.with_values(ragged.value.astype(dtype))
+        noise = dictionary.correlate(np.ones((100, *dictionary.signal_shape), dtype))
+        noise.flags.writeable = ragged.atom.flags.writeable = False
+        sparse_path.correlate_codes(dictionary, ragged)
+        sparse_path.margins(dictionary, ragged, noise, one_sided=True)
+        sparse_path.recovered_supports(dictionary, ragged, rule="top-k", k=3)
+        sparse_path.recovered_supports(dictionary, ragged, rule="soft", threshold=np.ones(100), addition=noise)
+        adversary.worst_signs_for_top_k(dictionary, ragged)
+        adversary.worst_signs_for_threshold(dictionary, ragged, 0.1)
+    plane = ConvolutionalDictionary(np.eye(4).reshape(4, 1, 2, 2), 2, (8, 8))
+    rng = np.random.default_rng(0)
+    for constraint in ("none", "no-overlap", "rejection"):
+        sampling.deep_codes(rng, [plane], 3, support={"name": "bernoulli", "density": 0.1}, constraint=constraint)
+    assert set(compile_module.cache_folder().rglob("*.nb*")) == before
