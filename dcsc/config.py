@@ -30,6 +30,7 @@ def _whole(value: Any) -> Any:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .,=+/_-]{0,39}$")]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 Number = Annotated[float, BeforeValidator(_whole), Field(allow_inf_nan=False)]
 Proportion = Annotated[float, BeforeValidator(_whole), Field(gt=0, lt=1)]
@@ -87,17 +88,9 @@ class CascadeOptions(Options):
         return self
 
 
-class SignalOptions(Options):
-    """How the deepest codes are drawn."""
+class DrawOptions(Options):
+    """How codes and noise are drawn."""
 
-    active: list[Count] = Field(min_length=1, description="Numbers of active atoms in the deepest code, one cell each.")
-    trials: Count = Field(description="Signals for each cell and dictionary replicate.")
-    signs: list[Literal["rademacher", "positive", "worst-case"]] = Field(
-        default=["rademacher"],
-        min_length=1,
-        description="Signs of the active entries; worst-case are those that break thresholding at X_min/2 if any do "
-        "(one layer only), on the same supports.",
-    )
     support: str | dict[str, Scalar] = Field(
         default="uniform",
         description="Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
@@ -106,15 +99,70 @@ class SignalOptions(Options):
         default="constant",
         description="Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
     )
+    signs: str | dict[str, Scalar] = Field(
+        default="rademacher",
+        description="Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; "
+        "`{name: worst-case, threshold: statistical}` breaks thresholding at X_min/2 if any signs do (one layer).",
+    )
+    layer_signs: bool = Field(default=False, description="Draw the signs T of every layer and trial: D-CSC-R.")
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] = Field(
+        default="none", description="What deep codes must satisfy, see `dcsc.sampling.deep_codes`."
+    )
+    floor: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Smallest contrast of every layer, for contrast-floor and rejection."
+    )
+    noise_db: Number | None = Field(
+        default=None,
+        description="Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default.",
+    )
+
+
+class VariantOptions(Options):
+    """What a variant draws in its own way; what is not named is as for the experiment."""
+
+    support: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
+    magnitudes: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
+    signs: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
+    layer_signs: bool | None = Field(default=None, description="As above.")
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] | None = Field(
+        default=None, description="As above."
+    )
+    floor: Annotated[Number, Field(ge=0, le=1)] | None = Field(default=None, description="As above.")
+    noise_db: Number | None = Field(default=None, description="As above.")
+
+
+class SignalOptions(DrawOptions):
+    """How many signals are drawn, and how."""
+
+    active: list[Count] = Field(min_length=1, description="Numbers of active atoms in the deepest code, one cell each.")
+    trials: Count = Field(description="Signals for each cell and dictionary replicate.")
+    variants: dict[Label, VariantOptions] = Field(
+        default={"signals": VariantOptions()},
+        min_length=1,
+        description="Ways to draw, side by side: they share the supports, magnitudes and noise that they can.",
+    )
     chunk_blocks: Count = Field(default=4, description="Blocks of 32 trials in one job; changes no draw.")
 
     @model_validator(mode="after")
     def _listed_once(self) -> SignalOptions:
-        for name in ("active", "signs"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} holds a value twice: list each once.")
+        if len(set(self.active)) != len(self.active):
+            raise ValueError("active holds a value twice: list each once.")
         return self
+
+    def draws(self) -> dict[str, DrawOptions]:
+        """
+        Fill every variant in.
+
+        Returns
+        -------
+        dict of str to DrawOptions
+            By the variant's name.
+        """
+        common = {name: getattr(self, name) for name in DrawOptions.model_fields}
+        return {
+            label: DrawOptions(**{**common, **variant.model_dump(exclude_none=True)})
+            for label, variant in self.variants.items()
+        }
 
 
 class PursuitOptions(Options):
@@ -207,10 +255,11 @@ class Study(Options):
                         f"{nearest(cascade, self.cascades)}"
                     )
                 depth = len(self.cascades[cascade].layers)
-                if "worst-case" in experiment.signals.signs and depth > 1:
+                worst = [label for label, draw in experiment.signals.draws().items() if "worst-case" in str(draw.signs)]
+                if worst and depth > 1:
                     raise ValueError(
-                        f"experiments.{name}.signals.signs asks for worst-case signs, but cascade {cascade!r} has "
-                        f"{depth} layers: they are defined for one."
+                        f"experiments.{name}.signals: {worst[0]!r} asks for worst-case signs, but cascade "
+                        f"{cascade!r} has {depth} layers: they are defined for one."
                     )
                 for pursuit, options in experiment.pursuits.items():
                     if isinstance(options.threshold, list) and len(options.threshold) != depth:
@@ -414,13 +463,14 @@ def _check_samplers(study: Study) -> None:
     from dcsc.sampling import registry
 
     for name, experiment in study.experiments.items():
-        signals = experiment.signals
-        try:
-            kind, parameters = registry.named(signals.support)
-            registry.SUPPORTS.get(kind, {"size": 1, **parameters})
-            registry.MAGNITUDES.get(*registry.named(signals.magnitudes))
-        except UserError as error:
-            raise UserError(f"experiments.{name}.signals: {error}") from None
+        for label, draw in experiment.signals.draws().items():
+            try:
+                kind, parameters = registry.named(draw.support)
+                registry.SUPPORTS.get(kind, {"size": 1, **parameters})
+                registry.MAGNITUDES.get(*registry.named(draw.magnitudes))
+                registry.SIGNS.get(*registry.named(draw.signs))
+            except UserError as error:
+                raise UserError(f"experiments.{name}.signals, variant {label!r}: {error}") from None
         for label, options in experiment.pursuits.items():
             try:
                 pursuit.get(options.method)
@@ -461,13 +511,22 @@ def _rows(model: type[Options], prefix: str) -> Iterator[tuple[str, str, str, st
         inner = next(_models_in(field.annotation), None)
         if field.is_required():
             default = "required"
+        elif isinstance(field.default, Options):
+            default = "the defaults below"
         else:
-            default = "the defaults below" if isinstance(field.default, Options) else f"`{_yaml(field.default)}`"
+            default = f"`{_yaml(_plain(field.default))}`"
         yield key, _type_name(field.annotation), default, (field.description or "").replace("|", "\\|")
         if inner is not None:
             container = typing.get_origin(field.annotation)
             suffix = {dict: ".<name>.", list: "[]."}.get(container, ".")
             yield from _rows(inner, key + suffix)
+
+
+def _plain(value: Any) -> Any:
+    """Turn the parts of a default into what YAML writes."""
+    if isinstance(value, Options):
+        return value.model_dump(exclude_none=True)
+    return {key: _plain(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
 def _yaml(value: Any) -> str:

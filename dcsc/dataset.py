@@ -18,7 +18,7 @@ from dcsc import provenance
 from dcsc.errors import UserError
 from dcsc.ragged import RaggedCodes
 
-BATCH = ("replicate", "signs", "active", "trial")
+BATCH = ("replicate", "variant", "active", "trial")
 """Sweep axes of signals, in their order in every stage."""
 
 
@@ -90,7 +90,23 @@ DICTIONARIES = Schema(
         }
     },
 )
-SIGNALS = Schema("signals", 1, {r"/layer_\d+": _CODES})
+SIGNALS = Schema(
+    "signals",
+    1,
+    {
+        "/": {
+            "refused": Variable(BATCH, "i", "1", "insertions, or whole draws, that the constraint refused"),
+            "certificates": Variable(("variant",), "OUT", "1", "guarantees that the draws of a variant can carry"),
+        },
+        r"/layer_\d+": {
+            **_CODES,
+            "layer_signs": Variable(
+                (*BATCH, "coefficient"), "i", "1", "T of D-CSC-R in C order of (filter, *position)", required=False
+            ),
+        },
+        "/noise": {"noise": Variable((*BATCH, "channel", "*"), "f", "1", "noise added to the signal")},
+    },
+)
 PURSUITS = Schema(
     "pursuits",
     1,
@@ -130,7 +146,7 @@ METRICS = Schema(
         }
     },
 )
-_CELLS = ("cascade", "replicate", "pursuit", "signs", "active")
+_CELLS = ("cascade", "replicate", "pursuit", "variant", "active")
 SUMMARY = Schema(
     "summary",
     1,
@@ -142,7 +158,7 @@ SUMMARY = Schema(
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
             "stripe_sparsity": Variable(
-                ("cascade", "replicate", "active"), "f", "1", "mean stripe-sparsity of the first layer"
+                ("cascade", "replicate", "variant", "active"), "f", "1", "mean stripe-sparsity of the first layer"
             ),
             "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
         }
@@ -177,7 +193,7 @@ def codes_to_dataset(codes: RaggedCodes) -> xr.Dataset:
     Parameters
     ----------
     codes : RaggedCodes
-        With batch axes (replicate, signs, active, trial).
+        With batch axes (replicate, variant, active, trial).
 
     Returns
     -------

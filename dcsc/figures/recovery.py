@@ -13,14 +13,8 @@ from dcsc import statistics
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
-SIGNS = {
-    "rademacher": "random signs",
-    "worst-case": "worst-case signs",
-    "positive": "positive codes",
-}
 
-
-def successes(summary: xr.Dataset) -> xr.DataArray:
+def successes(summary: xr.Dataset, settings: Mapping[str, Any]) -> xr.DataArray:
     """
     Count what the signs allow to ask for: the support, and against worst-case signs the signs too.
 
@@ -31,14 +25,17 @@ def successes(summary: xr.Dataset) -> xr.DataArray:
     ----------
     summary : Dataset
         Of the summary stage.
+    settings : mapping
+        `variants`: how each is drawn.
 
     Returns
     -------
     DataArray of int
         Recovered trials of every cell.
     """
-    adversarial = summary["signs"] == "worst-case"
-    return xr.where(adversarial, summary["recovered_with_signs"], summary["recovered"], keep_attrs=False)
+    adversarial = [name for name, draw in settings["variants"].items() if "worst-case" in str(draw["signs"])]
+    with_signs = summary["variant"].isin(adversarial)
+    return xr.where(with_signs, summary["recovered_with_signs"], summary["recovered"], keep_attrs=False)
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -50,15 +47,15 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     results : Results
         Its summary is used.
     settings : mapping
-        `confidence`.
+        `confidence` and `variants`.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit, kind of signs and number of active atoms.
+        A row for each cascade, pursuit, variant and number of active atoms.
     """
     summary = results.summary
-    counts = summary[["trials", "covered", "violations"]].assign(recovered=successes(summary))
+    counts = summary[["trials", "covered", "violations"]].assign(recovered=successes(summary, settings))
     pooled = counts.sum("replicate")
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
@@ -69,20 +66,20 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
     table["replicates"] = summary.sizes["replicate"]
-    order = ["cascade", "mutual_coherence", "pursuit", "signs", "active", "stripe_sparsity", "rate"]
+    order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw rows of pursuits and columns of signs.
+    Draw rows of pursuits and columns of variants.
 
     Parameters
     ----------
     table : pandas.DataFrame
         From `tidy`.
     settings : mapping
-        `style` and `confidence`.
+        `style` and `confidence` and `variants`.
 
     Returns
     -------
@@ -90,16 +87,18 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         With bands of the intervals and a tick at every uniform limit.
     """
     style = settings["style"]
-    pursuits, signs = list(table["pursuit"].unique()), [kind for kind in SIGNS if kind in set(table["signs"])]
+    pursuits, variants = list(table["pursuit"].unique()), list(settings["variants"])
     series = table[["cascade", "mutual_coherence", "uniform_limit"]].drop_duplicates().sort_values("mutual_coherence")
     colour = styles.sequence(style, len(series))
-    figure, axes = styles.canvas(style, len(pursuits), len(signs), 0.62, sharex=True, sharey=True)
+    figure, axes = styles.canvas(style, len(pursuits), len(variants), 0.62, sharex=True, sharey=True)
     for row, pursuit in enumerate(pursuits):
-        for column, kind in enumerate(signs):
+        for column, variant in enumerate(variants):
             panel = axes[row, column]
             for index, cascade in enumerate(series.itertuples()):
                 chosen = (
-                    (table["cascade"] == cascade.cascade) & (table["pursuit"] == pursuit) & (table["signs"] == kind)
+                    (table["cascade"] == cascade.cascade)
+                    & (table["pursuit"] == pursuit)
+                    & (table["variant"] == variant)
                 )
                 curve = table[chosen].sort_values("active")
                 panel.fill_between(
@@ -122,7 +121,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                 panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
             panel.set_xscale("log")
             panel.set_ylim(-0.03, 1.03)
-            panel.set_title(f"{pursuit}, {SIGNS[kind]}", fontsize="medium")
+            panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
             if column == 0:
                 panel.set_ylabel("recovered (share of trials)")
             if row == len(pursuits) - 1:

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc import statistics
 from dcsc.figures import style as styles
-from dcsc.figures.recovery import SIGNS, successes
+from dcsc.figures.recovery import successes
 from dcsc.figures.results import Results
 
 LEVEL = 0.5
@@ -27,23 +27,23 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     results : Results
         Its summary is used.
     settings : mapping
-        `confidence`.
+        `confidence` and `variants`.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit and kind of signs; `censored` counts replicates whose
+        A row for each cascade, pursuit and variant; `censored` counts replicates whose
         transition lies beyond the cells, where the mean is a bound.
     """
-    summary = results.summary.assign(recovered=successes(results.summary))
+    summary = results.summary.assign(recovered=successes(results.summary, settings))
     rows = []
-    for cascade, pursuit, signs in (
+    for cascade, pursuit, variant in (
         (c, p, s)
         for c in summary["cascade"].to_numpy()
         for p in summary["pursuit"].to_numpy()
-        for s in summary["signs"].to_numpy()
+        for s in summary["variant"].to_numpy()
     ):
-        cell = summary.sel(cascade=cascade, pursuit=pursuit, signs=signs)
+        cell = summary.sel(cascade=cascade, pursuit=pursuit, variant=variant)
         found = [
             statistics.transition_point(
                 *(cell[name].isel(replicate=r).to_numpy() for name in ("stripe_sparsity", "recovered", "trials")), LEVEL
@@ -57,7 +57,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
             {
                 "cascade": cascade,
                 "pursuit": pursuit,
-                "signs": signs,
+                "variant": variant,
                 "mutual_coherence": coherence.mean(),
                 "uniform_limit": ((1 + 1 / coherence) / 2).mean(),
                 "transition": mean,
@@ -81,7 +81,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     table : pandas.DataFrame
         From `tidy`.
     settings : mapping
-        `style` and `confidence`.
+        `style` and `confidence` and `variants`.
 
     Returns
     -------
@@ -89,12 +89,12 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         One panel a pursuit; open markers where some replicate's transition lies beyond the cells.
     """
     style = settings["style"]
-    pursuits, signs = list(table["pursuit"].unique()), [kind for kind in SIGNS if kind in set(table["signs"])]
-    colour = styles.colours(style, len(signs) + 1)
+    pursuits, variants = list(table["pursuit"].unique()), list(settings["variants"])
+    colour = styles.colours(style, len(variants) + 1)
     figure, axes = styles.canvas(style, 1, len(pursuits), 0.8, sharex=True, sharey=True)
     for panel, pursuit in zip(axes[0], pursuits, strict=True):
-        for index, kind in enumerate(signs):
-            curve = table[(table["pursuit"] == pursuit) & (table["signs"] == kind)].sort_values("mutual_coherence")
+        for index, variant in enumerate(variants):
+            curve = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)].sort_values("mutual_coherence")
             errors = np.abs(
                 curve[["transition_lower", "transition_upper"]].to_numpy().T - curve["transition"].to_numpy()
             )
@@ -115,7 +115,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     color=colour[index],
                     markerfacecolor="white" if open_marker else colour[index],
                     markersize=5,
-                    label=None if open_marker else f"50 % recovery, {SIGNS[kind]}",
+                    label=None if open_marker else f"50 % recovery, {variant}",
                 )
         limit = curve[["mutual_coherence", "uniform_limit"]]
         panel.plot(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -291,7 +291,7 @@ def worst_case(
     dictionary: ConvolutionalDictionary,
     magnitudes: RaggedCodes,
     *,
-    threshold: ArrayLike | None = None,
+    threshold: ArrayLike | Literal["statistical"] | None = None,
 ) -> NDArray:
     """
     Signs that bring the instance nearest to failure, or furthest into it.
@@ -304,8 +304,8 @@ def worst_case(
         The layer.
     magnitudes : RaggedCodes
         Supports and magnitudes.
-    threshold : float or array_like, shape (trials,), optional
-        The threshold that must fail; by default top-k must.
+    threshold : float, array_like of shape (trials,) or 'statistical', optional
+        The threshold that must fail, 'statistical' for X_min/2 of each code; by default top-k must.
 
     Returns
     -------
@@ -314,6 +314,13 @@ def worst_case(
     """
     if threshold is None:
         return adversary.worst_signs_for_top_k(dictionary, magnitudes).signs
+    if isinstance(threshold, str):
+        if threshold != "statistical":
+            raise UserError(f"threshold {threshold!r} is unknown: give a number or 'statistical'.")
+        smallest = np.full(magnitudes.row_size.shape, np.inf)
+        filled = magnitudes.row_size > 0
+        smallest[filled] = np.minimum.reduceat(magnitudes.value, magnitudes.starts[:-1][filled.ravel()])
+        threshold = smallest / 2
     return adversary.worst_signs_for_threshold(dictionary, magnitudes, threshold).signs
 
 

@@ -16,7 +16,7 @@ from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
 from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of
 
-_BATCH_OF_REPLICATE = ("signs", "active", "trial")
+_BATCH_OF_REPLICATE = ("variant", "active", "trial")
 
 
 def measure_recovery(

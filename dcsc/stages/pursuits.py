@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from dcsc import pursuit, ragged, seeds, sparse_path
 from dcsc.dataset import BATCH, codes_to_dataset
@@ -14,7 +16,13 @@ from dcsc.model import Cascade
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
-from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of
+from dcsc.stages.signals import (
+    batch_coordinates,
+    codes_of_replicate,
+    depth_of,
+    layer_signs_of_replicate,
+    noise_of_replicate,
+)
 
 
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -44,11 +52,14 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     groups = {}
     for name, options in settings["pursuits"].items():
         found: list[list[RaggedCodes]] = [[] for _ in range(depth)]
-        thresholds: list[list[np.ndarray]] = [[] for _ in range(depth)]
+        thresholds: list[list[NDArray]] = [[] for _ in range(depth)]
         for replicate in range(signals["layer_1"].sizes["replicate"]):
             cascade = cascade_of(dictionaries, replicate)
             codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
-            for layer, (code, threshold) in enumerate(zip(*_pursue(cascade, codes, options), strict=True)):
+            observed = _Observation(
+                cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
+            )
+            for layer, (code, threshold) in enumerate(zip(*_pursue(observed, options), strict=True)):
                 found[layer].append(code)
                 thresholds[layer].append(threshold)
         for layer in range(depth):
@@ -59,53 +70,81 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     return groups
 
 
-def _pursue(
-    cascade: Cascade, codes: list[RaggedCodes], options: Mapping[str, Any]
-) -> tuple[list[RaggedCodes], list[np.ndarray]]:
+@dataclass(frozen=True, eq=False)
+class _Observation:
+    """The signals of one replicate: true codes, signs T and noise, batch axes (variant, active, trial)."""
+
+    cascade: Cascade
+    codes: list[RaggedCodes]
+    layer_signs: list[NDArray] | None
+    noise: NDArray | None
+
+
+def _pursue(observed: _Observation, options: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
     parameters = {name: value for name, value in options.items() if name != "method"}
-    method = options["method"]
-    sparse = method == "layered-thresholding" and cascade.depth == 1 and parameters["threshold"] != "oracle"
-    if sparse and not parameters["debias"]:
-        found, thresholds = _one_sparse_step(cascade, codes[0], parameters)
+    sparse = (
+        options["method"] == "layered-thresholding"
+        and observed.cascade.depth == 1
+        and observed.layer_signs is None  # they would change nothing of one layer
+        and options["threshold"] != "oracle"
+        and not options["debias"]
+    )
+    if sparse:
+        found, thresholds = _one_sparse_step(observed, parameters)
     else:
-        found, thresholds = _dense(cascade, codes, pursuit.get(method), parameters)
-    if parameters["rule"] == "top-k":  # it has none
+        found, thresholds = _dense(observed, pursuit.get(options["method"]), parameters)
+    if options["rule"] == "top-k":  # it has none
         thresholds = [np.full_like(threshold, np.nan) for threshold in thresholds]
     return found, thresholds
 
 
-def _one_sparse_step(
-    cascade: Cascade, code: RaggedCodes, parameters: Mapping[str, Any]
-) -> tuple[list[RaggedCodes], list[np.ndarray]]:
-    dictionary = cascade.dictionaries[0]
+def _one_sparse_step(observed: _Observation, parameters: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
+    dictionary, code = observed.cascade.dictionaries[0], observed.codes[0]
+    addition = None if observed.noise is None else dictionary.correlate(observed.noise)
     if parameters["rule"] == "top-k":
-        found = sparse_path.recovered_supports(dictionary, code, rule="top-k", k=code.row_size)
+        found = sparse_path.recovered_supports(dictionary, code, rule="top-k", k=code.row_size, addition=addition)
         return [found], [np.zeros(code.batch_shape)]
     threshold = parameters["threshold"]
     if isinstance(threshold, str):
-        threshold = thresholding.derived_thresholds(threshold, cascade, [code], parameters["rule"])
+        threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], parameters["rule"])
     threshold = threshold[0] if isinstance(threshold, list) else threshold
     threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
-    found = sparse_path.recovered_supports(dictionary, code, rule=parameters["rule"], threshold=threshold)
+    found = sparse_path.recovered_supports(
+        dictionary, code, rule=parameters["rule"], threshold=threshold, addition=addition
+    )
     return [found], [threshold]
 
 
 def _dense(
-    cascade: Cascade, codes: list[RaggedCodes], method: pursuit.Pursuit, parameters: Mapping[str, Any]
-) -> tuple[list[RaggedCodes], list[np.ndarray]]:
-    batch = codes[0].batch_shape
-    total = codes[0].row_size.size
-    found: list[list[RaggedCodes]] = [[] for _ in codes]
-    thresholds: list[list[np.ndarray]] = [[] for _ in codes]
+    observed: _Observation, method: pursuit.Pursuit, parameters: Mapping[str, Any]
+) -> tuple[list[RaggedCodes], list[NDArray]]:
+    batch = observed.codes[0].batch_shape
+    total = observed.codes[0].row_size.size
+    found: list[list[RaggedCodes]] = [[] for _ in observed.codes]
+    thresholds: list[list[NDArray]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):
         rows = slice(start, min(start + seeds.BLOCK, total))
-        reference = [code.rows(rows).to_dense() for code in codes]
-        result = method(cascade, cascade.synthesize_layer(1, reference[0]), reference=reference, **parameters)
+        reference = [code.rows(rows).to_dense() for code in observed.codes]
+        cascade, signals = _signals(observed, rows, reference[0])
+        result = method(cascade, signals, reference=reference, **parameters)
         for layer, (code, threshold) in enumerate(zip(result.codes, result.thresholds, strict=True)):
-            found[layer].append(RaggedCodes.from_dense(code, codes[layer].code_shape))
+            found[layer].append(RaggedCodes.from_dense(code, observed.codes[layer].code_shape))
             thresholds[layer].append(threshold)
     return (
         [ragged.concatenate(parts).reshape(batch) for parts in found],
         [np.concatenate(parts).reshape(batch) for parts in thresholds],
     )
+
+
+def _signals(observed: _Observation, rows: slice, first: NDArray) -> tuple[Cascade, NDArray]:
+    """The model of some trials, and their signals with noise."""
+    cascade = observed.cascade
+    batch_axes = len(observed.codes[0].batch_shape)
+    if observed.layer_signs is not None:
+        flat = [signs.reshape(-1, *signs.shape[batch_axes:])[rows] for signs in observed.layer_signs]
+        cascade = Cascade(cascade.dictionaries, flat)
+    signals = cascade.synthesize_layer(1, first)
+    if observed.noise is not None:
+        signals = signals + observed.noise.reshape(-1, *observed.noise.shape[batch_axes:])[rows]
+    return cascade, signals

@@ -3,100 +3,136 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from dcsc import ragged, sampling, seeds
-from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset, spatial_names
+from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
 
 
 def sample_signals(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
     """
-    Draw the codes of one chunk of trials, for every replicate, kind of signs and number of active atoms.
+    Draw the codes of one chunk of trials, for every replicate, variant and number of active atoms.
 
     Parameters
     ----------
     settings : mapping
-        `seed`, `experiment`, `cascade` (name of the member), `signals` (as in the
-        configuration) and `blocks` (first and last + 1).
+        `seed`, `experiment`, `cascade` (name of the member), `active`, `trials`, `variants`
+        (how each is drawn, by name) and `blocks` (first and last + 1).
     dictionaries : DataTree
         Of the dictionaries stage.
 
     Returns
     -------
     dict of str to Dataset
-        One group a layer, after the schema of the signals stage.
+        One group a layer, after the schema of the signals stage; the signal itself is not formed.
     """
-    options = settings["signals"]
-    trials = np.arange(settings["blocks"][0] * seeds.BLOCK, min(settings["blocks"][1] * seeds.BLOCK, options["trials"]))
-    n_replicates = dictionaries["layer_1"].sizes["replicate"]
-    parts: list[list[RaggedCodes]] = [[] for _ in dictionaries.children]
-    for replicate in range(n_replicates):
-        cascade = cascade_of(dictionaries, replicate)
-        deepest = [
-            [_draw_block(settings, replicate, active, block, cascade.dictionaries[-1]) for active in options["active"]]
-            for block in range(*settings["blocks"])
-        ]
-        for index, _ in enumerate(options["signs"]):
-            for cell, _ in enumerate(options["active"]):
-                code = ragged.concatenate([block[cell][index] for block in deepest]).rows(slice(0, len(trials)))
-                for layer, part in enumerate(sampling.layers_of(cascade.dictionaries, code)[0]):
-                    parts[layer].append(part)
-    shape = (n_replicates, len(options["signs"]), len(options["active"]), len(trials))
-    coordinates = dict(zip(BATCH, (np.arange(n_replicates), options["signs"], options["active"], trials), strict=True))
-    return {
-        f"/layer_{layer}": codes_to_dataset(ragged.concatenate(codes).reshape(shape)).assign_coords(coordinates)
-        for layer, codes in enumerate(parts, start=1)
+    cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
+    trials = np.arange(
+        settings["blocks"][0] * seeds.BLOCK, min(settings["blocks"][1] * seeds.BLOCK, settings["trials"])
+    )
+    cells = [
+        _draw_cell(settings, cascade, replicate, variant, active, len(trials))
+        for replicate, cascade in enumerate(cascades)
+        for variant in settings["variants"]
+        for active in settings["active"]
+    ]
+    lengths = (len(cascades), len(settings["variants"]), len(settings["active"]), len(trials))
+    coordinates = (np.arange(len(cascades)), list(settings["variants"]), settings["active"], trials)
+    coordinates = dict(zip(BATCH, coordinates, strict=True))
+    groups = {
+        "/": xr.Dataset(
+            {
+                "refused": (BATCH, np.stack([cell.refused for cell in cells]).reshape(lengths)),
+                "certificates": (
+                    "variant",
+                    [" ".join(cells[index * lengths[2]].certificates) for index in range(lengths[1])],
+                ),
+            }
+        )
     }
+    for layer in range(cascades[0].depth):
+        group = codes_to_dataset(ragged.concatenate([cell.codes[layer] for cell in cells]).reshape(lengths))
+        if any(cell.signs is not None for cell in cells):
+            n_atoms = cascades[0].dictionaries[layer].n_atoms
+            plain = np.ones((len(trials), n_atoms), dtype=np.int8)
+            signs = [plain if cell.signs is None else cell.signs[layer].reshape(plain.shape) for cell in cells]
+            group["layer_signs"] = ((*BATCH, "coefficient"), np.stack(signs).reshape(*lengths, n_atoms))
+        groups[f"/layer_{layer + 1}"] = group
+    if any(cell.noise is not None for cell in cells):
+        first = cascades[0].dictionaries[0]
+        silence = np.zeros((len(trials), *first.signal_shape))
+        noise = np.stack([silence if cell.noise is None else cell.noise for cell in cells])
+        dims = (*BATCH, "channel", *spatial_names("space", first.rank))
+        groups["/noise"] = xr.Dataset({"noise": (dims, noise.reshape(*lengths, *first.signal_shape))})
+    return {path: group.assign_coords(coordinates) for path, group in groups.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """The trials of one replicate, variant and number of active atoms."""
+
+    codes: list[RaggedCodes]
+    signs: list[NDArray] | None
+    noise: NDArray | None
+    refused: NDArray
+    certificates: tuple[str, ...]
+
+
+def _draw_cell(
+    settings: Mapping[str, Any], cascade: Cascade, replicate: int, variant: str, active: int, trials: int
+) -> _Cell:
+    options = settings["variants"][variant]
+    blocks = [
+        _draw_block(settings, options, cascade, replicate=replicate, active=active, block=block)
+        for block in range(*settings["blocks"])
+    ]
+    draws, noises = zip(*blocks, strict=True)
+    used = slice(0, trials)
+    return _Cell(
+        [ragged.concatenate([draw.codes[layer] for draw in draws]).rows(used) for layer in range(cascade.depth)],
+        None
+        if draws[0].signs is None
+        else [np.concatenate([draw.signs[layer] for draw in draws])[used] for layer in range(cascade.depth)],
+        None if noises[0] is None else np.concatenate(noises)[used],
+        np.concatenate([draw.refused for draw in draws])[used],
+        draws[0].certificates,
+    )
 
 
 def _draw_block(
-    settings: Mapping[str, Any], replicate: int, active: int, block: int, dictionary: ConvolutionalDictionary
-) -> list[RaggedCodes]:
-    """One block of trials of one cell, a version for each kind of signs, all on the same supports."""
-    options = settings["signals"]
-    key = {
-        "experiment": settings["experiment"],
-        "cascade": settings["cascade"],
-        "replicate": replicate,
-        "active": active,
-        "block": block,
+    settings: Mapping[str, Any], options: Mapping[str, Any], cascade: Cascade, **key: int
+) -> tuple[sampling.DeepDraw, NDArray | None]:
+    """One block of trials; the streams know nothing of the variant, so that variants share what they can."""
+    key = {"experiment": settings["experiment"], "cascade": settings["cascade"], **key}
+    streams = {
+        purpose: seeds.stream(settings["seed"], purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
     }
-    streams = {name: seeds.stream(settings["seed"], purpose=name, **key) for name in ("support", "magnitudes", "signs")}
     name, parameters = sampling.named(options["support"])
-    support = sampling.draw_supports(name, streams["support"], dictionary, seeds.BLOCK, size=active, **parameters)
-    name, parameters = sampling.named(options["magnitudes"])
-    magnitudes = sampling.draw_magnitudes(name, streams["magnitudes"], len(support.atom), **parameters)
-    positive = support.with_values(magnitudes)
-    drawn = []
-    for kind in options["signs"]:
-        # The adversary aims at the threshold that the statistical guarantees prescribe.
-        aim = {"threshold": smallest_magnitudes(positive) / 2} if kind == "worst-case" else {}
-        signs = sampling.draw_signs(kind, streams["signs"], dictionary, positive, **aim)
-        drawn.append(positive.with_values(magnitudes * signs))
-    return drawn
-
-
-def smallest_magnitudes(codes: RaggedCodes) -> np.ndarray:
-    """
-    Find the smallest magnitude of each code, X_min.
-
-    Parameters
-    ----------
-    codes : RaggedCodes
-        Without empty codes.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        One magnitude a code.
-    """
-    return np.minimum.reduceat(np.abs(codes.value), codes.starts[:-1]).reshape(codes.batch_shape)
+    draw = sampling.deep_codes(
+        streams["codes"],
+        cascade.dictionaries,
+        seeds.BLOCK,
+        support={"name": name, "size": key["active"], **parameters},
+        magnitude=options["magnitudes"],
+        signs=options["signs"],
+        layer_signs=streams["layer signs"] if options["layer_signs"] else None,
+        constraint=options["constraint"],
+        floor=options["floor"],
+    )
+    if options["noise_db"] is None:
+        return draw, None
+    first = cascade.dictionaries[0]
+    signals = first.synthesize(draw.signed_codes(1).to_dense())
+    noise = sampling.gaussian_noise(streams["noise"], first, seeds.BLOCK)
+    return draw, sampling.scale_to_snr(signals, noise, options["noise_db"], first.rank)
 
 
 def depth_of(signals: xr.DataTree) -> int:
@@ -113,7 +149,7 @@ def depth_of(signals: xr.DataTree) -> int:
     int
         L.
     """
-    return len(signals.children)
+    return sum(name.startswith("layer_") for name in signals.children)
 
 
 def codes_of_replicate(signals: xr.DataTree, layer: int, replicate: int) -> RaggedCodes:
@@ -132,7 +168,7 @@ def codes_of_replicate(signals: xr.DataTree, layer: int, replicate: int) -> Ragg
     Returns
     -------
     RaggedCodes
-        With batch axes (signs, active, trial).
+        With batch axes (variant, active, trial).
     """
     return codes_from_dataset(signals[f"layer_{layer}"])[replicate]
 
@@ -152,3 +188,48 @@ def batch_coordinates(signals: xr.DataTree) -> dict[str, np.ndarray]:
         For each of replicate, signs, active and trial.
     """
     return {name: signals["layer_1"].coords[name].to_numpy() for name in BATCH}
+
+
+def layer_signs_of_replicate(signals: xr.DataTree, replicate: int) -> list[NDArray] | None:
+    """
+    Read the signs T^(l) of D-CSC-R.
+
+    Parameters
+    ----------
+    signals : DataTree
+        Of the signals stage.
+    replicate : int
+        Which draw of the dictionary.
+
+    Returns
+    -------
+    list of ndarray of int8, each of shape (variant, active, trial, filter, *position), or None
+        None in the plain model.
+    """
+    if "layer_signs" not in signals["layer_1"]:
+        return None
+    found = []
+    for layer in range(1, depth_of(signals) + 1):
+        group = signals[f"layer_{layer}"]
+        signs = group["layer_signs"].isel(replicate=replicate).to_numpy()
+        found.append(signs.reshape(*signs.shape[:-1], *(int(n) for n in group["code_shape"])))
+    return found
+
+
+def noise_of_replicate(signals: xr.DataTree, replicate: int) -> NDArray | None:
+    """
+    Read the noise of the signals.
+
+    Parameters
+    ----------
+    signals : DataTree
+        Of the signals stage.
+    replicate : int
+        Which draw of the dictionary.
+
+    Returns
+    -------
+    ndarray, shape (variant, active, trial, channel, *space), or None
+        None without noise.
+    """
+    return signals["noise"]["noise"].isel(replicate=replicate).to_numpy() if "noise" in signals.children else None

@@ -47,9 +47,9 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
             "violations": (covered & ~recovered).sum("trial"),
         }
     ).astype(np.int64)
-    return counts.transpose("replicate", "pursuit", "signs", "active")
+    return counts.transpose("replicate", "pursuit", "variant", "active")
 
 
 def _stripe_sums(chunk: xr.Dataset) -> xr.DataArray:
-    first = chunk["stripe_sparsity"].isel(layer=0, signs=0, drop=True)  # signs do not move supports
-    return first.sum("trial").astype(np.float64).transpose("replicate", "active")
+    first = chunk["stripe_sparsity"].isel(layer=0, drop=True)
+    return first.sum("trial").astype(np.float64).transpose("replicate", "variant", "active")

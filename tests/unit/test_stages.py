@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc import dataset, guarantees, provenance, seeds
+from dcsc import config, dataset, guarantees, provenance, seeds
 from dcsc.stages import dictionaries, metrics, pursuits, signals, summary
 
 MEMBER = {
@@ -20,6 +20,8 @@ DEEP = {
         {"family": "gaussian", "parameters": {"n_filters": 4, "taps": 6, "stride": 3}},
     ],
 }
+RANDOM = {"random": {}}
+BOTH = {"random": {}, "worst": {"signs": {"name": "worst-case", "threshold": "statistical"}}}
 PURSUITS = {
     "hard": {"method": "layered-thresholding", "rule": "hard", "threshold": "statistical", "debias": False},
     "soft": {"method": "layered-thresholding", "rule": "soft", "threshold": "uniform", "debias": False},
@@ -34,10 +36,18 @@ def saved(content, path, schema):
     return dataset.read(path, schema)
 
 
-def chain(folder, member, active, signs, trials, blocks=(0, 2), cascade="it"):
+def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it"):
     drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", dataset.DICTIONARIES)
-    options = {"active": active, "signs": signs, "trials": trials, "support": "uniform", "magnitudes": "constant"}
-    settings = {"seed": 5, "experiment": "e", "cascade": cascade, "signals": options, "blocks": list(blocks)}
+    options = config.SignalOptions(active=active, trials=trials, variants=variants)
+    settings = {
+        "seed": 5,
+        "experiment": "e",
+        "cascade": cascade,
+        "active": active,
+        "trials": trials,
+        "variants": {label: draw.model_dump(mode="json") for label, draw in options.draws().items()},
+        "blocks": list(blocks),
+    }
     sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", dataset.SIGNALS)
     settings = {"pursuits": PURSUITS, "errors": True}
     found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
@@ -45,20 +55,34 @@ def chain(folder, member, active, signs, trials, blocks=(0, 2), cascade="it"):
     return drawn, sampled, found, saved(measured, folder / "m.nc", dataset.METRICS).to_dataset()
 
 
-@pytest.mark.parametrize(("member", "signs"), [(MEMBER, ["rademacher", "worst-case"]), (DEEP, ["rademacher"])])
-def test_stages_agree_with_the_library(tmp_path, member, signs):
-    drawn, sampled, found, measured = chain(tmp_path, member, [2, 5], signs, 40)
+@pytest.mark.parametrize(
+    ("member", "variants"),
+    [
+        (MEMBER, BOTH),
+        (DEEP, RANDOM),
+        (DEEP, {"noisy": {"noise_db": 20}}),
+        (DEEP, {"plain": {}, "T": {"layer_signs": True}}),
+    ],
+)
+def test_stages_agree_with_the_library(tmp_path, member, variants):
+    drawn, sampled, found, measured = chain(tmp_path, member, [2, 5], variants, 40)
     depth = len(member["layers"])
     for replicate in range(member["replicates"]):
         cascade = dictionaries.cascade_of(drawn, replicate)
         codes = [signals.codes_of_replicate(sampled, layer, replicate).to_dense() for layer in range(1, depth + 1)]
         assert (np.count_nonzero(codes[-1], axis=(-2, -1)) == np.array([2, 5])[:, None]).all()
+        signs = signals.layer_signs_of_replicate(sampled, replicate)
+        noise = signals.noise_of_replicate(sampled, replicate)
+        assert (signs is not None) == ("T" in variants)
+        assert (noise is not None) == ("noisy" in variants)
+        cascade = dcsc.Cascade(cascade.dictionaries, signs)
         layers = cascade.synthesize(codes[-1])
         for code, expected in zip(codes, layers[1:], strict=True):
             np.testing.assert_allclose(code, expected, atol=1e-12)
         for name, options in PURSUITS.items():
             parameters = {key: value for key, value in options.items() if key != "method"}
-            result = dcsc.pursuit.layered_thresholding(cascade, layers[0], reference=codes, **parameters)
+            observed = layers[0] if noise is None else layers[0] + noise
+            result = dcsc.pursuit.layered_thresholding(cascade, observed, reference=codes, **parameters)
             exact = np.ones(codes[0].shape[:3], dtype=bool)
             for layer in range(1, depth + 1):
                 group = found[f"{name}/layer_{layer}"]
@@ -76,11 +100,12 @@ def test_stages_agree_with_the_library(tmp_path, member, signs):
             np.testing.assert_array_equal(row["uniform_guarantee"], promise.layers[layer - 1].holds)
             stripes = dcsc.stripe_norm(codes[layer - 1], cascade.dictionaries[layer - 1])
             np.testing.assert_array_equal(row["stripe_sparsity"], stripes)
-    assert not (measured["covered"].all("layer") & ~measured["path_recovered"]).any()
+    if "noisy" not in variants:
+        assert not (measured["covered"].all("layer") & ~measured["path_recovered"]).any()
 
 
 def test_draws_differ_between_trials_replicates_and_cells(tmp_path):
-    _, sampled, _, _ = chain(tmp_path, MEMBER, [4, 5], ["rademacher"], 64)
+    _, sampled, _, _ = chain(tmp_path, MEMBER, [4, 5], RANDOM, 64)
     codes = dataset.codes_from_dataset(sampled["layer_1"]).to_dense().reshape(2, 2, 64, -1)
     distinct = {code.tobytes() for code in codes.reshape(-1, codes.shape[-1])}
     assert len(distinct) == 2 * 2 * 64
@@ -89,7 +114,7 @@ def test_draws_differ_between_trials_replicates_and_cells(tmp_path):
 def test_a_new_cell_trial_or_chunk_changes_no_draw(tmp_path):
     def codes(name, active, trials, blocks):
         folder = tmp_path / name
-        _, sampled, _, _ = chain(folder, MEMBER, active, ["rademacher"], trials, blocks)
+        _, sampled, _, _ = chain(folder, MEMBER, active, RANDOM, trials, blocks)
         group = sampled["layer_1"]
         dense = dataset.codes_from_dataset(group).to_dense()
         return {
@@ -109,7 +134,7 @@ def test_a_new_cell_trial_or_chunk_changes_no_draw(tmp_path):
 
 
 def test_random_and_worst_case_signs_share_their_supports(tmp_path):
-    _, sampled, _, _ = chain(tmp_path, MEMBER, [6], ["rademacher", "worst-case"], seeds.BLOCK, (0, 1))
+    _, sampled, _, _ = chain(tmp_path, MEMBER, [6], BOTH, seeds.BLOCK, (0, 1))
     code = dataset.codes_from_dataset(sampled["layer_1"]).to_dense()
     np.testing.assert_array_equal(code[:, 0] != 0, code[:, 1] != 0)
     assert (code[:, 0] != code[:, 1]).any()
@@ -118,18 +143,18 @@ def test_random_and_worst_case_signs_share_their_supports(tmp_path):
 def test_summary_counts_every_trial_once(tmp_path):
     parts = []
     for index, blocks in enumerate([(0, 1), (1, 2)]):
-        drawn, _, _, measured = chain(tmp_path / str(index), MEMBER, [2, 12], ["rademacher"], 50, blocks)
+        drawn, _, _, measured = chain(tmp_path / str(index), MEMBER, [2, 12], RANDOM, 50, blocks)
         parts.append(measured)
     coherence = drawn["layer_1"]["mutual_coherence"].to_numpy()
     counts = saved(summary.summarize({"it": parts}, {"it": coherence}), tmp_path / "y.nc", dataset.SUMMARY).to_dataset()
     joined = dataset.join_chunks(parts)
     assert (counts["trials"] == 50).all()
     np.testing.assert_array_equal(
-        counts["recovered"].sel(cascade="it").transpose("pursuit", "replicate", "signs", "active"),
+        counts["recovered"].sel(cascade="it").transpose("pursuit", "replicate", "variant", "active"),
         joined["path_recovered"].sum("trial"),
     )
     np.testing.assert_allclose(
         counts["stripe_sparsity"].sel(cascade="it"),
-        joined["stripe_sparsity"].isel(layer=0, signs=0).mean("trial"),
+        joined["stripe_sparsity"].isel(layer=0).mean("trial").transpose("replicate", "variant", "active"),
     )
     assert (counts["violations"] == 0).all()

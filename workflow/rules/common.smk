@@ -60,9 +60,16 @@ def signal_settings(wildcards):
         "seed": STUDY.seed,
         "experiment": wildcards.experiment,
         "cascade": wildcards.cascade,
-        "signals": signals.model_dump(mode="json", exclude={"chunk_blocks"}),
+        "active": signals.active,
+        "trials": signals.trials,
+        "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
         "blocks": [first, last],
     }
+
+
+def variants_of(experiment):
+    """Names of the variants of an experiment, and how each is drawn."""
+    return STUDY.experiments[experiment].signals.draws().items()
 
 
 def pursuit_settings(wildcards):
@@ -82,6 +89,7 @@ def figure_settings(wildcards):
     return {
         "experiment": wildcards.experiment,
         "cascades": members_of(wildcards.experiment),
+        "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
     }
@@ -130,7 +138,7 @@ def signals_mb(wildcards):
     entries = (
         sum(signals.active)
         * trials
-        * len(signals.signs)
+        * len(signals.variants)
         * member.replicates
         * len(member.layers)
     )
