@@ -114,13 +114,21 @@ def _own(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:
     return codes.value * squared_norms.astype(np.float64)[codes.atom // (dictionary.n_atoms // dictionary.n_filters)]
 
 
-def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> tuple[NDArray, NDArray, NDArray]:
-    """Interference bounds (trial, atom), and |x_i| g_ii of active atoms with 0 elsewhere, and where they are."""
-    bound = interference_bound(dictionary, codes, threads=1).reshape(len(codes.row_size), dictionary.n_atoms)
-    trials = np.repeat(np.arange(len(codes.row_size)), codes.row_size)
-    own, active = np.zeros(bound.shape), np.zeros(bound.shape, dtype=bool)
-    own[trials, codes.atom], active[trials, codes.atom] = _own(dictionary, codes), True
-    return bound, own, active
+class _WorstCases(NamedTuple):
+    """Of some codes: own |x_i| g_ii of each non-zero, bounds (trial, atom), extremes and their atoms (trial, 2)."""
+
+    own: NDArray
+    bound: NDArray
+    extremes: NDArray
+    where: NDArray
+
+
+def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _WorstCases:
+    n_trials, own = len(codes.row_size), _own(dictionary, codes)
+    bound = interference_bound(dictionary, codes, threads=1).reshape(n_trials, dictionary.n_atoms)
+    extremes, where = np.empty((n_trials, 2)), np.empty((n_trials, 2), np.int64)
+    worst_case.separate(bound, codes.atom, own, codes.starts, extremes, where)
+    return _WorstCases(own, bound, extremes, where)
 
 
 def _joined(parts: list[tuple], batch: tuple[int, ...]) -> list[NDArray]:
@@ -167,23 +175,27 @@ def worst_signs_for_threshold(
     thresholds = np.asarray(threshold, dtype=np.float64)
     if thresholds.shape not in ((), codes.batch_shape) or not np.all(thresholds >= 0):
         raise UserError(f"threshold = {threshold} is not allowed: give one that is not negative, or one a trial.")
-    thresholds = np.broadcast_to(thresholds, codes.batch_shape).ravel()
+    thresholds = np.array(np.broadcast_to(thresholds, codes.batch_shape)).ravel()
     gram, positions = _gram_and_positions(dictionary)
 
     def work(first: int, last: int) -> tuple:
         block = _part(codes, first, last)
-        beta = thresholds[first:last, None]
-        bound, own, active = _worst_cases(dictionary, block)
-        margins = np.where(active, own - bound - beta, beta - bound)
-        # An active atom that only meets the threshold is lost, so it is attacked before an inactive one that meets it.
-        broken = np.where(active, margins <= 0, margins < 0)
-        target = np.where(broken.any(axis=1), np.where(broken, margins, np.inf).argmin(axis=1), margins.argmin(axis=1))
-        signs = np.empty(len(block.atom), np.int8)
+        cases = _worst_cases(dictionary, block)
+        found, signs = np.empty((last - first, 4)), np.empty(len(block.atom), np.int8)
+        worst_case.attack_threshold(
+            gram,
+            positions,
+            block.atom,
+            block.value,
+            block.starts,
+            thresholds[first:last],
+            cases.extremes,
+            cases.where,
+            found,
+        )
+        target = found[:, 0].astype(np.int64)
         worst_case.signs_against(gram, positions, block.atom, block.starts, target, signs)
-        single = np.empty(len(target))
-        worst_case.largest_single_interference(gram, positions, block.atom, block.value, block.starts, single)
-        margin = np.take_along_axis(margins, target[:, None], axis=1)[:, 0]
-        return signs, target, margin, broken.any(axis=1), single <= beta[:, 0]
+        return signs, target, found[:, 1], found[:, 2] != 0, found[:, 3] != 0
 
     return ThresholdAttack(*_joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape))
 
@@ -264,24 +276,22 @@ def worst_signs_for_top_k(
 
     def work(first: int, last: int) -> tuple:
         block = _part(codes, first, last)
-        bound, _, active = _worst_cases(dictionary, block)
-        starts = block.starts
+        cases, starts = _worst_cases(dictionary, block), block.starts
         signs = np.ones(len(block.atom), np.int8)
         pairs = np.full((last - first, 2), -1, dtype=np.int64)
         margin = np.full(last - first, np.inf)
         for trial in range(last - first):
             span = slice(starts[trial], starts[trial + 1])
-            if not 0 < block.row_size[trial] < dictionary.n_atoms:
+            if np.any(cases.where[trial] < 0):
                 continue
-            candidates = np.argsort(-bound[trial], kind="stable")
             margin[trial] = -worst_case.worst_pair(
                 gram,
                 positions,
                 block.atom[span],
                 block.value[span],
-                bound[trial],
-                active[trial],
-                candidates,
+                cases.own[span],
+                cases.bound[trial],
+                cases.where[trial, 1],
                 signs[span],
                 pairs[trial],
             )
@@ -322,9 +332,7 @@ def separate_worst_cases(
 
     def work(first: int, last: int) -> tuple:
         block = _part(codes, first, last)
-        bound, own, active = _worst_cases(dictionary, block)
-        on = np.where(active, own - bound, np.inf).min(axis=1)
-        off = np.where(active, 0, bound).max(axis=1)
-        return np.empty(0, np.int8), on, off
+        extremes = _worst_cases(dictionary, block).extremes
+        return np.empty(0, np.int8), extremes[:, 0], extremes[:, 1]
 
     return Separation(*_joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape)[1:])

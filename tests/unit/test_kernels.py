@@ -1,5 +1,6 @@
 """The sparse path against the dense one, its determinism, and the folder of the compiled kernels."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -256,17 +257,21 @@ def test_an_unwritable_cache_folder_falls_back_to_a_temporary_one(tmp_path):
     assert float(value) == 3.0
 
 
-def test_two_processes_that_fill_the_cache_together_agree(tmp_path):
-    script = SCRIPT.replace(
-        "np.array([1.0, -3.0])", "np.repeat([1.0, -3.0], 2).astype(sys.argv[2])[:: int(sys.argv[3])]"
-    )
-    environment = os.environ | {"DCSC_CACHE_DIR": str(tmp_path)}
-    root = str(Path(dcsc.__file__).parents[1])
-    commands = [[sys.executable, "-c", script, root, dtype, step] for dtype in ("f4", "f8") for step in ("1", "2")]
-    for _ in range(2):  # first they compile together, then they load what they compiled
-        running = [subprocess.Popen(c, env=environment, stdout=subprocess.PIPE, text=True) for c in commands]
-        assert [float(process.communicate()[0].split()[-1]) for process in running] == [3.0] * 4
-    assert len(list(tmp_path.rglob("*largest-*.nbc"))) == 4
+def test_a_process_waits_while_another_one_compiles(tmp_path):
+    """Two that store different signatures of one kernel at once would mix them up."""
+    root = Path(dcsc.__file__).parents[1]
+    folder = Path(run_kernels(root, tmp_path)[0])
+    assert len(list(folder.rglob("*largest-*.nbc"))) == 1
+    script = SCRIPT.replace("np.array([1.0, -3.0])", "np.array([1.0, -3.0], np.float32)")
+    command = [sys.executable, "-c", script, str(root)]
+    with (folder / "lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(command, env=os.environ | {"DCSC_CACHE_DIR": str(tmp_path)}, stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=5)
+        assert len(list(folder.rglob("*largest-*.nbc"))) == 1
+    assert waiting.communicate()[0].split()[-1] == b"3.0"
+    assert len(list(folder.rglob("*largest-*.nbc"))) == 2
 
 
 def test_warmed_kernels_are_not_compiled_again():
