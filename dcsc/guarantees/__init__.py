@@ -12,11 +12,12 @@ function                                  what it tells
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
+`least_squares_gain`                      how much debiasing amplifies an input error
 `gaussian_noise_bound`                    patch norm that Gaussian noise rarely exceeds
 ========================================  =====================================================
 """
 
-from dcsc.guarantees.bounds import gaussian_noise_bound
+from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
 from dcsc.guarantees.interference import interference_bound, interference_variance
 from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, Ladder, certified_stripe_sparsity, ladder
 from dcsc.guarantees.sparse_recovery import BasisPursuitLayer, BasisPursuitPath, basis_pursuit, uniqueness
@@ -39,6 +40,7 @@ __all__ = [
     "interference_bound",
     "interference_variance",
     "ladder",
+    "least_squares_gain",
     "statistical",
     "uniform",
     "uniqueness",

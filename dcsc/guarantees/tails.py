@@ -139,8 +139,8 @@ def best_threshold(
     Returns
     -------
     threshold, probability : ndarray, shape (code,)
-        The best of a fine search, X_min/2 and the middle of the instance-uniform interval,
-        and the bound that holds for it.
+        The best of a fine search, X_min/2, and the middle and both ends of the instance-uniform
+        interval, and the bound that holds for it.
     """
     floor = np.where(interference.active, interference.magnitude + interference.locked, np.inf)
     on = (floor - np.where(interference.active, interference.bound, 0.0)).min(axis=1)
@@ -151,7 +151,13 @@ def best_threshold(
     empty = eps + 1.0 + 40 * np.sqrt(noise_variance)
     candidates = [
         np.where(some, candidate, empty)
-        for candidate in (x_min / 2, (on + off) / 2, _search(interference, eps, floor, noise_variance))
+        for candidate in (
+            x_min / 2,
+            (on + off) / 2,
+            on - eps - 16 * guard,
+            off + eps + 16 * guard,
+            _search(interference, eps, floor, noise_variance),
+        )
     ]
     values = [failure(interference, beta, eps, guard, noise_variance) for beta in candidates]
     best = np.argmin(values, axis=0)[None]

@@ -90,6 +90,33 @@ CASCADES = {
 }
 
 
+DENSE = {
+    "1-D, dense": lambda size: Cascade(
+        [
+            nearly_orthogonal(31, 16, 1, (24,), (16,), (64,), size),
+            sparse_groups(32, 32, 16, (2,), (2,), (4,), 4, 0.05),
+        ]
+    ),
+    "2-D, dense": lambda size: Cascade(
+        [
+            nearly_orthogonal(33, 9, 1, (4, 4), (3, 3), (12, 12), size),
+            sparse_groups(34, 36, 9, (2, 2), (2, 2), (4, 4), 4, 0.05),
+        ]
+    ),
+}
+
+
+def one_per_group(rng, dictionary, group, counts):
+    """Codes of +-1 with at most one filter of each group at a position, which never write to the same entry."""
+    codes = np.zeros((len(counts), *dictionary.code_shape))
+    for code, count in zip(codes, counts, strict=True):
+        slots = rng.choice(dictionary.n_atoms // group, count, replace=False)
+        block, position = np.divmod(slots, math.prod(dictionary.positions))
+        atoms = (block * group + rng.integers(group, size=count)) * math.prod(dictionary.positions) + position
+        code.flat[atoms] = rng.choice([-1.0, 1.0], count)
+    return codes
+
+
 def random_codes(rng, shape, sizes, contrasts, near=None):
     """
     Codes with the given numbers of non-zeros, random signs, and magnitudes from contrast to 1.
@@ -112,6 +139,19 @@ def random_codes(rng, shape, sizes, contrasts, near=None):
         magnitudes = rng.choice([contrast, 1.0, rng.uniform(contrast, 1.0)], size)
         magnitudes[0], magnitudes[-1] = contrast, 1.0
         codes[row].flat[atoms] = magnitudes * rng.choice([-1.0, 1.0], size)
+    return codes
+
+
+def near_limit_codes(rng, dictionary, sizes):
+    """Clustered codes of magnitude 1 but for one atom, which is about as small as the worst signs allow."""
+    count = len(sizes)
+    codes = random_codes(rng, dictionary.code_shape, sizes, np.ones(count), dictionary.overlap)
+    codes = np.roll(codes, 1, axis=0)  # so that the first one is clustered
+    flat = codes.reshape(count, -1)
+    bound = np.abs(flat) @ np.abs(dense_gram(dictionary))
+    limit = np.where(flat == 0, bound, 0).max(axis=1) + np.where(flat != 0, bound, 0).max(axis=1)
+    for row, smallest in enumerate(np.minimum(1.0, rng.uniform(0.5, 1.05, count) * limit)):
+        flat[row, rng.choice(np.flatnonzero(flat[row]))] *= max(smallest, 1e-3)
     return codes
 
 
@@ -199,4 +239,4 @@ def clopper_pearson_lower(failures, trials, level):
     """One-sided lower confidence limit of a failure rate."""
     from scipy.stats import beta
 
-    return 0.0 if failures == 0 else float(beta.ppf(level, failures, trials - failures + 1))
+    return 0.0 if failures == 0 else float(beta.ppf(1 - level, failures, trials - failures + 1))
