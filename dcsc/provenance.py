@@ -13,7 +13,10 @@ from typing import Any
 import dcsc
 from dcsc.errors import UserError
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).resolve().parent
+SCRIPTS = PACKAGE.parent / "scripts"
+DIGITS = 16
+"""Digits of a module's digest that are recorded: enough to tell versions apart."""
 
 
 def canonical(value: Any) -> str:
@@ -76,15 +79,41 @@ def file_digest(path: str | Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}): make it again by running its rule.") from None
 
 
-@cache
-def _imported(path: Path) -> frozenset[Path]:
-    """Modules of this package that a file names in an import, wherever in the file that stands."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _dotted(node: ast.expr) -> str:
+    """Spell an attribute such as a.b.c, or nothing when it hangs on a call or an index."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return ""
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """Collect the dotted names that a file imports, and those it reaches through the package's lazy attributes."""
+    names, packages = set(), set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
+            packages |= {alias.asname or PACKAGE.name for alias in node.names if alias.name == PACKAGE.name}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        root, _, rest = _dotted(node).partition(".") if isinstance(node, ast.Attribute) else ("", "", "")
+        if root in packages:
+            names.add(f"{PACKAGE.name}.{rest}")
+    lazy = {f"{PACKAGE.name}.{name}": f"{PACKAGE.name}.{home}" for name, home in dcsc._HOMES.items()}
+    return names | {lazy[name] for name in names if name in lazy}
+
+
+@cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Modules of this package that a file uses, wherever in the file that stands."""
+    try:
+        names = _names(ast.parse(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): correct the path.") from None
+    except (SyntaxError, ValueError):
+        raise UserError(f"{path} is not valid Python: correct it.") from None
     files = set()
     for name in names:
         parts = name.split(".")
@@ -98,20 +127,25 @@ def _imported(path: Path) -> frozenset[Path]:
 
 def closure(paths: Iterable[str | Path]) -> list[Path]:
     """
-    Collect the modules of this package that some files import, directly or not.
+    Collect the modules of this package that some files use, directly or not.
 
     Parameters
     ----------
     paths : iterable of str or Path
-        Python files, such as the script of a stage.
+        Python files, such as the script of a stage; those of this package are part of it.
 
     Returns
     -------
     list of Path
         Files of the package, sorted; imports inside functions count.
+
+    Raises
+    ------
+    UserError
+        When a file cannot be read as Python.
     """
-    found: set[Path] = set()
-    waiting = [Path(path) for path in paths]
+    waiting = [Path(path).resolve() for path in paths]
+    found = {path for path in waiting if path.is_relative_to(PACKAGE)}
     while waiting:
         new = _imported(waiting.pop()) - found
         found |= new
@@ -119,25 +153,53 @@ def closure(paths: Iterable[str | Path]) -> list[Path]:
     return sorted(found)
 
 
-def library_digest(*paths: str | Path) -> str:
+def library(*paths: str | Path) -> dict[str, Any]:
     """
     Hash the source of the library that some files use.
 
     Parameters
     ----------
     *paths : str or Path
-        Python files, such as the script of a stage.
+        The script of a stage, modules that it loads by name, and plugins; scripts beside the package
+        count as library, plugins only with what they import.
 
     Returns
     -------
-    str
-        Changes when, and only when, a module in the import closure of the files changes.
+    dict
+        `sha256` changes when, and only when, a module in the import closure of the files
+        changes; `modules` has the first digits of the digest of each.
     """
-    return digest({path.relative_to(PACKAGE).as_posix(): file_digest(path) for path in closure(paths)})
+    scripts = {Path(path).resolve() for path in paths}
+    files = {*closure(paths), *(path for path in scripts if path.parent == SCRIPTS)}
+    digests = {file.relative_to(PACKAGE.parent).as_posix(): file_digest(file) for file in sorted(files)}
+    return {"sha256": digest(digests), "modules": {name: text[:DIGITS] for name, text in digests.items()}}
+
+
+def changed(recorded: Mapping[str, Any]) -> list[str]:
+    """
+    List the modules whose present source is not the recorded one.
+
+    Parameters
+    ----------
+    recorded : mapping
+        From `library`.
+
+    Returns
+    -------
+    list of str
+        Their names, sorted; a module that is gone counts.
+    """
+    names = sorted(recorded["modules"])
+    present = {name: PACKAGE.parent / name for name in names}
+    return [
+        name
+        for name, file in present.items()
+        if not file.is_file() or file_digest(file)[:DIGITS] != recorded["modules"][name]
+    ]
 
 
 def record(
-    schema: str, version: int, settings: Mapping[str, Any], library: str, inputs: Mapping[str, str]
+    schema: str, version: int, settings: Mapping[str, Any], library: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> dict[str, Any]:
     """
     Describe where a result comes from; nothing of the clock, the host or its paths.
@@ -150,8 +212,8 @@ def record(
         Version of that kind's schema.
     settings : mapping
         The slice of the configuration that made it, with the seed where it draws.
-    library : str
-        Digest of the library's source that made it.
+    library : mapping
+        The library's source that made it, from `library`.
     inputs : mapping of str to str
         Digest of every input by its path relative to the results folder.
 
@@ -166,6 +228,6 @@ def record(
         "dcsc": dcsc.__version__,
         "settings": dict(settings),
         "settings_digest": digest(dict(settings)),
-        "library": library,
+        "library": dict(library),
         "inputs": [{"path": path, "sha256": inputs[path]} for path in sorted(inputs)],
     }

@@ -32,6 +32,7 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         try:
+            _check_library(snakemake.params.library)
             work(snakemake)
             file.write(f"{snakemake.rule}: done\n")
         except UserError as error:
@@ -40,6 +41,12 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
         except BaseException:
             file.write(traceback.format_exc())
             raise
+
+
+def _check_library(recorded: Mapping[str, Any]) -> None:
+    """Refuse to make a file whose record would name another source than the one that runs."""
+    if changed := provenance.changed(recorded):
+        raise UserError(f"{changed[0]} changed after the workflow started: run again.")
 
 
 def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapping[str, Any]:
@@ -63,5 +70,7 @@ def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapp
         From `provenance.record`.
     """
     folder = Path(snakemake.params.results)
-    digests = {os.path.relpath(path, folder): provenance.file_digest(path) for path in inputs}
+    digests = {
+        path if os.path.isabs(path) else os.path.relpath(path, folder): provenance.file_digest(path) for path in inputs
+    }
     return provenance.record(schema, version, snakemake.params.settings, snakemake.params.library, digests)

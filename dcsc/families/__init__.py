@@ -36,6 +36,6 @@ from dcsc.families import (  # noqa: F401
     transforms,
     wavelets,
 )
-from dcsc.families.registry import Parameter, check, create, names, parameters, register
+from dcsc.families.registry import Parameter, check, create, files, names, parameters, register
 
-__all__ = ["Parameter", "check", "create", "names", "parameters", "register"]
+__all__ = ["Parameter", "check", "create", "files", "names", "parameters", "register"]

@@ -152,6 +152,38 @@ def parameters(name: str) -> dict[str, Parameter]:
     }
 
 
+def files(name: str, **given: Any) -> list[str]:
+    """
+    List the files that parameters of a family name: those annotated as a path, also of its base.
+
+    Parameters
+    ----------
+    name : str
+        A registered family.
+    **given
+        Parameters as for `create`.
+
+    Returns
+    -------
+    list of str
+        Paths, as given.
+
+    Raises
+    ------
+    UserError
+        When the family is unknown.
+    """
+    allowed = parameters(name)
+    found = [str(value) for key, value in given.items() if key in allowed and _is_path(allowed[key].annotation)]
+    if _passes_on(name):
+        return found + files(given["base"], **{key: value for key, value in given.items() if key not in allowed})
+    return found
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or Path in typing.get_args(annotation)
+
+
 def check(name: str, **given: Any) -> dict[str, Any]:
     """
     Check the parameters of a family by name and type, without building anything.

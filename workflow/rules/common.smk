@@ -6,7 +6,7 @@ ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from dcsc import config as configuration
-from dcsc import provenance
+from dcsc import families, provenance
 from dcsc.errors import UserError
 
 try:
@@ -24,12 +24,13 @@ MEMBERS = {
 FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
 
 
-def library(script, *modules):
-    """Digest of the library code that a script and further modules of it use."""
-    return provenance.library_digest(
+def library(script, *modules, plugins=()):
+    """The library code that a script, modules that it loads by name and plugins use."""
+    return provenance.library(
         ROOT / "scripts" / script,
         ROOT / "scripts" / "job.py",
         *[ROOT / "dcsc" / "figures" / f"{name}.py" for name in modules],
+        *plugins,
     )
 
 
@@ -122,7 +123,7 @@ def dictionary_files(wildcards):
 def brought_files(wildcards):
     """Files of the user's that a cascade reads."""
     layers = MEMBERS[wildcards.cascade].layers
-    return [layer.parameters["path"] for layer in layers if layer.family == "file"]
+    return [path for layer in layers for path in families.files(layer.family, **layer.parameters)]
 
 
 def kept(stage, path):

@@ -20,7 +20,7 @@ rule draw_dictionaries:
             "cascade": MEMBERS[wildcards.cascade].model_dump(mode="json"),
             "seed": STUDY.seed,
         },
-        library=library("draw_dictionaries.py"),
+        library=library("draw_dictionaries.py", plugins=STUDY.plugins),
         results=results_folder,
     script:
         "../../scripts/draw_dictionaries.py"

@@ -23,7 +23,7 @@ rule run_pursuits:
         runtime=signals_minutes,
     params:
         settings=pursuit_settings,
-        library=library("run_pursuits.py"),
+        library=library("run_pursuits.py", plugins=STUDY.plugins),
         results=results_folder,
     script:
         "../../scripts/run_pursuits.py"

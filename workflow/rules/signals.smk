@@ -22,7 +22,7 @@ rule sample_signals:
         runtime=signals_minutes,
     params:
         settings=signal_settings,
-        library=library("sample_signals.py"),
+        library=library("sample_signals.py", plugins=STUDY.plugins),
         results=results_folder,
     script:
         "../../scripts/sample_signals.py"
