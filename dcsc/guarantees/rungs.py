@@ -258,6 +258,8 @@ def _by_draws(
             low, best, size = middle + 1, found, candidates[middle]
     measure = "share of draws not covered" if rung == "uniform-instance" else "mean failure bound of the draws"
     how = f"bisection over {len(candidates)} sizes, {number} draws each, {measure} at most {delta:g}; median stripe"
+    if size and size == candidates[-1]:
+        how += "; the largest size offered is certified, so that the limit may lie higher"
     return CertifiedSparsity(rung, best, float(best), size, how)
 
 

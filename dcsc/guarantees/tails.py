@@ -196,7 +196,8 @@ def _log_failure(
         on = -(gap**2) / (2 * variances[:, None])
     exponents = np.concatenate([off, np.where(np.isnan(on), -np.inf, on)], axis=-1)
     largest = np.maximum(exponents.max(axis=-1, keepdims=True), -1e300)
-    return np.log(np.exp(exponents - largest).sum(axis=-1)) + largest[..., 0]
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(exponents - largest).sum(axis=-1)) + largest[..., 0]
 
 
 def _binned(variance: NDArray) -> tuple[NDArray, NDArray]:
