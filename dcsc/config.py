@@ -190,6 +190,15 @@ class PursuitOptions(Options):
         return self
 
 
+class BoundOptions(Options):
+    """Guarantees that depend on the supports, hence computed trial by trial."""
+
+    delta: Proportion = Field(default=0.01, description="Failure probability that the statistical guarantees admit.")
+    trials: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
+        default=32, description="Trials of each cell and replicate for which they are computed, 0 for none."
+    )
+
+
 class ExperimentOptions(Options):
     """Signals drawn through cascades, pursued, measured and shown."""
 

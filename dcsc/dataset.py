@@ -132,6 +132,9 @@ METRICS = Schema(
             "patch_sparsity": Variable(("layer", *BATCH), "i", "1", "largest number of non-zeros in a patch"),
             "contrast": Variable(("layer", *BATCH), "f", "1", "smallest over largest non-zero magnitude"),
             "uniform_guarantee": Variable(("layer", *BATCH), "b", "1", "[PRE17] Thm 8 holds up to this layer"),
+            "instance_covered": Variable(BATCH, "f", "1", "1 where the uniform instance form covers the path, else 0"),
+            "certified": Variable(BATCH, "f", "1", "1 where the statistical instance form certifies the path, else 0"),
+            "failure_bound": Variable(BATCH, "f", "1", "failure probability that the statistical instance form bounds"),
             "covered": Variable(_TRIALS, "b", "1", "[PRE17] Thm 8 or 10 holds up to this layer with these thresholds"),
             "threshold": Variable(_TRIALS, "f", "1", "threshold of the layer"),
             "error": Variable(_TRIALS, "f", "1", "largest l2 error of a patch", required=False),
@@ -147,6 +150,7 @@ METRICS = Schema(
     },
 )
 _CELLS = ("cascade", "replicate", "pursuit", "variant", "active")
+_DRAWN = ("cascade", "replicate", "variant", "active")
 SUMMARY = Schema(
     "summary",
     1,
@@ -157,9 +161,15 @@ SUMMARY = Schema(
             "trials": Variable(_CELLS, "i", "1", "trials"),
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
-            "stripe_sparsity": Variable(
-                ("cascade", "replicate", "variant", "active"), "f", "1", "mean stripe-sparsity of the first layer"
+            "bounded": Variable(_DRAWN, "i", "1", "trials for which the instance guarantees were computed"),
+            "instance_covered": Variable(_DRAWN, "i", "1", "of these, those that the uniform instance form covers"),
+            "certified": Variable(_DRAWN, "i", "1", "of these, those that the statistical instance form certifies"),
+            "failure_bound": Variable(_DRAWN, "f", "1", "mean failure bound of these, NaN where a draw has none"),
+            "certified_sparsity": Variable(
+                ("cascade", "replicate", "rung"), "f", "1", "stripe-sparsity of layer 1 that a closed form certifies"
             ),
+            "welch_bound": Variable(("cascade",), "f", "1", "lower bound on the coherence of the first layer"),
+            "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer"),
             "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
         }
     },

@@ -12,13 +12,13 @@ def main(snakemake: Any) -> None:
     chunks = {name: [] for name in snakemake.params.settings["cascades"]}
     for path, name in zip(snakemake.input.metrics, snakemake.params.cascade_of_metrics, strict=True):
         chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())
-    coherences = {
-        name: dataset.read(path, dataset.DICTIONARIES)["layer_1"]["mutual_coherence"].to_numpy()
+    dictionaries = {
+        name: dataset.read(path, dataset.DICTIONARIES)
         for name, path in zip(chunks, snakemake.input.dictionaries, strict=True)
     }
     files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
     dataset.write(
-        summarize(chunks, coherences),
+        summarize(chunks, dictionaries, snakemake.params.settings["delta"]),
         snakemake.output.summary,
         job.record(snakemake, "summary", dataset.SUMMARY.version, files),
     )

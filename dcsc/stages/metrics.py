@@ -28,7 +28,8 @@ def measure_recovery(
     Parameters
     ----------
     settings : mapping
-        `pursuits` (parameters by name) and `errors` (whether values were kept).
+        `pursuits` (parameters by name), `errors` (whether values were kept), `bounds` (`delta` and the
+        number of `trials` for which instance guarantees are computed) and `variants` (how each is drawn).
     pursuits, signals, dictionaries : DataTree
         Of the stages before.
 
@@ -52,7 +53,9 @@ def measure_recovery(
             ]
             for name in settings["pursuits"]
         }
-        replicates.append(_measure_replicate(cascade, truth, found, settings))
+        measured = _measure_replicate(cascade, truth, found, settings)
+        bounds = _instance_bounds(cascade, truth, settings, signals["layer_1"]["trial"].to_numpy())
+        replicates.append(measured.assign({name: (_BATCH_OF_REPLICATE, values) for name, values in bounds.items()}))
     whole = xr.concat(replicates, "replicate")
     whole = whole.assign_coords(batch_coordinates(signals)).assign_coords(
         pursuit=list(settings["pursuits"]), layer=np.arange(1, depth + 1)
@@ -97,6 +100,33 @@ def _measure_replicate(
         dims = tuple(dim for dim in variable.dims if dim != "row")
         unfolded[name] = ((*dims, *_BATCH_OF_REPLICATE), values.reshape(*values.shape[:-1], *batch))
     return xr.Dataset(unfolded)
+
+
+def _instance_bounds(
+    cascade: Cascade, truth: list[RaggedCodes], settings: Mapping[str, Any], trials: NDArray
+) -> dict[str, NDArray]:
+    """Guarantees that look at the supports, for the first trials of every cell; NaN elsewhere."""
+    bounds = {
+        name: np.full(truth[0].batch_shape, np.nan) for name in ("instance_covered", "certified", "failure_bound")
+    }
+    chosen = int(np.count_nonzero(trials < settings["bounds"]["trials"]))
+    if not chosen:
+        return bounds
+    for index, draw in enumerate(settings["variants"].values()):
+        method = "optimised" if cascade.depth == 1 else "split"
+        model = "rademacher" if cascade.depth == 1 or draw["layer_signs"] else "deepest"
+        for cell in range(truth[0].batch_shape[1]):
+            codes = [code[index][cell].rows(slice(0, chosen)).to_dense() for code in truth]
+            place = (index, cell, slice(0, chosen))
+            bounds["instance_covered"][place] = guarantees.uniform(cascade, codes, form="instance").holds
+            if "worst-case" in str(draw["signs"]):
+                continue  # statistical guarantees speak of random signs
+            found = guarantees.statistical(
+                cascade, codes, delta=settings["bounds"]["delta"], signs=model, method=method
+            )
+            bounds["certified"][place] = found.certified
+            bounds["failure_bound"][place] = found.probability
+    return bounds
 
 
 def _of_signals(cascade: Cascade, codes: list[NDArray]) -> dict[str, tuple[tuple[str, ...], NDArray]]:

@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from dcsc import guarantees
+from dcsc.stages.dictionaries import cascade_of
 
-def summarize(metrics: Mapping[str, Sequence[xr.Dataset]], coherences: Mapping[str, np.ndarray]) -> xr.Dataset:
+CLOSED_RUNGS = ("uniform-coherence", "uniform-babel", "statistical-coherence", "statistical-babel2")
+"""Rungs of the ladder that depend on the dictionary alone."""
+
+
+def summarize(
+    metrics: Mapping[str, Sequence[xr.Dataset]], dictionaries: Mapping[str, xr.DataTree], delta: float
+) -> xr.Dataset:
     """
     Pool the trials of every cell.
 
@@ -16,8 +24,10 @@ def summarize(metrics: Mapping[str, Sequence[xr.Dataset]], coherences: Mapping[s
     ----------
     metrics : mapping of str to sequence of Dataset
         The chunks of the metrics stage by cascade.
-    coherences : mapping of str to ndarray of shape (replicate,)
-        Mutual coherence of the first layer by cascade.
+    dictionaries : mapping of str to DataTree
+        Of the dictionaries stage, by cascade.
+    delta : float
+        Failure probability that the statistical guarantees admit.
 
     Returns
     -------
@@ -28,11 +38,41 @@ def summarize(metrics: Mapping[str, Sequence[xr.Dataset]], coherences: Mapping[s
     for name, chunks in metrics.items():
         counts = [_counts(chunk) for chunk in chunks]
         total = sum(counts[1:], start=counts[0])
+        bounds = [_bounds(chunk) for chunk in chunks]
+        bound = sum(bounds[1:], start=bounds[0])
         sparsity = sum(_stripe_sums(chunk) for chunk in chunks) / sum(chunk.sizes["trial"] for chunk in chunks)
+        contrast = min(float(chunk["contrast"].isel(layer=0).min()) for chunk in chunks)
+        first = dictionaries[name]["layer_1"]
         cascades.append(
-            total.assign(stripe_sparsity=sparsity, mutual_coherence=("replicate", np.asarray(coherences[name])))
+            total.merge(bound[["bounded", "instance_covered", "certified"]].astype(np.int64)).assign(
+                failure_bound=bound["failure_bound"] / bound["bounded"].where(bound["bounded"] > 0),
+                stripe_sparsity=sparsity,
+                certified_sparsity=_certified(dictionaries[name], max(contrast, 1e-300), delta),
+                mutual_coherence=("replicate", first["mutual_coherence"].to_numpy()),
+                welch_bound=((), float(first["welch_bound"])),
+            )
         )
     return xr.concat(cascades, xr.DataArray(list(metrics), dims="cascade", name="cascade"))
+
+
+def _certified(dictionaries: xr.DataTree, contrast: float, delta: float) -> xr.DataArray:
+    first = [
+        cascade_of(dictionaries, number).dictionaries[0] for number in range(dictionaries["layer_1"].sizes["replicate"])
+    ]
+    limits = [
+        [guarantees.certified_stripe_sparsity(layer, contrast, delta, rung=rung).limit for rung in CLOSED_RUNGS]
+        for layer in first
+    ]
+    return xr.DataArray(np.array(limits), dims=("replicate", "rung"), coords={"rung": list(CLOSED_RUNGS)})
+
+
+def _bounds(chunk: xr.Dataset) -> xr.Dataset:
+    computed = chunk["instance_covered"].notnull()
+    counts = chunk[["instance_covered", "certified"]].fillna(0).sum("trial")
+    # A draw without a bound leaves its cell without one: the mean must not be taken over the easy draws alone.
+    missing = (computed & chunk["failure_bound"].isnull()).any("trial")
+    total = chunk["failure_bound"].fillna(0).sum("trial").where(~missing)
+    return counts.assign(bounded=computed.sum("trial"), failure_bound=total).transpose("replicate", "variant", "active")
 
 
 def _counts(chunk: xr.Dataset) -> xr.Dataset:

@@ -49,7 +49,12 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it")
         "blocks": list(blocks),
     }
     sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", dataset.SIGNALS)
-    settings = {"pursuits": PURSUITS, "errors": True}
+    settings = {
+        "pursuits": PURSUITS,
+        "errors": True,
+        "bounds": {"delta": 0.01, "trials": 40},
+        "variants": settings["variants"],
+    }
     found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
     measured = metrics.measure_recovery(settings, found, sampled, drawn)
     return drawn, sampled, found, saved(measured, folder / "m.nc", dataset.METRICS).to_dataset()
@@ -145,8 +150,8 @@ def test_summary_counts_every_trial_once(tmp_path):
     for index, blocks in enumerate([(0, 1), (1, 2)]):
         drawn, _, _, measured = chain(tmp_path / str(index), MEMBER, [2, 12], RANDOM, 50, blocks)
         parts.append(measured)
-    coherence = drawn["layer_1"]["mutual_coherence"].to_numpy()
-    counts = saved(summary.summarize({"it": parts}, {"it": coherence}), tmp_path / "y.nc", dataset.SUMMARY).to_dataset()
+    counts = summary.summarize({"it": parts}, {"it": drawn}, 0.01)
+    counts = saved(counts, tmp_path / "y.nc", dataset.SUMMARY).to_dataset()
     joined = dataset.join_chunks(parts)
     assert (counts["trials"] == 50).all()
     np.testing.assert_array_equal(
@@ -158,3 +163,11 @@ def test_summary_counts_every_trial_once(tmp_path):
         joined["stripe_sparsity"].isel(layer=0).mean("trial").transpose("replicate", "variant", "active"),
     )
     assert (counts["violations"] == 0).all()
+    assert (counts["bounded"] == 40).all()
+    np.testing.assert_allclose(
+        counts["failure_bound"].sel(cascade="it"),
+        joined["failure_bound"].isel(trial=slice(0, 40)).mean("trial").transpose("replicate", "variant", "active"),
+    )
+    mu = drawn["layer_1"]["mutual_coherence"].to_numpy()
+    limit = counts["certified_sparsity"].sel(cascade="it", rung="uniform-coherence")
+    np.testing.assert_allclose(limit, (1 + 1 / mu) / 2)

@@ -85,6 +85,23 @@ def pursuit_settings(wildcards):
     }
 
 
+def metrics_settings(wildcards):
+    """What the measures of an experiment depend on."""
+    return {
+        **pursuit_settings(wildcards),
+        "bounds": STUDY.experiments[wildcards.experiment].bounds.model_dump(mode="json"),
+        "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
+    }
+
+
+def summary_settings(wildcards):
+    """What the counts of an experiment depend on."""
+    return {
+        "cascades": members_of(wildcards.experiment),
+        "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
+    }
+
+
 def figure_settings(wildcards):
     """What a figure depends on beside its data."""
     return {

@@ -17,7 +17,7 @@ rule measure_recovery:
         mem_mb=signals_mb,
         runtime=signals_minutes,
     params:
-        settings=pursuit_settings,
+        settings=metrics_settings,
         library=library("measure_recovery.py"),
         results=results_folder,
     script:
@@ -42,7 +42,7 @@ rule summarize_metrics:
         mem_mb=2000,
         runtime=20,
     params:
-        settings=lambda wildcards: {"cascades": members_of(wildcards.experiment)},
+        settings=summary_settings,
         cascade_of_metrics=cascade_of_metrics,
         library=library("summarize_metrics.py"),
         results=results_folder,
