@@ -18,7 +18,7 @@ STAGES = ("dictionaries", "signals", "pursuits", "metrics", "figures")
 
 RESERVED = (*STAGES, "all", "report", "logs", "claims")
 
-PANELS = ("recovery", "thresholds", "local-snr", "paper-table")
+PANELS = ("recovery", "thresholds", "slopes", "local-snr", "paper-table")
 """The figures that an experiment can ask for."""
 
 
@@ -206,6 +206,7 @@ class ExperimentOptions(Options):
     cascades: list[str] = Field(min_length=1, description="Names of cascades; a series stands for all its members.")
     signals: SignalOptions = Field(description="How the deepest codes are drawn.")
     pursuits: dict[Name, PursuitOptions] = Field(min_length=1, description="Pursuits by a name of your choice.")
+    bounds: BoundOptions = Field(default=BoundOptions(), description="Guarantees that depend on the supports.")
     errors: bool = Field(default=False, description="Keep the recovered values, not only supports, and measure errors.")
     figures: list[Literal[PANELS]] = Field(min_length=1, description="What is drawn.")
 

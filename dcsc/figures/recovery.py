@@ -9,33 +9,9 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from dcsc import statistics
+from dcsc import statistics, transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-
-
-def successes(summary: xr.Dataset, settings: Mapping[str, Any]) -> xr.DataArray:
-    """
-    Count what the signs allow to ask for: the support, and against worst-case signs the signs too.
-
-    Worst-case signs are exact for recovery of support and signs only: a correlation pushed through
-    zero to the other side is back in the support, with the wrong sign.
-
-    Parameters
-    ----------
-    summary : Dataset
-        Of the summary stage.
-    settings : mapping
-        `variants`: how each is drawn.
-
-    Returns
-    -------
-    DataArray of int
-        Recovered trials of every cell.
-    """
-    adversarial = [name for name, draw in settings["variants"].items() if "worst-case" in str(draw["signs"])]
-    with_signs = summary["variant"].isin(adversarial)
-    return xr.where(with_signs, summary["recovered_with_signs"], summary["recovered"], keep_attrs=False)
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -55,7 +31,9 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         A row for each cascade, pursuit, variant and number of active atoms.
     """
     summary = results.summary
-    counts = summary[["trials", "covered", "violations"]].assign(recovered=successes(summary, settings))
+    counts = summary[["trials", "covered", "violations"]].assign(
+        recovered=transitions.successes(summary, settings["variants"])
+    )
     pooled = counts.sum("replicate")
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()

@@ -1,4 +1,4 @@
-"""The stripe-sparsity of 50 % recovery against coherence, next to the uniform limit."""
+"""Stripe-sparsity of 50 % and 99 % recovery against coherence, with what every rung of the ladder certifies."""
 
 from __future__ import annotations
 
@@ -7,141 +7,153 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dcsc import statistics
+from dcsc import transitions
 from dcsc.figures import style as styles
-from dcsc.figures.recovery import successes
 from dcsc.figures.results import Results
 
-LEVEL = 0.5
+LEVELS = (0.5, 0.99)
+RUNGS = {
+    "uniform-coherence": "uniform, coherence",
+    "uniform-babel": "uniform, Babel",
+    "uniform-instance": "uniform, instance",
+    "statistical-coherence": "statistical, coherence",
+    "statistical-babel2": "statistical, 2-Babel",
+    "statistical-instance": "statistical, instance",
+}
+DASHES = ((0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
-    Find the transition of every replicate, and its mean over replicates.
+    Average transitions and certified sparsities over the replicates.
 
     Parameters
     ----------
     results : Results
         Its summary is used.
     settings : mapping
-        `confidence` and `variants`.
+        `confidence`, `variants`, `series` and `delta`.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit and variant; `censored` counts replicates whose
-        transition lies beyond the cells, where the mean is a bound.
+        A row a curve and cascade. `kind` is "measured" (with pursuit, variant, level) or "certified" (with rung).
     """
-    summary = results.summary.assign(recovered=successes(results.summary, settings))
-    rows = []
-    for cascade, pursuit, variant in (
-        (c, p, s)
-        for c in summary["cascade"].to_numpy()
-        for p in summary["pursuit"].to_numpy()
-        for s in summary["variant"].to_numpy()
-    ):
-        cell = summary.sel(cascade=cascade, pursuit=pursuit, variant=variant)
-        found = [
-            statistics.transition_point(
-                *(cell[name].isel(replicate=r).to_numpy() for name in ("stripe_sparsity", "recovered", "trials")), LEVEL
-            )
-            for r in range(cell.sizes["replicate"])
-        ]
-        mean, lower, upper = statistics.mean_interval([point for point, _ in found], settings["confidence"])
-        sides = [side for _, side in found if side]
-        coherence = cell["mutual_coherence"].to_numpy()
-        rows.append(
-            {
-                "cascade": cascade,
-                "pursuit": pursuit,
-                "variant": variant,
-                "mutual_coherence": coherence.mean(),
-                "uniform_limit": ((1 + 1 / coherence) / 2).mean(),
-                "transition": mean,
-                "transition_lower": lower,
-                "transition_upper": upper,
-                "replicates": len(found),
-                "censored": len(sides),
-                "censored_side": ",".join(sorted(set(sides))),
-                "trials_a_cell_and_replicate": int(cell["trials"].max()),
-            }
-        )
-    return pd.DataFrame(rows)
+    variants, confidence = settings["variants"], settings["confidence"]
+    random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
+    measured = transitions.summarized(
+        transitions.measured(results.summary, variants, LEVELS), ["pursuit", "variant", "level"], confidence
+    ).assign(kind="measured", trials=int(results.summary["trials"].max()))
+    certified = transitions.summarized(
+        transitions.certified(results.summary, random, settings["delta"]), ["rung"], confidence
+    ).assign(kind="certified")
+    table = pd.concat([measured, certified], ignore_index=True)
+    table.insert(0, "series", table["cascade"].map(settings["series"]))
+    return table
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw transitions against coherence on logarithmic axes.
+    Draw a panel for each pursuit and series, on logarithmic axes.
 
     Parameters
     ----------
     table : pandas.DataFrame
         From `tidy`.
     settings : mapping
-        `style` and `confidence` and `variants`.
+        `style`, `confidence`, `variants` and `delta`.
 
     Returns
     -------
     Figure
-        One panel a pursuit; open markers where some replicate's transition lies beyond the cells.
+        Open markers where some replicate's transition lies beyond the cells.
     """
     style = settings["style"]
-    pursuits, variants = list(table["pursuit"].unique()), list(settings["variants"])
-    colour = styles.colours(style, len(variants) + 1)
-    figure, axes = styles.canvas(style, 1, len(pursuits), 0.8, sharex=True, sharey=True)
-    for panel, pursuit in zip(axes[0], pursuits, strict=True):
-        for index, variant in enumerate(variants):
-            curve = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)].sort_values("mutual_coherence")
-            errors = np.abs(
-                curve[["transition_lower", "transition_upper"]].to_numpy().T - curve["transition"].to_numpy()
-            )
-            panel.errorbar(
-                curve["mutual_coherence"],
-                curve["transition"],
-                np.nan_to_num(errors),
-                color=colour[index],
-                linewidth=1.2,
-                capsize=2,
-            )
-            for open_marker in (False, True):
-                part = curve[(curve["censored"] > 0) == open_marker]
-                panel.plot(
-                    part["mutual_coherence"],
-                    part["transition"],
-                    styles.MARKERS[index],
-                    color=colour[index],
-                    markerfacecolor="white" if open_marker else colour[index],
-                    markersize=5,
-                    label=None if open_marker else f"50 % recovery, {variant}",
-                )
-        limit = curve[["mutual_coherence", "uniform_limit"]]
-        panel.plot(
-            limit["mutual_coherence"],
-            limit["uniform_limit"],
-            "--",
-            color=colour[-1],
-            label="uniform limit $(1+1/\\mu)/2$",
-        )
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-        panel.set_title(pursuit, fontsize="medium")
-        panel.set_xlabel("mutual coherence $\\mu$")
-    axes[0, 0].set_ylabel("stripe-sparsity (atoms)")
+    measured, certified = (table[table["kind"] == kind] for kind in ("measured", "certified"))
+    pursuits, series = list(measured["pursuit"].unique()), list(table["series"].unique())
+    figure, axes = styles.canvas(style, len(series), len(pursuits), 0.8, sharex="row", sharey="row")
+    for row, name in zip(axes, series, strict=True):
+        for panel, pursuit in zip(row, pursuits, strict=True):
+            _draw_certified(panel, certified[certified["series"] == name], style)
+            chosen = (measured["series"] == name) & (measured["pursuit"] == pursuit)
+            _draw_measured(panel, measured[chosen], list(settings["variants"]), style)
+            panel.set_title(f"{name}: {pursuit}", fontsize="medium")
+            panel.set_xlabel("mutual coherence $\\mu$")
+            logarithmic(panel)
+        row[0].set_ylabel("stripe-sparsity (atoms)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize="small")
+    figure.legend(handles, labels, loc="outside right center", fontsize="small")
     note = (
-        f"mean over {table['replicates'].iloc[0]} dictionaries of "
-        f"{table['trials_a_cell_and_replicate'].iloc[0]} trials a cell; "
-        f"bars: Student {settings['confidence']:.0%}"
+        f"means over {int(table['replicates'].min())} dictionaries, {int(measured['trials'].max())} trials a cell; "
+        f"bars: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}"
     )
-    if (table["censored"] > 0).any():
-        note += "; open: some transitions lie beyond the densest cell"
+    if (measured["censored"] > 0).any():
+        note += "; open: some transitions lie beyond the cells"
     figure.supxlabel(note, fontsize="x-small")
     return figure
+
+
+def logarithmic(panel: Axes) -> None:
+    """
+    Make both axes logarithmic, with plain numbers at 1, 2 and 5.
+
+    Parameters
+    ----------
+    panel : Axes
+        The panel.
+    """
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style: Mapping[str, Any]) -> None:
+    colour = styles.colours(style, len(variants))
+    for index, variant in enumerate(variants):
+        for level, line in zip(LEVELS, ("-", "--"), strict=True):
+            curve = table[(table["variant"] == variant) & (table["level"] == level)].sort_values("mutual_coherence")
+            ends = curve[["stripe_sparsity_lower", "stripe_sparsity_upper"]].to_numpy().T
+            lengths = np.nan_to_num(np.abs(ends - curve["stripe_sparsity"].to_numpy()))
+            x, y = curve["mutual_coherence"], curve["stripe_sparsity"]
+            panel.errorbar(x, y, lengths, color=colour[index], linestyle=line, linewidth=1.2, capsize=2)
+            for beyond in (False, True):
+                part = (curve["censored"] > 0) == beyond
+                panel.plot(
+                    x[part],
+                    y[part],
+                    styles.MARKERS[index],
+                    color=colour[index],
+                    markerfacecolor="white" if beyond else colour[index],
+                    markersize=4.5,
+                )
+            panel.plot(
+                [],
+                [],
+                color=colour[index],
+                marker=styles.MARKERS[index],
+                linestyle=line,
+                markersize=4.5,
+                label=f"{level:.0%} recovery, {variant}",
+            )
+
+
+def _draw_certified(panel: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
+    greys = {"uniform": "0.55", "statistical": "0.1"}
+    for rung, label in RUNGS.items():
+        curve = table[(table["rung"] == rung) & (table["stripe_sparsity"] > 0)].sort_values("mutual_coherence")
+        dash = DASHES[[name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]].index(rung)]
+        panel.plot(
+            curve["mutual_coherence"],
+            curve["stripe_sparsity"],
+            color=greys[rung.split("-")[0]],
+            linestyle=dash,
+            linewidth=1.1,
+            label=label,
+        )

@@ -107,7 +107,13 @@ def figure_settings(wildcards):
     return {
         "experiment": wildcards.experiment,
         "cascades": members_of(wildcards.experiment),
+        "series": {
+            member: name
+            for name in STUDY.experiments[wildcards.experiment].cascades
+            for member in configuration.members(STUDY, name)
+        },
         "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
+        "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
     }

@@ -1,0 +1,111 @@
+"""Local slopes of log stripe-sparsity against log coherence: measured, and as the ladder predicts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dcsc import transitions
+from dcsc.figures import style as styles
+from dcsc.figures.results import Results
+from dcsc.figures.thresholds import LEVELS
+
+
+def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    Fit slopes over every pair of neighbouring cascades of a series, and over the whole of it.
+
+    Parameters
+    ----------
+    results : Results
+        Its summary is used.
+    settings : mapping
+        `confidence`, `variants`, `series` and `delta`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a curve and span; `span` is "local" or "whole", `curve` the variant or rung.
+    """
+    variants = settings["variants"]
+    random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
+    measured = transitions.measured(results.summary, variants, LEVELS)
+    measured["curve"] = measured["pursuit"] + ", " + measured["variant"] + measured["level"].map(" at {:.0%}".format)
+    certified = transitions.certified(results.summary, random, settings["delta"])
+    certified["curve"] = certified["rung"]
+    tables = []
+    for points, kind in ((measured, "measured"), (certified, "certified")):
+        points["series"] = points["cascade"].map(settings["series"])
+        for series, of_series in points.groupby("series", sort=False):
+            order = of_series.groupby("cascade")["mutual_coherence"].mean().sort_values().index
+            spans = [("whole", list(order))] + [("local", list(pair)) for pair in itertools.pairwise(order)]
+            for span, names in spans:
+                fitted = transitions.slopes(
+                    of_series[of_series["cascade"].isin(names)], ["curve"], settings["confidence"]
+                )
+                fitted = fitted[fitted["cascades"] == len(names)] if span == "local" else fitted
+                tables.append(fitted.assign(kind=kind, series=series, span=span))
+    table = pd.concat(tables, ignore_index=True)
+    table["coherence"] = np.sqrt(table["lowest_coherence"] * table["highest_coherence"])
+    return table
+
+
+def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+    """
+    Draw local slopes against coherence, a panel a series and kind.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `tidy`.
+    settings : mapping
+        `style` and `confidence`.
+
+    Returns
+    -------
+    Figure
+        With lines at -1 and -2.
+    """
+    style = settings["style"]
+    series = list(table["series"].unique())
+    figure, axes = styles.canvas(style, len(series), 2, 0.8, sharex="row", sharey=True)
+    local = table[table["span"] == "local"]
+    for row, name in zip(axes, series, strict=True):
+        for panel, kind in zip(row, ("measured", "certified"), strict=True):
+            part = local[(local["series"] == name) & (local["kind"] == kind)]
+            curves = list(table[table["kind"] == kind]["curve"].unique())
+            colour = styles.colours(style, len(curves))
+            for index, curve in enumerate(curves):
+                one = part[part["curve"] == curve].sort_values("coherence")
+                lengths = np.abs(one[["slope_lower", "slope_upper"]].to_numpy().T - one["slope"].to_numpy())
+                panel.errorbar(
+                    one["coherence"],
+                    one["slope"],
+                    np.nan_to_num(lengths),
+                    color=colour[index],
+                    marker=styles.MARKERS[index % len(styles.MARKERS)],
+                    markersize=4,
+                    linewidth=1,
+                    capsize=2,
+                    label=curve,
+                )
+            for reference in (-1, -2):
+                panel.axhline(reference, color="0.4", linewidth=0.8, linestyle=":")
+            panel.set_xscale("log")
+            panel.set_title(f"{name}: {kind}", fontsize="medium")
+            panel.set_xlabel("mutual coherence $\\mu$")
+        row[0].set_ylabel("local slope")
+    for panel in axes[-1]:
+        panel.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    axes[0, 0].set_ylim(-3.2, 0.2)
+    figure.supxlabel(
+        f"slopes between neighbouring cascades; bars: Student {settings['confidence']:.0%} over "
+        f"{int(table['replicates'].max())} dictionaries",
+        fontsize="x-small",
+    )
+    return figure
