@@ -95,9 +95,8 @@ def exceeding(values, threshold, one_sided, inclusive, found):
         if any_here:
             for lane in range(len(chunk)):
                 entry = chunk[lane] if one_sided else abs(chunk[lane])
-                if entry > threshold or (inclusive and entry == threshold):
-                    found[n_found] = start + lane
-                    n_found += 1
+                found[n_found] = start + lane  # overwritten unless it counts: a branch would be mispredicted
+                n_found += (entry > threshold) | (inclusive & (entry == threshold))
     return n_found
 
 

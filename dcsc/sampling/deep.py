@@ -48,10 +48,10 @@ class DeepDraw:
         Insertions skipped, or whole draws refused before the one kept.
     certificates : tuple of str
         Guarantees that these draws can carry: 'uniform' and 'instance-uniform'; 'statistical' in the
-        form of D-CSC-R (of one layer if there is only one); 'statistical-plain' in that of the plain
-        model, whose condition on the deepest atoms must still be checked; 'statistical-optimised' if
-        the t_l may be optimised for each draw; 'statistical-given-acceptance' if the failure bound
-        must be divided by the chance of acceptance.
+        form of D-CSC-R (of one layer if there is only one), and 'statistical-optimised' if its t_l may be
+        optimised for each draw; 'statistical-plain' in the form of the plain model, whose condition on
+        the deepest atoms must still be checked; 'given-acceptance' if the statistical bounds must be
+        divided by the chance of acceptance.
     """
 
     codes: tuple[RaggedCodes, ...]
@@ -187,12 +187,13 @@ def certificates(constraint: str, depth: int, rademacher: bool, random_layers: b
     # With one layer, a floor looks at magnitudes alone, and the signs stay Rademacher.
     if (constraint == "contrast-floor" and depth > 1) or not (rademacher or random_layers):
         return always
-    if constraint == "rejection" and depth > 1:
-        return (*always, "statistical-given-acceptance")
     if depth > 1 and not random_layers:
-        return (*always, "statistical-plain")
-    fixed_by_deepest = depth == 1 or constraint == "no-overlap"
-    return (*always, "statistical", "statistical-optimised") if fixed_by_deepest else (*always, "statistical")
+        held = (*always, "statistical-plain")
+    elif depth == 1 or constraint == "no-overlap":
+        held = (*always, "statistical", "statistical-optimised")
+    else:
+        held = (*always, "statistical")
+    return (*held, "given-acceptance") if constraint == "rejection" and depth > 1 else held
 
 
 def deep_codes(
@@ -264,7 +265,13 @@ def deep_codes(
         deepest = sample_codes(rng, model.dictionaries[-1], trials, support=support, magnitude=magnitude, signs=signs)
         refused = np.zeros(trials, np.int64)
         if constraint in ("contrast-floor", "no-overlap"):
+            n_proposed = len(deepest.atom)
             deepest, refused = _inserted(rng, model.dictionaries, deepest, inner, constraint, floor, keep)
+            if n_proposed and keep != 0 and not len(deepest.atom):
+                raise UserError(
+                    f"constraint {constraint!r} refused every atom of {trials} trials: "
+                    "lower the floor, use sparser filters, or drop the constraint."
+                )
         if layer_signs == "worst-case":
             inner = worst_layer_signs(model.dictionaries, deepest)
         codes, cancelled = layers_of(model.dictionaries, deepest, inner)

@@ -474,6 +474,15 @@ def test_no_overlap_leaves_every_entry_to_one_atom():
     assert not draw.cancelled.any()
 
 
+def test_a_constraint_that_leaves_nothing_is_refused():
+    """Empty codes would count as recovered."""
+    rng = np.random.default_rng(0)
+    dense = [ConvolutionalDictionary(rng.standard_normal((2, c, 3)), 1, (12,), normalize=True) for c in (1, 2, 2)]
+    for options in ({"constraint": "no-overlap"}, {"constraint": "contrast-floor", "floor": 0.99}):
+        with pytest.raises(UserError, match="refused every atom of 8 trials"):
+            draw_deep(Cascade(dense), **options)
+
+
 def test_rejection_repeats_whole_draws():
     model = integer_cascade()
     options = {"support": {"name": "uniform", "size": 4}, "magnitude": "constant", "trials": 32}
@@ -510,7 +519,9 @@ def test_layer_signs_are_drawn_afresh_and_from_their_own_stream():
         ("none", 2, False, False, set()),
         ("no-overlap", 3, False, True, {"statistical", "statistical-optimised"}),
         ("contrast-floor", 2, True, True, set()),
-        ("rejection", 2, True, True, {"statistical-given-acceptance"}),
+        ("rejection", 1, True, False, {"statistical", "statistical-optimised"}),
+        ("rejection", 2, True, True, {"statistical", "given-acceptance"}),
+        ("rejection", 2, True, False, {"statistical-plain", "given-acceptance"}),
     ],
 )
 def test_certificates(constraint, depth, rademacher, random_layers, expected):
