@@ -481,6 +481,7 @@ def recovered_supports(
     n_trials, batch = codes.row_size.size, codes.batch_shape
     thresholds, sizes = _thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
     thresholds = thresholds.astype(dtype)
+    lowest = np.nextafter(thresholds, dtype.type(np.inf))
     patterns = gram_patterns(dictionary, "signed", dtype)
     atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
     row_size = np.zeros(n_trials, dtype=np.int64)
@@ -488,7 +489,7 @@ def recovered_supports(
     def work(first: int, last: int) -> tuple[NDArray, NDArray]:
         scratch = np.empty(patterns.target_shape, dtype)
         work_values = np.empty(dictionary.n_atoms, dtype)
-        found, ordered = np.empty((2, dictionary.n_atoms), dtype=np.int64)
+        found, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
         per_filter = np.empty(dictionary.n_filters, dtype=np.int64)
         room = int(max(sizes[first:last].sum(), 2 * (starts[last] - starts[first]) + 1024))
         while True:
@@ -507,6 +508,7 @@ def recovered_supports(
                 _of_trials(added, first, last),
                 RULES[rule],
                 thresholds[first:last],
+                lowest[first:last],
                 sizes[first:last],
                 out_atom,
                 out_value,
