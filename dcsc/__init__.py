@@ -29,6 +29,7 @@ _HOMES = {
     "open_results": "dataset",
 }
 _MODULES = {
+    "adversary",
     "coherence",
     "config",
     "dataset",
@@ -40,9 +41,12 @@ _MODULES = {
     "pursuit",
     "ragged",
     "seeds",
+    "sampling",
     "sparse_path",
     "sparsity",
     "statistics",
+    "trace",
+    "transitions",
 }
 
 __all__ = sorted([*_HOMES, *_MODULES])

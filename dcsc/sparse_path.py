@@ -217,6 +217,14 @@ def _working_type(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> np
     return np.result_type(dictionary.dtype, codes.value.dtype if codes.value.dtype.kind == "f" else dictionary.dtype)
 
 
+def _output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise UserError(f"out is not a contiguous array of shape {shape} and type {dtype}: make it so.")
+    return out
+
+
 def _spread(
     dictionary: ConvolutionalDictionary,
     codes: RaggedCodes,
@@ -226,11 +234,7 @@ def _spread(
     threads: int | None,
 ) -> NDArray:
     """Sum the Gram rows of every code into (..., filter, *position)."""
-    shape = (*codes.batch_shape, *dictionary.code_shape)
-    if out is None:
-        out = np.empty(shape, values.dtype)
-    elif out.shape != shape or out.dtype != values.dtype or not out.flags.c_contiguous:
-        raise UserError(f"out is not a contiguous array of shape {shape} and type {values.dtype}: make it so.")
+    out = _output(out, (*codes.batch_shape, *dictionary.code_shape), values.dtype)
     atoms, starts, n_filters = codes.atom.astype(np.int32), codes.starts, dictionary.n_filters
     flat = out.reshape(codes.row_size.size, n_filters, math.prod(dictionary.positions))
 
@@ -283,6 +287,47 @@ def correlate_codes(
     return _spread(
         dictionary, codes, codes.value.astype(dtype), gram_patterns(dictionary, "signed", dtype), out, threads
     )
+
+
+def synthesize_codes(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, out: NDArray | None = None, *, threads: int | None = None
+) -> NDArray:
+    """
+    Signals of sparse codes, A x, at the cost of non-zeros times taps.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        Codes of this dictionary, batch axes (...).
+    out : ndarray, shape (..., channel, *space), optional
+        Where to write.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    ndarray, shape (..., channel, *space)
+        In the type of the dense path, which it equals up to rounding.
+
+    Raises
+    ------
+    UserError
+        When shapes or types do not fit.
+    """
+    _checked(dictionary, codes)
+    dtype = _working_type(dictionary, codes)
+    patterns = filter_patterns(dictionary, "signed", dtype)
+    out = _output(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
+    flat = out.reshape(codes.row_size.size, *patterns.target_shape)
+    atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
+
+    def work(first: int, last: int) -> None:
+        scatter.add_codes(flat[first:last], patterns.pattern, atoms, values, starts[first : last + 1], patterns.layout)
+
+    over_blocks(codes.row_size.size, work, threads)
+    return out
 
 
 def interference_bound(
@@ -481,6 +526,7 @@ def recovered_supports(
     n_trials, batch = codes.row_size.size, codes.batch_shape
     thresholds, sizes = _thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
     thresholds = thresholds.astype(dtype)
+    lowest = np.nextafter(thresholds, dtype.type(np.inf))
     patterns = gram_patterns(dictionary, "signed", dtype)
     atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
     row_size = np.zeros(n_trials, dtype=np.int64)
@@ -488,7 +534,7 @@ def recovered_supports(
     def work(first: int, last: int) -> tuple[NDArray, NDArray]:
         scratch = np.empty(patterns.target_shape, dtype)
         work_values = np.empty(dictionary.n_atoms, dtype)
-        found, ordered = np.empty((2, dictionary.n_atoms), dtype=np.int64)
+        found, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
         per_filter = np.empty(dictionary.n_filters, dtype=np.int64)
         room = int(max(sizes[first:last].sum(), 2 * (starts[last] - starts[first]) + 1024))
         while True:
@@ -507,6 +553,7 @@ def recovered_supports(
                 _of_trials(added, first, last),
                 RULES[rule],
                 thresholds[first:last],
+                lowest[first:last],
                 sizes[first:last],
                 out_atom,
                 out_value,

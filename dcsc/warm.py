@@ -25,6 +25,7 @@ def compile_kernels() -> None:
     for dtype in (np.float64, np.float32):
         converted = dictionary.astype(dtype)
         typed = codes.with_values(codes.value.astype(dtype))
+        sparse_path.synthesize_codes(converted, typed)
         correlations = sparse_path.correlate_codes(converted, typed)
         sparse_path.interference_bound(converted, typed)
         sparse_path.margins(converted, typed, correlations)

@@ -83,21 +83,22 @@ def in_atom_order(found, n_found, n_filters, n_positions, per_filter, atoms):
 
 
 @compiled
-def exceeding(values, threshold, one_sided, inclusive, found):
-    """Write where the magnitudes (or values) exceed a threshold; returns how many do."""
+def reaching(values, lowest, one_sided, found):
+    """Write where the magnitudes (or values) reach a level, and one entry more; returns how many do."""
     n_found = 0
     for start in range(0, len(values), CHUNK):
         chunk = values[start : start + CHUNK]
         any_here = 0
-        for lane in range(len(chunk)):  # counting vectorises; few chunks have anything to write
-            entry = chunk[lane] if one_sided else abs(chunk[lane])
-            any_here += (entry > threshold) | (inclusive & (entry == threshold))
+        if one_sided:
+            for lane in range(len(chunk)):  # counting vectorises; few chunks have anything to write
+                any_here += chunk[lane] >= lowest
+        else:
+            for lane in range(len(chunk)):
+                any_here += abs(chunk[lane]) >= lowest
         if any_here:
             for lane in range(len(chunk)):
-                entry = chunk[lane] if one_sided else abs(chunk[lane])
-                if entry > threshold or (inclusive and entry == threshold):
-                    found[n_found] = start + lane
-                    n_found += 1
+                found[n_found] = start + lane  # overwritten unless it counts: a branch would be mispredicted
+                n_found += (chunk[lane] if one_sided else abs(chunk[lane])) >= lowest
     return n_found
 
 
@@ -178,12 +179,17 @@ def code_supports(
     addition,
     rule,
     thresholds,
+    lowest,
     sizes,
     out_atom,
     out_value,
     out_size,
 ):
-    """One-step thresholding of consecutive codes; returns the entries needed, also beyond the room for them."""
+    """
+    One-step thresholding of consecutive codes; returns the entries needed, also beyond the room for them.
+
+    `lowest` holds the number after each threshold, so that reaching it means to exceed the threshold.
+    """
     n_filters = len(per_filter)
     needed = 0
     for trial in range(len(starts) - 1):
@@ -197,13 +203,13 @@ def code_supports(
         if rule == TOP_K:
             if sizes[trial] > 0:
                 threshold = kth_largest_magnitude(values, sizes[trial], work)
-                n_found = exceeding(values, threshold, False, True, found)
+                n_found = reaching(values, threshold, False, found)
                 above = 0
                 for k in range(n_found):
                     above += abs(values[found[k]]) > threshold
                 ties_left = sizes[trial] - above
         else:
-            n_found = exceeding(values, threshold, rule == RELU, False, found)
+            n_found = reaching(values, lowest[trial], rule == RELU, found)
         in_atom_order(found, n_found, n_filters, len(flat), per_filter, ordered)
         before = needed
         for k in range(n_found):

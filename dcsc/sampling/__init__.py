@@ -2,7 +2,7 @@
 Random codes: supports, magnitudes, signs, noise, and deep codes that stay sparse at every layer.
 
 Every draw takes a numpy Generator and a number of trials: open a stream of its own for each block
-of `dcsc.seeds.BLOCK` trials (`draw_blocks` does), and what is drawn depends on that block alone.
+of `dcsc.seeds.BLOCK` trials (`draw_blocks` and `deep_blocks` do), and what is drawn depends on that block alone.
 To add a support, write a function of a generator, a dictionary and a number of trials::
 
     from dcsc import RaggedCodes
@@ -20,24 +20,26 @@ functions of a generator and a count, signs (`register_signs`) of a generator, a
 magnitudes on their supports.
 """
 
-from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, layers_of, synthesize_sparse
+from dcsc.sampling.blocks import deep_blocks, draw_blocks
+from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes
+from dcsc.sampling.layers import synthesize_sparse, worst_layer_signs
 from dcsc.sampling.noise import adversarial_noise, bounded_noise, gaussian_noise, scale_to_snr, snr
 from dcsc.sampling.registry import named, register_magnitude, register_signs, register_support
 from dcsc.sampling.supports import draw_supports
-from dcsc.sampling.values import draw_blocks, draw_magnitudes, draw_signs, sample_codes
+from dcsc.sampling.values import draw_magnitudes, draw_signs, sample_codes
 
 __all__ = [
     "CONSTRAINTS",
     "DeepDraw",
     "adversarial_noise",
     "bounded_noise",
+    "deep_blocks",
     "deep_codes",
     "draw_blocks",
     "draw_magnitudes",
     "draw_signs",
     "draw_supports",
     "gaussian_noise",
-    "layers_of",
     "named",
     "register_magnitude",
     "register_signs",
@@ -46,4 +48,5 @@ __all__ = [
     "scale_to_snr",
     "snr",
     "synthesize_sparse",
+    "worst_layer_signs",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,13 @@ from dcsc.errors import UserError, nearest
 from dcsc.kernels import deep
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
+from dcsc.sampling.layers import CANCELLED, contrasts, layers_of, times_signs, worst_layer_signs
 from dcsc.sampling.registry import named
 from dcsc.sampling.values import random_signs, sample_codes
-from dcsc.sparse_path import AXES, filter_patterns, over_blocks
+from dcsc.sparse_path import AXES
 
 CONSTRAINTS = ("none", "contrast-floor", "no-overlap", "rejection")
 """What may be asked of a draw: nothing, or one of three ways to keep cancellations out."""
-
-CANCELLED = 2.0**-44
-"""An entry below that share of its summands' magnitudes is rounding error, hence in no support."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +48,10 @@ class DeepDraw:
         Insertions skipped, or whole draws refused before the one kept.
     certificates : tuple of str
         Guarantees that these draws can carry: 'uniform' and 'instance-uniform'; 'statistical' in the
-        form of D-CSC-R (of one layer if there is only one); 'statistical-plain' in that of the plain
-        model, whose condition on the deepest atoms must still be checked; 'statistical-optimised' if
-        the t_l may be optimised for each draw; 'statistical-given-acceptance' if the failure bound
-        must be divided by the chance of acceptance.
+        form of D-CSC-R (of one layer if there is only one), and 'statistical-optimised' if its t_l may be
+        optimised for each draw; 'statistical-plain' in the form of the plain model, whose condition on
+        the deepest atoms must still be checked; 'given-acceptance' if the statistical bounds must be
+        divided by the chance of acceptance.
     """
 
     codes: tuple[RaggedCodes, ...]
@@ -85,7 +83,7 @@ class DeepDraw:
         RaggedCodes
             X^(l) itself in the plain model.
         """
-        return _times_signs(self.codes[layer - 1], None if self.signs is None else self.signs[layer - 1])
+        return times_signs(self.codes[layer - 1], None if self.signs is None else self.signs[layer - 1])
 
     def cascade(self, dictionaries: Sequence[ConvolutionalDictionary]) -> Cascade:
         """
@@ -102,152 +100,6 @@ class DeepDraw:
             The model of these trials.
         """
         return Cascade(dictionaries, self.signs)
-
-
-def contrasts(codes: RaggedCodes) -> NDArray:
-    """
-    Contrast X_min / X_max of sparse codes.
-
-    Parameters
-    ----------
-    codes : RaggedCodes
-        Without explicit zeros.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        In (0, 1]; 1 for a code without non-zeros.
-    """
-    sizes, found = codes.row_size.ravel(), np.ones(codes.row_size.size)
-    occupied = np.flatnonzero(sizes)  # reduceat takes no empty segments
-    if len(occupied):
-        magnitudes, first = np.abs(codes.value.astype(np.float64)), codes.starts[occupied]
-        found[occupied] = np.minimum.reduceat(magnitudes, first) / np.maximum.reduceat(magnitudes, first)
-    return found.reshape(codes.batch_shape)
-
-
-def synthesize_sparse(
-    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
-) -> tuple[RaggedCodes, NDArray]:
-    """
-    Apply a dictionary to sparse codes with exact supports, for the codes of the layer above.
-
-    Integers with integer filters are added exactly. Otherwise an entry belongs to the support if its
-    sum exceeds what rounding can leave of a cancellation.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        The layer.
-    codes : RaggedCodes
-        Its codes, batch axes (...); integers only with integer filters, to be multiplied by
-        `integer_scale` afterwards.
-    threads : int, optional
-        At most that many at once.
-
-    Returns
-    -------
-    signals : RaggedCodes
-        A x, of code shape (channel, *space).
-    cancelled : ndarray of int64, shape (...)
-        Entries that atoms wrote to and that cancelled.
-
-    Raises
-    ------
-    UserError
-        When integers would exceed 64 bits, or the dictionary has no integer filters for them.
-    """
-    exact = codes.value.dtype.kind in "iu"
-    dtype = np.dtype(np.int64 if exact else np.float64)
-    atoms, values = codes.atom.astype(np.int32), codes.value.astype(dtype)
-    starts, n_trials = codes.starts, codes.row_size.size
-    patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
-    if exact and int(np.abs(patterns.pattern).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
-        raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
-    weights = np.abs(patterns.pattern)
-    row_size, lost = np.zeros(n_trials, np.int64), np.zeros(n_trials, np.int64)
-    share = dtype.type(0 if exact else CANCELLED)
-
-    def work(first: int, last: int) -> tuple[NDArray, NDArray]:
-        target, weight = np.empty((2, *patterns.target_shape), dtype)
-        room = int(starts[last] - starts[first]) * max(1, weights[0].size // 4) + 64
-        while True:
-            atom, value = np.empty(room, np.int32), np.empty(room, dtype)
-            needed = deep.synthesize_supports(
-                target,
-                weight,
-                patterns.pattern,
-                weights,
-                atoms,
-                values,
-                starts[first : last + 1],
-                patterns.layout,
-                share,
-                atom,
-                value,
-                row_size[first:last],
-                lost[first:last],
-            )
-            if needed <= room:
-                return atom[:needed].copy(), value[:needed].copy()
-            room = int(needed)
-
-    parts = over_blocks(n_trials, work, threads)
-    atom = np.concatenate([np.empty(0, np.int32), *[part[0] for part in parts]])
-    value = np.concatenate([np.empty(0, dtype), *[part[1] for part in parts]])
-    signals = RaggedCodes(row_size.reshape(codes.batch_shape), atom, value, dictionary.signal_shape)
-    return signals, lost.reshape(codes.batch_shape)
-
-
-def _times_signs(codes: RaggedCodes, signs: NDArray | None) -> RaggedCodes:
-    if signs is None:
-        return codes
-    trials = np.repeat(np.arange(codes.row_size.size), codes.row_size)
-    return codes.with_values(codes.value * signs.reshape(len(signs), -1)[trials, codes.atom])
-
-
-def layers_of(
-    dictionaries: Sequence[ConvolutionalDictionary], deepest: RaggedCodes, signs: Sequence[NDArray] | None = None
-) -> tuple[tuple[RaggedCodes, ...], NDArray]:
-    """
-    Sparse codes of every layer, X^(l-1) = A^(l) T^(l) X^(l), with exact supports.
-
-    Whole numbers stay integers, hence exact, through the layers that have integer filters.
-
-    Parameters
-    ----------
-    dictionaries : sequence of ConvolutionalDictionary
-        A^(1), ..., A^(L); the first is not applied, no signal is formed.
-    deepest : RaggedCodes
-        X^(L), batch shape (trial,).
-    signs : sequence of ndarray, each of shape (trial, filter, *position), optional
-        T^(1), ..., T^(L).
-
-    Returns
-    -------
-    codes : tuple of RaggedCodes
-        X^(1), ..., X^(L), float64.
-    cancelled : ndarray of int64, shape (trial, layer)
-        Entries that cancelled in each of them.
-    """
-    current, scale = deepest, 1.0
-    whole = np.round(deepest.value)
-    if np.array_equal(whole, deepest.value) and np.abs(whole).max(initial=0) < 2**31:
-        current = deepest.with_values(whole.astype(np.int64))
-    codes = [deepest.with_values(deepest.value.astype(np.float64))]
-    cancelled = [np.zeros(deepest.row_size.shape, np.int64)]
-    for layer in range(len(dictionaries), 1, -1):
-        dictionary = dictionaries[layer - 1]
-        if current.value.dtype.kind == "i" and dictionary.integer_filters is None:
-            current, scale = codes[-1], 1.0
-        exact = current.value.dtype.kind == "i"
-        current, lost = synthesize_sparse(
-            dictionary, _times_signs(current, None if signs is None else signs[layer - 1]), threads=1
-        )
-        scale *= dictionary.integer_scale if exact else 1.0
-        codes.append(current.with_values(current.value * scale) if exact else current)
-        cancelled.append(lost)
-    return tuple(codes[::-1]), np.stack(cancelled[::-1], axis=-1)
 
 
 def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[NDArray, ...]:
@@ -335,12 +187,13 @@ def certificates(constraint: str, depth: int, rademacher: bool, random_layers: b
     # With one layer, a floor looks at magnitudes alone, and the signs stay Rademacher.
     if (constraint == "contrast-floor" and depth > 1) or not (rademacher or random_layers):
         return always
-    if constraint == "rejection" and depth > 1:
-        return (*always, "statistical-given-acceptance")
     if depth > 1 and not random_layers:
-        return (*always, "statistical-plain")
-    fixed_by_deepest = depth == 1 or constraint == "no-overlap"
-    return (*always, "statistical", "statistical-optimised") if fixed_by_deepest else (*always, "statistical")
+        held = (*always, "statistical-plain")
+    elif depth == 1 or constraint == "no-overlap":
+        held = (*always, "statistical", "statistical-optimised")
+    else:
+        held = (*always, "statistical")
+    return (*held, "given-acceptance") if constraint == "rejection" and depth > 1 else held
 
 
 def deep_codes(
@@ -351,7 +204,7 @@ def deep_codes(
     support: str | Mapping[str, Any],
     magnitude: str | Mapping[str, Any] = "constant",
     signs: str | Mapping[str, Any] = "rademacher",
-    layer_signs: np.random.Generator | None = None,
+    layer_signs: np.random.Generator | Literal["worst-case"] | None = None,
     constraint: str = "none",
     floor: float = 0.0,
     keep: int | None = None,
@@ -370,8 +223,9 @@ def deep_codes(
         How many to draw.
     support, magnitude, signs : str or mapping
         Those of the deepest code, as for `sample_codes`; proposals, if the constraint inserts one by one.
-    layer_signs : numpy.random.Generator, optional
-        A stream of its own for T^(1), ..., T^(L), drawn afresh for every trial (D-CSC-R); None is the plain model.
+    layer_signs : numpy.random.Generator or 'worst-case', optional
+        A stream of its own for T^(1), ..., T^(L), drawn afresh for every trial (D-CSC-R); the worst
+        signs of each layer against top-k; None is the plain model.
     constraint : {'none', 'contrast-floor', 'no-overlap', 'rejection'}
         'contrast-floor' inserts the proposals in random order and skips one if r_l would fall below the
         floor at any layer. 'no-overlap' skips one if two active atoms of any X^(l+1), l >= 1, would write
@@ -396,17 +250,30 @@ def deep_codes(
     """
     model = Cascade(dictionaries)  # refuses layers that do not fit one another
     _check_constraint(constraint, floor, keep)
+    if isinstance(layer_signs, str) and (layer_signs != "worst-case" or constraint == "contrast-floor"):
+        raise UserError(
+            f"layer signs {layer_signs!r} are not allowed with constraint {constraint!r}: "
+            "give a generator, or 'worst-case' without a contrast floor."
+        )
 
     def attempt() -> tuple[RaggedCodes, tuple[NDArray, ...] | None, tuple[RaggedCodes, ...], NDArray, NDArray]:
         inner = None
-        if layer_signs is not None:
+        if isinstance(layer_signs, np.random.Generator):
             inner = tuple(
                 random_signs(layer_signs, trials * d.n_atoms).reshape(trials, *d.code_shape) for d in model.dictionaries
             )
         deepest = sample_codes(rng, model.dictionaries[-1], trials, support=support, magnitude=magnitude, signs=signs)
         refused = np.zeros(trials, np.int64)
         if constraint in ("contrast-floor", "no-overlap"):
+            n_proposed = len(deepest.atom)
             deepest, refused = _inserted(rng, model.dictionaries, deepest, inner, constraint, floor, keep)
+            if n_proposed and keep != 0 and not len(deepest.atom):
+                raise UserError(
+                    f"constraint {constraint!r} refused every atom of {trials} trials: "
+                    "lower the floor, use sparser filters, or drop the constraint."
+                )
+        if layer_signs == "worst-case":
+            inner = worst_layer_signs(model.dictionaries, deepest)
         codes, cancelled = layers_of(model.dictionaries, deepest, inner)
         return inner, codes, cancelled, refused
 
@@ -433,7 +300,8 @@ def deep_codes(
             f"rejection found no draw of contrast {floor} in {attempts} attempts: lower the floor or the density."
         )
     name, _ = named(signs)
-    held = certificates(constraint, model.depth, name == "rademacher", layer_signs is not None)
+    drawn = isinstance(layer_signs, np.random.Generator)
+    held = certificates(constraint, model.depth, name == "rademacher" and not isinstance(layer_signs, str), drawn)
     return DeepDraw(codes, inner, contrast, cancelled, refused, held)
 
 

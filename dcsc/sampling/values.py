@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,6 @@ from dcsc.errors import UserError
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude, register_signs
 from dcsc.sampling.supports import draw_supports
-from dcsc.seeds import BLOCK, stream
-from dcsc.sparse_path import over_blocks
 
 
 def draw_magnitudes(name: str, rng: np.random.Generator, count: int, **parameters: Any) -> NDArray:
@@ -389,46 +387,3 @@ def sample_codes(
     magnitudes = supports.with_values(draw_magnitudes(name, rng, len(supports.atom), **parameters))
     name, parameters = named(signs)
     return magnitudes.with_values(magnitudes.value * draw_signs(name, rng, dictionary, magnitudes, **parameters))
-
-
-def draw_blocks(
-    study_seed: int,
-    trials: int,
-    draw: Callable[[np.random.Generator, int], RaggedCodes],
-    *,
-    threads: int | None = None,
-    **key: Any,
-) -> RaggedCodes:
-    """
-    Draw trials block by block, each block from a stream of its own.
-
-    Parameters
-    ----------
-    study_seed : int
-        The seed of the whole study.
-    trials : int
-        How many to draw.
-    draw : callable
-        Takes a generator and a number of trials, such as ``lambda rng, trials: sample_codes(rng, D, trials, ...)``.
-    threads : int, optional
-        At most that many at once.
-    **key : JSON values
-        What defines the draw, as for `dcsc.seeds.stream`.
-
-    Returns
-    -------
-    RaggedCodes
-        Batch shape (trials,); more trials leave those before as they are.
-    """
-
-    def work(first: int, last: int) -> RaggedCodes:
-        codes = draw(stream(study_seed, block=first // BLOCK, **key), BLOCK)  # whole, so that an end changes no bit
-        sizes = codes.row_size[: last - first]
-        total = int(sizes.sum())
-        return RaggedCodes(sizes, codes.atom[:total], codes.value[:total], codes.code_shape)
-
-    if trials < 1:
-        raise UserError(f"trials = {trials} is not allowed: draw at least one.")
-    blocks = over_blocks(trials, work, threads)
-    joined = [np.concatenate([getattr(block, name) for block in blocks]) for name in ("row_size", "atom", "value")]
-    return RaggedCodes(*joined, blocks[0].code_shape)

@@ -20,13 +20,26 @@ def instances(dictionary, rng, largest_support=6):
     n_atoms = dictionary.n_atoms
     codes = np.zeros((INSTANCES, n_atoms))
     for code in codes:
-        size = rng.integers(1, min(largest_support, n_atoms) + 1)
+        size = rng.integers(1, min(rng.choice([2, largest_support]), n_atoms) + 1)
         reach = n_atoms if rng.random() < 0.5 else min(n_atoms, 2 * size)
         atoms = (rng.integers(n_atoms) + rng.permutation(reach)[:size]) % n_atoms
         code[atoms] = (
             rng.choice([1.0, rng.uniform(0.2, 1), 4.0], size) if rng.random() < 0.5 else rng.random(size) + 0.1
         )
     return codes
+
+
+def test_instances_have_both_outcomes():
+    rng = np.random.default_rng(0)
+    broken, separated = [], []
+    for _ in range(40):
+        dictionary = ConvolutionalDictionary(rng.standard_normal((2, 1, 4)), 2, (12,), normalize=True)
+        codes = instances(dictionary, rng)
+        ragged = RaggedCodes.from_dense(codes.reshape(-1, *dictionary.code_shape), dictionary.code_shape)
+        broken.append(adversary.worst_signs_for_top_k(dictionary, ragged).breaks.mean())
+        separated.append(adversary.separate_worst_cases(dictionary, ragged).separated.mean())
+    assert 0.2 < np.mean(broken) < 0.8
+    assert 0.2 < np.mean(separated) < 0.8
 
 
 def gram_of(dictionary):
@@ -63,6 +76,8 @@ def test_threshold_attack_breaks_support_and_signs_iff_some_signs_do(problem):
     codes, gram = instances(dictionary, rng), gram_of(dictionary)
     ragged = RaggedCodes.from_dense(codes.reshape(-1, *dictionary.code_shape), dictionary.code_shape)
     thresholds = rng.uniform(0.02, 1.2, INSTANCES) * np.where(codes > 0, codes, np.inf).min(axis=1)
+    near = np.maximum(adversary.separate_worst_cases(dictionary, ragged).largest_off * rng.uniform(0.9, 1.2), 0.01)
+    thresholds = np.where(rng.random(INSTANCES) < 0.5, thresholds, near)  # where both outcomes occur
     attack = adversary.worst_signs_for_threshold(dictionary, ragged, thresholds)
     decided = 0
     for trial, signs in enumerate(split(ragged, attack.signs)):

@@ -46,6 +46,16 @@ def test_correlations_agree_with_the_dense_path(dictionary, seed, batch):
     np.testing.assert_array_equal(out, found)
 
 
+@given(any_dictionary, seeds, batches)
+@settings(max_examples=100)
+def test_signals_agree_with_the_dense_path(dictionary, seed, batch):
+    codes, ragged, _ = problem(dictionary, seed, batch)
+    expected = dictionary.synthesize(codes)
+    found = sparse_path.synthesize_codes(dictionary, ragged)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, atol=tolerance(dictionary))
+
+
 @given(dictionaries(), seeds)
 @settings(max_examples=100)
 def test_interference_agrees_with_the_dense_gram_matrix(dictionary, seed):
@@ -153,7 +163,12 @@ def test_bits_depend_neither_on_threads_nor_on_the_batch():
         ragged.value[starts[40] : starts[41]],
         ragged.code_shape,
     )
-    for function in (sparse_path.correlate_codes, sparse_path.interference_bound, sparse_path.interference_variance):
+    for function in (
+        sparse_path.synthesize_codes,
+        sparse_path.correlate_codes,
+        sparse_path.interference_bound,
+        sparse_path.interference_variance,
+    ):
         one, many = function(dictionary, ragged, threads=1), function(dictionary, ragged, threads=5)
         np.testing.assert_array_equal(one, many)
         np.testing.assert_array_equal(one[40], function(dictionary, alone)[0])

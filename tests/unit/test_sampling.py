@@ -474,6 +474,15 @@ def test_no_overlap_leaves_every_entry_to_one_atom():
     assert not draw.cancelled.any()
 
 
+def test_a_constraint_that_leaves_nothing_is_refused():
+    """Empty codes would count as recovered."""
+    rng = np.random.default_rng(0)
+    dense = [ConvolutionalDictionary(rng.standard_normal((2, c, 3)), 1, (12,), normalize=True) for c in (1, 2, 2)]
+    for options in ({"constraint": "no-overlap"}, {"constraint": "contrast-floor", "floor": 0.99}):
+        with pytest.raises(UserError, match="refused every atom of 8 trials"):
+            draw_deep(Cascade(dense), **options)
+
+
 def test_rejection_repeats_whole_draws():
     model = integer_cascade()
     options = {"support": {"name": "uniform", "size": 4}, "magnitude": "constant", "trials": 32}
@@ -510,7 +519,9 @@ def test_layer_signs_are_drawn_afresh_and_from_their_own_stream():
         ("none", 2, False, False, set()),
         ("no-overlap", 3, False, True, {"statistical", "statistical-optimised"}),
         ("contrast-floor", 2, True, True, set()),
-        ("rejection", 2, True, True, {"statistical-given-acceptance"}),
+        ("rejection", 1, True, False, {"statistical", "statistical-optimised"}),
+        ("rejection", 2, True, True, {"statistical", "given-acceptance"}),
+        ("rejection", 2, True, False, {"statistical-plain", "given-acceptance"}),
     ],
 )
 def test_certificates(constraint, depth, rademacher, random_layers, expected):
@@ -557,3 +568,56 @@ def test_the_aligned_cascade_fails_always_and_with_random_layers_at_its_exact_ra
         margins = sparse_path.margins(model.dictionaries[0], draw.signed_codes(1))
         failed = int((margins.largest_off >= margins.smallest_on - 1e-12).sum())
         assert scipy.stats.binomtest(failed, 4096, rate).pvalue > FAMILY_ERROR
+
+
+def test_worst_layer_signs_are_the_worst_of_every_layer():
+    rng = np.random.default_rng(0)
+    model = Cascade(
+        [
+            ConvolutionalDictionary(rng.standard_normal((4, 1, 6)), 2, (48,), normalize=True),
+            ConvolutionalDictionary(rng.standard_normal((4, 4, 3)), 1, (24,), normalize=True),
+        ]
+    )
+    draw = draw_deep(model, layer_signs="worst-case", trials=5)
+    assert draw.certificates == ("uniform", "instance-uniform")
+    expected = draw.cascade(model.dictionaries).synthesize(draw.codes[-1].to_dense())
+    for layer, (code, dictionary) in enumerate(zip(draw.codes, model.dictionaries, strict=True), start=1):
+        np.testing.assert_allclose(code.to_dense(), expected[layer], atol=1e-14)
+        margins = sparse_path.margins(dictionary, draw.signed_codes(layer))
+        attack = adversary.worst_signs_for_top_k(dictionary, code)
+        np.testing.assert_allclose(margins.smallest_signed - margins.largest_off, attack.margin, atol=1e-12)
+    with pytest.raises(UserError, match="without a contrast floor"):
+        draw_deep(model, layer_signs="worst-case", constraint="contrast-floor", floor=0.1)
+    with pytest.raises(UserError, match="give a generator"):
+        draw_deep(model, layer_signs="worst")
+
+
+def test_deep_blocks_are_the_same_in_any_chunks():
+    model = integer_cascade()
+
+    def draw(trials, **options):
+        return sampling.deep_blocks(
+            5,
+            model.dictionaries,
+            trials,
+            random_layers=True,
+            key={"experiment": "test"},
+            support={"name": "uniform", "size": 6},
+            **options,
+        )
+
+    whole, start, end = draw(100), draw(40, threads=1), draw(36, first=64)
+    for layer in range(3):
+        dense = whole.codes[layer].to_dense()
+        np.testing.assert_array_equal(dense[:40], start.codes[layer].to_dense())
+        np.testing.assert_array_equal(dense[64:], end.codes[layer].to_dense())
+        np.testing.assert_array_equal(whole.signs[layer][64:], end.signs[layer])
+    np.testing.assert_array_equal(whole.contrast[:40], start.contrast)
+    plain = sampling.deep_blocks(
+        5, model.dictionaries, 100, key={"experiment": "test"}, support={"name": "uniform", "size": 6}
+    )
+    np.testing.assert_array_equal(plain.codes[-1].atom, whole.codes[-1].atom)
+    with pytest.raises(UserError, match="multiple of 32"):
+        draw(10, first=5)
+    with pytest.raises(UserError, match="at least one"):
+        draw(0)
