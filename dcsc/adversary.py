@@ -35,7 +35,7 @@ class ThresholdAttack(NamedTuple):
         Whether some signs break the recovery of support and signs: margin <= 0 at an active atom
         or margin < 0 at another, for the rule |c| > threshold.
     exact_for_supports : ndarray of bool, shape (...)
-        Whether the same holds for supports alone: no single active atom interferes with another by
+        Whether the same is known to hold for supports alone: no single active atom interferes with another by
         more than the threshold.
     """
 
@@ -143,7 +143,12 @@ def _checked_codes(codes: RaggedCodes) -> None:
 
 
 def worst_signs_for_threshold(
-    dictionary: ConvolutionalDictionary, codes: RaggedCodes, threshold: ArrayLike, *, threads: int | None = None
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    threshold: ArrayLike,
+    *,
+    supports: bool = True,
+    threads: int | None = None,
 ) -> ThresholdAttack:
     """
     Signs that bring one-step thresholding at a fixed threshold nearest to failure.
@@ -158,6 +163,8 @@ def worst_signs_for_threshold(
         Supports and magnitudes, batch axes (...); their signs do not count.
     threshold : float or array_like, shape (...)
         beta >= 0 of the rule |c| > beta.
+    supports : bool
+        Whether to tell also if the attack is exact for supports alone, which looks at all pairs of active atoms.
     threads : int, optional
         At most that many at once.
 
@@ -191,6 +198,7 @@ def worst_signs_for_threshold(
             thresholds[first:last],
             cases.extremes,
             cases.where,
+            supports,
             found,
         )
         target = found[:, 0].astype(np.int64)

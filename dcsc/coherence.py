@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,16 +47,26 @@ def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
     float
         mu in [0, 1]; 0 for an orthonormal system.
     """
-    return float(off_diagonal(dictionary).max(initial=0.0))
+    return float(_largest_sums(dictionary, 1)[1])
 
 
-def _largest_sums(magnitudes: NDArray, k: ArrayLike) -> NDArray:
-    """Largest over the rows of the sum of a row's k largest entries."""
+_SUMS: weakref.WeakKeyDictionary[ConvolutionalDictionary, dict[int, NDArray]] = weakref.WeakKeyDictionary()
+
+
+def _largest_sums(dictionary: ConvolutionalDictionary, power: int) -> NDArray:
+    """Largest over the atoms of the sum of the k largest |g_ij|^power, for every k; kept, as guarantees ask often."""
+    known = _SUMS.setdefault(dictionary, {})
+    if power not in known:
+        descending = -np.sort(-(off_diagonal(dictionary).astype(np.float64) ** power), axis=1)
+        sums = np.concatenate([np.zeros((len(descending), 1)), np.cumsum(descending, axis=1)], axis=1).max(axis=0)
+        known[power] = sums if len(sums) > 1 else np.zeros(2)
+    return known[power]
+
+
+def _at(sums: NDArray, k: ArrayLike) -> NDArray:
     counts = np.asarray(k)
     if np.any(counts < 0) or np.any(counts != np.floor(counts)):
         raise ValueError(f"k = {k} is not allowed: give a whole number of atoms, 0 or more.")
-    descending = -np.sort(-magnitudes.astype(np.float64), axis=1)
-    sums = np.concatenate([np.zeros((len(descending), 1)), np.cumsum(descending, axis=1)], axis=1).max(axis=0)
     return sums[np.minimum(counts.astype(np.int64), len(sums) - 1)]
 
 
@@ -80,7 +91,7 @@ def babel(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
     ValueError
         When k is negative or fractional.
     """
-    sums = _largest_sums(off_diagonal(dictionary), k)
+    sums = _at(_largest_sums(dictionary, 1), k)
     return sums if np.ndim(k) else float(sums)
 
 
@@ -105,7 +116,7 @@ def babel2(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float
     ValueError
         When k is negative or fractional.
     """
-    sums = np.sqrt(_largest_sums(off_diagonal(dictionary).astype(np.float64) ** 2, k))
+    sums = np.sqrt(_at(_largest_sums(dictionary, 2), k))
     return sums if np.ndim(k) else float(sums)
 
 

@@ -120,12 +120,12 @@ def separate(bound, atom, own, starts, extremes, where):
 
 
 @compiled
-def attack_threshold(gram, positions, atom, magnitude, starts, threshold, extremes, where, out):
+def attack_threshold(gram, positions, atom, magnitude, starts, threshold, extremes, where, supports, out):
     """
     Choose the atom of the worst case at a threshold; out (code, 4) is atom, margin, breaks and a flag.
 
     An active atom that only meets the threshold is lost, an inactive one is not. The flag tells
-    whether no single active atom interferes with another by more than the threshold.
+    whether no single active atom interferes with another by more than the threshold, if `supports` asks for it.
     """
     for trial in range(len(starts) - 1):
         first, last = starts[trial], starts[trial + 1]
@@ -135,8 +135,10 @@ def attack_threshold(gram, positions, atom, magnitude, starts, threshold, extrem
         lost, found = where[trial, 0] >= 0 and on <= 0, off < 0
         active_is_worse = on < off or (on == off and where[trial, 0] < where[trial, 1])
         on_support = where[trial, 0] >= 0 and (active_is_worse if lost == found else lost)
-        places = places_of(atom[first:last], positions)
-        single = gram_among(gram, positions, places, magnitude[first:last], np.empty((0, 0)))
+        single = np.inf
+        if supports:  # looks at all pairs of active atoms, which costs more than all the rest
+            places = places_of(atom[first:last], positions)
+            single = gram_among(gram, positions, places, magnitude[first:last], np.empty((0, 0)))
         out[trial, 0] = where[trial, 0] if on_support else where[trial, 1]
         out[trial, 1] = on if on_support else off
         out[trial, 2] = lost or found
