@@ -1,6 +1,8 @@
 """The ladder and the sparsity that each rung certifies."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +111,17 @@ def test_instance_rungs_search_draws_or_a_sampler():
         guarantees.certified_stripe_sparsity(dictionary, rung="uniform-instance")
     with pytest.raises(UserError, match="give a contrast"):
         guarantees.certified_stripe_sparsity(dictionary, 0.0, rung="uniform-babel")
+
+
+def test_every_statement_that_the_code_cites_is_in_the_documentation():
+    root = Path(__file__).parents[2]
+    theory = (root / "docs" / "theory.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ (.*)$", theory, re.MULTILINE))
+    cited = set()
+    for path in (root / "dcsc").rglob("*.py"):
+        text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+        for passage in re.findall(r"docs/theory\.md[,:]((?: ?(?:and|,)? ?\"[^\"]+\"(?: \([^)]*\))?,?)+)", text):
+            cited.update(re.findall(r'"([^"]+)"', passage))
+    assert len(cited) > 10
+    assert cited <= headings
+    assert "MT18 Theorem" not in theory

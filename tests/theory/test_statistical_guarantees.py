@@ -374,15 +374,16 @@ def test_noise_failure_is_part_of_delta():
     assert found.certified[0]
 
 
-def aligned_cascade(blocks):
-    """The cascade in which the plain model always fails and random signs fail in one draw of sixteen."""
-    size = 128
+COLUMNS = [0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127]
+
+
+def aligned_cascade(blocks, size=128, columns=COLUMNS):
+    """The cascade in which the plain model always fails; of 128 points, random signs fail in one draw of sixteen."""
     hadamard = np.array([[(-1) ** (a & b).bit_count() for b in range(size)] for a in range(size)])
-    columns = [0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127]
     above = np.concatenate([np.eye(size), hadamard / math.sqrt(size)])[:, None]
     below = np.zeros((size, 2 * size, 1))
     for i in range(size):
-        below[i, size + np.array(columns), 0] = hadamard[i, columns] / math.sqrt(12)
+        below[i, size + np.array(columns), 0] = hadamard[i, columns] / math.sqrt(len(columns))
     return Cascade(
         [
             dcsc.ConvolutionalDictionary(above, size, (size * blocks,)),
@@ -420,6 +421,26 @@ def test_aligned_cascade_fails_always_in_the_plain_model_and_rarely_with_random_
         rademacher_interference(cascade.dictionaries[0], layers[1]), np.array([0.95 * x]), np.zeros(1), np.zeros(1)
     )
     assert bound[0] >= 256 / 4096
+
+
+def test_variances_of_random_signs_are_wrong_for_the_plain_model():
+    # With 512 points and 23 columns the bound for random signs is small, yet plain signs always fail.
+    columns = [0, *(2**power for power in range(9)), 3, 5, 6, 9, 10, 12, 24, 48, 96, 192, 384, 257, 511]
+    cascade = aligned_cascade(1, 512, columns)
+    deepest = np.zeros((1, 512, 1))
+    deepest[0, 77] = 1
+    codes = cascade.synthesize(deepest)[1:]
+    with_random_signs = guarantees.statistical(cascade, codes, method="optimised")
+    plain = guarantees.statistical(cascade, codes, method="optimised", signs="deepest")
+    assert with_random_signs.probability[0] < 0.05
+    assert plain.determined[0]
+    assert plain.probability[0] == 1
+    assert exact_path_failure(cascade, deepest[0], "hard", [b[0] for b in with_random_signs.thresholds], True) == 1
+    draws = 200
+    model, layers = support.random_path(np.random.default_rng(1450), cascade, np.repeat(deepest, draws, axis=0))
+    betas = [np.full(draws, beta[0]) for beta in with_random_signs.thresholds]
+    exact = np.logical_and.reduce(support.recovered(support.pursue(model, layers[0], "hard", betas), layers))
+    assert exact.all()
 
 
 @pytest.mark.parametrize("blocks", [1, 4])
