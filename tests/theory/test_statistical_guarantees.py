@@ -436,7 +436,7 @@ def test_variances_of_random_signs_are_wrong_for_the_plain_model():
     assert plain.determined[0]
     assert plain.probability[0] == 1
     assert exact_path_failure(cascade, deepest[0], "hard", [b[0] for b in with_random_signs.thresholds], True) == 1
-    draws = 200
+    draws = 60
     model, layers = support.random_path(np.random.default_rng(1450), cascade, np.repeat(deepest, draws, axis=0))
     betas = [np.full(draws, beta[0]) for beta in with_random_signs.thresholds]
     exact = np.logical_and.reduce(support.recovered(support.pursue(model, layers[0], "hard", betas), layers))
