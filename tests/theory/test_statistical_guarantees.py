@@ -322,7 +322,7 @@ def test_mean_bound_with_debiasing_is_above_the_failure_rate(name):
     cascade = support.CASCADES[name]()
     rng = np.random.default_rng(1300)
     last = cascade.dictionaries[-1]
-    draws = 100
+    draws = 60
     for size in (1, 3, 8):
         deepest = support.random_codes(rng, last.code_shape, np.full(draws, size), np.ones(draws))
         model, layers = support.random_path(rng, cascade, deepest)
