@@ -213,7 +213,6 @@ def test_failure_rate_of_a_path_stays_below_the_optimised_bound(name, debias):
         for delta in (0.05, 0.5):
             split = guarantees.statistical(cascade, codes, delta=delta, debias=debias)
             assert (found.probability[split.certified] <= delta).all()
-    print(name, debias, compared)
     assert compared > 3
 
 
@@ -233,6 +232,30 @@ def test_exact_failure_in_the_plain_model_stays_below_its_bound(name, debias):
             assert exact <= found.probability[row] + 1e-12
         assert found.determined.sum() > 15
         assert (found.probability[found.determined] < 1).sum() > 10
+
+
+@pytest.mark.parametrize("name", support.DENSE)
+def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_an_informative_bound(name):
+    rng = np.random.default_rng(950)
+    informative = failing = 0
+    for size in np.linspace(0.12, 0.6, 9):
+        cascade = support.DENSE[name](size)
+        above, below = cascade.dictionaries
+        deepest = support.one_per_group(rng, below, 4, np.full(60, 10))
+        found = plain_interference(cascade, deepest, 1)
+        guard = np.full(60, 1e-14)
+        betas, probabilities = tails.best_threshold(found, 0 * guard, guard)
+        for row in np.flatnonzero((probabilities > 0) & (probabilities < 1)):
+            trials = np.zeros((1024, below.n_atoms))
+            trials[:, np.flatnonzero(deepest[row])] = support.all_signs(10)
+            codes = below.synthesize(trials.reshape(-1, *below.code_shape))
+            correlations = above.correlate(above.synthesize(codes))
+            wrong = ((np.abs(correlations) > betas[row]) != (codes != 0)).reshape(1024, -1).any(axis=1)
+            assert wrong.mean() <= probabilities[row] + 1e-12
+            informative += 1
+            failing += wrong.any()
+    assert informative > 15
+    assert failing > 5
 
 
 def test_plain_interference_is_what_the_signs_make():
