@@ -63,12 +63,13 @@ def failure(
     ndarray, shape (code,)
         The instance form of docs/theory.md, "One layer", capped at 1.
     """
-    floor = interference.magnitude + interference.locked
+    active = interference.active
     bound = interference.bound if noise_variance == 0 else np.inf
-    margin = floor - (threshold + eps)[:, None]
-    terms = tail(margin, interference.variance + noise_variance, bound, 1.0, guard[:, None])
-    missed = np.where(interference.active, terms, 0.0).sum(axis=1)
-    return np.minimum(1.0, missed + false_alarm(interference, threshold, eps, guard, noise_variance))
+    floor = interference.magnitude + interference.locked
+    margin = np.where(active, floor - (threshold + eps)[:, None], (threshold - eps)[:, None])
+    factor = np.where(active, 1.0, 2.0)
+    terms = tail(margin, interference.variance + noise_variance, bound, factor, guard[:, None])
+    return np.minimum(1.0, terms.sum(axis=1))
 
 
 def false_alarm(

@@ -1,11 +1,14 @@
 """The ladder and the sparsity that each rung certifies."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import dcsc
+import dcsc.families
 from dcsc import Cascade, RaggedCodes, guarantees
 from dcsc.errors import UserError
 from tests.theory import support
@@ -109,3 +112,38 @@ def test_instance_rungs_search_draws_or_a_sampler():
         guarantees.certified_stripe_sparsity(dictionary, rung="uniform-instance")
     with pytest.raises(UserError, match="give a contrast"):
         guarantees.certified_stripe_sparsity(dictionary, 0.0, rung="uniform-babel")
+
+
+def test_every_statement_that_the_code_cites_is_in_the_documentation():
+    root = Path(__file__).parents[2]
+    theory = (root / "docs" / "theory.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ (.*)$", theory, re.MULTILINE))
+    cited = set()
+    for path in (root / "dcsc").rglob("*.py"):
+        text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+        for passage in re.findall(r"docs/theory\.md[,:]((?: ?(?:and|,)? ?\"[^\"]+\"(?: \([^)]*\))?,?)+)", text):
+            cited.update(re.findall(r'"([^"]+)"', passage))
+    assert len(cited) > 10
+    assert cited <= headings
+    assert "MT18 Theorem" not in theory
+
+
+@pytest.mark.slow
+def test_statistical_coherence_certifies_more_than_the_uniform_limit_on_long_optimised_filters():
+    dictionary = dcsc.families.create("optimised", grid=(16384,), n_filters=2, taps=4096, seed=0)
+    uniform, statistical = (
+        guarantees.certified_stripe_sparsity(dictionary, rung=rung).stripe_sparsity
+        for rung in ("uniform-coherence", "statistical-coherence")
+    )
+    assert uniform + 20 < statistical
+    rng = np.random.default_rng(3100)
+    codes = np.zeros((3, 2, 16384))
+    for code in codes:
+        code.reshape(2, -1)[:, :8191].flat[rng.choice(2 * 8191, statistical, replace=False)] = 1.0
+    codes *= rng.choice([-1.0, 1.0], codes.shape)
+    assert (dcsc.stripe_norm(codes, dictionary) == statistical).all()
+    found = guarantees.ladder(Cascade([dictionary]), [codes], delta=0.01)
+    assert not found.holds["uniform-coherence"].any()
+    assert found.holds["statistical-coherence"].all()
+    pursued = support.pursue(Cascade([dictionary]), dictionary.synthesize(codes), "hard", [np.full(3, 0.5)])
+    assert ((pursued.codes[0] != 0) == (codes != 0)).all()

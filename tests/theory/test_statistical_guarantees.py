@@ -213,7 +213,6 @@ def test_failure_rate_of_a_path_stays_below_the_optimised_bound(name, debias):
         for delta in (0.05, 0.5):
             split = guarantees.statistical(cascade, codes, delta=delta, debias=debias)
             assert (found.probability[split.certified] <= delta).all()
-    print(name, debias, compared)
     assert compared > 3
 
 
@@ -233,6 +232,30 @@ def test_exact_failure_in_the_plain_model_stays_below_its_bound(name, debias):
             assert exact <= found.probability[row] + 1e-12
         assert found.determined.sum() > 15
         assert (found.probability[found.determined] < 1).sum() > 10
+
+
+@pytest.mark.parametrize("name", support.DENSE)
+def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_an_informative_bound(name):
+    rng = np.random.default_rng(950)
+    informative = failing = 0
+    for size in np.linspace(0.12, 0.6, 9):
+        cascade = support.DENSE[name](size)
+        above, below = cascade.dictionaries
+        deepest = support.one_per_group(rng, below, 4, np.full(60, 10))
+        found = plain_interference(cascade, deepest, 1)
+        guard = np.full(60, 1e-14)
+        betas, probabilities = tails.best_threshold(found, 0 * guard, guard)
+        for row in np.flatnonzero((probabilities > 0) & (probabilities < 1)):
+            trials = np.zeros((1024, below.n_atoms))
+            trials[:, np.flatnonzero(deepest[row])] = support.all_signs(10)
+            codes = below.synthesize(trials.reshape(-1, *below.code_shape))
+            correlations = above.correlate(above.synthesize(codes))
+            wrong = ((np.abs(correlations) > betas[row]) != (codes != 0)).reshape(1024, -1).any(axis=1)
+            assert wrong.mean() <= probabilities[row] + 1e-12
+            informative += 1
+            failing += wrong.any()
+    assert informative > 15
+    assert failing > 5
 
 
 def test_plain_interference_is_what_the_signs_make():
@@ -322,7 +345,7 @@ def test_mean_bound_with_debiasing_is_above_the_failure_rate(name):
     cascade = support.CASCADES[name]()
     rng = np.random.default_rng(1300)
     last = cascade.dictionaries[-1]
-    draws = 100
+    draws = 60
     for size in (1, 3, 8):
         deepest = support.random_codes(rng, last.code_shape, np.full(draws, size), np.ones(draws))
         model, layers = support.random_path(rng, cascade, deepest)
@@ -374,15 +397,16 @@ def test_noise_failure_is_part_of_delta():
     assert found.certified[0]
 
 
-def aligned_cascade(blocks):
-    """The cascade in which the plain model always fails and random signs fail in one draw of sixteen."""
-    size = 128
+COLUMNS = [0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127]
+
+
+def aligned_cascade(blocks, size=128, columns=COLUMNS):
+    """The cascade in which the plain model always fails; of 128 points, random signs fail in one draw of sixteen."""
     hadamard = np.array([[(-1) ** (a & b).bit_count() for b in range(size)] for a in range(size)])
-    columns = [0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127]
     above = np.concatenate([np.eye(size), hadamard / math.sqrt(size)])[:, None]
     below = np.zeros((size, 2 * size, 1))
     for i in range(size):
-        below[i, size + np.array(columns), 0] = hadamard[i, columns] / math.sqrt(12)
+        below[i, size + np.array(columns), 0] = hadamard[i, columns] / math.sqrt(len(columns))
     return Cascade(
         [
             dcsc.ConvolutionalDictionary(above, size, (size * blocks,)),
@@ -420,6 +444,26 @@ def test_aligned_cascade_fails_always_in_the_plain_model_and_rarely_with_random_
         rademacher_interference(cascade.dictionaries[0], layers[1]), np.array([0.95 * x]), np.zeros(1), np.zeros(1)
     )
     assert bound[0] >= 256 / 4096
+
+
+def test_variances_of_random_signs_are_wrong_for_the_plain_model():
+    # With 512 points and 23 columns the bound for random signs is small, yet plain signs always fail.
+    columns = [0, *(2**power for power in range(9)), 3, 5, 6, 9, 10, 12, 24, 48, 96, 192, 384, 257, 511]
+    cascade = aligned_cascade(1, 512, columns)
+    deepest = np.zeros((1, 512, 1))
+    deepest[0, 77] = 1
+    codes = cascade.synthesize(deepest)[1:]
+    with_random_signs = guarantees.statistical(cascade, codes, method="optimised")
+    plain = guarantees.statistical(cascade, codes, method="optimised", signs="deepest")
+    assert with_random_signs.probability[0] < 0.05
+    assert plain.determined[0]
+    assert plain.probability[0] == 1
+    assert exact_path_failure(cascade, deepest[0], "hard", [b[0] for b in with_random_signs.thresholds], True) == 1
+    draws = 60
+    model, layers = support.random_path(np.random.default_rng(1450), cascade, np.repeat(deepest, draws, axis=0))
+    betas = [np.full(draws, beta[0]) for beta in with_random_signs.thresholds]
+    exact = np.logical_and.reduce(support.recovered(support.pursue(model, layers[0], "hard", betas), layers))
+    assert exact.all()
 
 
 @pytest.mark.parametrize("blocks", [1, 4])
