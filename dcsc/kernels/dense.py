@@ -24,7 +24,7 @@ import numpy as np
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import add_code
 from dcsc.kernels.selection import HARD, RELU, SOFT, TOP_K, exceeding, kth_largest_magnitude, largest
-from dcsc.kernels.tiles import ROWS, TILE_BYTES, multiply_row, multiply_rows
+from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES, multiply_row, multiply_rows
 
 KEEP = -1
 """The rule that leaves the correlations as they are."""
@@ -48,10 +48,10 @@ def apply_rule(run, rule, threshold):
 @compiled
 def positions_in_lanes(out, padded, weights, f_offsets, offsets, rows, run, spare, rule, threshold):
     """Correlate one trial, a group of filters and a run of positions at a time; out (filter, place), flat."""
-    lanes = TILE_BYTES // out.itemsize
     n_places = len(rows) * run
     n_filters = len(out) // n_places
     group = ROWS if n_filters > 1 else 1
+    lanes = (TILE_BYTES if n_filters > 1 else ROW_BYTES) // out.itemsize
     for first in range(0, n_filters, group):
         n_here = min(group, n_filters - first)
         start = first * len(offsets)
@@ -194,6 +194,37 @@ def support_of(values, rule, threshold, size, work, found, out_atom, out_value, 
             out_value[written + needed] = entry
         needed += 1
     return needed
+
+
+@compiled
+def trial_margins(values, padded, convolution, atom, sign, starts, one_sided, out):
+    """Margins of consecutive trials: out (trial, 3); values (trial, filter * place), or one row to reuse."""
+    weights, f_offsets, offsets, rows, run, in_lanes, spare = convolution
+    for trial in range(len(out)):
+        here = values[min(trial, len(values) - 1)]
+        if len(padded):
+            correlate_trial(
+                here, padded[trial], weights, f_offsets, offsets, rows, run, in_lanes, spare, KEEP, values[0, 0]
+            )
+        first, last = starts[trial], starts[trial + 1]
+        margins_of(here, atom[first:last], sign[first:last], one_sided, out[trial])
+
+
+@compiled
+def trial_supports(values, padded, convolution, rule, thresholds, sizes, work, found, out_atom, out_value, out_size):
+    """One-step thresholding of consecutive trials; returns the entries needed, also beyond the room for them."""
+    weights, f_offsets, offsets, rows, run, in_lanes, spare = convolution
+    written = 0
+    for trial in range(len(out_size)):
+        here = values[min(trial, len(values) - 1)]
+        if len(padded):
+            correlate_trial(
+                here, padded[trial], weights, f_offsets, offsets, rows, run, in_lanes, spare, KEEP, values[0, 0]
+            )
+        needed = support_of(here, rule, thresholds[trial], sizes[trial], work, found, out_atom, out_value, written)
+        out_size[trial] = needed
+        written += needed
+    return written
 
 
 @compiled

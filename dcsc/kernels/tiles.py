@@ -25,6 +25,9 @@ VECTOR_BYTES = 32
 VECTORS = 4 if binding.get_host_cpu_features().get("avx512vl") else 2  # accumulators for 32 or for 16 registers
 TILE_BYTES = VECTOR_BYTES * VECTORS
 """Bytes of a tile's row: its lanes are this over the size of an entry."""
+ROW_VECTORS = 8
+ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
+"""Bytes of a tile that is a single row."""
 
 
 def _spread(builder, vector, scalar):
@@ -35,7 +38,7 @@ def _spread(builder, vector, scalar):
     return builder.shuffle_vector(first, undefined, ir.Constant(index, None))
 
 
-def _tile_of(n_rows: int) -> Callable[..., Any]:
+def _tile_of(n_rows: int, n_vectors: int) -> Callable[..., Any]:
     @intrinsic
     def multiply(typing, out, start, step, factor, f_start, f_step, f_offsets, source, s_start, s_offsets):
         number = types.int64
@@ -51,7 +54,7 @@ def _tile_of(n_rows: int) -> Callable[..., Any]:
                 builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
             )
             sums = [
-                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(VECTORS)]
+                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(n_vectors)]
                 for _ in range(n_rows)
             ]
 
@@ -63,17 +66,17 @@ def _tile_of(n_rows: int) -> Callable[..., Any]:
                 f_offset = builder.load(builder.gep(arrays[6].data, [loop.index]))
                 s_offset = builder.load(builder.gep(arrays[9].data, [loop.index]))
                 here = builder.add(arguments[8], s_offset)
-                runs = [builder.load(at(arrays[7], here, v), align=size) for v in range(VECTORS)]
+                runs = [builder.load(at(arrays[7], here, v), align=size) for v in range(n_vectors)]
                 where = builder.add(arguments[4], f_offset)
                 for r in range(n_rows):
                     weight = _spread(builder, vector, builder.load(builder.gep(arrays[3].data, [where])))
                     where = builder.add(where, arguments[5])
-                    for v in range(VECTORS):
+                    for v in range(n_vectors):
                         added = builder.call(fused, [weight, runs[v], builder.load(sums[r][v])])
                         builder.store(added, sums[r][v])
             there = arguments[1]
             for r in range(n_rows):
-                for v in range(VECTORS):
+                for v in range(n_vectors):
                     builder.store(builder.load(sums[r][v]), at(arrays[0], there, v), align=size)
                 there = builder.add(there, arguments[2])
             return context.get_dummy_value()
@@ -83,8 +86,8 @@ def _tile_of(n_rows: int) -> Callable[..., Any]:
     return multiply
 
 
-multiply_rows = _tile_of(ROWS)
+multiply_rows = _tile_of(ROWS, VECTORS)
 """A tile of `ROWS` rows; takes contiguous one-dimensional arrays and checks no bounds."""
 
-multiply_row = _tile_of(1)
+multiply_row = _tile_of(1, ROW_VECTORS)
 """A tile of one row, for products that have only one."""
