@@ -23,12 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc import costs, sparse_path
 from dcsc.errors import UserError, nearest
-from dcsc.kernels import dense, selection
-from dcsc.kernels.tiles import ROWS, TILE_BYTES
+from dcsc.kernels import dense, scatter, selection
+from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES
 from dcsc.seeds import BLOCK
 
 if TYPE_CHECKING:
     from dcsc.dictionary import ConvolutionalDictionary
+    from dcsc.ragged import RaggedCodes
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU}
 METHODS = ("auto", "direct", "fft")
@@ -92,7 +93,7 @@ class Plan(NamedTuple):
     @property
     def lanes(self) -> int:
         """Entries of a row of a tile."""
-        return TILE_BYTES // self.kernel.itemsize
+        return (TILE_BYTES if self.n_filters > 1 else ROW_BYTES) // self.kernel.itemsize
 
     @property
     def padded_shape(self) -> tuple[int, ...]:
@@ -133,7 +134,7 @@ def _plan(dictionary: ConvolutionalDictionary, task: Literal["correlate", "synth
 
 def _make_plan(kernel: NDArray, positions: tuple[int, ...], before: bool) -> Plan:
     n_filters, n_components, *lags = kernel.shape
-    lanes = TILE_BYTES // kernel.itemsize
+    lanes = (TILE_BYTES if n_filters > 1 else ROW_BYTES) // kernel.itemsize
     padded = [n + lag - 1 for n, lag in zip(positions, lags, strict=True)]
     strides = [math.prod(padded[axis + 1 :]) for axis in range(len(padded))]
     terms = kernel.reshape(n_filters, -1)
@@ -194,8 +195,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | None) -> int:
-    """Trials a chunk: few enough for the cache and for all cores, many enough to be worth a call."""
+def span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | None) -> int:
+    """
+    Choose the trials of a chunk: few enough for the cache and all cores, many enough to be worth a call.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials in all.
+    trial_bytes : int
+        Size of what a trial reads again and again.
+    seconds : float
+        Estimated time of a trial.
+    threads : int, optional
+        At most that many at once; by default the cores this process may use.
+
+    Returns
+    -------
+    int
+        At most a block.
+    """
     fitting = max(1, CHUNK_BYTES // max(1, trial_bytes))
     if n_trials * seconds > 5e-4:
         fitting = min(fitting, -(-n_trials // (threads or cores())))
@@ -316,6 +335,128 @@ def _by_fft(plan: Plan, method: str) -> bool:
     return method == "fft" or (method == "auto" and plan.fft_cost < plan.direct_cost)
 
 
+def takes_fft(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) -> bool:
+    """
+    Say whether `correlate` chooses Fourier transforms.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    bool
+        Whether they are the cheaper way.
+    """
+    return _by_fft(_plan(dictionary, "correlate", np.dtype(dtype)), "auto")
+
+
+def correlation_cost(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) -> float:
+    """
+    Estimate the correlation of one signal by the cheaper method.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    float, in seconds
+        On one core.
+    """
+    plan = _plan(dictionary, "correlate", np.dtype(dtype))
+    return min(plan.direct_cost, plan.fft_cost)
+
+
+def convolution(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) -> tuple:
+    """
+    Give what the kernels need of a dictionary to correlate padded signals.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    tuple
+        With a tile to write over, so not to be shared by threads.
+    """
+    return _kernel_arguments(_plan(dictionary, "correlate", np.dtype(dtype)))
+
+
+def padded_signals(dictionary: ConvolutionalDictionary, signals: NDArray) -> NDArray:
+    """
+    Pad signals periodically as `convolution` reads them.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        In one of the working types.
+
+    Returns
+    -------
+    ndarray, shape (trial, entry)
+        Polyphase components.
+    """
+    return padded_sources(_plan(dictionary, "correlate", signals.dtype), phases_of(dictionary, signals))
+
+
+def synthesize_codes(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, out: NDArray | None = None, threads: int | None = None
+) -> NDArray:
+    """
+    Apply the dictionary to sparse codes, A x, atom by atom.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : RaggedCodes
+        The codes, batch axes (...).
+    out : ndarray, shape (..., channel, *space), optional
+        Where to write.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    ndarray, shape (..., channel, *space)
+        The signals.
+
+    Raises
+    ------
+    UserError
+        When types do not fit.
+    """
+    dtype = working_type(dictionary, codes.value)
+    if dictionary.rank > sparse_path.AXES:
+        return synthesize(dictionary, codes.to_dense(), out=out, threads=threads)
+    out = _target(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
+    patterns = sparse_path.filter_patterns(dictionary, "signed", dtype)
+    n_trials, starts = codes.row_size.size, codes.starts
+    values = codes.value.astype(dtype, copy=False)
+    targets = out.reshape(n_trials, *patterns.target_shape)
+    seconds = len(values) / max(1, n_trials) * costs.scatter(patterns.pattern.shape[1:], dtype.itemsize)
+
+    def work(first: int, last: int) -> None:
+        here = starts[first : last + 1]
+        scatter.add_codes(targets[first:last], patterns.pattern, codes.atom, values, here, patterns.layout)
+
+    over_spans(n_trials, span_size(n_trials, 1, seconds, threads), work, threads)
+    return out
+
+
 def correlate(
     dictionary: ConvolutionalDictionary,
     signals: NDArray,
@@ -372,7 +513,7 @@ def correlate(
 def _correlate_direct(
     plan: Plan, components: NDArray, out: NDArray, rule: int, thresholds: NDArray, threads: int | None
 ) -> None:
-    size = _span_size(len(out), math.prod(plan.padded_shape) * out.itemsize, plan.direct_cost, threads)
+    size = span_size(len(out), math.prod(plan.padded_shape) * out.itemsize, plan.direct_cost, threads)
 
     def work(first: int, last: int) -> None:
         padded = padded_sources(plan, components[first:last])
@@ -420,7 +561,7 @@ def _correlate_fft(
             if rule != dense.KEEP:
                 dense.apply_rule(out[trial], rule, thresholds[min(trial, len(thresholds) - 1)])
 
-    over_spans(len(out), _span_size(len(out), 1, plan.fft_cost, threads), work, threads)
+    over_spans(len(out), span_size(len(out), 1, plan.fft_cost, threads), work, threads)
 
 
 def synthesize(
@@ -499,7 +640,7 @@ def _synthesize_chunks(
     elif plan is None:
         raise UserError(f"integer codes take up to {sparse_path.AXES} spatial axes: give floating-point codes.")
     seconds = costs.SCAN * dictionary.n_atoms + (0 if plan is None else plan.direct_cost / 8)
-    size = _span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
+    size = span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
 
     def work(first: int, last: int) -> None:
         here = np.ascontiguousarray(codes[first:last])
