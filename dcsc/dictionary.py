@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     import scipy.sparse.linalg
 
+    from dcsc.dense_path import Method
+
 
 def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
     """
@@ -268,10 +270,13 @@ class ConvolutionalDictionary:
         )
 
     @cached_property
-    def _filter_blocks(self) -> NDArray:
+    def filter_blocks(self) -> NDArray:
+        """The filters cut into stride-sized blocks, shape (filter, *overlap, channel * prod(stride))."""
         return self._blocks(self.filters)
 
-    def synthesize(self, codes: ArrayLike) -> NDArray:
+    def synthesize(
+        self, codes: ArrayLike, *, out: NDArray | None = None, method: Method = "auto", threads: int | None = None
+    ) -> NDArray:
         """
         Apply the dictionary, A x.
 
@@ -283,6 +288,12 @@ class ConvolutionalDictionary:
         codes : array_like, shape (..., filter, *position)
             Coefficients; integer codes with integer filters give integer signals,
             to be multiplied by `integer_scale`.
+        out : ndarray, shape (..., channel, *space), optional
+            Where to write.
+        method : {'auto', 'direct', 'fft'}
+            Fourier transforms are used only when asked for: they turn zeros into rounding errors.
+        threads : int, optional
+            At most that many at once; by default the cores this process may use.
 
         Returns
         -------
@@ -292,26 +303,16 @@ class ConvolutionalDictionary:
         Raises
         ------
         UserError
-            When the shape of the codes does not fit.
+            When the shape or the type of the codes does not fit.
         """
-        codes = self._checked(codes, self.code_shape, "codes")
-        exact = codes.dtype.kind in "iu" and self.integer_filters is not None
-        blocks = self._blocks(self.integer_filters) if exact else self._filter_blocks
-        batch = codes.shape[: -self.rank - 1]
-        by_position = np.moveaxis(codes, -self.rank - 1, -1).reshape(*batch, *self.positions, self.n_filters)
-        axes = tuple(range(len(batch), len(batch) + self.rank))
-        summed = None
-        for lag in product(*map(range, self.overlap)):
-            shifted = np.roll(by_position, lag, axis=axes) if any(lag) else by_position
-            flat = np.ascontiguousarray(shifted).reshape(*batch, math.prod(self.positions), self.n_filters)
-            part = flat @ np.ascontiguousarray(blocks[(slice(None), *lag)])
-            summed = part if summed is None else np.add(summed, part, out=summed)
-        split = summed.reshape(*batch, *self.positions, self.n_channels, *self.stride)
-        start = len(batch)
-        interleaved = [start + axis + offset for axis in range(self.rank) for offset in (0, self.rank + 1)]
-        return split.transpose(*range(start), start + self.rank, *interleaved).reshape(*batch, *self.signal_shape)
+        from dcsc import dense_path
 
-    def correlate(self, signals: ArrayLike) -> NDArray:
+        codes = self._checked(codes, self.code_shape, "codes")
+        return dense_path.synthesize(self, codes, out=out, method=method, threads=threads)
+
+    def correlate(
+        self, signals: ArrayLike, *, out: NDArray | None = None, method: Method = "auto", threads: int | None = None
+    ) -> NDArray:
         """
         Correlate signals with every atom, A^T y: the convolution of a forward pass.
 
@@ -319,6 +320,12 @@ class ConvolutionalDictionary:
         ----------
         signals : array_like, shape (..., channel, *space)
             The signals.
+        out : ndarray, shape (..., filter, *position), optional
+            Where to write.
+        method : {'auto', 'direct', 'fft'}
+            Direct sums, Fourier transforms, or the cheaper of the two.
+        threads : int, optional
+            At most that many at once; by default the cores this process may use.
 
         Returns
         -------
@@ -329,27 +336,12 @@ class ConvolutionalDictionary:
         Raises
         ------
         UserError
-            When the shape of the signals does not fit.
+            When the shape or the type of the signals does not fit.
         """
+        from dcsc import dense_path
+
         signals = self._checked(signals, self.signal_shape, "signals")
-        batch = signals.shape[: -self.rank - 1]
-        start = len(batch)
-        split = signals.reshape(
-            *batch, self.n_channels, *[n for pair in zip(self.positions, self.stride, strict=True) for n in pair]
-        )
-        position_axes = [start + 1 + 2 * axis for axis in range(self.rank)]
-        phase_axes = [start + 2 + 2 * axis for axis in range(self.rank)]
-        by_position = np.ascontiguousarray(split.transpose(*range(start), *position_axes, start, *phase_axes)).reshape(
-            *batch, *self.positions, -1
-        )
-        axes = tuple(range(start, start + self.rank))
-        summed = None
-        for lag in product(*map(range, self.overlap)):
-            shifted = np.roll(by_position, [-step for step in lag], axis=axes) if any(lag) else by_position
-            flat = np.ascontiguousarray(shifted).reshape(*batch, math.prod(self.positions), -1)
-            part = flat @ np.ascontiguousarray(self._filter_blocks[(slice(None), *lag)].T)
-            summed = part if summed is None else np.add(summed, part, out=summed)
-        return np.ascontiguousarray(np.swapaxes(summed, -1, -2)).reshape(*batch, *self.code_shape)
+        return dense_path.correlate(self, signals, out=out, method=method, threads=threads)
 
     def gram(self) -> NDArray:
         """
@@ -366,7 +358,7 @@ class ConvolutionalDictionary:
     @cached_property
     def _gram(self) -> NDArray:
         gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), self.dtype)
-        blocks = self._filter_blocks
+        blocks = self.filter_blocks
         for lag in product(*[range(1 - overlap, overlap) for overlap in self.overlap]):
             if lag < (0,) * self.rank:
                 continue  # the lag -d is the transpose of the lag d

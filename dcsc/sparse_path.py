@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
-from dcsc.kernels import scatter, selection
+from dcsc.kernels import gather, selection
+from dcsc.kernels.tiles import ROW_BYTES
 from dcsc.ragged import RaggedCodes
 from dcsc.seeds import BLOCK
 
@@ -84,6 +85,21 @@ def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[]
     return known[key]
 
 
+def _room(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
+    """What `gather` writes over for each code: its target, with room for the last tile, and its lists."""
+    longest = int(np.diff(starts).max(initial=0))
+    order, begins, offsets = np.empty((3, 3 * longest), dtype=np.int64)
+    return (
+        np.empty(dictionary.n_atoms + ROW_BYTES // dtype.itemsize, dtype),
+        np.empty(dictionary.positions[-1] + 1, dtype=np.int64),
+        order,
+        begins,
+        offsets,
+        np.empty(3 * longest, dtype),
+        np.arange(3 * longest),
+    )
+
+
 def _padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
     return (filler,) * (AXES - len(numbers)) + tuple(numbers)
 
@@ -111,7 +127,7 @@ def gram_patterns(
     Returns
     -------
     Patterns
-        The target has shape (1, p0, p1, p2 * filter).
+        The target has shape (1, p0, p1, p2 * filter); the last axis has a tile of zeros at both ends.
 
     Raises
     ------
@@ -127,7 +143,9 @@ def gram_patterns(
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
             gram = np.abs(gram) if kind == "magnitude" else gram**2
-        together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
+        lanes = ROW_BYTES // gram.itemsize
+        together = np.moveaxis(gram, 1, -1).reshape(n_filters, 1, *lags[:2], -1)
+        together = np.pad(together, [(0, 0)] * (AXES + 1) + [(lanes, lanes)])
         positions = _padded(dictionary.positions, 1)
         back = [-(n // 2) for n in lags]
         layout = np.array([positions, [1] * AXES, back, [1, 1, n_filters]], dtype=np.int64)
@@ -239,10 +257,9 @@ def _spread(
     flat = out.reshape(codes.row_size.size, n_filters, math.prod(dictionary.positions))
 
     def work(first: int, last: int) -> None:
-        scratch = np.empty(patterns.target_shape, values.dtype)
-        scatter.add_codes_by_filter(
+        gather.gather_codes_by_filter(
             flat[first:last],
-            scratch,
+            _room(dictionary, starts[first : last + 1], values.dtype),
             patterns.pattern,
             atoms,
             values,
@@ -462,9 +479,8 @@ def margins(
     found = np.empty((codes.row_size.size, 3), dtype)
 
     def work(first: int, last: int) -> None:
-        scratch = np.empty(patterns.target_shape, dtype)
         selection.code_margins(
-            scratch,
+            _room(dictionary, starts[first : last + 1], dtype),
             patterns.pattern,
             atoms,
             values,
@@ -524,7 +540,7 @@ def recovered_supports(
     dtype = _working_type(dictionary, codes)
     added = _additions(dictionary, codes, addition, dtype)
     n_trials, batch = codes.row_size.size, codes.batch_shape
-    thresholds, sizes = _thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
+    thresholds, sizes = thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
     thresholds = thresholds.astype(dtype)
     lowest = np.nextafter(thresholds, dtype.type(np.inf))
     patterns = gram_patterns(dictionary, "signed", dtype)
@@ -532,7 +548,7 @@ def recovered_supports(
     row_size = np.zeros(n_trials, dtype=np.int64)
 
     def work(first: int, last: int) -> tuple[NDArray, NDArray]:
-        scratch = np.empty(patterns.target_shape, dtype)
+        room_to_sum = _room(dictionary, starts[first : last + 1], dtype)
         work_values = np.empty(dictionary.n_atoms, dtype)
         found, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
         per_filter = np.empty(dictionary.n_filters, dtype=np.int64)
@@ -540,7 +556,7 @@ def recovered_supports(
         while True:
             out_atom, out_value = np.empty(room, dtype=np.int32), np.empty(room, dtype)
             needed = selection.code_supports(
-                scratch,
+                room_to_sum,
                 work_values,
                 found,
                 ordered,
@@ -569,10 +585,35 @@ def recovered_supports(
     return RaggedCodes(row_size.reshape(batch), found, kept, dictionary.code_shape)
 
 
-def _thresholds_and_sizes(
+def thresholds_and_sizes(
     rule: str, threshold: ArrayLike | None, k: ArrayLike | None, batch: tuple[int, ...], n_atoms: int
 ) -> tuple[NDArray, NDArray]:
-    """One threshold and one size a trial; those that the rule does not use are 0."""
+    """
+    Check what a rule is given, and spread it over the trials.
+
+    Parameters
+    ----------
+    rule : {'hard', 'soft', 'relu', 'top-k'}
+        The non-linearity.
+    threshold : array_like, shape () or (...), or None
+        beta >= 0, for every rule but top-k.
+    k : array_like of int, shape () or (...), or None
+        Support sizes, for top-k.
+    batch : tuple of int
+        The batch axes.
+    n_atoms : int
+        The largest size.
+
+    Returns
+    -------
+    thresholds, sizes : ndarray of float64 and of int64, shape (trial,)
+        Those that the rule does not use are 0.
+
+    Raises
+    ------
+    UserError
+        When the rule is unknown, or lacks what it needs, or that is not allowed.
+    """
     if rule not in RULES:
         raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
     given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")

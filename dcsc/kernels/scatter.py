@@ -75,20 +75,6 @@ def add_codes(out, pattern, atom, value, starts, layout):
 
 
 @compiled
-def add_codes_by_filter(out, scratch, pattern, atom, value, starts, layout, n_filters):
-    """As `add_codes` for patterns with all filters of a position together; gives (code, filter, position)."""
-    flat = scratch.reshape(scratch.size // n_filters, n_filters)
-    for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        add_code(scratch, pattern, atom[first:last], value[first:last], layout)
-        for start in range(0, len(flat), 16):  # tiles, so that both sides stay in the nearest cache
-            stop = min(start + 16, len(flat))
-            for i in range(n_filters):
-                for position in range(start, stop):
-                    out[trial, i, position] = flat[position, i]
-
-
-@compiled
 def add_transposed(flat, addition):
     """Add an array (filter, position) to one of shape (position, filter)."""
     for start in range(0, len(flat), 16):

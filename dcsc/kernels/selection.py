@@ -1,7 +1,7 @@
 """
 What one-step thresholding needs of the correlations of a code: extremes, exceedances, the k largest.
 
-Correlations lie as (position, filter), as `scatter` leaves them; atoms are numbered in C order of
+Correlations lie as (position, filter), as `gather` leaves them; atoms are numbered in C order of
 (filter, position).
 """
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.scatter import add_code, add_transposed
+from dcsc.kernels.gather import gather_code
+from dcsc.kernels.scatter import add_transposed
 
 CHUNK = 64
 HARD, SOFT, RELU, TOP_K = 0, 1, 2, 3
@@ -37,22 +38,23 @@ def largest(values, one_sided):
 
 
 @compiled
-def code_correlations(scratch, pattern, atom, value, layout, n_filters, addition):
+def code_correlations(room, pattern, atom, value, layout, n_filters, addition):
     """Correlations of one code, with an addition (filter, position) unless it is empty, as (position, filter)."""
-    add_code(scratch, pattern, atom, value, layout)
-    flat = scratch.reshape(scratch.size // n_filters, n_filters)
+    gather_code(room, pattern, atom, value, layout)
+    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
+    flat = room[0][: size * n_filters].reshape(size, n_filters)
     if addition.size:
         add_transposed(flat, addition)
     return flat
 
 
 @compiled
-def code_margins(scratch, pattern, atom, value, starts, layout, n_filters, addition, one_sided, out):
+def code_margins(room, pattern, atom, value, starts, layout, n_filters, addition, one_sided, out):
     """Extremes of the correlations of each code: out (code, 3) of on-support, off-support and signed margins."""
     for trial in range(len(starts) - 1):
         first, last = starts[trial], starts[trial + 1]
         added = addition[min(trial, len(addition) - 1)]
-        flat = code_correlations(scratch, pattern, atom[first:last], value[first:last], layout, n_filters, added)
+        flat = code_correlations(room, pattern, atom[first:last], value[first:last], layout, n_filters, added)
         smallest_on, smallest_signed = np.inf, np.inf
         for k in range(first, last):
             i, position = divmod(np.int64(atom[k]), len(flat))
@@ -166,7 +168,7 @@ def largest_of_chunk(chunk):
 
 @compiled
 def code_supports(
-    scratch,
+    room,
     work,
     found,
     ordered,
@@ -195,7 +197,7 @@ def code_supports(
     for trial in range(len(starts) - 1):
         first, last = starts[trial], starts[trial + 1]
         added = addition[min(trial, len(addition) - 1)]
-        flat = code_correlations(scratch, pattern, atom[first:last], value[first:last], layout, n_filters, added)
+        flat = code_correlations(room, pattern, atom[first:last], value[first:last], layout, n_filters, added)
         values = flat.ravel()
         threshold = thresholds[trial]
         ties_left = np.int64(0)

@@ -1,0 +1,93 @@
+"""
+The inner loop of the dense path: a few rows times a few vectors of a product, kept in registers.
+
+A tile is out[r, lane] = sum over k of factor[r, k] * source[k, lane]. The rows of `factor` and the runs
+of `source` are found through tables of offsets, so that convolutions need no unfolded copy. numba cannot
+keep such sums in registers, hence the few lines of LLVM. Terms are added in the order of k, one fused
+multiplication and addition each, so the bits do not depend on the size of the tile.
+"""
+
+# ruff: noqa: ANN001, ANN202 - numba infers the types
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+ROWS = 4
+VECTOR_BYTES = 32
+VECTORS = 4 if binding.get_host_cpu_features().get("avx512vl") else 2  # accumulators for 32 or for 16 registers
+TILE_BYTES = VECTOR_BYTES * VECTORS
+"""Bytes of a tile's row: its lanes are this over the size of an entry."""
+ROW_VECTORS = 8
+ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
+"""Bytes of a tile that is a single row."""
+
+
+def _spread(builder, vector, scalar):
+    """Copy a number into all lanes."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    index = ir.VectorType(ir.IntType(32), vector.count)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(index, None))
+
+
+def _tile_of(n_rows: int, n_vectors: int) -> Callable[..., Any]:
+    @intrinsic
+    def multiply(typing, out, start, step, factor, f_start, f_step, f_offsets, source, s_start, s_offsets):
+        number = types.int64
+        signature = types.void(out, number, number, factor, number, number, f_offsets, source, number, s_offsets)
+
+        def generate(context, builder, signature, arguments):
+            arrays = {i: make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3, 6, 7, 9)}
+            entry = context.get_data_type(signature.args[0].dtype)
+            size = context.get_abi_sizeof(entry)
+            lanes = VECTOR_BYTES // size
+            vector = ir.VectorType(entry, lanes)
+            fused = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
+            )
+            sums = [
+                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(n_vectors)]
+                for _ in range(n_rows)
+            ]
+
+            def at(array, index, v=0):
+                place = builder.add(index, ir.Constant(index.type, v * lanes))
+                return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+
+            with cgutils.for_range(builder, builder.extract_value(arrays[9].shape, 0)) as loop:
+                f_offset = builder.load(builder.gep(arrays[6].data, [loop.index]))
+                s_offset = builder.load(builder.gep(arrays[9].data, [loop.index]))
+                here = builder.add(arguments[8], s_offset)
+                runs = [builder.load(at(arrays[7], here, v), align=size) for v in range(n_vectors)]
+                where = builder.add(arguments[4], f_offset)
+                for r in range(n_rows):
+                    weight = _spread(builder, vector, builder.load(builder.gep(arrays[3].data, [where])))
+                    where = builder.add(where, arguments[5])
+                    for v in range(n_vectors):
+                        added = builder.call(fused, [weight, runs[v], builder.load(sums[r][v])])
+                        builder.store(added, sums[r][v])
+            there = arguments[1]
+            for r in range(n_rows):
+                for v in range(n_vectors):
+                    builder.store(builder.load(sums[r][v]), at(arrays[0], there, v), align=size)
+                there = builder.add(there, arguments[2])
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return multiply
+
+
+multiply_rows = _tile_of(ROWS, VECTORS)
+"""A tile of `ROWS` rows; takes contiguous one-dimensional arrays and checks no bounds."""
+
+multiply_row = _tile_of(1, ROW_VECTORS)
+"""A tile of one row, for products that have only one."""
