@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.support import TINY, Workflow, copy_of_repository
+from tests.workflow.support import SPY, TINY, Workflow, copy_of_repository
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,12 @@ def finished(once) -> Workflow:
     """The tiny study, run once; tests must not change it."""
 
     def work(folder: Path) -> None:
-        Workflow(copy_of_repository(folder), TINY).run()
+        study = Workflow(copy_of_repository(folder), TINY)
+        spy = folder / "spy"
+        spy.mkdir()
+        (spy / "sitecustomize.py").write_text(SPY, encoding="utf-8")
+        code, output = study.execute(study.command("--cores", "2"), PYTHONPATH=str(spy))
+        assert code == 0, output
 
     return Workflow(once("finished", work), TINY)
 

@@ -54,9 +54,9 @@ class Workflow:
     def snakemake(self, *arguments: str) -> tuple[int, str]:
         return self.execute(self.command(*arguments))
 
-    def execute(self, command: list[str]) -> tuple[int, str]:
+    def execute(self, command: list[str], **variables: str) -> tuple[int, str]:
         done = subprocess.run(
-            command, cwd=self.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=self.folder, env=environment() | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, check=False, timeout=600,
         )  # fmt: skip
         return done.returncode, done.stdout
@@ -82,6 +82,22 @@ def environment() -> dict[str, str]:
     """The environment of a user: nothing that points to the checkout under test."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "SNAKEMAKE"))}
     return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+
+SPY = """
+import atexit, os, sys
+
+
+def report():
+    files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "dcsc"]
+    if sys.argv[0].endswith(".py") and files:
+        with open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.loaded"), "w") as file:
+            print(os.path.basename(sys.argv[0]), *files, sep="\\n", file=file)
+
+
+atexit.register(report)
+"""
+"""As sitecustomize, it notes which modules every job of a run has loaded in the end."""
 
 
 def jobs_of(plan: str) -> list[Job]:

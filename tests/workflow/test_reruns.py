@@ -3,10 +3,12 @@
 import os
 import time
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dcsc.provenance import PACKAGE, SCRIPTS, closure
 from tests.workflow.support import TINY, Workflow, copy_of_repository, experiments_of, rules_of
 
 DRAWING = {"render_recovery", "render_thresholds", "render_local_snr"}
@@ -83,6 +85,19 @@ def test_an_edit_of_the_library_reruns_what_uses_it(study, path):
     rules = rules_of(study.planned())
     assert rules >= rerun
     assert not rules & kept
+
+
+def test_what_every_job_really_loads_is_in_its_closure(finished):
+    loaded = {}
+    for file in (finished.folder / "spy").glob("*.loaded"):
+        script, *modules = file.read_text(encoding="utf-8").split()
+        loaded.setdefault(script.partition(".")[2], set()).update(map(Path, modules))
+    assert set(loaded) == {path.name for path in SCRIPTS.glob("*.py")} - {"job.py"}
+    for script, modules in loaded.items():
+        inside = {module.relative_to(finished.folder / "dcsc") for module in modules}
+        drawings = [PACKAGE / "figures" / f"{name.removeprefix('render_')}.py" for name in DRAWING]
+        sources = [SCRIPTS / script, SCRIPTS / "job.py", *(drawings if script == "render_figure.py" else [])]
+        assert inside <= {path.relative_to(PACKAGE) for path in closure(sources)}
 
 
 def test_a_touch_reruns_nothing(study):
