@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import dcsc
+from dcsc import __version__
 from dcsc.errors import UserError
 
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dcsc", description="Questions about results and configurations.")
-    parser.add_argument("--version", action="version", version=dcsc.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     trace = commands.add_parser("trace", help="from a result back to seeds, settings, code and inputs")

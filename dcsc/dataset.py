@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -241,6 +243,10 @@ def codes_from_dataset(dataset: xr.Dataset | xr.DataTree) -> RaggedCodes:
     return RaggedCodes(row_size, atom, value, tuple(int(n) for n in dataset["code_shape"].to_numpy()))
 
 
+SPARE = 2**20
+"""Bytes; a disk with less to spare is full for our purposes."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """
@@ -270,12 +276,23 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except (OSError, RuntimeError) as error:  # netCDF reports a full disk as a RuntimeError
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(
-                f"{path} cannot be written ({reason}): free space or make the folder writable, then run again."
-            ) from None
+            raise UserError(f"{path} cannot be written, {_remedy(error, path.parent)}, then run again.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remedy(error: Exception, folder: Path) -> str:
+    """Say why writing failed and what to do; the C libraries report a full disk as anything but that."""
+    try:
+        full = shutil.disk_usage(folder).free < SPARE
+        closed = not os.access(folder, os.W_OK)
+    except OSError:
+        full = closed = False
+    if full or getattr(error, "errno", None) == errno.ENOSPC:
+        return "the disk is full: free space"
+    if closed:
+        return "its folder is not writable: make it writable"
+    return f"{getattr(error, 'strerror', None) or error}: make its folder writable"
 
 
 def sidecar(path: str | Path) -> Path:

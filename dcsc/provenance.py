@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import dcsc
+from dcsc import _HOMES, __version__
 from dcsc.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -101,7 +101,7 @@ def _names(tree: ast.Module) -> set[str]:
         root, _, rest = _dotted(node).partition(".") if isinstance(node, ast.Attribute) else ("", "", "")
         if root in packages:
             names.add(f"{PACKAGE.name}.{rest}")
-    lazy = {f"{PACKAGE.name}.{name}": f"{PACKAGE.name}.{home}" for name, home in dcsc._HOMES.items()}
+    lazy = {f"{PACKAGE.name}.{name}": f"{PACKAGE.name}.{home}" for name, home in _HOMES.items()}
     return names | {lazy[name] for name in names if name in lazy}
 
 
@@ -225,7 +225,7 @@ def record(
     return {
         "schema": schema,
         "version": version,
-        "dcsc": dcsc.__version__,
+        "dcsc": __version__,
         "settings": dict(settings),
         "settings_digest": digest(dict(settings)),
         "library": dict(library),

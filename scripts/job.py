@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -28,19 +29,24 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     work : callable
         Takes that object.
     """
+    try:
+        _check_library(snakemake.params.library)
+        work(snakemake)
+    except UserError as error:
+        _log(snakemake, f"error: {error}")
+        sys.exit(f"error: {error}")
+    except BaseException:
+        _log(snakemake, traceback.format_exc())
+        raise
+    _log(snakemake, f"{snakemake.rule}: done")
+
+
+def _log(snakemake: Any, text: str) -> None:
+    """Write the log; on a full disk what is said on the terminal must do."""
     log = Path(snakemake.log[0])
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as file:
-        try:
-            _check_library(snakemake.params.library)
-            work(snakemake)
-            file.write(f"{snakemake.rule}: done\n")
-        except UserError as error:
-            file.write(f"error: {error}\n")
-            sys.exit(f"error: {error}")
-        except BaseException:
-            file.write(traceback.format_exc())
-            raise
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _check_library(recorded: Mapping[str, Any]) -> None:

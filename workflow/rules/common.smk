@@ -1,6 +1,7 @@
 """What the rules share: the validated study, the slice of it that each stage needs, and names of files."""
 
 import math
+import os
 
 ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -22,6 +23,16 @@ MEMBERS = {
     for name, member in configuration.members(STUDY, cascade).items()
 }
 FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
+
+
+def check_writable(folder):
+    """End with one sentence, before any job, when the results cannot be written."""
+    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        sys.exit(
+            f"error: the folder {existing} of the results cannot be written: make it writable, "
+            "or name another one under results: in the configuration."
+        )
 
 
 def library(script, *modules, plugins=()):

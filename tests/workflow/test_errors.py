@@ -1,0 +1,190 @@
+"""What goes wrong ends with one sentence that names the culprit and the remedy, and finished work is kept."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from copy import deepcopy
+
+import netCDF4
+import pytest
+
+from dcsc import config
+from dcsc.errors import UserError
+from tests.workflow.support import TINY, digests
+
+LAYER = ("cascades", "lapped", "layers", 0)
+SIGNALS = ("experiments", "transition", "signals")
+MISTAKES = {
+    "misspelt key": ((*SIGNALS, "trails"), 8, "unknown key .*signals.trails: did you mean 'trials'?"),
+    "negative trials": ((*SIGNALS, "trials"), -3, "trials = -3 is not allowed: .*greater than or equal to 1"),
+    "fractional trials": ((*SIGNALS, "trials"), 2.5, "trials = 2.5 is not allowed: .*integer"),
+    "boolean trials": ((*SIGNALS, "trials"), True, "trials = True is not allowed: .*number"),
+    "unknown family": ((*LAYER, "family"), "perturbd", "cascades.lapped: .*'perturbd'.* did you mean 'perturbed'?"),
+    "unknown base": ((*LAYER, "parameters", "base"), "laped", "'laped'.* did you mean 'lapped'?"),
+    "grid that the stride does not divide": (("cascades", "lapped", "grid"), [66], "cascades.lapped: .*66.*stride"),
+    "grid too short": (("cascades", "lapped", "grid"), [8], "cascades.lapped: .*8"),
+    "missing file": (("plugins",), ["no/such.py"], "plugin no/such.py is not a Python file: give the path"),
+}  # fmt: skip
+
+
+def mistaken(path, value):
+    configuration = deepcopy(TINY)
+    part = configuration
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    return configuration
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_the_configuration_is_named(name):
+    path, value, message = MISTAKES[name]
+    with pytest.raises(UserError, match=message.replace("?", r"\?")) as caught:
+        config.validate(mistaken(path, value))
+    assert "\n" not in str(caught.value)
+
+
+def assert_one_sentence(code, output, *words):
+    """Exit code and output of a run that a mistake ended."""
+    assert code != 0
+    assert "Traceback" not in output, output
+    ours = {line for line in output.splitlines() if line.startswith("error")}
+    assert ours, output
+    for line in ours:
+        assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize("name", ["misspelt key", "unknown family"])
+def test_a_mistake_in_the_configuration_stops_the_workflow_before_any_job(study, name):
+    path, value, _ = MISTAKES[name]
+    before = digests(study.results)
+    code, output = study.configured(mistaken(path, value)).snakemake("--cores", "2")
+    assert_one_sentence(code, output, "error in the configuration", "did you mean")
+    assert digests(study.results) == before
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-300])
+
+
+def truncate_and_sign(file):
+    truncate(file)
+    sign(file)
+
+
+def sign(file):
+    text = f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+    file.with_name(f"{file.name}.sha256").write_text(text, encoding="utf-8")
+
+
+def other_stage(file):
+    shutil.copyfile(file.parents[1] / "pursuits" / "lapped-perturbation-0.1" / "000000.nc", file)
+    sign(file)
+
+
+def older_version(file):
+    with netCDF4.Dataset(file, "a") as dataset:
+        version = json.loads(dataset.provenance)["version"]
+        dataset.provenance = dataset.provenance.replace(f'"version":{version}', '"version":0')
+    sign(file)
+
+
+def edited_by_hand(file):
+    with netCDF4.Dataset(file, "a") as dataset:
+        dataset["recovered"][:] = 0
+
+
+DAMAGES = {
+    truncate: "is not what was written",
+    truncate_and_sign: "is not a readable netCDF file",
+    other_stage: "holds 'pursuits', not 'summary'",
+    older_version: "has version 0 of the schema 'summary'",
+    edited_by_hand: "is not what was written",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_intermediate_is_named_and_the_rest_kept(study, damage):
+    file = study.results / "accuracy/metrics/summary.nc"
+    damage(file)
+    before = digests(study.results / "transition")
+    code, output = study.snakemake("--cores", "1", "accuracy")
+    remedy = "name another file" if damage is other_stage else "delete"
+    assert_one_sentence(code, output, "accuracy/metrics/summary.nc", DAMAGES[damage], remedy)
+    assert digests(study.results / "transition") == before
+    if damage is truncate:
+        file.unlink()
+        study.run("accuracy")
+
+
+def can_unshare():
+    tool = shutil.which("unshare")
+    return bool(tool) and subprocess.run([tool, "-m", "true"], capture_output=True, check=False).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not can_unshare(), reason="unshare -m is not permitted here")
+
+
+def mounted(study, mount, *arguments):
+    """Run Snakemake with something mounted on the results folder, then list what it holds."""
+    script = f'{mount}\n"$@" 2>&1; code=$?; echo; find {study.results} -type f | sed "s/^/kept /"; exit $code'
+    return study.execute(["unshare", "-m", "bash", "-c", script, "bash", *study.command("--cores", "2", *arguments)])
+
+
+@needs_mounts
+def test_a_read_only_results_folder_is_named_before_any_job(study):
+    shutil.rmtree(study.results / "figures")
+    folder = study.results
+    mount = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
+    code, output = mounted(study, mount)
+    assert_one_sentence(code, output, "results-tiny", "cannot be written", "make it writable")
+    assert study.planned() != []  # a plan needs no writing, and no lock is left
+    study.run()
+
+
+@needs_mounts
+def test_a_full_disk_is_said_to_be_full_and_finished_work_is_kept(study):
+    shutil.rmtree(study.results)
+    study.results.mkdir()
+    mount = f"mount -t tmpfs -o size=100k tmpfs {study.results}"
+    code, output = mounted(study, mount, "signals")
+    assert_one_sentence(code, output, "results-tiny/", "the disk is full", "free space")
+    kept = [line for line in output.splitlines() if line.startswith("kept ")]
+    assert any("dictionaries/lapped-perturbation-0.1.nc" in line for line in kept)
+    assert not any("partial" in line for line in kept)
+
+
+def test_a_library_edited_during_a_run_is_refused(study):
+    plugin = study.folder / "edit.py"
+    plugin.write_text(
+        "import os, pathlib\n"
+        "if os.environ.get('EDIT'):\n"
+        "    with pathlib.Path('dcsc/sparsity.py').open('a') as file:\n"
+        "        file.write('# a remark\\n')\n",
+        encoding="utf-8",
+    )
+    edited = study.configured({**TINY, "plugins": ["edit.py"]})
+    code, output = edited.execute(["env", "EDIT=1", *edited.command("--cores", "1", "accuracy")])
+    assert_one_sentence(code, output, "dcsc/sparsity.py changed after the workflow started", "run again")
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups here")
+@pytest.mark.slow
+def test_a_killed_run_is_resumed(study):
+    before = digests(study.results)
+    shutil.rmtree(study.results)
+    running = subprocess.Popen(
+        study.command("--cores", "2"), cwd=study.folder, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(timeout=8)
+    finally:
+        os.killpg(running.pid, 9)
+        running.wait()
+    study.snakemake("--unlock")
+    study.run()
+    after = digests(study.results)
+    assert {name for name in before if before[name] != after.get(name)} == set()
