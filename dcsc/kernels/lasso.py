@@ -28,6 +28,7 @@ from dcsc.kernels.scatter import add_pattern
 TILE = 64
 CHOSEN_PER_CELL = 4
 MAX_SWEEPS = 10
+MAX_ROUNDS = 50
 MAX_STALLED = 20
 """Iterations without a better KKT distance, after which rounding forbids more."""
 GAP, KKT = 0, 1
@@ -90,7 +91,9 @@ def new_window_space(signal, by_tap, sizes):
 @compiled
 def subtract_atoms(signal, pattern, layout, n_filters, atom, value, residual):
     """Residual y - A x of a sparse code."""
-    residual[:] = signal
+    source, target = signal.ravel(), residual.ravel()
+    for k in range(len(target)):
+        target[k] = source[k]
     q1, q2 = layout[0, 1], layout[0, 2]
     for k in range(len(atom)):
         if value[k] != 0:
@@ -356,6 +359,61 @@ def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rou
 
 
 @compiled
+def merged(atom, value, found, n_found, marked):
+    """Active and found atoms in ascending order, with their values; marked is False everywhere before and after."""
+    total = len(atom) + n_found
+    for k in range(len(atom)):
+        marked[atom[k]] = True
+    for k in range(n_found):
+        marked[found[k]] = True
+    atoms, x = np.empty(total, np.int64), np.zeros(total)
+    n_merged, known = 0, 0
+    for a in range(len(marked)):
+        if marked[a]:
+            marked[a] = False
+            atoms[n_merged] = a
+            if known < len(atom) and atom[known] == a:
+                x[n_merged] = value[known]
+                known += 1
+            n_merged += 1
+    return atoms, x
+
+
+@compiled
+def without_zeros(atom, x):
+    """The non-zero entries of a sparse code."""
+    n_kept = 0
+    for k in range(len(x)):
+        n_kept += x[k] != 0
+    atoms, values = np.empty(n_kept, np.int64), np.empty(n_kept)
+    n_kept = 0
+    for k in range(len(x)):
+        if x[k] != 0:
+            atoms[n_kept], values[n_kept] = atom[k], x[k]
+            n_kept += 1
+    return atoms, values
+
+
+@compiled
+def improve(atom, x, q, gram, sizes, orientation, xi, tolerance, first_at):
+    """Minimise over given atoms, from their values x and correlations q; changes x."""
+    n_filters = q.shape[1]
+    flat = q.ravel()
+    restricted, diagonal, side = np.empty(len(atom)), np.empty(len(atom)), np.zeros(len(atom))
+    for k in range(len(atom)):
+        i = atom[k] % n_filters
+        restricted[k] = flat[atom[k]]
+        diagonal[k] = gram[i, i, sizes[3, 0] // 2, sizes[3, 1] // 2, sizes[3, 2] // 2]
+        if len(orientation) > 0:
+            side[k] = orientation[atom[k]]
+    row = np.empty(len(atom) + 1, np.int64)
+    n_pairs = neighbours(atom, gram, sizes, n_filters, first_at, row, np.empty(0, np.int64), np.empty(0))
+    col, val = np.empty(n_pairs, np.int64), np.empty(n_pairs)
+    neighbours(atom, gram, sizes, n_filters, first_at, row, col, val)
+    solve_restricted(x, restricted, row, col, val, diagonal, side, xi, tolerance, MAX_ROUNDS)
+
+
+@compiled
 def solve(
     signal,
     pattern,
@@ -382,7 +440,6 @@ def solve(
     """
     n_filters = by_tap.shape[1]
     n_positions = sizes[0, 0] * sizes[0, 1] * sizes[0, 2]
-    one_sided = len(orientation) > 0
     q = np.empty((n_positions, n_filters))
     residual = np.empty_like(signal)
     extended, windows = new_window_space(signal, by_tap, sizes)
@@ -417,28 +474,11 @@ def solve(
         n_found = choose(q, sizes, cell, xi, orientation, is_active, found)
         for k in range(len(atom)):
             is_active[atom[k]] = False
-        candidates = np.sort(np.concatenate((atom, found[:n_found])))
-        x = np.zeros(len(candidates))
-        x[np.searchsorted(candidates, atom)] = value
-        restricted = q.ravel()[candidates]
-        diagonal = np.empty(len(candidates))
-        side = np.zeros(len(candidates))
-        for k in range(len(candidates)):
-            i = candidates[k] % n_filters
-            diagonal[k] = gram[i, i, sizes[3, 0] // 2, sizes[3, 1] // 2, sizes[3, 2] // 2]
-            if one_sided:
-                side[k] = orientation[candidates[k]]
-        row = np.empty(len(candidates) + 1, np.int64)
-        empty = np.empty(0)
-        n_pairs = neighbours(candidates, gram, sizes, n_filters, first_at, row, np.empty(0, np.int64), empty)
-        col = np.empty(n_pairs, np.int64)
-        val = np.empty(n_pairs)
-        neighbours(candidates, gram, sizes, n_filters, first_at, row, col, val)
+        candidates, x = merged(atom, value, found, n_found, is_active)
         wanted = 0.1 * distance
         if stop == KKT:
             wanted = max(wanted, 0.3 * tolerance)
-        solve_restricted(x, restricted, row, col, val, diagonal, side, xi, wanted, 50)
-        kept = x != 0
-        atom, value = candidates[kept], x[kept]
+        improve(candidates, x, q, gram, sizes, orientation, xi, wanted, first_at)
+        atom, value = without_zeros(candidates, x)
         iterations += 1
     return atom, value, iterations, relative_gap, distance

@@ -146,7 +146,7 @@ def discrepancy_penalties(
     signals : ndarray, shape (trial, channel, *space)
         y.
     targets : ndarray, shape (trial,)
-        delta > 0; one that exceeds |y| gives the code 0.
+        delta; one that exceeds |y| gives the code 0, one that no code reaches a penalty of 1e-9 |A^T y|_inf.
     rule : StoppingRule
         When one penalty's problem is solved.
     orientation : ndarray of +-1, shape (trial, filter, *position), optional
@@ -179,14 +179,17 @@ def _by_discrepancy(
     low, high = (0.0, -(target**2)), (scale**2, float(signal @ signal) - target**2)
     if high[1] <= 0 or scale == 0:
         return scale, trial.code(), 0, 0.0
-    total, optimality, last_side = 0, np.inf, 0
-    penalty = 0.5 * scale
+    total, last_side = 0, 0
+    penalty, smallest = 0.5 * scale, _SMALLEST_PENALTY * scale
     for _ in range(60):
-        steps, optimality = trial.solve(penalty, rule, scale)
-        total += steps
+        # A small gap would leave the residual uncertain to its square root.
+        sharp = StoppingRule("kkt", max(1e-8 * penalty / scale, 1e-14), rule.max_iterations)
+        total += trial.solve(penalty, sharp, scale)[0]
         residual = signal - active_columns(dictionary, trial.atoms) @ trial.values
         excess = float(residual @ residual) - target**2
         if abs(excess) <= 2e-6 * target**2:
+            break
+        if excess > 0 and penalty <= smallest:
             break
         side = 1 if excess > 0 else -1
         if side > 0:
@@ -196,8 +199,8 @@ def _by_discrepancy(
             low = (penalty**2, excess)
             high = (high[0], high[1] / 2) if last_side == side else high
         last_side = side
-        penalty = float(np.sqrt((low[0] * high[1] - high[0] * low[1]) / (high[1] - low[1])))
-    return penalty, trial.code(), total, optimality
+        penalty = max(float(np.sqrt((low[0] * high[1] - high[0] * low[1]) / (high[1] - low[1]))), smallest)
+    return penalty, trial.code(), total, trial.solve(penalty, replace(rule, max_iterations=0), scale)[1]
 
 
 def guaranteed_penalties(

@@ -133,13 +133,14 @@ def prepare(dictionary: ConvolutionalDictionary) -> Prepared:
                 [(*filler, *row) for row in (dictionary.positions, dictionary.stride, dictionary.taps, lags)],
                 dtype=np.int64,
             )
-            by_tap = np.ascontiguousarray(dictionary.filters.reshape(dictionary.n_filters, -1).T, dtype=np.float64)
-            gram = dictionary.gram().astype(np.float64).reshape(dictionary.n_filters, dictionary.n_filters, *sizes[3])
+            # Copies, since the kernels are compiled once more for arrays that cannot be written.
+            pattern = np.array(patterns.pattern, order="C")
+            by_tap = np.array(dictionary.filters.reshape(dictionary.n_filters, -1).T, dtype=np.float64, order="C")
+            gram = np.array(dictionary.gram(), dtype=np.float64, order="C")
+            gram = gram.reshape(dictionary.n_filters, dictionary.n_filters, *sizes[3])
             # Half an atom's reach: atoms of different cells interact little, so few are chosen in vain.
             cell = (sizes[3] + 3) // 4
-            _prepared[dictionary] = Prepared(
-                patterns.pattern, patterns.layout, by_tap, gram, sizes, cell, patterns.target_shape
-            )
+            _prepared[dictionary] = Prepared(pattern, patterns.layout, by_tap, gram, sizes, cell, patterns.target_shape)
         return _prepared[dictionary]
 
 
@@ -234,7 +235,7 @@ class Trial:
     def __init__(self, dictionary: ConvolutionalDictionary, signal: NDArray, orientation: NDArray | None) -> None:
         self._dictionary = dictionary
         self._layout = prepare(dictionary)
-        self._signal = np.array(signal, dtype=np.float64).reshape(self._layout.target_shape)
+        self._signal = np.array(signal, dtype=np.float64, order="C").reshape(self._layout.target_shape)
         signs = np.empty(0) if orientation is None else orientation.reshape(dictionary.n_filters, -1).T
         self._orientation = np.array(signs, dtype=np.float64, order="C").ravel()
         self._atoms = np.empty(0, dtype=np.int64)

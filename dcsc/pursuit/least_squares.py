@@ -51,9 +51,8 @@ def active_columns(dictionary: ConvolutionalDictionary, atoms: NDArray) -> scipy
     starts = np.arange(len(atoms) + 1) * size
     values = dictionary.filters[filters].astype(np.float64).ravel()
     shape = (int(np.prod(dictionary.signal_shape)), len(atoms))
-    matrix = scipy.sparse.csc_array(
-        (values, np.broadcast_to(rows, (len(atoms), *rows.shape[1:])).ravel(), starts), shape
-    )
+    rows = np.array(np.broadcast_to(rows, (len(atoms), *rows.shape[1:]))).ravel()
+    matrix = scipy.sparse.csc_array((values, rows, starts), shape)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
