@@ -12,6 +12,7 @@ from dcsc import guarantees, sparsity
 from dcsc.errors import UserError, nearest
 from dcsc.guarantees.interference import dense_codes
 from dcsc.model import Cascade
+from dcsc.pursuit.least_squares import least_squares
 from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
 from dcsc.ragged import RaggedCodes
 
@@ -253,39 +254,6 @@ def layered_thresholding(
         thresholds.append(np.array(beta, dtype=np.float64))
         current = code
     return one_step_result(codes, thresholds)
-
-
-def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray) -> NDArray:
-    """
-    Fit the signals of one layer on given supports, the debiasing of the layered pursuits.
-
-    Parameters
-    ----------
-    model : Cascade
-        The cascade.
-    layer : int
-        1..L.
-    signals : ndarray, shape (..., channel, *space)
-        Signals, or codes of the layer above.
-    support : ndarray of bool, shape (..., filter, *position)
-        Where the codes may be non-zero.
-
-    Returns
-    -------
-    ndarray, shape (..., filter, *position)
-        The least squares codes, of minimum norm where the sub-dictionary is not injective.
-    """
-    matrix = model.dictionaries[layer - 1].to_sparse()
-    n_atoms = matrix.shape[1]
-    targets = signals.reshape(-1, matrix.shape[0])
-    supports = support.reshape(-1, n_atoms)
-    fitted = np.zeros(supports.shape)
-    for row, (target, active) in enumerate(zip(targets, supports, strict=True)):
-        if active.any():
-            columns = matrix[:, np.flatnonzero(active)].toarray()
-            fitted[row, active] = np.linalg.lstsq(columns, target, rcond=None)[0]
-    fitted = fitted.reshape(support.shape)
-    return fitted if model.signs is None else model.signs[layer - 1] * fitted
 
 
 def _of_layer(value: object, layer: int) -> NDArray:

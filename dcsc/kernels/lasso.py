@@ -1,0 +1,484 @@
+"""
+Sparse least squares of one trial, xi |x|_1 + |y - A x|^2 / 2, by a working set of atoms.
+
+========  =======================  ==============================================================
+array     axes                     meaning
+========  =======================  ==============================================================
+atom      (entry,)                 position * n_filters + filter, ascending: neighbours lie together
+q         (position, filter)       correlations of the residual, A^T (y - A x)
+gram      (filter, filter, l0..2)  inner products by lag, three spatial axes, padded with 1
+sizes     (4, 3)                   an axis each: positions, step, taps, lags (2 * overlap - 1)
+row, col  (entry + 1,), (pair,)    the Gram matrix of the working set, compressed by rows
+========  =======================  ==============================================================
+
+An orientation of +-1 an atom makes the problem one-sided (orientation * x >= 0); an empty one leaves it two-sided.
+"""
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dcsc.kernels.compile import compiled
+from dcsc.kernels.scatter import add_pattern
+
+TILE = 64
+CHOSEN_PER_CELL = 4
+MAX_SWEEPS = 10
+MAX_ROUNDS = 50
+MAX_STALLED = 20
+"""Iterations without a better KKT distance, after which rounding forbids more."""
+GAP, KKT = 0, 1
+
+
+@compiled
+def extend(values, out):
+    """Continue a periodic array (lead, g0, g1, g2) to the right, so that no window leaves it."""
+    for lead in range(values.shape[0]):
+        for x0 in range(out.shape[1]):
+            for x1 in range(out.shape[2]):
+                source = values[lead, x0 % values.shape[1], x1 % values.shape[2]]
+                target = out[lead, x0, x1]
+                n = len(source)
+                for x2 in range(n):
+                    target[x2] = source[x2]
+                for x2 in range(n, len(target)):
+                    target[x2] = source[x2 - n]
+
+
+@compiled
+def correlate(values, by_tap, sizes, extended, windows, q):
+    """Correlate with every atom: windows times filters, in tiles small enough for one thread and one cache."""
+    extend(values, extended)
+    n1, n2 = sizes[0, 1], sizes[0, 2]
+    n_lead = values.shape[0]
+    a0, a1, a2 = sizes[2, 0], sizes[2, 1], sizes[2, 2]
+    for first in range(0, len(q), TILE):
+        last = min(first + TILE, len(q))
+        for position in range(first, last):
+            p01, p2 = divmod(position, n2)
+            p0, p1 = divmod(p01, n1)
+            x0, x1, x2 = p0 * sizes[1, 0], p1 * sizes[1, 1], p2 * sizes[1, 2]
+            window = windows[position - first]
+            k = 0
+            for lead in range(n_lead):
+                for t0 in range(a0):
+                    for t1 in range(a1):
+                        source = extended[lead, x0 + t0, x1 + t1]
+                        for t2 in range(a2):
+                            window[k + t2] = source[x2 + t2]
+                        k += a2
+        np.dot(windows[: last - first], by_tap, q[first:last])
+
+
+@compiled
+def new_window_space(signal, by_tap, sizes):
+    """Space for the extended signal and for one tile of windows."""
+    extended = np.empty(
+        (
+            signal.shape[0],
+            signal.shape[1] + sizes[2, 0] - 1,
+            signal.shape[2] + sizes[2, 1] - 1,
+            signal.shape[3] + sizes[2, 2] - 1,
+        )
+    )
+    return extended, np.empty((TILE, by_tap.shape[0]))
+
+
+@compiled
+def subtract_atoms(signal, pattern, layout, n_filters, atom, value, residual):
+    """Residual y - A x of a sparse code."""
+    source, target = signal.ravel(), residual.ravel()
+    for k in range(len(target)):
+        target[k] = source[k]
+    q1, q2 = layout[0, 1], layout[0, 2]
+    for k in range(len(atom)):
+        if value[k] != 0:
+            position, i = divmod(atom[k], n_filters)
+            p01, p2 = divmod(position, q2)
+            p0, p1 = divmod(p01, q1)
+            add_pattern(residual, pattern, i, p0, p1, p2, -value[k], layout)
+
+
+@compiled
+def distances(q, atom, value, xi, orientation):
+    """Largest KKT distance of a code, and largest correlation that the dual constraint counts."""
+    flat = q.ravel()
+    one_sided = len(orientation) > 0
+    largest = 0.0
+    if one_sided:
+        for a in range(len(flat)):
+            largest = max(largest, flat[a] * orientation[a])
+    else:
+        for a in range(len(flat)):
+            largest = max(largest, abs(flat[a]))
+    distance = max(largest - xi, 0.0)
+    for k in range(len(atom)):
+        if value[k] != 0:
+            distance = max(distance, abs(flat[atom[k]] - math.copysign(xi, value[k])))
+    return distance, largest
+
+
+@compiled
+def largest_correlation(signal, by_tap, sizes, orientation):
+    """Smallest penalty at which the solution is 0."""
+    extended, windows = new_window_space(signal, by_tap, sizes)
+    q = np.empty((sizes[0, 0] * sizes[0, 1] * sizes[0, 2], by_tap.shape[1]))
+    correlate(signal, by_tap, sizes, extended, windows, q)
+    return distances(q, np.empty(0, np.int64), np.empty(0), 0.0, orientation)[1]
+
+
+@compiled
+def duality_gap(signal, residual, largest, l1, xi):
+    """Primal objective and its distance from the dual objective of the scaled residual."""
+    y, r = signal.ravel(), residual.ravel()
+    square, product = 0.0, 0.0
+    for k in range(len(r)):
+        square += r[k] * r[k]
+        product += y[k] * r[k]
+    scale = max(1.0, largest / xi)
+    objective = 0.5 * square + xi * l1
+    return objective, objective - (product / scale - 0.5 * square / (scale * scale))
+
+
+@compiled
+def choose(q, sizes, cell, xi, orientation, is_active, found):
+    """Write the atoms that violate optimality most in each cell of positions; returns how many."""
+    n_filters = q.shape[1]
+    n0, n1, n2 = sizes[0, 0], sizes[0, 1], sizes[0, 2]
+    one_sided = len(orientation) > 0
+    best = np.empty(CHOSEN_PER_CELL)
+    who = np.empty(CHOSEN_PER_CELL, np.int64)
+    n_found = 0
+    for c0 in range(0, n0, cell[0]):
+        for c1 in range(0, n1, cell[1]):
+            for c2 in range(0, n2, cell[2]):
+                best[:] = xi
+                who[:] = -1
+                for p0 in range(c0, min(c0 + cell[0], n0)):
+                    for p1 in range(c1, min(c1 + cell[1], n1)):
+                        for p2 in range(c2, min(c2 + cell[2], n2)):
+                            position = (p0 * n1 + p1) * n2 + p2
+                            row = q[position]
+                            for i in range(n_filters):
+                                a = position * n_filters + i
+                                size = row[i] * orientation[a] if one_sided else abs(row[i])
+                                if size > best[CHOSEN_PER_CELL - 1] and not is_active[a]:
+                                    k = CHOSEN_PER_CELL - 1
+                                    while k > 0 and size > best[k - 1]:
+                                        best[k], who[k] = best[k - 1], who[k - 1]
+                                        k -= 1
+                                    best[k], who[k] = size, a
+                for k in range(CHOSEN_PER_CELL):
+                    if who[k] >= 0:
+                        found[n_found] = who[k]
+                        n_found += 1
+    return n_found
+
+
+@compiled
+def neighbours(atom, gram, sizes, n_filters, first_at, row, col, val):
+    """
+    Gram matrix of ascending atoms, compressed by rows; the diagonal is left out.
+
+    Called with an empty col it only counts, into row.
+    """
+    n0, n1, n2 = sizes[0, 0], sizes[0, 1], sizes[0, 2]
+    h0, h1, h2 = sizes[3, 0] // 2, sizes[3, 1] // 2, sizes[3, 2] // 2
+    count_only = len(col) == 0
+    position = 0
+    for k in range(len(atom)):
+        while position <= atom[k] // n_filters:
+            first_at[position] = k
+            position += 1
+    first_at[position : n0 * n1 * n2 + 1] = len(atom)
+    n_pairs = 0
+    for k in range(len(atom)):
+        row[k] = n_pairs
+        here, i = divmod(atom[k], n_filters)
+        p01, p2 = divmod(here, n2)
+        p0, p1 = divmod(p01, n1)
+        for d0 in range(-h0, h0 + 1):
+            r0 = (p0 + d0) % n0
+            for d1 in range(-h1, h1 + 1):
+                r1 = (p1 + d1) % n1
+                base = (r0 * n1 + r1) * n2
+                for wrap in range(
+                    -1, 2
+                ):  # the run of lags in three pieces: beyond the left end, inside, beyond the right
+                    low = max(p2 - h2 + wrap * n2, 0)
+                    high = min(p2 + h2 + wrap * n2, n2 - 1)
+                    if low > high:
+                        continue
+                    for j in range(first_at[base + low], first_at[base + high + 1]):
+                        if j == k:
+                            continue
+                        if not count_only:
+                            there, i_there = divmod(atom[j], n_filters)
+                            lag = there - base - wrap * n2 - p2
+                            col[n_pairs] = j
+                            val[n_pairs] = gram[i, i_there, d0 + h0, d1 + h1, lag + h2]
+                        n_pairs += 1
+    row[len(atom)] = n_pairs
+    return n_pairs
+
+
+@compiled
+def shrink(value, xi, orientation):
+    """Proximal step of one coordinate; orientation 0 is two-sided."""
+    if orientation != 0:
+        return orientation * max(value * orientation - xi, 0.0)
+    if value > xi:
+        return value - xi
+    if value < -xi:
+        return value + xi
+    return 0.0
+
+
+@compiled
+def descend(x, q, row, col, val, diagonal, side, xi):
+    """One sweep of coordinate descent; returns the largest change and whether a sign changed."""
+    largest, changed = 0.0, False
+    for k in range(len(x)):
+        old = x[k]
+        if old == 0 and abs(q[k]) <= xi:
+            continue
+        new = shrink(q[k] + old * diagonal[k], xi, side[k]) / diagonal[k]
+        step = new - old
+        if step != 0:
+            largest = max(largest, abs(step) * diagonal[k])
+            changed |= (old > 0) != (new > 0) or (old < 0) != (new < 0)
+            x[k] = new
+            q[k] -= step * diagonal[k]
+            for pair in range(row[k], row[k + 1]):
+                q[col[pair]] -= step * val[pair]
+    return largest, changed
+
+
+@compiled
+def face_product(direction, face, row, col, val, diagonal, out):
+    """Gram matrix times a direction that vanishes off the face, at the face's atoms."""
+    for k in face:
+        total = diagonal[k] * direction[k]
+        for pair in range(row[k], row[k + 1]):
+            total += val[pair] * direction[col[pair]]
+        out[k] = total
+
+
+@compiled
+def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
+    """
+    Newton step on the face of the current signs, by conjugate gradients; returns its iterations.
+
+    The step is kept whole with the entries that change sign set to 0 if that decreases the objective,
+    and cut at the first of them otherwise, which always does.
+    """
+    step, direction, left, product = work[0], work[1], work[2], work[3]
+    step[:] = 0
+    direction[:] = 0
+    square = 0.0
+    for k in face:
+        left[k] = q[k] - math.copysign(xi, x[k])
+        direction[k] = left[k]
+        square += left[k] * left[k]
+    bound = tolerance * tolerance
+    iterations = 0
+    while square > bound and iterations < 2 * len(face) + 20:
+        face_product(direction, face, row, col, val, diagonal, product)
+        curvature, length = 0.0, 0.0
+        for k in face:
+            curvature += direction[k] * product[k]
+            length += direction[k] * direction[k]
+        if curvature <= 1e-13 * length:  # dependent atoms: along their null vector the l1 norm alone decides
+            if iterations == 0:
+                for k in face:
+                    step[k] = direction[k]
+            break
+        alpha = square / curvature
+        new_square = 0.0
+        for k in face:
+            step[k] += alpha * direction[k]
+            left[k] -= alpha * product[k]
+            new_square += left[k] * left[k]
+        ratio = new_square / square
+        for k in face:
+            direction[k] = left[k] + ratio * direction[k]
+        square = new_square
+        iterations += 1
+    first, crossing = 1.0, -1
+    for k in face:
+        if (x[k] + step[k]) * x[k] <= 0 and step[k] != 0:
+            when = -x[k] / step[k]
+            if when < first or crossing < 0:
+                first, crossing = min(when, 1.0), k
+    change = direction
+    for k in face:
+        change[k] = -x[k] if (x[k] + step[k]) * x[k] <= 0 else step[k]
+    if crossing >= 0:
+        face_product(change, face, row, col, val, diagonal, product)
+        gain = 0.0
+        for k in face:
+            gain += change[k] * (0.5 * product[k] - q[k]) + xi * (abs(x[k] + change[k]) - abs(x[k]))
+        if gain >= 0:
+            for k in face:
+                change[k] = first * step[k]
+            change[crossing] = -x[crossing]
+    for k in face:
+        move = change[k]
+        if move != 0:
+            x[k] = 0.0 if move == -x[k] else x[k] + move
+            q[k] -= move * diagonal[k]
+            for pair in range(row[k], row[k + 1]):
+                q[col[pair]] -= move * val[pair]
+    return iterations
+
+
+@compiled
+def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rounds):
+    """Minimise over the working set to a KKT distance; returns the rounds used."""
+    work = np.zeros((4, len(x)))
+    face = np.empty(len(x), np.int64)
+    for rounds in range(max_rounds):
+        largest = 0.0
+        for _ in range(MAX_SWEEPS):
+            largest, changed = descend(x, q, row, col, val, diagonal, side, xi)
+            if largest <= tolerance or not changed:
+                break
+        if largest <= tolerance:
+            return rounds
+        n_face = 0
+        for k in range(len(x)):
+            if x[k] != 0:
+                face[n_face] = k
+                n_face += 1
+        face_step(x, q, face[:n_face], row, col, val, diagonal, xi, 0.3 * tolerance, work)
+    return max_rounds
+
+
+@compiled
+def merged(atom, value, found, n_found, marked):
+    """Active and found atoms in ascending order, with their values; marked is False everywhere before and after."""
+    total = len(atom) + n_found
+    for k in range(len(atom)):
+        marked[atom[k]] = True
+    for k in range(n_found):
+        marked[found[k]] = True
+    atoms, x = np.empty(total, np.int64), np.zeros(total)
+    n_merged, known = 0, 0
+    for a in range(len(marked)):
+        if marked[a]:
+            marked[a] = False
+            atoms[n_merged] = a
+            if known < len(atom) and atom[known] == a:
+                x[n_merged] = value[known]
+                known += 1
+            n_merged += 1
+    return atoms, x
+
+
+@compiled
+def without_zeros(atom, x):
+    """The non-zero entries of a sparse code."""
+    n_kept = 0
+    for k in range(len(x)):
+        n_kept += x[k] != 0
+    atoms, values = np.empty(n_kept, np.int64), np.empty(n_kept)
+    n_kept = 0
+    for k in range(len(x)):
+        if x[k] != 0:
+            atoms[n_kept], values[n_kept] = atom[k], x[k]
+            n_kept += 1
+    return atoms, values
+
+
+@compiled
+def improve(atom, x, q, gram, sizes, orientation, xi, tolerance, first_at):
+    """Minimise over given atoms, from their values x and correlations q; changes x."""
+    n_filters = q.shape[1]
+    flat = q.ravel()
+    restricted, diagonal, side = np.empty(len(atom)), np.empty(len(atom)), np.zeros(len(atom))
+    for k in range(len(atom)):
+        i = atom[k] % n_filters
+        restricted[k] = flat[atom[k]]
+        diagonal[k] = gram[i, i, sizes[3, 0] // 2, sizes[3, 1] // 2, sizes[3, 2] // 2]
+        if len(orientation) > 0:
+            side[k] = orientation[atom[k]]
+    row = np.empty(len(atom) + 1, np.int64)
+    n_pairs = neighbours(atom, gram, sizes, n_filters, first_at, row, np.empty(0, np.int64), np.empty(0))
+    col, val = np.empty(n_pairs, np.int64), np.empty(n_pairs)
+    neighbours(atom, gram, sizes, n_filters, first_at, row, col, val)
+    solve_restricted(x, restricted, row, col, val, diagonal, side, xi, tolerance, MAX_ROUNDS)
+
+
+@compiled
+def solve(
+    signal,
+    pattern,
+    layout,
+    by_tap,
+    gram,
+    sizes,
+    cell,
+    orientation,
+    xi,
+    atom,
+    value,
+    stop,
+    tolerance,
+    max_iterations,
+):
+    """
+    Minimise xi |x|_1 + |y - A x|^2 / 2 from a sparse start, for xi > 0.
+
+    Each iteration correlates the residual with every atom, adds the atoms that violate optimality most to
+    the active ones, and minimises over these. Stops when the duality gap is at most tolerance times the
+    objective, or the KKT distance at most tolerance. Returns atoms, values, iterations, gap over objective
+    and KKT distance.
+    """
+    n_filters = by_tap.shape[1]
+    n_positions = sizes[0, 0] * sizes[0, 1] * sizes[0, 2]
+    q = np.empty((n_positions, n_filters))
+    residual = np.empty_like(signal)
+    extended, windows = new_window_space(signal, by_tap, sizes)
+    is_active = np.zeros(n_positions * n_filters, np.bool_)
+    cells = 1
+    for axis in range(3):
+        cells *= (sizes[0, axis] + cell[axis] - 1) // cell[axis]
+    found = np.empty(cells * CHOSEN_PER_CELL, np.int64)
+    first_at = np.empty(n_positions + 1, np.int64)
+    iterations = 0
+    relative_gap = np.inf
+    distance, best_distance, stalled = np.inf, np.inf, 0
+    while True:
+        subtract_atoms(signal, pattern, layout, n_filters, atom, value, residual)
+        correlate(residual, by_tap, sizes, extended, windows, q)
+        distance, largest = distances(q, atom, value, xi, orientation)
+        l1 = 0.0
+        for k in range(len(value)):
+            l1 += abs(value[k])
+        objective, gap = duality_gap(signal, residual, largest, l1, xi)
+        relative_gap = gap / objective if objective > 0 else 0.0
+        stalled = 0 if distance < 0.9 * best_distance else stalled + 1
+        best_distance = min(best_distance, distance)
+        if (
+            (relative_gap if stop == GAP else distance) <= tolerance
+            or iterations == max_iterations
+            or stalled > MAX_STALLED
+        ):
+            break
+        for k in range(len(atom)):
+            is_active[atom[k]] = True
+        n_found = choose(q, sizes, cell, xi, orientation, is_active, found)
+        for k in range(len(atom)):
+            is_active[atom[k]] = False
+        candidates, x = merged(atom, value, found, n_found, is_active)
+        wanted = 0.1 * distance
+        if stop == KKT:
+            wanted = max(wanted, 0.3 * tolerance)
+        improve(candidates, x, q, gram, sizes, orientation, xi, wanted, first_at)
+        atom, value = without_zeros(candidates, x)
+        iterations += 1
+    return atom, value, iterations, relative_gap, distance

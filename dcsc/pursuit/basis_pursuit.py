@@ -1,0 +1,435 @@
+"""Layered basis pursuit: the l1-sparsest code of each layer, from the codes of the layer above ([PRE17] section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError, nearest
+from dcsc.model import Cascade
+from dcsc.pursuit.lasso import (
+    STOPS,
+    LassoSolution,
+    StoppingRule,
+    Trial,
+    over_trials,
+    proximal_gradient,
+    working_set,
+)
+from dcsc.pursuit.least_squares import active_columns, fit, least_squares
+from dcsc.pursuit.protocol import PursuitResult, register
+from dcsc.sparsity import patch_norm
+
+SOLVERS = ("working-set", "proximal-gradient")
+PENALTIES = ("guaranteed", "discrepancy")
+
+_MAX_ITERATIONS = {"working-set": 1000, "proximal-gradient": 20000}
+_ZERO = 1e-10
+_CONTINUATION = 0.1
+_SMALLEST_PENALTY = 1e-9
+
+
+def equality(
+    dictionary: ConvolutionalDictionary,
+    signals: NDArray,
+    tolerance: float,
+    orientation: NDArray | None = None,
+    progress: str = "",
+) -> LassoSolution:
+    """
+    Minimise |x|_1 subject to A x = y: basis pursuit without noise.
+
+    Follows the Lagrangian solution as the penalty falls by tens, and finishes exactly: least squares on
+    the support it has reached, with entries below 1e-10 of the largest set to 0. The residual over the
+    penalty, scaled to be dual feasible, is the certificate; the path ends as soon as it proves optimality.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        y.
+    tolerance : float
+        Largest relative residual and relative duality gap that count as solved.
+    orientation : ndarray of +-1, shape (trial, filter, *position), optional
+        Signs that the codes must have.
+    progress : str
+        Title of a progress bar; empty shows none.
+
+    Returns
+    -------
+    LassoSolution
+        Its optimality is the larger of |y - A x| / |y| and the duality gap over |x|_1; codes with wrong
+        signs count as infinitely bad.
+    """
+
+    def work(row: int) -> tuple[NDArray, int, float]:
+        oriented = None if orientation is None else orientation[row]
+        return _equality_of_trial(dictionary, signals[row].astype(np.float64), tolerance, oriented)
+
+    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
+    return LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
+
+
+def _equality_of_trial(
+    dictionary: ConvolutionalDictionary, signal: NDArray, tolerance: float, orientation: NDArray | None
+) -> tuple[NDArray, int, float]:
+    best = np.zeros(dictionary.n_atoms)
+    if not signal.any():
+        return best.reshape(dictionary.code_shape), 0, 0.0
+    trial = Trial(dictionary, signal, orientation)
+    scale = trial.largest_correlation()
+    total, optimality = 0, np.inf
+    penalty = _CONTINUATION * scale
+    while penalty >= _SMALLEST_PENALTY * scale > 0:
+        rule = StoppingRule("kkt", max(1e-3 * tolerance * penalty / scale, 1e-15), _MAX_ITERATIONS["working-set"])
+        total += trial.solve(penalty, rule, scale)[0]
+        atoms, values, reached = _finish(dictionary, signal, trial, penalty, orientation)
+        if reached < optimality:
+            best[:] = 0
+            best[atoms] = values
+            optimality = reached
+        if optimality <= tolerance:
+            break
+        penalty *= _CONTINUATION
+    return best.reshape(dictionary.code_shape), total, optimality
+
+
+def _finish(
+    dictionary: ConvolutionalDictionary,
+    signal: NDArray,
+    trial: Trial,
+    penalty: float,
+    orientation: NDArray | None,
+) -> tuple[NDArray, NDArray, float]:
+    """Exact fit on the support of a Lagrangian solution, and how far it provably is from optimal."""
+    target = signal.ravel()
+    atoms, signs = trial.atoms, np.sign(trial.values)
+    columns = active_columns(dictionary, atoms)
+    residual = (target - columns @ trial.values).reshape(dictionary.signal_shape)
+    values = fit(columns, target)
+    kept = np.abs(values) > _ZERO * np.abs(values).max(initial=0.0)
+    if not kept.all():
+        atoms, signs, columns = atoms[kept], signs[kept], columns[:, np.flatnonzero(kept)]
+        values = fit(columns, target)
+    correlations = dictionary.correlate(residual)
+    facing = np.abs(correlations) if orientation is None else correlations * orientation
+    certificate = float((residual * signal).sum()) / max(penalty, float(facing.max()))
+    length = float(np.abs(values).sum())
+    missed = float(np.linalg.norm(target - columns @ values) / np.linalg.norm(target))
+    gap = (length - certificate) / length if length else np.inf
+    if orientation is not None and (signs * values < 0).any():
+        gap = np.inf
+    return atoms, values, max(missed, gap)
+
+
+def discrepancy_penalties(
+    dictionary: ConvolutionalDictionary,
+    signals: NDArray,
+    targets: NDArray,
+    rule: StoppingRule,
+    orientation: NDArray | None = None,
+    progress: str = "",
+) -> tuple[NDArray, LassoSolution]:
+    """
+    Solve at the penalty for which the residual has a given norm, |y - A x|_2 = delta.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        y.
+    targets : ndarray, shape (trial,)
+        delta; one that exceeds |y| gives the code 0, one that no code reaches a penalty of 1e-9 |A^T y|_inf.
+    rule : StoppingRule
+        When one penalty's problem is solved.
+    orientation : ndarray of +-1, shape (trial, filter, *position), optional
+        Signs that the codes must have.
+    progress : str
+        Title of a progress bar; empty shows none.
+
+    Returns
+    -------
+    penalties : ndarray, shape (trial,)
+        xi, to a relative 1e-6 of delta.
+    solution : LassoSolution
+        At these penalties.
+    """
+
+    def work(row: int) -> tuple[float, NDArray, int, float]:
+        oriented = None if orientation is None else orientation[row]
+        trial = Trial(dictionary, signals[row].astype(np.float64), oriented)
+        return _by_discrepancy(dictionary, trial, signals[row].astype(np.float64).ravel(), float(targets[row]), rule)
+
+    penalties, codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
+    return np.array(penalties), LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
+
+
+def _by_discrepancy(
+    dictionary: ConvolutionalDictionary, trial: Trial, signal: NDArray, target: float, rule: StoppingRule
+) -> tuple[float, NDArray, int, float]:
+    """Regula falsi (Illinois) on xi^2 against |r|^2, which is a line while the support stays the same."""
+    scale = trial.largest_correlation()
+    low, high = (0.0, -(target**2)), (scale**2, float(signal @ signal) - target**2)
+    if high[1] <= 0 or scale == 0:
+        return scale, trial.code(), 0, 0.0
+    total, last_side = 0, 0
+    penalty, smallest = 0.5 * scale, _SMALLEST_PENALTY * scale
+    for _ in range(60):
+        # A small gap would leave the residual uncertain to its square root.
+        sharp = StoppingRule("kkt", max(1e-8 * penalty / scale, 1e-14), rule.max_iterations)
+        total += trial.solve(penalty, sharp, scale)[0]
+        residual = signal - active_columns(dictionary, trial.atoms) @ trial.values
+        excess = float(residual @ residual) - target**2
+        if abs(excess) <= 2e-6 * target**2:
+            break
+        if excess > 0 and penalty <= smallest:
+            break
+        side = 1 if excess > 0 else -1
+        if side > 0:
+            high = (penalty**2, excess)
+            low = (low[0], low[1] / 2) if last_side == side else low
+        else:
+            low = (penalty**2, excess)
+            high = (high[0], high[1] / 2) if last_side == side else high
+        last_side = side
+        penalty = max(float(np.sqrt((low[0] * high[1] - high[0] * low[1]) / (high[1] - low[1]))), smallest)
+    return penalty, trial.code(), total, trial.solve(penalty, replace(rule, max_iterations=0), scale)[1]
+
+
+def guaranteed_penalties(
+    model: Cascade, reference: Sequence[ArrayLike], noise: ArrayLike, batch: tuple[int, ...]
+) -> list[NDArray]:
+    """
+    Penalties of [PRE17] Theorem 12, xi_l = 4 eps_{l-1} with eps_l = 7.5 eps_{l-1} sqrt(||X^(l)||^P_{0,inf}).
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    reference : sequence of array_like
+        The true codes [X^(1), ..., X^(L)].
+    noise : array_like, shape () or (...)
+        eps_0, at least the patch norm of the noise; 0 gives 0, which stands for the equality form.
+    batch : tuple of int
+        Batch shape of the result.
+
+    Returns
+    -------
+    list of ndarray, each of shape (...)
+        Defined whether or not the theorem applies (`dcsc.guarantees.basis_pursuit` tells).
+    """
+    eps = np.broadcast_to(np.asarray(noise, dtype=np.float64), batch)
+    penalties = []
+    for layer, code in enumerate(reference, start=1):
+        penalties.append(4 * eps)
+        eps = 7.5 * eps * np.sqrt(patch_norm(np.asarray(code), model.next_dictionary(layer), model.rank))
+    return penalties
+
+
+@dataclass(frozen=True)
+class _Options:
+    solver: str
+    accelerate: bool
+    step: float | None
+    rule: StoppingRule
+
+
+@register("layered-basis-pursuit")
+def layered_basis_pursuit(
+    model: Cascade,
+    signals: ArrayLike,
+    *,
+    penalty: float | str | Sequence[ArrayLike],
+    discrepancy: float | Sequence[ArrayLike] | None = None,
+    non_negative: bool | Sequence[bool] = False,
+    solver: Literal["working-set", "proximal-gradient"] = "working-set",
+    accelerate: bool = True,
+    step: float | None = None,
+    stop: Literal["gap", "kkt"] = "gap",
+    tolerance: float | None = None,
+    max_iterations: int | None = None,
+    debias: bool = False,
+    reference: Sequence[ArrayLike] | None = None,
+    noise: ArrayLike = 0.0,
+    progress: bool = False,
+) -> PursuitResult:
+    """
+    Minimise xi |x|_1 + |y - D x|^2 / 2 layer by layer, and pass each layer's code on ([PRE17] section 7).
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade; with signs T^(l) the pursuit works with D = A^(l) T^(l).
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    penalty : float, str or sequence
+        xi: a number, or one entry a layer (a number, or one a trial); 0 stands for the equality form,
+        min |x|_1 subject to D x = y. 'guaranteed' is xi_l = 4 eps_{l-1} of [PRE17] Theorem 12, from the
+        reference and the noise; 'discrepancy' is the xi whose residual has the norm given.
+    discrepancy : float or sequence, optional
+        For 'discrepancy': the l2 norm of the residual, a number, or one entry a layer.
+    non_negative : bool or sequence of bool
+        Demand codes without negative entries, in all layers or one by one.
+    solver : {'working-set', 'proximal-gradient'}
+        A growing set of atoms, in float64 throughout; or ISTA and FISTA, in the type of the model and
+        the signals. The equality form has one solver of its own.
+    accelerate : bool
+        For 'proximal-gradient': FISTA with restart, or ISTA.
+    step : float, optional
+        For 'proximal-gradient': step of the gradient; by default 1 over the exact |A|^2. With step 1 and one
+        iteration ISTA is layered soft thresholding.
+    stop : {'gap', 'kkt'}
+        What `tolerance` bounds, trial by trial: the duality gap over the objective, or the violation of the
+        optimality conditions over the largest correlation.
+    tolerance : float, optional
+        By default 1e-8, or 1e-4 for 'proximal-gradient' in float32.
+    max_iterations : int, optional
+        Iterations a layer; by default 1000, or 20000 for 'proximal-gradient'.
+    debias : bool
+        Replace the values of each layer by the least squares fit on the recovered support.
+    reference : sequence of array_like, optional
+        The true codes [X^(1), ..., X^(L)], for penalties that derive from them.
+    noise : array_like, shape () or (...)
+        Bound on the patch norm of the noise, for penalties that derive from it.
+    progress : bool
+        Show a progress bar a layer.
+
+    Returns
+    -------
+    PursuitResult
+        Its thresholds are the penalties, its optimality the stopping measure; in the equality form that is
+        the larger of the relative residual and the relative duality gap.
+
+    Raises
+    ------
+    UserError
+        When an option is unknown or incomplete, or non-negative codes are asked of a layer of mixed signs.
+    """
+    _check(model, penalty, discrepancy, non_negative, solver, stop, reference)
+    current = np.asarray(signals)
+    dtype = np.result_type(model.dictionaries[0].dtype, current if current.dtype.kind == "f" else np.float32)
+    batch = _batch_shape(model, current)
+    if tolerance is None:
+        tolerance = 1e-4 if solver == "proximal-gradient" and dtype == np.float32 else 1e-8
+    rule = StoppingRule(stop, tolerance, _MAX_ITERATIONS[solver] if max_iterations is None else max_iterations)
+    options = _Options(solver, accelerate, step, rule)
+    if penalty == "guaranteed":
+        penalty = guaranteed_penalties(model, reference, noise, batch)
+    codes, penalties, iterations, optimality = [], [], [], []
+    for layer, dictionary in enumerate(model.dictionaries, start=1):
+        signs = (
+            None if model.signs is None else np.broadcast_to(model.signs[layer - 1], (*batch, *dictionary.code_shape))
+        )
+        one_sided = non_negative[layer - 1] if isinstance(non_negative, Sequence) else non_negative
+        orientation = None
+        if one_sided:
+            orientation = np.ones((*batch, *dictionary.code_shape)) if signs is None else signs
+            orientation = orientation.reshape(-1, *dictionary.code_shape)
+        flat = np.broadcast_to(current, (*batch, *dictionary.signal_shape)).reshape(-1, *dictionary.signal_shape)
+        flat = flat.astype(dtype)
+        title = f"basis pursuit, layer {layer}" if progress else ""
+        if penalty == "discrepancy":
+            norms = _numbers(discrepancy, layer, batch, "discrepancy")
+            xi, solution = discrepancy_penalties(dictionary, flat, norms, rule, orientation, title)
+        else:
+            xi = _numbers(penalty, layer, batch, "penalty")
+            solution = _solve_layer(dictionary, flat, xi, options, orientation, title)
+        code = solution.codes.reshape(*batch, *dictionary.code_shape)
+        code = code if signs is None else signs * code
+        if debias:
+            code = least_squares(model, layer, current, code != 0)
+        current = code.astype(dtype)
+        codes.append(current)
+        penalties.append(xi.reshape(batch))
+        iterations.append(solution.iterations.reshape(batch))
+        optimality.append(solution.optimality.reshape(batch))
+    reached = np.stack(optimality, axis=-1)
+    missed = int((reached > tolerance).sum())
+    stopped = f"{missed} of {reached.size} problems above the tolerance" if missed else "tolerance reached"
+    return PursuitResult(codes, penalties, np.stack(iterations, axis=-1), reached, stopped)
+
+
+def _batch_shape(model: Cascade, signals: NDArray) -> tuple[int, ...]:
+    """Batch axes of the signals and the signs together."""
+    expected = model.dictionaries[0].signal_shape
+    if signals.shape[-len(expected) :] != expected:
+        raise UserError(f"signals of shape {signals.shape} do not fit: the last axes must be {expected}.")
+    signs = () if model.signs is None else model.signs
+    return np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (signals, *signs)])
+
+
+def _solve_layer(
+    dictionary: ConvolutionalDictionary,
+    signals: NDArray,
+    penalties: NDArray,
+    options: _Options,
+    orientation: NDArray | None,
+    progress: str,
+) -> LassoSolution:
+    """Give each trial to the solver of its form."""
+    exact = penalties == 0
+    if not exact.any():
+        if options.solver == "working-set":
+            return working_set(dictionary, signals, penalties, options.rule, orientation, progress)
+        extra = {"accelerate": options.accelerate, "step": options.step}
+        return proximal_gradient(dictionary, signals, penalties, options.rule, orientation, progress, **extra)
+    parts = []
+    for chosen in (exact, ~exact):
+        rows = np.flatnonzero(chosen)
+        oriented = None if orientation is None else orientation[rows]
+        if not len(rows):
+            continue
+        if chosen is exact:
+            part = equality(dictionary, signals[rows], options.rule.tolerance, oriented, progress)
+        else:
+            part = _solve_layer(dictionary, signals[rows], penalties[rows], options, oriented, progress)
+        parts.append((rows, part))
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    joined = [
+        np.concatenate([getattr(part, name) for _, part in parts])[order]
+        for name in ("codes", "iterations", "optimality")
+    ]
+    return replace(parts[0][1], codes=joined[0], iterations=joined[1], optimality=joined[2])
+
+
+def _numbers(value: object, layer: int, batch: tuple[int, ...], name: str) -> NDArray:
+    """One number a trial, flat, of one layer."""
+    number = np.asarray(value[layer - 1] if isinstance(value, Sequence) else value, dtype=np.float64)
+    if not (number >= 0).all():
+        raise UserError(f"{name} {number.min():g} of layer {layer} is not allowed: give numbers from 0.")
+    return np.broadcast_to(number, batch).ravel()
+
+
+def _check(
+    model: Cascade,
+    penalty: object,
+    discrepancy: object,
+    non_negative: bool | Sequence[bool],
+    solver: str,
+    stop: str,
+    reference: Sequence[ArrayLike] | None,
+) -> None:
+    for name, value, allowed in (("solver", solver, SOLVERS), ("stop", stop, STOPS)):
+        if value not in allowed:
+            raise UserError(f"{name} {value!r} is unknown: {nearest(value, allowed)}")
+    if isinstance(penalty, str) and penalty not in PENALTIES:
+        raise UserError(f"penalty {penalty!r} is unknown: {nearest(penalty, PENALTIES)}")
+    for name, value in (("penalty", penalty), ("discrepancy", discrepancy), ("non_negative", non_negative)):
+        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) != model.depth:
+            raise UserError(f"{name} has {len(value)} entries for {model.depth} layers: give one, or one a layer.")
+    if penalty == "discrepancy" and discrepancy is None:
+        raise UserError("penalty 'discrepancy' needs the norm of the residual: pass it as discrepancy.")
+    if penalty == "guaranteed" and reference is None:
+        raise UserError("penalty 'guaranteed' derives from the true codes: pass them as reference.")
+    demanded = list(non_negative) if isinstance(non_negative, Sequence) else [non_negative] * model.depth
+    if model.signs is not None and any(demanded[:-1]):
+        raise UserError(
+            "inner codes of a cascade with signs are of mixed signs: demand non-negative ones of the deepest."
+        )

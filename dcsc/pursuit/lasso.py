@@ -1,0 +1,507 @@
+"""
+One layer's basis pursuit in its Lagrangian form, xi |x|_1 + |y - A x|^2 / 2, for a batch of trials.
+
+Two solvers reach the same minimum: `working_set`, which grows a set of atoms and is the fast one, and
+`proximal_gradient`, which is ISTA or FISTA. A sign of +-1 an atom makes the problem one-sided; that is
+how non-negative codes of A T are found as codes of A, since |T x|_1 = |x|_1.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
+from dcsc.pursuit.thresholding import relu, soft
+
+STOPS = ("gap", "kkt")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class StoppingRule:
+    """
+    When a trial is solved.
+
+    Parameters
+    ----------
+    measure : {'gap', 'kkt'}
+        The duality gap over the objective, which bounds the relative excess of the objective; or the
+        largest violation of the optimality conditions over the largest correlation |A^T y|_inf.
+    tolerance : float
+        What the measure must not exceed.
+    max_iterations : int
+        Iterations after which a trial is given up.
+    """
+
+    measure: str
+    tolerance: float
+    max_iterations: int
+
+
+@dataclass(frozen=True, eq=False)
+class LassoSolution:
+    """
+    Minimisers of a batch of trials.
+
+    Parameters
+    ----------
+    codes : ndarray of float64, shape (trial, filter, *position)
+        The codes.
+    iterations : ndarray of int, shape (trial,)
+        Iterations taken.
+    optimality : ndarray, shape (trial,)
+        The stopping measure at the codes.
+    """
+
+    codes: NDArray
+    iterations: NDArray
+    optimality: NDArray
+
+
+class Prepared(NamedTuple):
+    """
+    A dictionary as `dcsc.kernels.lasso` takes it.
+
+    Parameters
+    ----------
+    pattern, layout : ndarray
+        The filters as patterns of `dcsc.kernels.scatter`.
+    by_tap : ndarray, shape (channel * tap, filter)
+        The filters, one a column.
+    gram : ndarray, shape (filter, filter, l0, l1, l2)
+        Inner products by lag.
+    sizes : ndarray of int64, shape (4, 3)
+        Positions, steps, taps and lags, an axis each.
+    cell : ndarray of int64, shape (3,)
+        Positions of one cell, in which a few atoms are chosen at a time.
+    target_shape : tuple of int
+        Shape (channel, g0, g1, g2) of a signal.
+    """
+
+    pattern: NDArray
+    layout: NDArray
+    by_tap: NDArray
+    gram: NDArray
+    sizes: NDArray
+    cell: NDArray
+    target_shape: tuple[int, ...]
+
+
+_prepared: weakref.WeakKeyDictionary[ConvolutionalDictionary, Prepared] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def prepare(dictionary: ConvolutionalDictionary) -> Prepared:
+    """
+    Lay out a dictionary for the kernels, once.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        Of at most three spatial axes.
+
+    Returns
+    -------
+    Prepared
+        In float64.
+
+    Raises
+    ------
+    UserError
+        When the dictionary has more than three spatial axes.
+    """
+    from dcsc import sparse_path
+
+    with _lock:
+        if dictionary not in _prepared:
+            patterns = sparse_path.filter_patterns(dictionary, "signed", np.float64)
+            filler = (1,) * (sparse_path.AXES - dictionary.rank)
+            lags = tuple(2 * overlap - 1 for overlap in dictionary.overlap)
+            sizes = np.array(
+                [(*filler, *row) for row in (dictionary.positions, dictionary.stride, dictionary.taps, lags)],
+                dtype=np.int64,
+            )
+            # Copies, since the kernels are compiled once more for arrays that cannot be written.
+            pattern = np.array(patterns.pattern, order="C")
+            by_tap = np.array(dictionary.filters.reshape(dictionary.n_filters, -1).T, dtype=np.float64, order="C")
+            gram = np.array(dictionary.gram(), dtype=np.float64, order="C")
+            gram = gram.reshape(dictionary.n_filters, dictionary.n_filters, *sizes[3])
+            # Half an atom's reach: atoms of different cells interact little, so few are chosen in vain.
+            cell = (sizes[3] + 3) // 4
+            _prepared[dictionary] = Prepared(pattern, patterns.layout, by_tap, gram, sizes, cell, patterns.target_shape)
+        return _prepared[dictionary]
+
+
+def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> list[T]:
+    """
+    Run work on every trial, on threads.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials in all.
+    work : callable
+        Takes the trial's index; its result must depend on nothing else.
+    progress : str
+        Title of a progress bar; empty shows none.
+
+    Returns
+    -------
+    list
+        What the trials returned, in their order.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = min(allowed, n_trials)
+    if threads <= 1:
+        return list(_shown(map(work, range(n_trials)), n_trials, progress))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(_shown(pool.map(work, range(n_trials)), n_trials, progress))
+
+
+def _shown(results: Iterator[T], total: int, progress: str) -> Iterator[T]:
+    if not progress:
+        return results
+    from tqdm import tqdm
+
+    return iter(tqdm(results, total=total, desc=progress))
+
+
+def to_kernel_atoms(atoms: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
+    """
+    Number atoms as the kernels do, neighbouring positions together.
+
+    Parameters
+    ----------
+    atoms : ndarray of int
+        Indices in C order of (filter, *position).
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+
+    Returns
+    -------
+    ndarray of int64
+        position * n_filters + filter.
+    """
+    filters, places = np.divmod(atoms.astype(np.int64), math.prod(dictionary.positions))
+    return places * dictionary.n_filters + filters
+
+
+def from_kernel_atoms(atoms: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
+    """
+    Undo `to_kernel_atoms`.
+
+    Parameters
+    ----------
+    atoms : ndarray of int64
+        position * n_filters + filter.
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+
+    Returns
+    -------
+    ndarray of int64
+        Indices in C order of (filter, *position).
+    """
+    places, filters = np.divmod(atoms, dictionary.n_filters)
+    return filters * math.prod(dictionary.positions) + places
+
+
+class Trial:
+    """
+    One signal with its dictionary, to be solved at one penalty after another from the last solution.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    signal : ndarray, shape (channel, *space)
+        y.
+    orientation : ndarray of +-1, shape (filter, *position), or None
+        Signs that the codes must have; None leaves them free.
+    """
+
+    def __init__(self, dictionary: ConvolutionalDictionary, signal: NDArray, orientation: NDArray | None) -> None:
+        self._dictionary = dictionary
+        self._layout = prepare(dictionary)
+        self._signal = np.array(signal, dtype=np.float64, order="C").reshape(self._layout.target_shape)
+        signs = np.empty(0) if orientation is None else orientation.reshape(dictionary.n_filters, -1).T
+        self._orientation = np.array(signs, dtype=np.float64, order="C").ravel()
+        self._atoms = np.empty(0, dtype=np.int64)
+        self._values = np.empty(0)
+
+    def largest_correlation(self) -> float:
+        """
+        Find the smallest penalty at which the solution is 0.
+
+        Returns
+        -------
+        float
+            |A^T y|_inf, or the largest oriented correlation, at least 0.
+        """
+        from dcsc.kernels import lasso
+
+        return lasso.largest_correlation(self._signal, self._layout.by_tap, self._layout.sizes, self._orientation)
+
+    def solve(self, penalty: float, rule: StoppingRule, scale: float) -> tuple[int, float]:
+        """
+        Move to the minimiser at a penalty.
+
+        Parameters
+        ----------
+        penalty : float
+            xi > 0.
+        rule : StoppingRule
+            When to stop.
+        scale : float
+            What KKT distances are relative to.
+
+        Returns
+        -------
+        iterations : int
+            Iterations taken.
+        optimality : float
+            The stopping measure.
+        """
+        from dcsc.kernels import lasso
+
+        prepared = self._layout
+        is_gap = rule.measure == "gap"
+        self._atoms, self._values, iterations, gap, distance = lasso.solve(
+            self._signal,
+            prepared.pattern,
+            prepared.layout,
+            prepared.by_tap,
+            prepared.gram,
+            prepared.sizes,
+            prepared.cell,
+            self._orientation,
+            float(penalty),
+            self._atoms,
+            self._values,
+            lasso.GAP if is_gap else lasso.KKT,
+            rule.tolerance * (1.0 if is_gap else scale),
+            rule.max_iterations,
+        )
+        return iterations, gap if is_gap else distance / scale
+
+    @property
+    def atoms(self) -> NDArray:
+        """Active atoms in C order of (filter, *position), shape (active,)."""
+        return from_kernel_atoms(self._atoms, self._dictionary)
+
+    @property
+    def values(self) -> NDArray:
+        """Coefficients of the active atoms, shape (active,)."""
+        return self._values
+
+    def code(self) -> NDArray:
+        """
+        Expand the solution.
+
+        Returns
+        -------
+        ndarray of float64, shape (filter, *position)
+            The code.
+        """
+        flat = np.zeros(self._dictionary.n_atoms)
+        flat[self.atoms] = self._values
+        return flat.reshape(self._dictionary.code_shape)
+
+
+def working_set(
+    dictionary: ConvolutionalDictionary,
+    signals: NDArray,
+    penalties: NDArray,
+    rule: StoppingRule,
+    orientation: NDArray | None = None,
+    progress: str = "",
+) -> LassoSolution:
+    """
+    Minimise over a growing set of atoms, each trial alone and in float64.
+
+    An iteration correlates the residual with every atom, adds those that violate optimality most in
+    each neighbourhood to the active ones, and solves the problem of these few by coordinate descent
+    and conjugate-gradient Newton steps on the face of their signs.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        y.
+    penalties : ndarray, shape (trial,)
+        xi > 0; infinity gives 0.
+    rule : StoppingRule
+        When a trial is solved.
+    orientation : ndarray of +-1, shape (trial, filter, *position), optional
+        Signs that the codes must have.
+    progress : str
+        Title of a progress bar; empty shows none.
+
+    Returns
+    -------
+    LassoSolution
+        One code a trial.
+    """
+
+    def work(row: int) -> tuple[NDArray, int, float]:
+        trial = Trial(dictionary, signals[row], None if orientation is None else orientation[row])
+        scale = trial.largest_correlation()
+        iterations, optimality = 0, 0.0
+        if scale > penalties[row]:
+            iterations, optimality = trial.solve(penalties[row], rule, scale)
+        return trial.code(), iterations, optimality
+
+    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
+    return LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
+
+
+def _per_trial(values: NDArray, rank: int) -> NDArray:
+    return values.reshape(-1, *[1] * (rank + 1))
+
+
+def _flat(values: NDArray) -> NDArray:
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _sums(values: NDArray) -> NDArray:
+    return _flat(values).sum(axis=1)
+
+
+def proximal_gradient(
+    dictionary: ConvolutionalDictionary,
+    signals: NDArray,
+    penalties: NDArray,
+    rule: StoppingRule,
+    orientation: NDArray | None = None,
+    progress: str = "",
+    *,
+    accelerate: bool = True,
+    step: float | None = None,
+) -> LassoSolution:
+    """
+    Minimise by ISTA, or by FISTA restarted when its momentum points uphill.
+
+    A^T A acts in the frequency domain, once an iteration: the correlations at the extrapolated point are
+    extrapolated themselves, so that every trial's optimality is known at every iterate and it stops alone.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        y, of the type to compute in.
+    penalties : ndarray, shape (trial,)
+        xi > 0; infinity gives 0.
+    rule : StoppingRule
+        When a trial is solved.
+    orientation : ndarray of +-1, shape (trial, filter, *position), optional
+        Signs that the codes must have.
+    progress : str
+        Title of a progress bar; empty shows none.
+    accelerate : bool
+        FISTA with O'Donoghue and Candes' gradient restart, or ISTA.
+    step : float, optional
+        Step of the gradient; by default 1 over the exact Lipschitz constant.
+
+    Returns
+    -------
+    LassoSolution
+        One code a trial.
+    """
+    rank, count = dictionary.rank, len(signals)
+    dtype = signals.dtype
+    gram = SpectralGram(dictionary, dtype)
+    step = 1 / lipschitz_constant(dictionary) if step is None else step
+    target = dictionary.correlate(signals)
+    energy = _sums(signals.astype(np.float64) ** 2)
+    facing = target if orientation is None else target * orientation
+    scale = _flat(np.abs(facing) if orientation is None else facing).max(axis=1, initial=0.0)
+    solution = np.zeros(target.shape)
+    iterations, optimality = np.zeros(count, dtype=np.int64), np.zeros(count)
+
+    live = np.flatnonzero(scale > penalties)
+    finite = np.where(np.isfinite(penalties), penalties, 1.0).astype(dtype)
+    current = np.zeros((len(live), *target.shape[1:]), dtype=dtype)
+    product = np.zeros_like(current)
+    previous, previous_product = current, product
+    momentum = np.ones(len(live))
+    bars = iter(_shown(iter(range(rule.max_iterations)), rule.max_iterations, progress))
+    for done in range(rule.max_iterations + 1):
+        xi = _per_trial(finite[live], rank)
+        measured = _measure(
+            rule.measure,
+            current,
+            product,
+            target[live],
+            energy[live],
+            scale[live],
+            xi,
+            None if orientation is None else orientation[live],
+        )
+        solved = measured <= rule.tolerance
+        if done == rule.max_iterations:
+            solved[:] = True
+        if solved.any():
+            rows = live[solved]
+            solution[rows], iterations[rows], optimality[rows] = current[solved], done, measured[solved]
+            left = ~solved
+            live, xi, momentum = live[left], xi[left], momentum[left]
+            current, product = current[left], product[left]
+            previous, previous_product = previous[left], previous_product[left]
+        if not len(live):
+            break
+        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        weight = _per_trial((momentum - 1) / grown if accelerate else np.zeros(len(live)), rank).astype(dtype)
+        point = current + weight * (current - previous)
+        slope = target[live] - (product + weight * (product - previous_product))
+        moved = point + dtype.type(step) * slope
+        if orientation is None:
+            new = soft(moved, dtype.type(step) * xi)
+        else:
+            new = orientation[live] * relu(orientation[live] * moved, dtype.type(step) * xi)
+        uphill = _sums((point - new) * (new - current)) > 0
+        momentum = np.where(uphill, 1.0, grown)
+        previous, previous_product = current, product
+        current, product = new, gram(new)
+        next(bars, None)
+    return LassoSolution(solution, iterations, optimality)
+
+
+def _measure(
+    measure: str,
+    code: NDArray,
+    product: NDArray,
+    target: NDArray,
+    energy: NDArray,
+    scale: NDArray,
+    xi: NDArray,
+    orientation: NDArray | None,
+) -> NDArray:
+    """Stopping measure of every trial, from A^T A x and A^T y."""
+    correlations = target - product
+    facing = np.abs(correlations) if orientation is None else correlations * orientation
+    largest = _flat(facing).max(axis=1, initial=0.0)
+    penalty = xi.ravel()
+    if measure == "kkt":
+        on = _flat(np.where(code != 0, np.abs(correlations - xi * np.sign(code)), 0))
+        return np.maximum(on.max(axis=1, initial=0.0), np.maximum(largest - penalty, 0)) / scale
+    wide = code.astype(np.float64)
+    explained = _sums(wide * target)
+    square = energy - 2 * explained + _sums(wide * product)
+    shrunk = np.maximum(1.0, largest / penalty)
+    objective = square / 2 + penalty * _sums(np.abs(wide))
+    dual = (energy - explained) / shrunk - square / (2 * shrunk**2)
+    return (objective - dual) / np.where(objective > 0, objective, 1.0)

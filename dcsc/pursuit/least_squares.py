@@ -1,0 +1,168 @@
+"""Least squares on given supports: the debiasing of every pursuit, and the oracle that they are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.model import Cascade
+from dcsc.pursuit.protocol import PursuitResult, register
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+DENSE_LIMIT = 2000
+"""Largest support that is fitted by a dense factorisation; larger ones are fitted iteratively."""
+
+_WELL_CONDITIONED = 1e-4
+
+
+def active_columns(dictionary: ConvolutionalDictionary, atoms: NDArray) -> scipy.sparse.csc_array:
+    """
+    Write some atoms as the columns of a sparse matrix.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    atoms : ndarray of int, shape (atom,)
+        Indices in C order of (filter, *position).
+
+    Returns
+    -------
+    scipy.sparse.csc_array of float64, shape (channel * space, atom)
+        Rows in C order of (channel, *space).
+    """
+    import scipy.sparse
+
+    filters, *places = np.unravel_index(atoms, dictionary.code_shape)
+    rows = np.arange(dictionary.n_channels).reshape(1, -1, *[1] * dictionary.rank)
+    geometry = zip(places, dictionary.stride, dictionary.taps, dictionary.grid, strict=True)
+    for axis, (place, step, taps, points) in enumerate(geometry):
+        shape = [len(atoms), 1, *[1] * dictionary.rank]
+        shape[2 + axis] = taps
+        rows = rows * points + ((place[:, None] * step + np.arange(taps)) % points).reshape(shape)
+    size = dictionary.filters[0].size
+    starts = np.arange(len(atoms) + 1) * size
+    values = dictionary.filters[filters].astype(np.float64).ravel()
+    shape = (int(np.prod(dictionary.signal_shape)), len(atoms))
+    rows = np.array(np.broadcast_to(rows, (len(atoms), *rows.shape[1:]))).ravel()
+    matrix = scipy.sparse.csc_array((values, rows, starts), shape)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def fit(columns: scipy.sparse.csc_array, target: NDArray) -> NDArray:
+    """
+    Solve one least squares problem.
+
+    Parameters
+    ----------
+    columns : scipy.sparse.csc_array, shape (row, column)
+        The active atoms.
+    target : ndarray, shape (row,)
+        What they shall approximate.
+
+    Returns
+    -------
+    ndarray, shape (column,)
+        The coefficients, of minimum norm where the columns are dependent.
+    """
+    import scipy.linalg
+    import scipy.sparse.linalg
+
+    if not columns.shape[1]:
+        return np.zeros(0)
+    if columns.shape[1] > DENSE_LIMIT:
+        return scipy.sparse.linalg.lsqr(columns, target, atol=1e-15, btol=1e-15, iter_lim=20 * columns.shape[1])[0]
+    gram = (columns.T @ columns).toarray()
+    try:
+        factor = scipy.linalg.cho_factor(gram)
+        pivots = np.diagonal(factor[0])
+        if pivots.min() > _WELL_CONDITIONED * pivots.max():
+            solution = np.zeros(columns.shape[1])
+            for _ in range(3):  # refinement wins back what squaring the condition number lost
+                solution += scipy.linalg.cho_solve(factor, columns.T @ (target - columns @ solution))
+            return solution
+    except scipy.linalg.LinAlgError:
+        pass
+    return np.linalg.lstsq(columns.toarray(), target, rcond=None)[0]
+
+
+def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray) -> NDArray:
+    """
+    Fit the signals of one layer on given supports, the debiasing of the layered pursuits.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    layer : int
+        1..L.
+    signals : ndarray, shape (..., channel, *space)
+        Signals, or codes of the layer above.
+    support : ndarray of bool, shape (..., filter, *position)
+        Where the codes may be non-zero.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter, *position)
+        The least squares codes, of minimum norm where the sub-dictionary is not injective.
+    """
+    dictionary = model.dictionaries[layer - 1]
+    batch = support.shape[: -model.rank - 1]
+    targets = np.broadcast_to(signals, (*batch, *dictionary.signal_shape))
+    targets = targets.reshape(-1, int(np.prod(dictionary.signal_shape))).astype(np.float64)
+    supports = support.reshape(-1, dictionary.n_atoms)
+    fitted = np.zeros(supports.shape)
+    for row, (target, active) in enumerate(zip(targets, supports, strict=True)):
+        atoms = np.flatnonzero(active)
+        fitted[row, atoms] = fit(active_columns(dictionary, atoms), target)
+    fitted = fitted.reshape(support.shape)
+    return fitted if model.signs is None else model.signs[layer - 1] * fitted
+
+
+@register("oracle-least-squares")
+def oracle_least_squares(
+    model: Cascade, signals: ArrayLike, *, reference: Sequence[ArrayLike] | None = None, noise: ArrayLike = 0.0
+) -> PursuitResult:
+    """
+    Fit each layer on its true support: what no pursuit that must find the supports can be expected to beat.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade; with signs T^(l) the fit is on A^(l) T^(l).
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    reference : sequence of array_like
+        The true codes [X^(1), ..., X^(L)], whose supports are used.
+    noise : array_like, shape () or (...)
+        Unused; every pursuit takes it.
+
+    Returns
+    -------
+    PursuitResult
+        Codes of every layer; an entry that the fit leaves at 0 is not in the support.
+
+    Raises
+    ------
+    UserError
+        When the reference is missing.
+    """
+    if reference is None:
+        raise UserError("oracle-least-squares fits on the true supports: pass the codes as reference.")
+    current = np.asarray(signals)
+    codes: list[NDArray] = []
+    for layer, truth in enumerate(reference, start=1):
+        current = least_squares(model, layer, current, np.asarray(truth) != 0)
+        codes.append(current)
+    shape = (*codes[0].shape[: -model.rank - 1], model.depth)
+    zeros = [np.zeros(shape[:-1]) for _ in codes]
+    return PursuitResult(codes, zeros, np.ones(shape, dtype=np.int64), np.zeros(shape), "one fit a layer")
