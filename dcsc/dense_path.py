@@ -23,13 +23,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc import costs, sparse_path
 from dcsc.errors import UserError, nearest
-from dcsc.kernels import dense, scatter, selection
+from dcsc.kernels import dense, selection
 from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES
 from dcsc.seeds import BLOCK
 
 if TYPE_CHECKING:
     from dcsc.dictionary import ConvolutionalDictionary
-    from dcsc.ragged import RaggedCodes
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU}
 METHODS = ("auto", "direct", "fft")
@@ -323,10 +322,10 @@ def _rule_of(rule: str | None, threshold: ArrayLike | None, batch: tuple[int, ..
     if threshold is None:
         raise UserError(f"rule {rule!r} needs a threshold: a number, or one a trial.")
     try:
-        thresholds = np.broadcast_to(np.asarray(threshold, dtype), batch)
+        thresholds = np.array(np.broadcast_to(np.asarray(threshold, dtype), batch))
     except ValueError:
         raise UserError(f"threshold of shape {np.shape(threshold)} does not fit batch shape {batch}.") from None
-    return RULES[rule], np.ascontiguousarray(thresholds).reshape(-1)
+    return RULES[rule], thresholds.reshape(-1)
 
 
 def _by_fft(plan: Plan, method: str) -> bool:
@@ -410,51 +409,6 @@ def padded_signals(dictionary: ConvolutionalDictionary, signals: NDArray) -> NDA
         Polyphase components.
     """
     return padded_sources(_plan(dictionary, "correlate", signals.dtype), phases_of(dictionary, signals))
-
-
-def synthesize_codes(
-    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, out: NDArray | None = None, threads: int | None = None
-) -> NDArray:
-    """
-    Apply the dictionary to sparse codes, A x, atom by atom.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        The dictionary.
-    codes : RaggedCodes
-        The codes, batch axes (...).
-    out : ndarray, shape (..., channel, *space), optional
-        Where to write.
-    threads : int, optional
-        At most that many at once.
-
-    Returns
-    -------
-    ndarray, shape (..., channel, *space)
-        The signals.
-
-    Raises
-    ------
-    UserError
-        When types do not fit.
-    """
-    dtype = working_type(dictionary, codes.value)
-    if dictionary.rank > sparse_path.AXES:
-        return synthesize(dictionary, codes.to_dense(), out=out, threads=threads)
-    out = _target(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
-    patterns = sparse_path.filter_patterns(dictionary, "signed", dtype)
-    n_trials, starts = codes.row_size.size, codes.starts
-    values = codes.value.astype(dtype, copy=False)
-    targets = out.reshape(n_trials, *patterns.target_shape)
-    seconds = len(values) / max(1, n_trials) * costs.scatter(patterns.pattern.shape[1:], dtype.itemsize)
-
-    def work(first: int, last: int) -> None:
-        here = starts[first : last + 1]
-        scatter.add_codes(targets[first:last], patterns.pattern, codes.atom, values, here, patterns.layout)
-
-    over_spans(n_trials, span_size(n_trials, 1, seconds, threads), work, threads)
-    return out
 
 
 def correlate(

@@ -114,7 +114,10 @@ def _signals(
     dictionary: ConvolutionalDictionary, codes: RaggedCodes, noise: NDArray | None, dtype: np.dtype
 ) -> NDArray:
     """Signals of a few codes, on the thread that asks."""
-    signals = dense_path.synthesize_codes(dictionary, codes.with_values(codes.value.astype(dtype)), threads=1)
+    if dictionary.rank > sparse_path.AXES:
+        signals = dictionary.synthesize(codes.to_dense().astype(dtype), threads=1)
+    else:
+        signals = sparse_path.synthesize_codes(dictionary, codes.with_values(codes.value.astype(dtype)), threads=1)
     if noise is not None:
         signals += noise
     return signals
@@ -224,7 +227,8 @@ def _dense_margins(
 
     def work(first: int, last: int, here: RaggedCodes, values: NDArray, padded: NDArray, convolution: tuple) -> None:
         signs = here.value.astype(dtype)
-        dense.trial_margins(values, padded, convolution, here.atom, signs, here.starts, one_sided, found[first:last])
+        atoms = here.atom.astype(np.int32)  # a copy, because kernels are compiled anew for read-only arrays
+        dense.trial_margins(values, padded, convolution, atoms, signs, here.starts, one_sided, found[first:last])
 
     _over_dense_blocks(dictionary, codes, noise, dtype, threads, work)
     return found

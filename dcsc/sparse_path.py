@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
-from dcsc.kernels import gather, selection
+from dcsc.kernels import gather, scatter, selection
 from dcsc.kernels.tiles import ROW_BYTES
 from dcsc.ragged import RaggedCodes
 from dcsc.seeds import BLOCK

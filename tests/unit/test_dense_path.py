@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import ConvolutionalDictionary, RaggedCodes, dense_path
+from dcsc import ConvolutionalDictionary, dense_path
 from dcsc.errors import UserError
 from dcsc.pursuit import thresholding
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
@@ -103,15 +103,6 @@ def test_bits_depend_neither_on_threads_nor_on_the_batch(method, dtype):
         np.testing.assert_array_equal(one, act(arrays, method=method, threads=5))
         for rows in (slice(3, 4), slice(10, 17), slice(33, None)):
             np.testing.assert_array_equal(one[rows], act(arrays[rows], method=method))
-
-
-def test_sparse_codes_give_the_signal_of_dense_ones():
-    dictionary, _, codes = realistic()
-    ragged = RaggedCodes.from_dense(codes, dictionary.code_shape).reshape((7, 10))
-    signals = dense_path.synthesize_codes(dictionary, ragged)
-    assert signals.shape == (7, 10, *dictionary.signal_shape)
-    np.testing.assert_allclose(signals.reshape(70, 2, 128), dictionary.synthesize(codes), atol=1e-12)
-    np.testing.assert_array_equal(signals, dense_path.synthesize_codes(dictionary, ragged, threads=1))
 
 
 def test_integer_codes_stay_exact_at_any_density_and_in_2d():
