@@ -173,3 +173,53 @@ def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
         np.concatenate([part.value for part in parts]),
         parts[0].code_shape,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """
+    Entries of recovered codes against the true ones.
+
+    Parameters
+    ----------
+    misses : ndarray of int64, shape (...)
+        True non-zeros that were not found.
+    false_alarms : ndarray of int64, shape (...)
+        Non-zeros found where there are none.
+    wrong_signs : ndarray of int64, shape (...)
+        Non-zeros found with the other sign.
+    """
+
+    misses: NDArray
+    false_alarms: NDArray
+    wrong_signs: NDArray
+
+
+def compare(truth: RaggedCodes, found: RaggedCodes) -> Comparison:
+    """
+    Count how recovered codes depart from the true ones, without expanding them.
+
+    Parameters
+    ----------
+    truth, found : RaggedCodes
+        Of one code shape and batch shape.
+
+    Returns
+    -------
+    Comparison
+        One count a code of the batch.
+    """
+    n_atoms, n_codes = math.prod(truth.code_shape), truth.row_size.size
+    true_rows = np.repeat(np.arange(n_codes), truth.row_size.ravel())
+    found_rows = np.repeat(np.arange(n_codes), found.row_size.ravel())
+    # Atoms ascend in every code, so that these keys ascend over all of them.
+    true_keys, found_keys = true_rows * n_atoms + truth.atom, found_rows * n_atoms + found.atom
+    place = np.minimum(np.searchsorted(true_keys, found_keys), max(len(true_keys) - 1, 0))
+    hit = true_keys[place] == found_keys if len(true_keys) else np.zeros(len(found_keys), dtype=bool)
+    hits = np.bincount(found_rows[hit], minlength=n_codes)
+    wrong = np.sign(truth.value[place[hit]]) != np.sign(found.value[hit])
+    wrong_signs = np.bincount(found_rows[hit][wrong], minlength=n_codes)
+    shape = truth.batch_shape
+    return Comparison(
+        truth.row_size - hits.reshape(shape), found.row_size - hits.reshape(shape), wrong_signs.reshape(shape)
+    )

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import guarantees, seeds, sparsity
+from dcsc import guarantees, ragged, sparsity
 from dcsc.dataset import codes_from_dataset
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
-from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of
+from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of, noise_of_replicate
+
+ROWS = 256
+"""Trials that are expanded at once: enough to spare Python's overhead, few enough for the cache."""
 
 _BATCH_OF_REPLICATE = ("variant", "active", "trial")
+
+
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """The true codes [X^(1), ..., X^(L)] of one replicate, and the patch norm of the noise on the signal."""
+
+    cascade: Cascade
+    codes: list[RaggedCodes]
+    noise: NDArray
+
+    def expanded(self, rows: slice) -> tuple[list[NDArray], NDArray]:
+        """Dense codes and noise of a run of trials."""
+        return [code.rows(rows).to_dense() for code in self.codes], self.noise.ravel()[rows]
 
 
 def measure_recovery(
@@ -42,20 +59,21 @@ def measure_recovery(
     replicates = []
     for replicate in range(signals["layer_1"].sizes["replicate"]):
         cascade = cascade_of(dictionaries, replicate)
-        truth = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
-        found = {
-            name: [
-                (
-                    _replicate_of(pursuits[f"{name}/layer_{layer}"], replicate),
-                    pursuits[f"{name}/layer_{layer}"]["threshold"].isel(replicate=replicate).to_numpy(),
-                )
-                for layer in range(1, depth + 1)
-            ]
-            for name in settings["pursuits"]
+        codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
+        noise = noise_of_replicate(signals, replicate)
+        norms = np.zeros(codes[0].batch_shape)
+        truth = _Truth(cascade, codes, norms if noise is None else sparsity.patch_l2(noise, cascade.dictionaries[0]))
+        measured = _of_signals(truth)
+        measured |= _instance_bounds(truth, settings, signals)
+        of_pursuits = [
+            _of_pursuit(truth, _found(pursuits, name, replicate, depth), options, settings["errors"])
+            for name, options in settings["pursuits"].items()
+        ]
+        measured |= {
+            name: (("pursuit", *dims), np.stack([one[name][1] for one in of_pursuits]))
+            for name, (dims, _) in of_pursuits[0].items()
         }
-        measured = _measure_replicate(cascade, truth, found, settings)
-        bounds = _instance_bounds(cascade, truth, settings, signals["layer_1"]["trial"].to_numpy())
-        replicates.append(measured.assign({name: (_BATCH_OF_REPLICATE, values) for name, values in bounds.items()}))
+        replicates.append(xr.Dataset(measured))
     whole = xr.concat(replicates, "replicate")
     whole = whole.assign_coords(batch_coordinates(signals)).assign_coords(
         pursuit=list(settings["pursuits"]), layer=np.arange(1, depth + 1)
@@ -64,124 +82,131 @@ def measure_recovery(
     return whole.transpose(*order)
 
 
-def _replicate_of(group: xr.DataTree, replicate: int) -> RaggedCodes:
-    return codes_from_dataset(group)[replicate]
+_Measured = dict[str, tuple[tuple[str, ...], NDArray]]
 
 
-def _measure_replicate(
-    cascade: Cascade,
-    truth: list[RaggedCodes],
-    found: Mapping[str, list[tuple[RaggedCodes, NDArray]]],
-    settings: Mapping[str, Any],
-) -> xr.Dataset:
-    batch = truth[0].batch_shape
+def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[tuple[RaggedCodes, NDArray]]:
+    """Recovered codes and thresholds of every layer."""
+    groups = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
+    return [
+        (codes_from_dataset(group)[replicate], group["threshold"].isel(replicate=replicate).to_numpy())
+        for group in groups
+    ]
+
+
+def _spans(total: int) -> list[slice]:
+    return [slice(start, min(start + ROWS, total)) for start in range(0, total, ROWS)]
+
+
+def _joined(blocks: list[dict[str, NDArray]], batch: tuple[int, ...]) -> _Measured:
+    """Join arrays (layer, row) over blocks of rows, and unfold the rows."""
+    whole = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in blocks[0]}
+    return {
+        name: (("layer", *_BATCH_OF_REPLICATE), values.reshape(len(values), *batch)) for name, values in whole.items()
+    }
+
+
+def _of_signals(truth: _Truth) -> _Measured:
+    """What concerns the true codes alone."""
+    cascade, rank = truth.cascade, truth.cascade.rank
     blocks = []
-    total = truth[0].row_size.size
-    for start in range(0, total, seeds.BLOCK):
-        rows = slice(start, min(start + seeds.BLOCK, total))
-        codes = [code.rows(rows).to_dense() for code in truth]
-        measured = _of_signals(cascade, codes)
-        per_pursuit = []
-        for name, layers in found.items():
-            recovered = [code.rows(rows).to_dense() for code, _ in layers]
-            thresholds = [threshold.ravel()[rows] for _, threshold in layers]
-            per_pursuit.append(
-                _of_pursuit(cascade, codes, recovered, thresholds, settings["pursuits"][name], settings["errors"])
-            )
-        measured |= {
-            key: (("pursuit", *dims), np.stack([p[key][1] for p in per_pursuit]))
-            for key, (dims, _) in per_pursuit[0].items()
-        }
-        blocks.append(xr.Dataset(measured))
-    joined = xr.concat(blocks, "row") if len(blocks) > 1 else blocks[0]
-    unfolded = {}
-    for name, variable in joined.data_vars.items():
-        values = np.moveaxis(variable.to_numpy(), variable.dims.index("row"), -1)
-        dims = tuple(dim for dim in variable.dims if dim != "row")
-        unfolded[name] = ((*dims, *_BATCH_OF_REPLICATE), values.reshape(*values.shape[:-1], *batch))
-    return xr.Dataset(unfolded)
-
-
-def _instance_bounds(
-    cascade: Cascade, truth: list[RaggedCodes], settings: Mapping[str, Any], trials: NDArray
-) -> dict[str, NDArray]:
-    """Guarantees that look at the supports, for the first trials of every cell; NaN elsewhere."""
-    bounds = {
-        name: np.full(truth[0].batch_shape, np.nan) for name in ("instance_covered", "certified", "failure_bound")
-    }
-    chosen = int(np.count_nonzero(trials < settings["bounds"]["trials"]))
-    if not chosen:
-        return bounds
-    for index, draw in enumerate(settings["variants"].values()):
-        method = "optimised" if cascade.depth == 1 else "split"
-        model = "rademacher" if cascade.depth == 1 or draw["layer_signs"] else "deepest"
-        for cell in range(truth[0].batch_shape[1]):
-            codes = [code[index][cell].rows(slice(0, chosen)).to_dense() for code in truth]
-            place = (index, cell, slice(0, chosen))
-            bounds["instance_covered"][place] = guarantees.uniform(cascade, codes, form="instance").holds
-            if "worst-case" in str(draw["signs"]):
-                continue  # statistical guarantees speak of random signs
-            found = guarantees.statistical(
-                cascade, codes, delta=settings["bounds"]["delta"], signs=model, method=method
-            )
-            bounds["certified"][place] = found.certified
-            bounds["failure_bound"][place] = found.probability
-    return bounds
-
-
-def _of_signals(cascade: Cascade, codes: list[NDArray]) -> dict[str, tuple[tuple[str, ...], NDArray]]:
-    """What concerns the true codes alone, an array (layer, row) each."""
-    guarantee = guarantees.uniform(cascade, codes)
-    rank = cascade.rank
-    layers = list(enumerate(zip(codes, cascade.dictionaries, strict=True), start=1))
-    measures = {
-        "stripe_sparsity": [sparsity.stripe_norm(code, dictionary) for _, (code, dictionary) in layers],
-        "patch_sparsity": [sparsity.patch_norm(code, cascade.next_dictionary(n), rank) for n, (code, _) in layers],
-        "contrast": [sparsity.contrast(code, rank) for code in codes],
-        "uniform_guarantee": [layer.holds for layer in guarantee.layers],
-        "magnitude": [sparsity.patch_l2(code, cascade.next_dictionary(n), rank) for n, (code, _) in layers],
-    }
-    return {name: (("layer", "row"), np.stack(values)) for name, values in measures.items()}
+    for rows in _spans(truth.noise.size):
+        codes, noise = truth.expanded(rows)
+        guarantee = guarantees.uniform(cascade, codes, noise)
+        below = [cascade.next_dictionary(layer) for layer in range(1, cascade.depth + 1)]
+        blocks.append(
+            {
+                "stripe_sparsity": np.stack([layer.stripe_sparsity for layer in guarantee.layers]),
+                "patch_sparsity": np.stack([layer.patch_sparsity for layer in guarantee.layers]),
+                "contrast": np.stack([sparsity.contrast(code, rank) for code in codes]),
+                "uniform_guarantee": np.stack([layer.holds for layer in guarantee.layers]),
+                "magnitude": np.stack([sparsity.patch_l2(c, d, rank) for c, d in zip(codes, below, strict=True)]),
+            }
+        )
+    return _joined(blocks, truth.codes[0].batch_shape)
 
 
 def _of_pursuit(
-    cascade: Cascade,
-    codes: list[NDArray],
-    recovered: list[NDArray],
-    thresholds: list[NDArray],
-    options: Mapping[str, Any],
-    errors: bool,
-) -> dict[str, tuple[tuple[str, ...], NDArray]]:
-    """What concerns one pursuit, an array (layer, row) each; the guarantee is that of the thresholds it used."""
-    axes = tuple(range(-cascade.rank - 1, 0))
-    misses = [((code != 0) & (other == 0)).sum(axis=axes) for code, other in zip(codes, recovered, strict=True)]
-    alarms = [((code == 0) & (other != 0)).sum(axis=axes) for code, other in zip(codes, recovered, strict=True)]
-    exact = [(miss == 0) & (alarm == 0) for miss, alarm in zip(misses, alarms, strict=True)]
+    truth: _Truth, found: list[tuple[RaggedCodes, NDArray]], options: Mapping[str, Any], errors: bool
+) -> _Measured:
+    """What concerns one pursuit; the guarantee is that of the thresholds it used."""
+    compared = [ragged.compare(code, other) for code, (other, _) in zip(truth.codes, found, strict=True)]
+    exact = [(one.misses == 0) & (one.false_alarms == 0) for one in compared]
+    right_signs = [one.wrong_signs == 0 for one in compared]
     per_layer = {
         "support_recovered": exact,
-        "misses": misses,
-        "false_alarms": alarms,
-        "threshold": thresholds,
+        "misses": [one.misses for one in compared],
+        "false_alarms": [one.false_alarms for one in compared],
+        "threshold": [threshold for _, threshold in found],
     }
-    known_size = options["rule"] == "top-k"
+    measured = {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(values)) for name, values in per_layer.items()}
+    path = np.logical_and.reduce(exact)
+    blocks = [_against_guarantee(truth, found, options, errors, rows) for rows in _spans(truth.noise.size)]
+    return (
+        measured
+        | _joined(blocks, truth.codes[0].batch_shape)
+        | {
+            "path_recovered": (_BATCH_OF_REPLICATE, path),
+            "signs_recovered": (_BATCH_OF_REPLICATE, path & np.logical_and.reduce(right_signs)),
+        }
+    )
+
+
+def _against_guarantee(
+    truth: _Truth,
+    found: list[tuple[RaggedCodes, NDArray]],
+    options: Mapping[str, Any],
+    errors: bool,
+    rows: slice,
+) -> dict[str, NDArray]:
+    """Which trials [PRE17] Thm 8 or 10 covers at the thresholds used, and how large errors are and may be."""
+    cascade = truth.cascade
+    codes, noise = truth.expanded(rows)
     guarantee = guarantees.uniform(
         cascade,
         codes,
+        noise,
         rule=options["rule"] if options["rule"] in ("soft", "relu") else "hard",
-        threshold="midpoint" if known_size else thresholds,
+        # Top-k does what the best threshold does, and any inside the interval is one.
+        threshold="midpoint" if options["rule"] == "top-k" else [threshold.ravel()[rows] for _, threshold in found],
     )
-    per_layer["covered"] = [layer.holds for layer in guarantee.layers]
+    measured = {"covered": np.stack([layer.holds for layer in guarantee.layers])}
     if errors:
-        per_layer["error"] = [
-            sparsity.patch_l2(other - code, cascade.next_dictionary(layer), cascade.rank)
-            for layer, (code, other) in enumerate(zip(codes, recovered, strict=True), start=1)
-        ]
-        per_layer["error_bound"] = [
-            np.where(np.isfinite(layer.error_bound), layer.error_bound, np.nan) for layer in guarantee.layers
-        ]
-    measured = {name: (("layer", "row"), np.stack(values)) for name, values in per_layer.items()}
-    signs = [(np.sign(code) == np.sign(other)).all(axis=axes) for code, other in zip(codes, recovered, strict=True)]
-    return measured | {
-        "path_recovered": (("row",), np.logical_and.reduce(exact)),
-        "signs_recovered": (("row",), np.logical_and.reduce(signs)),
-    }
+        recovered = [other.rows(rows).to_dense() for other, _ in found]
+        measured["error"] = np.stack(
+            [
+                sparsity.patch_l2(other - code, cascade.next_dictionary(layer), cascade.rank)
+                for layer, (code, other) in enumerate(zip(codes, recovered, strict=True), start=1)
+            ]
+        )
+        bounds = np.stack([layer.error_bound for layer in guarantee.layers])
+        measured["error_bound"] = np.where(np.isfinite(bounds), bounds, np.nan)
+    return measured
+
+
+def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
+    """Guarantees that look at the supports, for the first trials of every cell; NaN elsewhere."""
+    cascade, batch = truth.cascade, truth.codes[0].batch_shape
+    names = ("instance_covered", "certified", "failure_bound")
+    bounds = {name: np.full(batch, np.nan) for name in names}
+    chosen = slice(0, int(np.count_nonzero(signals["layer_1"]["trial"] < settings["bounds"]["trials"])))
+    certificates = [str(carried).split() for carried in signals["certificates"].to_numpy()]
+    for variant, (draw, carried) in enumerate(zip(settings["variants"].values(), certificates, strict=True)):
+        # The noise of a variant is scaled to its signal, hence no bound on it is known before the signs are drawn.
+        statistical = draw["noise_db"] is None and any(name in carried for name in ("statistical", "statistical-plain"))
+        for cell in range(batch[1]) if chosen.stop else ():
+            place = (variant, cell, chosen)
+            codes = [code[variant][cell].rows(chosen).to_dense() for code in truth.codes]
+            covered = guarantees.uniform(cascade, codes, truth.noise[place], form="instance")
+            bounds["instance_covered"][place] = covered.holds
+            if statistical:
+                found = guarantees.statistical(
+                    cascade,
+                    codes,
+                    delta=settings["bounds"]["delta"],
+                    signs="rademacher" if "statistical" in carried else "deepest",
+                    method="optimised" if cascade.depth == 1 else "split",
+                )
+                bounds["certified"][place] = found.certified
+                bounds["failure_bound"][place] = found.probability
+    return {name: (_BATCH_OF_REPLICATE, values) for name, values in bounds.items()}

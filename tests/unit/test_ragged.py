@@ -34,3 +34,13 @@ def test_codes_that_disagree_are_refused():
         RaggedCodes(np.array([2]), np.array([0]), np.array([1.0]), (3,))
     with pytest.raises(UserError, match=r"outside 0\.\.2"):
         RaggedCodes(np.array([1]), np.array([3]), np.array([1.0]), (3,))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
+def test_comparison_counts_what_differs(seed, density, other_density):
+    rng = np.random.default_rng(seed)
+    truth, found = (sparse_codes(rng, (2, 3), share, (4, 2)) for share in (density, other_density))
+    compared = ragged.compare(*(RaggedCodes.from_dense(codes, (2, 3)) for codes in (truth, found)))
+    np.testing.assert_array_equal(compared.misses, ((truth != 0) & (found == 0)).sum(axis=(-2, -1)))
+    np.testing.assert_array_equal(compared.false_alarms, ((truth == 0) & (found != 0)).sum(axis=(-2, -1)))
+    np.testing.assert_array_equal(compared.wrong_signs, (truth * found < 0).sum(axis=(-2, -1)))
