@@ -8,7 +8,7 @@ READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 
-.PHONY: help reproduce smoke report test test-all lint format schema lock clean
+.PHONY: help reproduce smoke report orphans test test-all lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -32,6 +32,9 @@ smoke: $(READY)  ## every stage on tiny sizes, in under a minute
 report: $(READY)  ## one page with all figures and captions, after reproduce
 	$(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html
 	@echo "Open $(RESULTS)/report.html in a browser."
+
+orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
+	$(BIN)/python -m dcsc orphans --help > /dev/null && $(BIN)/python -m dcsc orphans
 
 test: $(READY)  ## the tests, but for the slow ones
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"

@@ -1,0 +1,68 @@
+"""The code that the documentation shows runs, and the examples of extensions do what they say."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dcsc
+from dcsc import stages
+from dcsc.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(name):
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+
+
+def test_the_readmes_example_runs(capsys):
+    (block,) = blocks("README.md")
+    exec(compile(block, "README.md", "exec"), {})
+    shares = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert len(shares) == 3
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path):
+    paths = []
+    for block in blocks("CONTRIBUTING.md"):
+        name = re.match(r"# (\w+\.py)\n", block).group(1)
+        (tmp_path / name).write_text(block)
+        paths.append(tmp_path / name)
+    stages.load_plugins(paths)
+    dictionary = dcsc.families.create("exponential", grid=(64,), rates=(0.5, 1.0), taps=8)
+    np.testing.assert_allclose(dictionary.filters[0, 0, 1] / dictionary.filters[0, 0, 0], np.exp(-0.5))
+    model = dcsc.Cascade([dictionary])
+    code = np.zeros((1, *dictionary.code_shape))
+    code[0, 1, 20] = 1.0
+    signals = model.synthesize(code)[0]
+    found = dcsc.pursuit.get("twice-thresholded")(model, signals, rule="hard", threshold=0.98)
+    np.testing.assert_array_equal(np.argwhere(found.codes[0]), [[0, 1, 20]])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("x = 1 / 0", "ZeroDivisionError"), ("def", "SyntaxError"), (None, "not a Python file")]
+)
+def test_a_plugin_that_fails_is_named(tmp_path, content, words):
+    path = tmp_path / "mine.py"
+    if content:
+        path.write_text(content)
+    with pytest.raises(UserError, match=words) as refusal:
+        stages.load_plugins([path])
+    assert "mine.py" in str(refusal.value)
+
+
+def test_every_key_and_dependency_is_documented():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    for package in re.findall(r'^  "([A-Za-z0-9_-]+)>', project, re.MULTILINE):
+        assert package in contributing, f"CONTRIBUTING.md does not say why {package} is needed"
+
+
+def test_no_address_or_path_of_a_machine_is_written_into_the_lock_file():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "http" not in lock
+    assert "file:" not in lock
+    assert "index-url" not in lock
