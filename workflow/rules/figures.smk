@@ -15,7 +15,7 @@ for panel in configuration.PANELS:
                 f"{RESULTS}/figures/{{experiment}}-{panel}.png",
                 caption=f"../report/{panel}.rst",
                 category="{experiment}",
-                labels={"figure": panel, "kind": "picture"},
+                labels={"figure": panel, "kind": "chart"},
             ),
             csv=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.csv",
