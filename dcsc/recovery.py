@@ -329,7 +329,7 @@ def _dense_supports(
     blocks: dict[int, tuple[NDArray, NDArray]] = {}
 
     def work(first: int, last: int, here: RaggedCodes, values: NDArray, padded: NDArray, convolution: tuple) -> None:
-        work_values, found = np.empty(dictionary.n_atoms, dtype), np.empty(dictionary.n_atoms, dtype=np.int64)
+        work_values, found = np.empty(dictionary.n_atoms, dtype), np.empty(dictionary.n_atoms + 1, dtype=np.int64)
         room = int(max(sizes[first:last].sum(), 2 * len(here.atom) + 1024))
         while True:
             out_atom, out_value = np.empty(room, dtype=np.int32), np.empty(room, dtype)
@@ -339,6 +339,7 @@ def _dense_supports(
                 convolution,
                 sparse_path.RULES[rule],
                 thresholds[first:last],
+                np.nextafter(thresholds[first:last], np.inf, dtype=dtype),
                 sizes[first:last],
                 work_values,
                 found,

@@ -23,7 +23,7 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import add_code
-from dcsc.kernels.selection import HARD, RELU, SOFT, TOP_K, exceeding, kth_largest_magnitude, largest
+from dcsc.kernels.selection import HARD, RELU, SOFT, TOP_K, kth_largest_magnitude, largest, reaching
 from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES, multiply_row, multiply_rows
 
 KEEP = -1
@@ -163,20 +163,20 @@ def margins_of(values, atoms, signs, one_sided, out):
 
 
 @compiled
-def support_of(values, rule, threshold, size, work, found, out_atom, out_value, written):
+def support_of(values, rule, threshold, lowest, size, work, found, out_atom, out_value, written):
     """Threshold correlations (filter * place) into a sparse code after what is written; returns its size."""
     ties_left = np.int64(0)
     n_found = 0
     if rule == TOP_K:
         if size > 0:
             threshold = kth_largest_magnitude(values, size, work)
-            n_found = exceeding(values, threshold, False, True, found)
+            n_found = reaching(values, threshold, False, found)
             above = 0
             for k in range(n_found):
                 above += abs(values[found[k]]) > threshold
             ties_left = size - above
     else:
-        n_found = exceeding(values, threshold, rule == RELU, False, found)
+        n_found = reaching(values, lowest, rule == RELU, found)
     needed = 0
     for k in range(n_found):
         entry = values[found[k]]
@@ -211,7 +211,9 @@ def trial_margins(values, padded, convolution, atom, sign, starts, one_sided, ou
 
 
 @compiled
-def trial_supports(values, padded, convolution, rule, thresholds, sizes, work, found, out_atom, out_value, out_size):
+def trial_supports(
+    values, padded, convolution, rule, thresholds, lowest, sizes, work, found, out_atom, out_value, out_size
+):
     """One-step thresholding of consecutive trials; returns the entries needed, also beyond the room for them."""
     weights, f_offsets, offsets, rows, run, in_lanes, spare = convolution
     written = 0
@@ -221,7 +223,9 @@ def trial_supports(values, padded, convolution, rule, thresholds, sizes, work, f
             correlate_trial(
                 here, padded[trial], weights, f_offsets, offsets, rows, run, in_lanes, spare, KEEP, values[0, 0]
             )
-        needed = support_of(here, rule, thresholds[trial], sizes[trial], work, found, out_atom, out_value, written)
+        needed = support_of(
+            here, rule, thresholds[trial], lowest[trial], sizes[trial], work, found, out_atom, out_value, written
+        )
         out_size[trial] = needed
         written += needed
     return written
