@@ -1,0 +1,144 @@
+"""
+Interleaved timing in one process, so that a ratio compares calls that met the same machine.
+
+Two clocks. CPU time of one thread: every library on one core, almost untouched by other processes.
+Wall time of all cores: what a user waits for, honest only on an idle machine, so the load is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPEATS = 15
+SHORTEST = 0.02
+"""Seconds that a timed call should last; shorter ones are repeated."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """
+    Times of one call.
+
+    Parameters
+    ----------
+    seconds : ndarray, shape (repeat,)
+        One an interleaved round.
+    """
+
+    seconds: np.ndarray
+
+    @property
+    def median(self) -> float:
+        """Median, in seconds."""
+        return float(np.median(self.seconds))
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], clock: Callable[[], float], repeats: int = REPEATS
+) -> dict[str, Timing]:
+    """
+    Time calls in turn, round after round, after one untimed round.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        What is timed.
+    clock : callable
+        `time.perf_counter` or `time.thread_time`.
+    repeats : int
+        Rounds.
+
+    Returns
+    -------
+    dict of str to Timing
+        Of the same names.
+    """
+    loops = {}
+    for name, call in calls.items():
+        call()
+        start = clock()
+        call()
+        loops[name] = max(1, int(SHORTEST / max(clock() - start, 1e-9)))
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            start = clock()
+            for _ in range(loops[name]):
+                call()
+            found[name].append((clock() - start) / loops[name])
+    return {name: Timing(np.array(seconds)) for name, seconds in found.items()}
+
+
+def ratio(peer: Timing, ours: Timing) -> dict[str, float]:
+    """
+    Compare two calls round by round.
+
+    Parameters
+    ----------
+    peer, ours : Timing
+        From the same `interleaved`.
+
+    Returns
+    -------
+    dict
+        Median and quartiles of peer / ours.
+    """
+    low, median, high = np.percentile(peer.seconds / ours.seconds, [25, 50, 75])
+    return {"median": float(median), "low": float(low), "high": float(high)}
+
+
+def machine() -> dict[str, Any]:
+    """
+    Describe what the times depend on.
+
+    Returns
+    -------
+    dict
+        Processor, cores, versions, speed of a matrix product and of a copy, and the load at the start.
+    """
+    import numba
+    import scipy
+
+    versions = {module.__name__: module.__version__ for module in (np, scipy, numba)}
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "matrix_product_gflops": {"float64": _product_speed(np.float64), "float32": _product_speed(np.float32)},
+        "copy_gbytes": _copy_speed(),
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        names = [
+            line.partition(":")[2].strip() for line in information.read_text().splitlines() if "model name" in line
+        ]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def _product_speed(dtype: type) -> float:
+    """Billions of operations a second of a matrix product on one core."""
+    a = np.random.default_rng(0).standard_normal((768, 768)).astype(dtype)
+    timing = interleaved({"product": lambda: a @ a}, time.thread_time)["product"]
+    return 2 * 768**3 / timing.median / 1e9
+
+
+def _copy_speed() -> float:
+    """Billions of bytes a second, read and written, by one core from memory to memory."""
+    source, target = np.ones((2, 2**25))
+    timing = interleaved({"copy": lambda: np.copyto(target, source)}, time.thread_time, 7)["copy"]
+    return 2 * source.nbytes / timing.median / 1e9

@@ -1,0 +1,80 @@
+"""The same tasks as a demanding user of PyTorch or scipy.fft would write them."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+import torch
+from torch.nn.functional import conv1d, conv_transpose1d, pad
+
+
+class Torch:
+    """
+    Periodic convolutions of PyTorch, in chunks of trials.
+
+    Parameters
+    ----------
+    filters : ndarray, shape (filter, 1, tap)
+        The filters, stride 1.
+    chunk : int
+        Trials a call; small ones keep the result in the cache.
+    """
+
+    def __init__(self, filters: np.ndarray, chunk: int) -> None:
+        self.filters = torch.from_numpy(np.array(filters))
+        self.taps = filters.shape[-1]
+        self.chunk = chunk
+
+    @torch.no_grad()
+    def analyse(self, signals: np.ndarray, out: np.ndarray, beta: float | None = None) -> None:
+        """Convolve and, with a threshold, apply ReLU(c - beta)."""
+        y, target = torch.from_numpy(signals), torch.from_numpy(out)
+        for first in range(0, len(y), self.chunk):
+            padded = pad(y[first : first + self.chunk], (0, self.taps - 1), mode="circular")
+            found = conv1d(padded, self.filters)
+            target[first : first + self.chunk] = found if beta is None else found.sub_(beta).relu_()
+
+    @torch.no_grad()
+    def synthesize(self, codes: np.ndarray, out: np.ndarray) -> None:
+        """Transposed convolution."""
+        x, target = torch.from_numpy(codes), torch.from_numpy(out)
+        n = codes.shape[-1]
+        for first in range(0, len(x), self.chunk):
+            long = conv_transpose1d(x[first : first + self.chunk], self.filters)
+            long[..., : self.taps - 1] += long[..., n:]
+            target[first : first + self.chunk] = long[..., :n]
+
+    def trial(self, codes: np.ndarray, signals: np.ndarray, correlations: np.ndarray) -> None:
+        """Synthesis and analysis of each chunk, while it is in the cache."""
+        for first in range(0, len(codes), self.chunk):
+            rows = slice(first, first + self.chunk)
+            self.synthesize(codes[rows], signals[rows])
+            self.analyse(signals[rows], correlations[rows])
+
+
+class Fourier:
+    """
+    Periodic convolutions of scipy.fft.
+
+    Parameters
+    ----------
+    filters : ndarray, shape (filter, 1, tap)
+        The filters, stride 1.
+    n : int
+        Positions.
+    workers : int
+        Threads.
+    """
+
+    def __init__(self, filters: np.ndarray, n: int, workers: int) -> None:
+        self.spectra = scipy.fft.rfft(filters, n)
+        self.workers = workers
+
+    def analyse(self, signals: np.ndarray, out: np.ndarray, beta: float) -> None:
+        """Convolve and apply ReLU(c - beta), 16 trials at a time."""
+        for first in range(0, len(signals), 16):
+            spectrum = scipy.fft.rfft(signals[first : first + 16], workers=self.workers)
+            found = scipy.fft.irfft(
+                spectrum * self.spectra[:, 0].conj(), signals.shape[-1], workers=self.workers, overwrite_x=True
+            )
+            np.maximum(found - beta, 0, out=out[first : first + 16])

@@ -1,0 +1,170 @@
+"""How time and memory grow with the grid, filters, taps, non-zeros, depth and cores, with the fitted exponents."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import interleaved
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, dense_path, recovery
+
+REPEATS = 7
+
+
+def dictionary_of(n: int, n_filters: int, taps: int, channels: int = 1) -> ConvolutionalDictionary:
+    """Random filters of unit norm, stride 1."""
+    filters = np.random.default_rng(1).standard_normal((n_filters, channels, taps))
+    return ConvolutionalDictionary(filters, 1, (n,), normalize=True)
+
+
+def random_codes(dictionary: ConvolutionalDictionary, n_active: int, trials: int, seed: int = 2) -> RaggedCodes:
+    """One active atom in each of n_active equal parts of the atoms, signs +-1."""
+    rng = np.random.default_rng(seed)
+    edges = np.linspace(0, dictionary.n_atoms, n_active + 1).astype(np.int64)
+    atoms = rng.integers(edges[:-1], edges[1:], (trials, n_active)).astype(np.int32)
+    signs = rng.choice([-1.0, 1.0], atoms.size)
+    return RaggedCodes(np.full(trials, n_active), atoms.ravel(), signs, dictionary.code_shape)
+
+
+def _trial(n: int, n_filters: int, taps: int, n_active: int, path: str) -> Callable[[], Any]:
+    dictionary = dictionary_of(n, n_filters, taps)
+    codes = random_codes(dictionary, n_active, 2)
+    return lambda: recovery.margins(dictionary, codes, path=path, threads=1)
+
+
+def _pass(n: int, n_filters: int, taps: int, method: str) -> Callable[[], Any]:
+    dictionary = dictionary_of(n, n_filters, taps)
+    signals = np.random.default_rng(3).standard_normal((1, *dictionary.signal_shape))
+    out = np.empty((1, *dictionary.code_shape))
+    return lambda: dense_path.correlate(dictionary, signals, out=out, method=method, threads=1)
+
+
+def _cascade(depth: int) -> Callable[[], Any]:
+    layers = [dictionary_of(512, 8, 8)] + [dictionary_of(512, 8, 8, 8) for _ in range(depth - 1)]
+    model = Cascade(layers)
+    deepest = np.random.default_rng(4).standard_normal((8, *layers[-1].code_shape))
+    return lambda: model.synthesize(deepest)
+
+
+def _cores(threads: int) -> Callable[[], Any]:
+    dictionary = dictionary_of(1024, 32, 32)
+    codes = random_codes(dictionary, 64, 512)
+    return lambda: recovery.margins(dictionary, codes, threads=threads)
+
+
+CURVES: dict[str, tuple[str, list[int], Callable[[int], Callable[[], Any]], float | None]] = {
+    "grid, dense path": ("grid points", [2**k for k in range(10, 21, 2)], lambda n: _pass(n, 8, 32, "direct"), 1.0),
+    "grid, sparse path, density fixed": (
+        "grid points",
+        [2**k for k in range(10, 21, 2)],
+        lambda n: _trial(n, 8, 32, n // 64, "sparse"),
+        1.0,
+    ),
+    "filters, dense path": ("filters", [8, 16, 32, 64, 128], lambda m: _pass(4096, m, 32, "direct"), 1.0),
+    "taps, direct": ("taps", [16, 32, 64, 128, 256], lambda t: _pass(4096, 16, t, "direct"), 1.0),
+    "taps, cheaper method": ("taps", [16, 32, 64, 128, 256, 512, 1024], lambda t: _pass(4096, 16, t, "auto"), None),
+    "non-zeros, sparse path": (
+        "non-zeros",
+        [2**k for k in range(8, 14)],
+        lambda k: _trial(4096, 32, 32, k, "sparse"),
+        1.0,
+    ),
+    "depth, synthesis of all layers": ("layers", [1, 2, 3, 4, 6, 8], _cascade, None),
+}
+
+
+def curves() -> list[dict[str, Any]]:
+    """
+    Time every curve on one core.
+
+    Returns
+    -------
+    list of dict
+        Sizes, seconds, peak bytes allocated by a call, and the exponent of a straight line in logarithms.
+    """
+    found = []
+    for title, (axis, sizes, make, expected) in CURVES.items():
+        calls = {str(size): make(size) for size in sizes}
+        timings = interleaved(calls, time.thread_time, REPEATS)
+        seconds = [timings[str(size)].median for size in sizes]
+        exponents = [
+            float(np.polyfit(np.log(sizes), np.log([timings[str(size)].seconds[r] for size in sizes]), 1)[0])
+            for r in range(REPEATS)
+        ]
+        low, median, high = np.percentile(exponents, [25, 50, 75])
+        found.append(
+            {
+                "curve": title,
+                "axis": axis,
+                "sizes": sizes,
+                "seconds": seconds,
+                "bytes": [_peak(calls[str(size)]) for size in sizes],
+                "exponent": {"median": float(median), "low": float(low), "high": float(high)},
+                "expected": expected,
+            }
+        )
+    return found
+
+
+def _peak(call: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    call()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def cores() -> dict[str, Any]:
+    """
+    Time 512 trials on one thread and on all cores, in turn.
+
+    Returns
+    -------
+    dict
+        Seconds by number of threads.
+    """
+    threads = sorted({1, dense_path.cores()})
+    timings = interleaved({str(n): _cores(n) for n in threads}, time.perf_counter)
+    return {"threads": threads, "seconds": [timings[str(n)].median for n in threads]}
+
+
+MILLION = """
+import resource, sys, time
+import numpy as np
+from benchmarks.scaling import dictionary_of, random_codes
+from dcsc import recovery
+dictionary, trials, chunk = dictionary_of(1024, 32, 32), int(sys.argv[1]), 4096
+recovered, done, start = 0, 0, time.perf_counter()
+while done < trials:
+    codes = random_codes(dictionary, 64, min(chunk, trials - done), seed=done)
+    margins = recovery.margins(dictionary, codes)
+    recovered += int((margins.smallest_signed > margins.largest_off).sum())
+    done += len(codes.row_size)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, recovered)
+"""
+
+
+def million(trials: int) -> dict[str, Any]:
+    """
+    Stream trials through a process of its own, and read its peak memory.
+
+    Parameters
+    ----------
+    trials : int
+        How many.
+
+    Returns
+    -------
+    dict
+        Trials, wall time, peak resident bytes.
+    """
+    command = [sys.executable, "-c", MILLION, str(trials)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, peak, _ = done.stdout.split()
+    return {"trials": trials, "seconds": float(seconds), "bytes": int(float(peak))}
