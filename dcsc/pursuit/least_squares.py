@@ -92,7 +92,26 @@ def fit(columns: scipy.sparse.csc_array, target: NDArray) -> NDArray:
             return solution
     except scipy.linalg.LinAlgError:
         pass
-    return np.linalg.lstsq(columns.toarray(), target, rcond=None)[0]
+    return fit_dense(columns.toarray(), target)
+
+
+def fit_dense(columns: NDArray, target: NDArray) -> NDArray:
+    """
+    Solve one least squares problem of a dense matrix.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (row, column)
+        The active atoms.
+    target : ndarray, shape (row,)
+        What they shall approximate.
+
+    Returns
+    -------
+    ndarray, shape (column,)
+        The coefficients, of minimum norm where the columns are dependent.
+    """
+    return np.linalg.lstsq(columns, target, rcond=None)[0] if columns.shape[1] else np.zeros(0)
 
 
 def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray) -> NDArray:

@@ -1,0 +1,209 @@
+"""Holistic pursuit ([ASE19]): the zeros of the upper layers are found, and used, while the deepest code is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+from dcsc.model import Cascade
+from dcsc.pursuit.least_squares import fit_dense
+from dcsc.pursuit.multilayer import deepest_columns
+from dcsc.pursuit.protocol import PursuitResult, register
+from dcsc.pursuit.thresholding import soft
+
+MAX_ATOMS = 3000
+"""Most deepest atoms: null spaces of dense matrices of that size are needed."""
+
+_RANK = 1e-9
+_ITERATIONS = 400
+
+
+def null_basis(matrix: NDArray) -> NDArray:
+    """
+    Orthonormal basis of the vectors that a matrix sends to 0.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (row, column)
+        The constraints.
+
+    Returns
+    -------
+    ndarray, shape (column, dimension)
+        One basis vector a column.
+    """
+    if not len(matrix):
+        return np.eye(matrix.shape[1])
+    values, vectors = np.linalg.eigh(matrix.T @ matrix)
+    return vectors[:, values <= _RANK * max(1.0, values[-1])]
+
+
+def constrained_lasso(columns: NDArray, target: NDArray, basis: NDArray, penalty: float) -> NDArray:
+    """
+    Minimise lambda |x|_1 + |y - B x|^2 / 2 over a subspace, by ADMM.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (row, column)
+        B.
+    target : ndarray, shape (row,)
+        y.
+    basis : ndarray, shape (column, dimension)
+        Orthonormal basis of the subspace.
+    penalty : float
+        lambda.
+
+    Returns
+    -------
+    ndarray, shape (column,)
+        The sparse variable of the splitting.
+    """
+    reduced = columns @ basis
+    rho = max(float(np.linalg.norm(columns, "fro") ** 2) / columns.shape[1], 1e-12)
+    values, vectors = np.linalg.eigh(reduced.T @ reduced)
+    rotated = basis @ vectors
+    pull = rotated.T @ (columns.T @ target)
+    sparse, dual = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+    for _ in range(_ITERATIONS):
+        point = rotated @ ((pull + rho * (rotated.T @ (sparse - dual))) / (values + rho))
+        sparse = soft(point + dual, penalty / rho)
+        dual += point - sparse
+    return sparse
+
+
+@register("holistic-pursuit")
+def holistic_pursuit(
+    model: Cascade,
+    signals: ArrayLike,
+    *,
+    penalty: float | ArrayLike,
+    zeros: int | Sequence[ArrayLike] | None = None,
+    rounds: int = 10,
+    reference: Sequence[ArrayLike] | None = None,
+    noise: ArrayLike = 0.0,
+    progress: bool = False,
+) -> PursuitResult:
+    """
+    Alternate between coding the deepest layer and finding zeros of the layers above ([ASE19] section 5).
+
+    Synthesis: the l1-penalised deepest code of the effective dictionary, among the codes that vanish at the
+    zeros found so far. Analysis: the smallest entries of the upper codes join these zeros. The last deepest
+    code is refitted on its support within the same subspace. Dense, for cascades of up to 3000 deepest atoms.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade; with signs T^(l) the pursuit works with A^(l) T^(l).
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    penalty : float or array_like, shape () or (...)
+        lambda of the deepest code.
+    zeros : int or sequence, optional
+        Zeros of the layers 1..L-1 to be found, one entry a layer (a number, or one a trial); by default
+        those of the reference.
+    rounds : int
+        Rounds in which they are found, equally many in each.
+    reference : sequence of array_like, optional
+        The true codes [X^(1), ..., X^(L)], for numbers of zeros that derive from them.
+    noise : array_like
+        Unused; every pursuit takes it.
+    progress : bool
+        Show a progress bar over the trials.
+
+    Returns
+    -------
+    PursuitResult
+        Codes of every layer that agree with one another; the optimality is the relative residual
+        |y - X^(0)|_2 / |y|_2, for there is no objective.
+
+    Raises
+    ------
+    UserError
+        When numbers of zeros are missing or not allowed, or the cascade is too large.
+    """
+    given = np.asarray(signals, dtype=np.float64)
+    expected = model.dictionaries[0].signal_shape
+    if given.shape[-len(expected) :] != expected:
+        raise UserError(f"signals of shape {given.shape} do not fit: the last axes must be {expected}.")
+    n_atoms = model.dictionaries[-1].n_atoms
+    if n_atoms > MAX_ATOMS:
+        raise UserError(f"holistic-pursuit takes up to {MAX_ATOMS} deepest atoms, not {n_atoms}: use another pursuit.")
+    signs = () if model.signs is None else model.signs
+    batch = np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (given, *signs)])
+    counts = _zeros(model, zeros, reference, batch)
+    penalties = np.broadcast_to(np.asarray(penalty, dtype=np.float64), batch)
+    given = np.broadcast_to(given, (*batch, *expected))
+    dtype = np.result_type(model.dictionaries[0].dtype, np.float32)
+    codes = [np.zeros((*batch, *dictionary.code_shape), dtype=dtype) for dictionary in model.dictionaries]
+    residuals = np.zeros(batch)
+    trials = np.ndindex(*batch)
+    if progress:
+        from tqdm import tqdm
+
+        trials = tqdm(trials, total=math.prod(batch), desc="holistic pursuit")
+    for trial in trials:
+        target = given[trial].ravel()
+        matrices = [deepest_columns(model, np.arange(n_atoms), trial, layer) for layer in range(model.depth)]
+        found = _pursue(matrices, target, float(penalties[trial]), [int(count[trial]) for count in counts], rounds)
+        for code, values in zip(codes, found, strict=True):
+            code[trial] = values.reshape(code.shape[code.ndim - model.rank - 1 :])
+        size = np.linalg.norm(target)
+        residuals[trial] = np.linalg.norm(target - matrices[0] @ found[-1]) / size if size else 0.0
+    each = (*batch, model.depth)
+    return PursuitResult(
+        codes,
+        [*[np.zeros(batch) for _ in counts], np.array(penalties)],
+        np.full(each, rounds + 1, dtype=np.int64),
+        np.array(np.broadcast_to(residuals[..., None], each)),
+        "all zeros chosen",
+    )
+
+
+def _pursue(matrices: list[NDArray], target: NDArray, penalty: float, counts: list[int], rounds: int) -> list[NDArray]:
+    """Codes of every layer of one trial, flat."""
+    effective, *upper = matrices
+    chosen = [np.zeros(len(matrix), dtype=bool) for matrix in upper]
+    for done in range(rounds + 1):
+        constraints = [matrix[known] for matrix, known in zip(upper, chosen, strict=True)]
+        basis = null_basis(np.concatenate([np.zeros((0, effective.shape[1])), *constraints]))
+        deepest = constrained_lasso(effective, target, basis, penalty)
+        if done == rounds:
+            break
+        for matrix, known, count in zip(upper, chosen, counts, strict=True):
+            sizes = np.where(known, np.inf, np.abs(matrix @ deepest))
+            missing = math.ceil(count * (done + 1) / rounds) - int(known.sum())
+            known[np.argsort(sizes, kind="stable")[: max(missing, 0)]] = True
+    support = np.flatnonzero(deepest)
+    inside = null_basis(np.concatenate([np.zeros((0, len(support))), *[rows[:, support] for rows in constraints]]))
+    fitted = np.zeros(effective.shape[1])
+    fitted[support] = inside @ fit_dense(effective[:, support] @ inside, target)
+    return [*[np.where(known, 0.0, matrix @ fitted) for matrix, known in zip(upper, chosen, strict=True)], fitted]
+
+
+def _zeros(
+    model: Cascade,
+    zeros: int | Sequence[ArrayLike] | None,
+    reference: Sequence[ArrayLike] | None,
+    batch: tuple[int, ...],
+) -> list[NDArray]:
+    """Numbers of zeros to be found in the layers 1..L-1, one a trial."""
+    upper = model.dictionaries[:-1]
+    if zeros is None and reference is None:
+        raise UserError("holistic-pursuit needs the numbers of zeros of the upper layers: pass the codes as reference.")
+    if isinstance(zeros, Sequence) and len(zeros) != len(upper):
+        raise UserError(f"zeros has {len(zeros)} entries for {len(upper)} upper layers: give one a layer.")
+    counts = []
+    for layer, dictionary in enumerate(upper):
+        if zeros is None:
+            axes = tuple(range(-model.rank - 1, 0))
+            count = dictionary.n_atoms - np.count_nonzero(reference[layer], axis=axes)
+        else:
+            count = np.asarray(zeros[layer] if isinstance(zeros, Sequence) else zeros)
+        if np.any(count < 0) or np.any(count > dictionary.n_atoms) or np.any(count != np.floor(count)):
+            raise UserError(f"zeros = {zeros} is not allowed: give whole numbers from 0 to {dictionary.n_atoms}.")
+        counts.append(np.broadcast_to(count, batch))
+    return counts

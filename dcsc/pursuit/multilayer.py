@@ -1,0 +1,506 @@
+"""
+Pursuits of all layers at once: one deepest code whose synthesis is sparse at every layer.
+
+========================  ==================================================================================
+function                  what it minimises or does
+========================  ==================================================================================
+`multilayer_ista`         sum over l of lambda_l |X^(l)|_1 + |y - D^(1)...D^(L) X^(L)|^2 / 2, X^(l-1) = D^(l) X^(l)
+`multilayer_fista`        the same, with momentum ([SABE20])
+`projection_pursuit`      l1 on the deepest code alone, then least squares on its support, so that the layers agree
+========================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+from dcsc.model import Cascade
+from dcsc.pursuit.least_squares import fit_dense
+from dcsc.pursuit.protocol import PursuitResult, register
+from dcsc.pursuit.spectrum import lipschitz_constant
+from dcsc.pursuit.thresholding import relu, soft
+
+
+def multilayer_objective(
+    model: Cascade, signals: ArrayLike, deepest: ArrayLike, penalties: Sequence[ArrayLike]
+) -> NDArray | float:
+    """
+    Objective of multi-layer basis pursuit, sum of lambda_l |X^(l)|_1 + |y - X^(0)|^2 / 2 ([SABE20]).
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    signals : array_like, shape (..., channel, *space)
+        y.
+    deepest : array_like, shape (..., filter, *position)
+        X^(L), from which the other layers follow.
+    penalties : sequence of array_like, each of shape () or (...)
+        lambda_1, ..., lambda_L.
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+        One value a trial.
+    """
+    axes = tuple(range(-model.rank - 1, 0))
+    layers = model.synthesize(np.asarray(deepest, dtype=np.float64))
+    value = ((np.asarray(signals) - layers[0]) ** 2).sum(axis=axes) / 2
+    for code, penalty in zip(layers[1:], penalties, strict=True):
+        value = value + penalty * np.abs(code).sum(axis=axes)
+    return value if value.ndim else float(value)
+
+
+def layer_steps(model: Cascade, step: float = 1.0) -> list[float]:
+    """
+    Steps of the layers of ML-ISTA: step / (|A^(1)|^2 ... |A^(l)|^2), within the limit of [SABE20].
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    step : float
+        Step of the first layer, in units of 1 / |A^(1)|^2; at most 1.
+
+    Returns
+    -------
+    list of float
+        One step a layer, from exact norms.
+    """
+    steps = []
+    for dictionary in model.dictionaries:
+        step = step / lipschitz_constant(dictionary)
+        steps.append(step)
+    return steps
+
+
+def _pass(
+    model: Cascade,
+    signals: NDArray,
+    deepest: NDArray,
+    penalties: Sequence[NDArray],
+    steps: Sequence[float],
+    non_negative: bool,
+) -> list[NDArray]:
+    """One ML-ISTA iteration: down to the signal, then up through a gradient mapping a layer; gives all new codes."""
+    layers = model.synthesize(deepest)
+    gradient = layers[0] - signals
+    shrink = relu if non_negative else soft
+    found = []
+    for layer, (penalty, step) in enumerate(zip(penalties, steps, strict=True), start=1):
+        moved = layers[layer] - step * model.correlate_layer(layer, gradient)
+        new = shrink(moved, step * penalty)
+        gradient = (layers[layer] - new) / step
+        found.append(new)
+    return found
+
+
+def _iterate(
+    model: Cascade,
+    signals: NDArray,
+    penalties: Sequence[NDArray],
+    steps: Sequence[float],
+    *,
+    accelerate: bool,
+    non_negative: bool,
+    tolerance: float,
+    max_iterations: int,
+    progress: str,
+) -> tuple[list[NDArray], NDArray, NDArray]:
+    """Codes, iterations and last relative changes of every trial; a trial that is done stays as it is."""
+    batch = penalties[-1].shape[: -model.rank - 1]
+    axes = tuple(range(-model.rank - 1, 0))
+    current = np.zeros((*batch, *model.dictionaries[-1].code_shape))
+    point = current
+    codes = [np.zeros((*batch, *dictionary.code_shape)) for dictionary in model.dictionaries]
+    momentum, iterations, change = np.ones(batch), np.zeros(batch, dtype=np.int64), np.full(batch, np.inf)
+    rounds = range(max_iterations)
+    if progress:
+        from tqdm import tqdm
+
+        rounds = tqdm(rounds, desc=progress)
+    for _ in rounds:
+        live = change > tolerance
+        if not live.any():
+            break
+        spread = live[(..., *[None] * (model.rank + 1))]
+        found = _pass(model, signals, point, penalties, steps, non_negative)
+        new = np.where(spread, found[-1], current)
+        codes = [np.where(spread, one, other) for one, other in zip(found, codes, strict=True)]
+        moved = np.sqrt(((new - point) ** 2).sum(axis=axes))
+        size = np.sqrt((new**2).sum(axis=axes))
+        change = np.where(live, moved / np.where(size > 0, size, 1.0), change)
+        iterations += live
+        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        uphill = ((point - new) * (new - current)).sum(axis=axes) > 0
+        weight = np.where(uphill, 0.0, (momentum - 1) / grown) if accelerate else np.zeros(batch)
+        momentum = np.where(uphill, 1.0, grown)
+        point = np.where(spread, new + weight[(..., *[None] * (model.rank + 1))] * (new - current), point)
+        current = new
+    return codes, iterations, change
+
+
+def _spread(penalty: float | Sequence[ArrayLike], model: Cascade, batch: tuple[int, ...]) -> list[NDArray]:
+    """One array a layer that broadcasts against its codes."""
+    if isinstance(penalty, Sequence) and len(penalty) != model.depth:
+        raise UserError(
+            f"penalty has {len(penalty)} entries for {model.depth} layers: give one number, or one a layer."
+        )
+    given = penalty if isinstance(penalty, Sequence) else [penalty] * model.depth
+    spread = []
+    for layer, value in enumerate(given, start=1):
+        value = np.asarray(value, dtype=np.float64)
+        if not (value >= 0).all():
+            raise UserError(f"penalty {value.min():g} of layer {layer} is not allowed: give numbers from 0.")
+        spread.append(np.broadcast_to(value, batch)[(..., *[None] * (model.rank + 1))])
+    return spread
+
+
+def _prepare(model: Cascade, signals: ArrayLike) -> tuple[NDArray, tuple[int, ...], np.dtype]:
+    given = np.asarray(signals)
+    expected = model.dictionaries[0].signal_shape
+    if given.shape[-len(expected) :] != expected:
+        raise UserError(f"signals of shape {given.shape} do not fit: the last axes must be {expected}.")
+    signs = () if model.signs is None else model.signs
+    batch = np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (given, *signs)])
+    dtype = np.result_type(model.dictionaries[0].dtype, given if given.dtype.kind == "f" else np.float32)
+    return given.astype(np.float64), batch, dtype
+
+
+def _multilayer(
+    model: Cascade,
+    signals: ArrayLike,
+    penalty: float | Sequence[ArrayLike],
+    step: float,
+    non_negative: bool,
+    tolerance: float,
+    max_iterations: int,
+    progress: bool,
+    accelerate: bool,
+) -> PursuitResult:
+    if not 0 < step <= 1:
+        raise UserError(f"step {step} is not allowed: give a number above 0, at most 1.")
+    if non_negative and model.signs is not None and model.depth > 1:
+        raise UserError("inner codes of a cascade with signs are of mixed signs: leave non_negative at False.")
+    given, batch, dtype = _prepare(model, signals)
+    penalties = _spread(penalty, model, batch)
+    codes, iterations, change = _iterate(
+        model,
+        given,
+        penalties,
+        layer_steps(model, step),
+        accelerate=accelerate,
+        non_negative=non_negative,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        progress="multi-layer pursuit" if progress else "",
+    )
+    return _result(model, [code.astype(dtype) for code in codes], penalties, iterations, change, tolerance)
+
+
+def _result(
+    model: Cascade,
+    codes: list[NDArray],
+    penalties: list[NDArray],
+    iterations: NDArray,
+    optimality: NDArray,
+    tolerance: float,
+) -> PursuitResult:
+    """All layers share one optimisation, hence one count and one measure."""
+    missed = int((optimality > tolerance).sum())
+    stopped = f"{missed} of {optimality.size} problems above the tolerance" if missed else "tolerance reached"
+    each = (*iterations.shape, model.depth)
+    numbers = [np.array(penalty.reshape(iterations.shape)) for penalty in penalties]
+    return PursuitResult(
+        codes,
+        numbers,
+        np.array(np.broadcast_to(iterations[..., None], each)),
+        np.array(np.broadcast_to(optimality[..., None], each)),
+        stopped,
+    )
+
+
+@register("multilayer-ista")
+def multilayer_ista(
+    model: Cascade,
+    signals: ArrayLike,
+    *,
+    penalty: float | Sequence[ArrayLike],
+    step: float = 1.0,
+    non_negative: bool = False,
+    tolerance: float = 1e-6,
+    max_iterations: int = 20000,
+    reference: Sequence[ArrayLike] | None = None,
+    noise: ArrayLike = 0.0,
+    progress: bool = False,
+) -> PursuitResult:
+    """
+    Multi-layer ISTA ([SABE20]): a recurrent network whose first iteration is the forward pass from 0.
+
+    Each iteration synthesizes the layers of the current deepest code, then climbs from the signal: at every
+    layer a shrunk gradient step, whose gradient mapping is the gradient for the next. Its fixed points are
+    near-optimal for the multi-layer objective, the nearer the smaller the step; exact with one layer, or when
+    only the deepest penalty is not 0.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade; with signs T^(l) the pursuit works with A^(l) T^(l).
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    penalty : float or sequence
+        lambda_l: a number, or one entry a layer (a number, or one a trial).
+    step : float
+        Step of the first layer in units of 1 / |A^(1)|^2, at most 1; those of the others follow.
+    non_negative : bool
+        ReLU in place of soft thresholding.
+    tolerance : float
+        Largest relative change |new - old|_2 / |new|_2 of the deepest code that counts as converged.
+    max_iterations : int
+        Iterations after which a trial is given up.
+    reference : sequence of array_like, optional
+        Unused; every pursuit takes it.
+    noise : array_like
+        Unused; every pursuit takes it.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PursuitResult
+        The thresholded codes of every layer, sparse but equal to the synthesis of the deepest one only
+        up to what thresholding took; the optimality is the last relative change.
+
+    Raises
+    ------
+    UserError
+        When an option is not allowed.
+    """
+    return _multilayer(model, signals, penalty, step, non_negative, tolerance, max_iterations, progress, False)
+
+
+@register("multilayer-fista")
+def multilayer_fista(
+    model: Cascade,
+    signals: ArrayLike,
+    *,
+    penalty: float | Sequence[ArrayLike],
+    step: float = 1.0,
+    non_negative: bool = False,
+    tolerance: float = 1e-6,
+    max_iterations: int = 20000,
+    reference: Sequence[ArrayLike] | None = None,
+    noise: ArrayLike = 0.0,
+    progress: bool = False,
+) -> PursuitResult:
+    """
+    Multi-layer FISTA ([SABE20]): multi-layer ISTA with momentum, restarted when it points uphill.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    penalty : float or sequence
+        lambda_l: a number, or one entry a layer (a number, or one a trial).
+    step : float
+        As for `multilayer_ista`.
+    non_negative : bool
+        ReLU in place of soft thresholding.
+    tolerance : float
+        As for `multilayer_ista`.
+    max_iterations : int
+        Iterations after which a trial is given up.
+    reference : sequence of array_like, optional
+        Unused; every pursuit takes it.
+    noise : array_like
+        Unused; every pursuit takes it.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PursuitResult
+        As for `multilayer_ista`.
+
+    Raises
+    ------
+    UserError
+        When an option is not allowed.
+    """
+    return _multilayer(model, signals, penalty, step, non_negative, tolerance, max_iterations, progress, True)
+
+
+def deepest_columns(model: Cascade, atoms: NDArray, trial: tuple[int, ...] = (), layer: int = 0) -> NDArray:
+    """
+    Synthesize some deepest atoms through the cascade.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    atoms : ndarray of int, shape (atom,)
+        Deepest atoms in C order of (filter, *position).
+    trial : tuple of int
+        Whose signs to use, when the signs have batch axes.
+    layer : int
+        0 for columns of signals, l for columns of codes X^(l).
+
+    Returns
+    -------
+    ndarray, shape (channel * space of the layer, atom)
+        One column an atom.
+    """
+    shape = model.dictionaries[-1].code_shape
+    codes = np.zeros((len(atoms), math.prod(shape)))
+    codes[np.arange(len(atoms)), atoms] = 1.0
+    columns = one_trial(model, trial).synthesize(codes.reshape(-1, *shape))[layer]
+    return columns.reshape(len(atoms), -1).T
+
+
+def one_trial(model: Cascade, trial: tuple[int, ...]) -> Cascade:
+    """
+    Take the cascade that one trial of a batch sees.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    trial : tuple of int
+        Index over the batch axes.
+
+    Returns
+    -------
+    Cascade
+        With signs without batch axes.
+    """
+    if model.signs is None:
+        return model
+    signs = []
+    for sign in model.signs:
+        batch = sign.shape[: -model.rank - 1]
+        signs.append(sign[trial[len(trial) - len(batch) :]] if batch else sign)
+    return Cascade(model.dictionaries, signs)
+
+
+@register("projection-pursuit")
+def projection_pursuit(
+    model: Cascade,
+    signals: ArrayLike,
+    *,
+    penalty: float | ArrayLike,
+    zero: float = 1e-8,
+    tolerance: float = 1e-6,
+    max_iterations: int = 20000,
+    reference: Sequence[ArrayLike] | None = None,
+    noise: ArrayLike = 0.0,
+    progress: bool = False,
+) -> PursuitResult:
+    """
+    Code the deepest layer against the effective dictionary, and project onto the model ([ASE19] section 4).
+
+    FISTA on lambda |x|_1 + |y - D^(1)...D^(L) x|^2 / 2, least squares on the support found, and synthesis of
+    the layers above, which therefore agree exactly.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E.
+    penalty : float or array_like, shape () or (...)
+        lambda of the deepest code.
+    zero : float
+        Entries of an upper code below this share of its largest are cancellations, and set to 0.
+    tolerance : float
+        Largest relative change of the deepest code that counts as converged.
+    max_iterations : int
+        Iterations after which a trial is given up.
+    reference : sequence of array_like, optional
+        Unused; every pursuit takes it.
+    noise : array_like
+        Unused; every pursuit takes it.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PursuitResult
+        Codes of every layer; the penalties above the deepest layer are 0.
+
+    Raises
+    ------
+    UserError
+        When an option is not allowed.
+    """
+    given, batch, dtype = _prepare(model, signals)
+    penalties = _spread([*[0.0] * (model.depth - 1), penalty], model, batch)
+    codes, iterations, change = _iterate(
+        model,
+        given,
+        penalties,
+        layer_steps(model),
+        accelerate=True,
+        non_negative=False,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        progress="projection pursuit" if progress else "",
+    )
+    given = np.broadcast_to(given, (*batch, *model.dictionaries[0].signal_shape))
+    deepest = project(model, given, codes[-1] != 0)
+    agreeing = [without_cancellations(code, zero, model.rank) for code in model.synthesize(deepest)[1:]]
+    return _result(model, [code.astype(dtype) for code in agreeing], penalties, iterations, change, tolerance)
+
+
+def project(model: Cascade, signals: NDArray, support: NDArray) -> NDArray:
+    """
+    Fit the deepest codes to the signals on given supports, through all layers.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    signals : ndarray, shape (..., channel, *space)
+        The signals.
+    support : ndarray of bool, shape (..., filter, *position)
+        Where the deepest codes may be non-zero.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter, *position)
+        Least squares codes, of minimum norm where the atoms are dependent.
+    """
+    batch = support.shape[: -model.rank - 1]
+    fitted = np.zeros(support.shape)
+    for trial in np.ndindex(*batch):
+        atoms = np.flatnonzero(support[trial])
+        fitted[trial].flat[atoms] = fit_dense(deepest_columns(model, atoms, trial), signals[trial].ravel())
+    return fitted
+
+
+def without_cancellations(codes: NDArray, zero: float, rank: int) -> NDArray:
+    """
+    Set to 0 what a cancellation left over.
+
+    Parameters
+    ----------
+    codes : ndarray, shape (..., filter, *position)
+        Synthesized codes.
+    zero : float
+        Share of a code's largest magnitude below which an entry is one.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    ndarray, shape (..., filter, *position)
+        The codes.
+    """
+    largest = np.abs(codes).max(axis=tuple(range(-rank - 1, 0)), keepdims=True)
+    return np.where(np.abs(codes) > zero * largest, codes, 0.0)
