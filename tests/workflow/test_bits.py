@@ -42,7 +42,7 @@ def joined(results, stage):
     files = sorted((results / "transition" / stage / "lapped").glob("*.nc"))
     trees = [dcsc.open_results(file) for file in files]
     if stage == "metrics":
-        return {"/": dataset.join_chunks([tree.to_dataset() for tree in trees])}
+        return {"/": dataset.join_chunks([tree.to_dataset() for tree in trees]).drop_attrs()}
     groups = [node.path for node in trees[0].subtree if "atom" in node]
     found = {}
     for group in groups:
