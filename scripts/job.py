@@ -12,7 +12,8 @@ from typing import Any
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # bits must not depend on the cores; jobs run side by side instead
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 from dcsc import provenance  # noqa: E402
 from dcsc.errors import UserError  # noqa: E402
@@ -30,7 +31,7 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
         Takes that object.
     """
     try:
-        _check_library(snakemake.params.library)
+        _library(snakemake)
         work(snakemake)
     except UserError as error:
         _log(snakemake, f"error: {error}")
@@ -49,10 +50,13 @@ def _log(snakemake: Any, text: str) -> None:
         log.write_text(f"{text}\n", encoding="utf-8")
 
 
-def _check_library(recorded: Mapping[str, Any]) -> None:
-    """Refuse to make a file whose record would name another source than the one that runs."""
-    if changed := provenance.changed(recorded):
-        raise UserError(f"{changed[0]} changed after the workflow started: run again.")
+def _library(snakemake: Any) -> Mapping[str, Any]:
+    """Hash the library's source, and refuse to go on when it is not the one that the workflow started with."""
+    plugins = getattr(snakemake.input, "plugins", [])
+    library = provenance.library(*[ROOT / source for source in snakemake.params.sources], *plugins)
+    if library["sha256"] != snakemake.params.library:
+        raise UserError("a module of dcsc, or a plugin, changed after the workflow started: run again.")
+    return library
 
 
 def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapping[str, Any]:
@@ -62,7 +66,7 @@ def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapp
     Parameters
     ----------
     snakemake : object
-        Its params hold `settings`, `library` and `results`.
+        Its params hold `settings`, `sources`, `library` (their digest) and `results`.
     schema : str
         What is written.
     version : int
@@ -79,4 +83,4 @@ def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapp
     digests = {
         path if os.path.isabs(path) else os.path.relpath(path, folder): provenance.file_digest(path) for path in inputs
     }
-    return provenance.record(schema, version, snakemake.params.settings, snakemake.params.library, digests)
+    return provenance.record(schema, version, snakemake.params.settings, _library(snakemake), digests)

@@ -27,7 +27,9 @@ FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
 
 def check_writable(folder):
     """End with one sentence, before any job, when the results cannot be written."""
-    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    existing = next(
+        path for path in (Path(folder), *Path(folder).parents) if path.exists()
+    )
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         sys.exit(
             f"error: the folder {existing} of the results cannot be written: make it writable, "
@@ -35,14 +37,19 @@ def check_writable(folder):
         )
 
 
+def sources(script, *modules):
+    """A script, what it imports from beside it, and the modules that it loads by name."""
+    return [
+        f"scripts/{script}",
+        "scripts/job.py",
+        *[f"dcsc/figures/{name}.py" for name in modules],
+    ]
+
+
 def library(script, *modules, plugins=()):
-    """The library code that a script, modules that it loads by name and plugins use."""
-    return provenance.library(
-        ROOT / "scripts" / script,
-        ROOT / "scripts" / "job.py",
-        *[ROOT / "dcsc" / "figures" / f"{name}.py" for name in modules],
-        *plugins,
-    )
+    """Digest of the library code that a script, modules that it loads by name and plugins use."""
+    paths = [ROOT / source for source in sources(script, *modules)]
+    return provenance.library(*paths, *plugins)["sha256"]
 
 
 def results_folder(wildcards):
@@ -74,7 +81,10 @@ def signal_settings(wildcards):
         "cascade": wildcards.cascade,
         "active": signals.active,
         "trials": signals.trials,
-        "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
+        "variants": {
+            label: draw.model_dump(mode="json")
+            for label, draw in variants_of(wildcards.experiment)
+        },
         "blocks": [first, last],
     }
 
@@ -100,8 +110,13 @@ def metrics_settings(wildcards):
     """What the measures of an experiment depend on."""
     return {
         **pursuit_settings(wildcards),
-        "bounds": STUDY.experiments[wildcards.experiment].bounds.model_dump(mode="json"),
-        "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
+        "bounds": STUDY.experiments[wildcards.experiment].bounds.model_dump(
+            mode="json"
+        ),
+        "variants": {
+            label: draw.model_dump(mode="json")
+            for label, draw in variants_of(wildcards.experiment)
+        },
     }
 
 
@@ -123,7 +138,10 @@ def figure_settings(wildcards):
             for name in STUDY.experiments[wildcards.experiment].cascades
             for member in configuration.members(STUDY, name)
         },
-        "variants": {label: draw.model_dump(mode="json") for label, draw in variants_of(wildcards.experiment)},
+        "variants": {
+            label: draw.model_dump(mode="json")
+            for label, draw in variants_of(wildcards.experiment)
+        },
         "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
@@ -157,7 +175,11 @@ def dictionary_files(wildcards):
 def brought_files(wildcards):
     """Files of the user's that a cascade reads."""
     layers = MEMBERS[wildcards.cascade].layers
-    return [path for layer in layers for path in families.files(layer.family, **layer.parameters)]
+    return [
+        path
+        for layer in layers
+        for path in families.files(layer.family, **layer.parameters)
+    ]
 
 
 def kept(stage, path):

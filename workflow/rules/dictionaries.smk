@@ -21,6 +21,7 @@ rule draw_dictionaries:
             "seed": STUDY.seed,
         },
         library=library("draw_dictionaries.py", plugins=STUDY.plugins),
+        sources=sources("draw_dictionaries.py"),
         results=results_folder,
     script:
         "../../scripts/draw_dictionaries.py"

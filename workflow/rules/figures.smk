@@ -39,6 +39,7 @@ for panel in configuration.PANELS:
             cascade_of_metrics=cascade_of_metrics,
             drawing=drawing,
             library=library("render_figure.py", drawing),
+            sources=sources("render_figure.py", drawing),
             results=results_folder,
         script:
             "../../scripts/render_figure.py"

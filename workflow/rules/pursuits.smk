@@ -24,6 +24,7 @@ rule run_pursuits:
     params:
         settings=pursuit_settings,
         library=library("run_pursuits.py", plugins=STUDY.plugins),
+        sources=sources("run_pursuits.py"),
         results=results_folder,
     script:
         "../../scripts/run_pursuits.py"
