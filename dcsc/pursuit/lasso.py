@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
-from dcsc.pursuit.thresholding import relu, soft
 
 STOPS = ("gap", "kkt")
 
@@ -368,18 +367,6 @@ def working_set(
     return LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
 
 
-def _per_trial(values: NDArray, rank: int) -> NDArray:
-    return values.reshape(-1, *[1] * (rank + 1))
-
-
-def _flat(values: NDArray) -> NDArray:
-    return values.reshape(len(values), math.prod(values.shape[1:]))
-
-
-def _sums(values: NDArray) -> NDArray:
-    return _flat(values).sum(axis=1)
-
-
 def proximal_gradient(
     dictionary: ConvolutionalDictionary,
     signals: NDArray,
@@ -395,7 +382,8 @@ def proximal_gradient(
     Minimise by ISTA, or by FISTA restarted when its momentum points uphill.
 
     A^T A acts in the frequency domain, once an iteration: the correlations at the extrapolated point are
-    extrapolated themselves, so that every trial's optimality is known at every iterate and it stops alone.
+    extrapolated themselves, so that the optimality is known at every iterate. Trials are solved one by one,
+    on threads, for the arrays of one fit into a cache.
 
     Parameters
     ----------
@@ -421,63 +409,56 @@ def proximal_gradient(
     LassoSolution
         One code a trial.
     """
-    rank, count = dictionary.rank, len(signals)
-    dtype = signals.dtype
-    gram = SpectralGram(dictionary, dtype)
+    gram = SpectralGram(dictionary, signals.dtype)
     step = 1 / lipschitz_constant(dictionary) if step is None else step
-    target = dictionary.correlate(signals)
-    energy = _sums(signals.astype(np.float64) ** 2)
-    facing = target if orientation is None else target * orientation
-    scale = _flat(np.abs(facing) if orientation is None else facing).max(axis=1, initial=0.0)
-    solution = np.zeros(target.shape)
-    iterations, optimality = np.zeros(count, dtype=np.int64), np.zeros(count)
+    descent = _Descent(gram, signals.dtype.type(step), accelerate, rule)
 
-    live = np.flatnonzero(scale > penalties)
-    finite = np.where(np.isfinite(penalties), penalties, 1.0).astype(dtype)
-    current = np.zeros((len(live), *target.shape[1:]), dtype=dtype)
-    product = np.zeros_like(current)
-    previous, previous_product = current, product
-    momentum = np.ones(len(live))
-    bars = iter(_shown(iter(range(rule.max_iterations)), rule.max_iterations, progress))
-    for done in range(rule.max_iterations + 1):
-        xi = _per_trial(finite[live], rank)
-        measured = _measure(
-            rule.measure,
-            current,
-            product,
-            target[live],
-            energy[live],
-            scale[live],
-            xi,
-            None if orientation is None else orientation[live],
-        )
-        solved = measured <= rule.tolerance
-        if done == rule.max_iterations:
-            solved[:] = True
-        if solved.any():
-            rows = live[solved]
-            solution[rows], iterations[rows], optimality[rows] = current[solved], done, measured[solved]
-            left = ~solved
-            live, xi, momentum = live[left], xi[left], momentum[left]
-            current, product = current[left], product[left]
-            previous, previous_product = previous[left], previous_product[left]
-        if not len(live):
-            break
-        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        weight = _per_trial((momentum - 1) / grown if accelerate else np.zeros(len(live)), rank).astype(dtype)
-        point = current + weight * (current - previous)
-        slope = target[live] - (product + weight * (product - previous_product))
-        moved = point + dtype.type(step) * slope
-        if orientation is None:
-            new = soft(moved, dtype.type(step) * xi)
-        else:
-            new = orientation[live] * relu(orientation[live] * moved, dtype.type(step) * xi)
-        uphill = _sums((point - new) * (new - current)) > 0
-        momentum = np.where(uphill, 1.0, grown)
-        previous, previous_product = current, product
-        current, product = new, gram(new)
-        next(bars, None)
-    return LassoSolution(solution, iterations, optimality)
+    def work(row: int) -> tuple[NDArray, int, float]:
+        target = dictionary.correlate(signals[row])
+        energy = float((signals[row].astype(np.float64) ** 2).sum())
+        return descent(target, energy, float(penalties[row]), None if orientation is None else orientation[row])
+
+    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
+    return LassoSolution(np.stack(codes).astype(np.float64), np.array(iterations), np.array(optimality))
+
+
+@dataclass(frozen=True, eq=False)
+class _Descent:
+    """ISTA or FISTA of one trial after another."""
+
+    gram: SpectralGram
+    step: np.floating
+    accelerate: bool
+    rule: StoppingRule
+
+    def __call__(
+        self, target: NDArray, energy: float, penalty: float, orientation: NDArray | None
+    ) -> tuple[NDArray, int, float]:
+        """Code, iterations and optimality, from A^T y and |y|^2."""
+        scale = float((np.abs(target) if orientation is None else target * orientation).max())
+        current = np.zeros_like(target)
+        if scale <= penalty:
+            return current, 0, 0.0
+        product = previous = previous_product = current
+        xi, momentum = target.dtype.type(penalty), 1.0
+        for done in range(self.rule.max_iterations + 1):
+            optimality = _measure(self.rule.measure, current, product, target, energy, scale, penalty, orientation)
+            if optimality <= self.rule.tolerance or done == self.rule.max_iterations:
+                break
+            grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+            weight = target.dtype.type((momentum - 1) / grown if self.accelerate else 0.0)
+            point = current + weight * (current - previous)
+            moved = point + self.step * (target - product - weight * (product - previous_product))
+            if orientation is None:
+                new = moved - np.clip(moved, -self.step * xi, self.step * xi)  # soft thresholding in two passes
+            else:
+                new = orientation * np.maximum(orientation * moved - self.step * xi, 0)
+            uphill = np.vdot(point - new, new - current) > 0
+            momentum = 1.0 if uphill else grown
+            previous, previous_product = current, product
+            current = new.astype(target.dtype, copy=False)
+            product = self.gram(current[None])[0]
+        return current, done, optimality
 
 
 def _measure(
@@ -485,23 +466,21 @@ def _measure(
     code: NDArray,
     product: NDArray,
     target: NDArray,
-    energy: NDArray,
-    scale: NDArray,
-    xi: NDArray,
+    energy: float,
+    scale: float,
+    penalty: float,
     orientation: NDArray | None,
-) -> NDArray:
-    """Stopping measure of every trial, from A^T A x and A^T y."""
+) -> float:
+    """Stopping measure of one trial, from A^T A x and A^T y."""
     correlations = target - product
-    facing = np.abs(correlations) if orientation is None else correlations * orientation
-    largest = _flat(facing).max(axis=1, initial=0.0)
-    penalty = xi.ravel()
+    largest = float((np.abs(correlations) if orientation is None else correlations * orientation).max())
     if measure == "kkt":
-        on = _flat(np.where(code != 0, np.abs(correlations - xi * np.sign(code)), 0))
-        return np.maximum(on.max(axis=1, initial=0.0), np.maximum(largest - penalty, 0)) / scale
-    wide = code.astype(np.float64)
-    explained = _sums(wide * target)
-    square = energy - 2 * explained + _sums(wide * product)
-    shrunk = np.maximum(1.0, largest / penalty)
-    objective = square / 2 + penalty * _sums(np.abs(wide))
+        active = code != 0
+        on = np.abs(correlations[active] - penalty * np.sign(code[active])).max(initial=0.0)
+        return max(float(on), largest - penalty, 0.0) / scale
+    explained = float(np.einsum("i,i->", code.ravel(), target.ravel(), dtype=np.float64))
+    square = energy - 2 * explained + float(np.einsum("i,i->", code.ravel(), product.ravel(), dtype=np.float64))
+    shrunk = max(1.0, largest / penalty)
+    objective = square / 2 + penalty * float(np.abs(code).sum(dtype=np.float64))
     dual = (energy - explained) / shrunk - square / (2 * shrunk**2)
-    return (objective - dual) / np.where(objective > 0, objective, 1.0)
+    return (objective - dual) / objective if objective > 0 else 0.0
