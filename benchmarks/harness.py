@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-REPEATS = 15
-SHORTEST = 0.02
+REPEATS = 11
+SHORTEST = 0.01
 """Seconds that a timed call should last; shorter ones are repeated."""
 
 

@@ -86,11 +86,11 @@ def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[]
 
 
 def _room(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
-    """What `gather` writes over for each code: its target, with room for the last tile, and its lists."""
+    """What `gather` writes over for each code: its target, with room for two tiles more, and its lists."""
     longest = int(np.diff(starts).max(initial=0))
     order, begins, offsets = np.empty((3, 3 * longest), dtype=np.int64)
     return (
-        np.empty(dictionary.n_atoms + ROW_BYTES // dtype.itemsize, dtype),
+        np.empty(dictionary.n_atoms + 2 * (ROW_BYTES // dtype.itemsize), dtype),
         np.empty(dictionary.positions[-1] + 1, dtype=np.int64),
         order,
         begins,
