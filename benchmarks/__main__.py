@@ -2,7 +2,8 @@
 Run the benchmarks and write what they found.
 
 ``python -m benchmarks`` times everything (some ten minutes) into benchmarks/results.json and renders
-docs/benchmarks.md; ``--quick`` times one case of each kind; ``--render`` only renders.
+docs/benchmarks.md; ``--quick`` times one case of each kind; ``--render`` only renders. On a machine that
+other processes use, ``--one-core`` leaves out the times of all cores, which would mean nothing.
 """
 
 from __future__ import annotations
@@ -27,22 +28,25 @@ def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one case of each kind")
+    parser.add_argument("--one-core", action="store_true", help="leave out the times of all cores")
     parser.add_argument("--render", action="store_true", help="only write the page from the results")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the numbers go")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page goes")
     options = parser.parse_args()
     if not options.render:
-        options.results.write_text(json.dumps(measure(options.quick), indent=1) + "\n")
+        options.results.write_text(json.dumps(measure(options.quick, options.one_core), indent=1) + "\n")
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(report.page(json.loads(options.results.read_text())))
 
 
-def measure(quick: bool) -> dict:
-    """Time everything, or one case of each kind."""
+def measure(quick: bool, one_core: bool) -> dict:
+    """Time everything, or one case of each kind, or on one core."""
     import torch
 
     from benchmarks import cases, harness, scaling
 
+    if one_core:
+        del cases.CLOCKS["all cores"]
     machine = harness.machine()
     machine["versions"]["torch"] = torch.__version__
     found = []

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
-REPEATS = 15
-SHORTEST = 0.02
+REPEATS = 11
+SHORTEST = 0.01
 """Seconds that a timed call should last; shorter ones are repeated."""
+PAUSE = 0.01
+"""Seconds between two calls: threads of the one before may still wait for work and keep a core busy."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ def interleaved(
         call()
         loops[name] = max(1, int(SHORTEST / max(clock() - start, 1e-9)))
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
+    names = list(calls)
+    for turn in range(repeats):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:  # each comes after every other
+            call = calls[name]
+            time.sleep(PAUSE)
+            call()
             start = clock()
             for _ in range(loops[name]):
                 call()

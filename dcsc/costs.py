@@ -1,19 +1,20 @@
 """
 What each way to compute is expected to take, the one place that chooses among them.
 
-The figures are seconds on one core, measured by ``benchmarks/calibrate.py`` on one machine: only their
-ratios matter, and a wrong choice costs time, never the result.
+The figures are seconds on one core of the machine of docs/benchmarks.md: only their ratios matter, and a
+wrong choice costs time, never the result. They are constants, not measured anew, because the choice
+decides the last bits of a result.
 """
 
 from __future__ import annotations
 
 import math
 
-MULTIPLICATION = {4: 2.0e-11, 8: 4.0e-11}
+MULTIPLICATION = {4: 2.4e-11, 8: 4.4e-11}
 """A multiplication and addition of the dense kernels, by bytes of an entry."""
 SINGLE_ROW = 2.5
 """How much slower they are where the result has a single row."""
-FFT_ENTRY = {4: 0.5e-9, 8: 0.9e-9}
+FFT_ENTRY = {4: 0.7e-9, 8: 1.1e-9}
 """One entry of a transform, for each doubling of its length."""
 FFT_PRODUCT = {4: 1.0e-9, 8: 2.0e-9}
 """A complex multiplication and addition, for each entry of a spectrum."""

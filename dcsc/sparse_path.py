@@ -86,11 +86,11 @@ def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[]
 
 
 def _room(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
-    """What `gather` writes over for each code: its target, with room for the last tile, and its lists."""
+    """What `gather` writes over for each code: its target, with room for two tiles more, and its lists."""
     longest = int(np.diff(starts).max(initial=0))
     order, begins, offsets = np.empty((3, 3 * longest), dtype=np.int64)
     return (
-        np.empty(dictionary.n_atoms + ROW_BYTES // dtype.itemsize, dtype),
+        np.empty(dictionary.n_atoms + 2 * (ROW_BYTES // dtype.itemsize), dtype),
         np.empty(dictionary.positions[-1] + 1, dtype=np.int64),
         order,
         begins,
@@ -127,7 +127,7 @@ def gram_patterns(
     Returns
     -------
     Patterns
-        The target has shape (1, p0, p1, p2 * filter); the last axis has a tile of zeros at both ends.
+        The target has shape (1, p0, p1, p2 * filter).
 
     Raises
     ------
@@ -143,15 +143,42 @@ def gram_patterns(
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
             gram = np.abs(gram) if kind == "magnitude" else gram**2
-        lanes = ROW_BYTES // gram.itemsize
-        together = np.moveaxis(gram, 1, -1).reshape(n_filters, 1, *lags[:2], -1)
-        together = np.pad(together, [(0, 0)] * (AXES + 1) + [(lanes, lanes)])
+        together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
         positions = _padded(dictionary.positions, 1)
         back = [-(n // 2) for n in lags]
         layout = np.array([positions, [1] * AXES, back, [1, 1, n_filters]], dtype=np.int64)
         return Patterns(together, layout, (1, *positions[:2], positions[2] * n_filters))
 
     return _prepared(dictionary, ("gram", kind, np.dtype(dtype)), make)
+
+
+def tiled_patterns(
+    dictionary: ConvolutionalDictionary, kind: Literal["signed", "magnitude", "square"], dtype: np.dtype | type
+) -> Patterns:
+    """
+    Rows of the Gram kernel as `dcsc.kernels.gather` reads them.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    kind : {'signed', 'magnitude', 'square'}
+        As for `gram_patterns`.
+    dtype : dtype
+        Floating-point type.
+
+    Returns
+    -------
+    Patterns
+        Those of `gram_patterns` with a tile of zeros at both ends of the last axis.
+    """
+
+    def make() -> Patterns:
+        rows = gram_patterns(dictionary, kind, dtype)
+        lanes = ROW_BYTES // rows.pattern.itemsize
+        return rows._replace(pattern=np.pad(rows.pattern, [(0, 0)] * (AXES + 1) + [(lanes, lanes)]))
+
+    return _prepared(dictionary, ("tiled", kind, np.dtype(dtype)), make)
 
 
 def filter_patterns(
@@ -302,7 +329,7 @@ def correlate_codes(
     _checked(dictionary, codes)
     dtype = _working_type(dictionary, codes)
     return _spread(
-        dictionary, codes, codes.value.astype(dtype), gram_patterns(dictionary, "signed", dtype), out, threads
+        dictionary, codes, codes.value.astype(dtype), tiled_patterns(dictionary, "signed", dtype), out, threads
     )
 
 
@@ -374,7 +401,7 @@ def interference_bound(
     """
     _checked(dictionary, codes)
     _working_type(dictionary, codes)
-    patterns = gram_patterns(dictionary, "magnitude", np.float64)
+    patterns = tiled_patterns(dictionary, "magnitude", np.float64)
     return _spread(dictionary, codes, np.abs(codes.value.astype(np.float64)), patterns, None, threads)
 
 
@@ -405,7 +432,7 @@ def interference_variance(
     """
     _checked(dictionary, codes)
     _working_type(dictionary, codes)
-    patterns = gram_patterns(dictionary, "square", np.float64)
+    patterns = tiled_patterns(dictionary, "square", np.float64)
     return _spread(dictionary, codes, codes.value.astype(np.float64) ** 2, patterns, None, threads)
 
 
@@ -474,7 +501,7 @@ def margins(
     _checked(dictionary, codes)
     dtype = _working_type(dictionary, codes)
     added = _additions(dictionary, codes, addition, dtype)
-    patterns = gram_patterns(dictionary, "signed", dtype)
+    patterns = tiled_patterns(dictionary, "signed", dtype)
     atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
     found = np.empty((codes.row_size.size, 3), dtype)
 
@@ -543,7 +570,7 @@ def recovered_supports(
     thresholds, sizes = thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
     thresholds = thresholds.astype(dtype)
     lowest = np.nextafter(thresholds, dtype.type(np.inf))
-    patterns = gram_patterns(dictionary, "signed", dtype)
+    patterns = tiled_patterns(dictionary, "signed", dtype)
     atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
     row_size = np.zeros(n_trials, dtype=np.int64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcsc import adversary, sampling, sparse_path
+from dcsc import adversary, dense_path, recovery, sampling, sparse_path
 from dcsc.dictionary import ConvolutionalDictionary
 
 
@@ -22,6 +22,7 @@ def compile_kernels() -> None:
     for name, given in parameters.items():
         codes = sampling.sample_codes(rng, dictionary, 2, support={"name": name, **given}, signs="worst-case")
     adversary.worst_signs_for_threshold(dictionary, codes, 0.5)
+    dictionary.synthesize(np.ones(dictionary.code_shape, np.int64))
     for dtype in (np.float64, np.float32):
         converted = dictionary.astype(dtype)
         typed = codes.with_values(codes.value.astype(dtype))
@@ -30,6 +31,11 @@ def compile_kernels() -> None:
         sparse_path.interference_bound(converted, typed)
         sparse_path.margins(converted, typed, correlations)
         sparse_path.recovered_supports(converted, typed, threshold=0.5)
+        signals = converted.synthesize(typed.to_dense())
+        converted.synthesize(np.ones_like(correlations))
+        dense_path.correlate(converted, signals, rule="relu", threshold=0.5)
+        recovery.margins(converted, typed, path="dense")
+        recovery.recovered_supports(converted, typed, threshold=0.5, path="dense")
         adversary.worst_signs_for_top_k(converted, typed)
         adversary.worst_signs_for_threshold(converted, typed, 0.5)
     inner = ConvolutionalDictionary.from_integers([[[1], [1]], [[1], [-1]]], 1, (8,))

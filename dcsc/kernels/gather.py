@@ -29,6 +29,12 @@ def sort_by_last_axis(atom, layout, counts, order):
         position = atom[k] % q2
         order[counts[position]] = k
         counts[position] += 1
+    for place in range(1, len(order)):  # atoms come in order as a rule, and then nothing moves
+        k, before = order[place], place
+        while before > 0 and (atom[order[before - 1]] % q2, atom[order[before - 1]]) > (atom[k] % q2, atom[k]):
+            order[before] = order[before - 1]
+            before -= 1
+        order[before] = k
 
 
 @compiled
@@ -55,6 +61,29 @@ def reach_row(x0, x1, pattern, atom, value, layout, order, lanes, length, turn, 
 
 
 @compiled
+def list_row(room, x0, x1, pattern, atom, value, layout):
+    """List the sorted non-zeros that reach a row of the target, in the order of where they begin."""
+    target, _, order, begins, offsets, weights, _ = room
+    lanes = ROW_BYTES // target.itemsize
+    length = pattern.shape[4] - 2 * lanes
+    order = order[: len(atom)]
+    n = 0
+    for turn in range(-1, 2):
+        n = reach_row(x0, x1, pattern, atom, value, layout, order, lanes, length, turn, begins, offsets, weights, n)
+    return n
+
+
+@compiled
+def run_at(t, lanes, length, begins, first, last, n):
+    """Move the run of listed non-zeros that reach a tile on to the tile at t."""
+    while last < n and begins[last] < t + lanes:
+        last += 1
+    while first < last and begins[first] + length <= t:
+        first += 1
+    return first, last
+
+
+@compiled
 def gather_code(room, pattern, atom, value, layout):
     """Sum the patterns of one sparse code into the target, rows of (p0, p1) one after another, flat."""
     target, counts, order, begins, offsets, weights, numbers = room
@@ -62,22 +91,14 @@ def gather_code(room, pattern, atom, value, layout):
     length = pattern.shape[4] - 2 * lanes
     size = layout[0, 2] * layout[3, 2]
     flat = pattern.ravel()
-    order = order[: len(atom)]
-    sort_by_last_axis(atom, layout, counts, order)
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)])
     start = 0
     for x0 in range(layout[0, 0]):
         for x1 in range(layout[0, 1]):
-            n = 0
-            for turn in range(-1, 2):  # in this order the starts ascend
-                n = reach_row(
-                    x0, x1, pattern, atom, value, layout, order, lanes, length, turn, begins, offsets, weights, n
-                )
+            n = list_row(room, x0, x1, pattern, atom, value, layout)
             first, last = 0, 0
             for t in range(0, size, lanes):
-                while last < n and begins[last] < t + lanes:
-                    last += 1
-                while first < last and begins[first] + length <= t:
-                    first += 1
+                first, last = run_at(t, lanes, length, begins, first, last, n)
                 multiply_row(target, start + t, 0, weights, 0, 0, numbers[first:last], flat, t, offsets[first:last])
             start += size
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import gather_code
+from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
 from dcsc.kernels.scatter import add_transposed
+from dcsc.kernels.tiles import ROW_BYTES, largest_magnitude_of_row, largest_value_of_row, multiply_row
 
 CHUNK = 64
 HARD, SOFT, RELU, TOP_K = 0, 1, 2, 3
@@ -53,18 +54,69 @@ def code_margins(room, pattern, atom, value, starts, layout, n_filters, addition
     """Extremes of the correlations of each code: out (code, 3) of on-support, off-support and signed margins."""
     for trial in range(len(starts) - 1):
         first, last = starts[trial], starts[trial + 1]
-        added = addition[min(trial, len(addition) - 1)]
-        flat = code_correlations(room, pattern, atom[first:last], value[first:last], layout, n_filters, added)
-        smallest_on, smallest_signed = np.inf, np.inf
-        for k in range(first, last):
-            i, position = divmod(np.int64(atom[k]), len(flat))
-            correlation = flat[position, i]
-            smallest_on = min(smallest_on, abs(correlation))
-            smallest_signed = min(smallest_signed, correlation if value[k] > 0 else -correlation)
-            flat[position, i] = -np.inf if one_sided else 0.0
-        out[trial, 0] = smallest_on
-        out[trial, 1] = largest(flat.ravel(), one_sided)
-        out[trial, 2] = smallest_signed
+        here, weights, found = atom[first:last], value[first:last], out[trial]
+        found[0] = found[2] = np.inf
+        if not addition.size:
+            margins_by_tile(room, pattern, here, weights, layout, n_filters, one_sided, found)
+            continue
+        flat = code_correlations(room, pattern, here, weights, layout, n_filters, addition[trial])
+        for k in range(len(here)):
+            i, position = divmod(np.int64(here[k]), len(flat))
+            take_from_support(flat[position], i, weights[k], one_sided, found)
+        found[1] = largest(flat.ravel(), one_sided)
+
+
+@compiled
+def take_from_support(correlations, index, value, one_sided, out):
+    """Count one active atom's correlation among those on the support, and take it out of the others."""
+    correlation = correlations[index]
+    out[0] = min(out[0], abs(correlation))
+    out[2] = min(out[2], correlation if value > 0 else -correlation)
+    correlations[index] = -np.inf if one_sided else 0.0
+
+
+@compiled
+def next_in_row(k, row, atom, order, q2, per_filter, n_filters):
+    """The next sorted non-zero in a row of the target, from k on, and its place there; far away when there is none."""
+    while k < len(order):
+        i, position = divmod(np.int64(atom[order[k]]), per_filter)
+        if position // q2 == row:
+            return k, position % q2 * n_filters + i
+        k += 1
+    return k, np.int64(2**62)
+
+
+@compiled
+def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, out):
+    """Margins of one code; the correlations of a tile without active atoms never leave the registers."""
+    target, counts, order, begins, offsets, weights, numbers = room
+    lanes = ROW_BYTES // target.itemsize
+    length = pattern.shape[4] - 2 * lanes
+    q1, q2 = layout[0, 1], layout[0, 2]
+    size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
+    patterns, order = pattern.ravel(), order[: len(atom)]
+    sort_by_last_axis(atom, layout, counts, order)
+    most, tile = target[:lanes], target[lanes : 2 * lanes]
+    most[:] = -np.inf if one_sided else 0.0
+    for row in range(layout[0, 0] * q1):
+        n = list_row(room, row // q1, row % q1, pattern, atom, value, layout)
+        first, last = 0, 0
+        k, place = next_in_row(0, row, atom, order, q2, per_filter, n_filters)
+        for t in range(0, size, lanes):
+            first, last = run_at(t, lanes, length, begins, first, last, n)
+            run, sources = numbers[first:last], offsets[first:last]
+            if place < t + lanes or t + lanes > size:
+                multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                while place < t + lanes:
+                    take_from_support(tile, place - t, value[order[k]], one_sided, out)
+                    k, place = next_in_row(k + 1, row, atom, order, q2, per_filter, n_filters)
+                for lane in range(min(lanes, size - t)):
+                    most[lane] = max(most[lane], tile[lane] if one_sided else abs(tile[lane]))
+            elif one_sided:
+                largest_value_of_row(most, 0, 0, weights, 0, 0, run, patterns, t, sources)
+            else:
+                largest_magnitude_of_row(most, 0, 0, weights, 0, 0, run, patterns, t, sources)
+    out[1] = most.max()
 
 
 @compiled

@@ -38,7 +38,19 @@ def _spread(builder, vector, scalar):
     return builder.shuffle_vector(first, undefined, ir.Constant(index, None))
 
 
-def _tile_of(n_rows: int, n_vectors: int) -> Callable[..., Any]:
+def _larger(builder, vector, size, found, most, magnitude):
+    """The larger of each lane, or the larger magnitude."""
+    if magnitude:
+        name = f"llvm.fabs.v{vector.count}f{8 * size}"
+        found = builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name), [found]
+        )
+    return builder.select(builder.fcmp_ordered(">", found, most), found, most)
+
+
+def _tile_of(n_rows: int, n_vectors: int, finish: str = "store") -> Callable[..., Any]:
+    """Compile a tile that stores its sums, or keeps the largest of each lane, by value or by magnitude."""
+
     @intrinsic
     def multiply(typing, out, start, step, factor, f_start, f_step, f_offsets, source, s_start, s_offsets):
         number = types.int64
@@ -77,7 +89,11 @@ def _tile_of(n_rows: int, n_vectors: int) -> Callable[..., Any]:
             there = arguments[1]
             for r in range(n_rows):
                 for v in range(n_vectors):
-                    builder.store(builder.load(sums[r][v]), at(arrays[0], there, v), align=size)
+                    found, place = builder.load(sums[r][v]), at(arrays[0], there, v)
+                    if finish != "store":
+                        most = builder.load(place, align=size)
+                        found = _larger(builder, vector, size, found, most, finish == "magnitude")
+                    builder.store(found, place, align=size)
                 there = builder.add(there, arguments[2])
             return context.get_dummy_value()
 
@@ -91,3 +107,9 @@ multiply_rows = _tile_of(ROWS, VECTORS)
 
 multiply_row = _tile_of(1, ROW_VECTORS)
 """A tile of one row, for products that have only one."""
+
+largest_value_of_row = _tile_of(1, ROW_VECTORS, "value")
+"""As `multiply_row`, but each lane of out keeps the larger of what it was and the sum."""
+
+largest_magnitude_of_row = _tile_of(1, ROW_VECTORS, "magnitude")
+"""As `multiply_row`, but each lane of out keeps the larger of what it was and the sum's magnitude."""
