@@ -72,7 +72,7 @@ class Node:
 
 _WORDS = {
     DIFFERS: "its content is not what was recorded",
-    MISSING: "it is missing",
+    MISSING: "it is missing, make it again by running its rule",
     UNREADABLE: "it has no provenance of dcsc that can be read",
 }
 

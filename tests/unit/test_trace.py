@@ -115,7 +115,11 @@ def test_what_was_tampered_with_or_lost_is_named(results, capsys, damage, path):
     damage(results / path)
     code = command_line.main(["trace", str(results / "figures/e-recovery.png")])
     problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("PROBLEM")]
-    what = "it is missing" if damage is unlink else "its content is not what was recorded"
+    what = (
+        "it is missing, make it again by running its rule"
+        if damage is unlink
+        else "its content is not what was recorded"
+    )
     assert code == 1
     assert problems == [f"PROBLEM  {path}: {what}"]
 

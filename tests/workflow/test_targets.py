@@ -31,7 +31,11 @@ def test_a_bare_dry_run_of_a_fresh_clone_lists_the_full_study(clone, snakefile):
     assert any(rule.startswith("render_") for rule in rules_of(jobs_of(output)))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+QUICK = {"dictionaries", "metrics"}
+TARGETS = [pytest.param(stage, marks=() if stage in QUICK else pytest.mark.slow) for stage in STAGES]
+
+
+@pytest.mark.parametrize("stage", TARGETS)
 def test_every_stage_is_a_target(fresh, stage):
     assert rules_of(fresh.planned(stage)) >= UP_TO[stage]
     assert rules_of(fresh.planned(stage)) <= UP_TO["figures"]
@@ -69,3 +73,13 @@ def test_files_of_an_earlier_configuration_are_orphans(study):
     orphans = [line.partition(": ")[0] for line in output.splitlines() if line.endswith(": no rule makes it")]
     assert len(orphans) == 12  # metrics, pursuits and signals of two cascades, and the digest of each
     assert all(name.startswith("transition/") and "/000001.nc" in name for name in orphans)
+
+
+@pytest.mark.slow
+def test_stages_that_are_not_kept_are_deleted_and_not_asked_for_again(fresh):
+    lean = fresh.configured({**TINY, "results": "results-lean", "keep": {"signals": False, "pursuits": False}})
+    lean.run("--until", "measure_recovery")
+    lean.run()
+    assert list(lean.results.glob("*/signals/*/*")) == list(lean.results.glob("*/pursuits/*/*")) == []
+    assert len(list(lean.results.glob("*/metrics/*/*.nc"))) == 6
+    assert lean.planned() == []
