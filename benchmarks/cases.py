@@ -189,7 +189,8 @@ def everything(quick: bool = False) -> Iterator[dict[str, Any]]:
     """
     types = (np.float64,) if quick else (np.float64, np.float32)
     for dtype in types:
-        for density in (0.002,) if quick else (0.0005, 0.002, 0.005, 0.01, 0.02, 0.1):
+        every = (0.0005, 0.002, 0.005, 0.01, 0.02, 0.1) if dtype == np.float64 else (0.002, 0.02)
+        for density in (0.002,) if quick else every:
             yield from trial(density, dtype)
         for taps in (32,) if quick else (32, 256):
             yield from analysis(taps, dtype)

@@ -29,6 +29,9 @@ from dcsc.seeds import BLOCK
 AXES = 3
 """Spatial axes of the kernels; lower ranks are padded with axes of length 1."""
 
+CACHE_LINE = 64
+"""Bytes at whose multiples the patterns of the inner loop begin."""
+
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
 
 T = TypeVar("T")
@@ -176,7 +179,12 @@ def tiled_patterns(
     def make() -> Patterns:
         rows = gram_patterns(dictionary, kind, dtype)
         lanes = ROW_BYTES // rows.pattern.itemsize
-        return rows._replace(pattern=np.pad(rows.pattern, [(0, 0)] * (AXES + 1) + [(lanes, lanes)]))
+        shape = (*rows.pattern.shape[:-1], rows.pattern.shape[-1] + 2 * lanes)
+        room = np.zeros(math.prod(shape) * rows.pattern.itemsize + CACHE_LINE, np.uint8)
+        begin = -room.ctypes.data % CACHE_LINE  # a vector across two lines costs two reads
+        pattern = room[begin : begin + room.size - CACHE_LINE].view(rows.pattern.dtype).reshape(shape)
+        pattern[..., lanes:-lanes] = rows.pattern
+        return rows._replace(pattern=pattern)
 
     return _prepared(dictionary, ("tiled", kind, np.dtype(dtype)), make)
 

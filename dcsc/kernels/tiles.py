@@ -22,10 +22,11 @@ from numba.np.arrayobj import make_array
 
 ROWS = 4
 VECTOR_BYTES = 32
-VECTORS = 4 if binding.get_host_cpu_features().get("avx512vl") else 2  # accumulators for 32 or for 16 registers
+MANY_REGISTERS = binding.get_host_cpu_features().get("avx512vl", False)
+VECTORS = 4 if MANY_REGISTERS else 2  # sums for 32 or for 16 registers
 TILE_BYTES = VECTOR_BYTES * VECTORS
 """Bytes of a tile's row: its lanes are this over the size of an entry."""
-ROW_VECTORS = 8
+ROW_VECTORS = 16 if MANY_REGISTERS else 8
 ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
 """Bytes of a tile that is a single row."""
 
