@@ -93,8 +93,8 @@ def orthogonal_matching_pursuit(
     return np.stack(codes), np.array(chosen), np.array(residuals), np.array(correlations)
 
 
-@register("layered-omp")
-def layered_omp(
+@register("layered-matching-pursuit")
+def layered_matching_pursuit(
     model: Cascade,
     signals: ArrayLike,
     *,
@@ -141,7 +141,7 @@ def layered_omp(
     if current.shape[-len(expected) :] != expected:
         raise UserError(f"signals of shape {current.shape} do not fit: the last axes must be {expected}.")
     if k is None and reference is None:
-        raise UserError("layered-omp needs k, or the reference codes to count.")
+        raise UserError("layered-matching-pursuit needs k, or the reference codes to count.")
     for name, value in (("k", k), ("residual", residual)):
         if isinstance(value, Sequence) and len(value) != model.depth:
             raise UserError(f"{name} has {len(value)} entries for {model.depth} layers: give one, or one a layer.")
