@@ -3,7 +3,9 @@ Time to an equal objective of the Lagrangian basis pursuit, against SPORCO.
 
 Needs sporco beside the dependencies of dcsc. For each problem and each relative excess of the objective,
 SPORCO is credited with its fastest setting; every setting's own clock starts after its constructor, and
-settings that can run without computing statistics do so. Usage: python benchmarks/pursuits_peers.py [1-D|2-D]
+settings that can run without computing statistics do so. Every solver uses all cores it may.
+
+Usage: python benchmarks/pursuits_peers.py [1-D|2-D [share of lambda_max ...]]
 """
 
 from __future__ import annotations
@@ -135,12 +137,12 @@ def time_sporco(dictionary: dcsc.ConvolutionalDictionary, signals: NDArray, pena
     return fastest
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], shares: list[float]) -> None:
     """Print a table a problem."""
     for name in names:
         dictionary, signals = problem(name)
         largest = float(np.abs(dictionary.correlate(signals)).max())
-        for share in (0.1, 0.02):
+        for share in shares:
             penalty = share * largest
             exact = working_set(dictionary, signals, np.full(len(signals), penalty), StoppingRule("gap", 1e-12, 1000))
             least = objective(dictionary, signals, exact.codes, penalty)
@@ -153,4 +155,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["1-D", "2-D"])
+    main(sys.argv[1:2] or ["1-D", "2-D"], [float(share) for share in sys.argv[2:]] or [0.1, 0.02])

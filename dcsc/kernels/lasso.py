@@ -27,8 +27,12 @@ from dcsc.kernels.scatter import add_pattern
 
 TILE = 64
 CHOSEN_PER_CELL = 4
-MAX_SWEEPS = 10
+MAX_SWEEPS = 4
 MAX_ROUNDS = 50
+MAX_HALVINGS = 8
+MAX_CONJUGATE = 30
+FORCING = 0.3
+"""A Newton step on a face that will change soon need not be exact: relative residual, and iterations at most."""
 MAX_STALLED = 20
 """Iterations without a better KKT distance, after which rounding forbids more."""
 GAP, KKT = 0, 1
@@ -262,10 +266,50 @@ def descend(x, q, row, col, val, diagonal, side, xi):
 def face_product(direction, face, row, col, val, diagonal, out):
     """Gram matrix times a direction that vanishes off the face, at the face's atoms."""
     for k in face:
-        total = diagonal[k] * direction[k]
-        for pair in range(row[k], row[k + 1]):
-            total += val[pair] * direction[col[pair]]
-        out[k] = total
+        first, last = row[k], row[k + 1]
+        even, odd = diagonal[k] * direction[k], 0.0  # two sums, for one would wait for itself
+        for pair in range(first, last - 1, 2):
+            even += val[pair] * direction[col[pair]]
+            odd += val[pair + 1] * direction[col[pair + 1]]
+        if (last - first) % 2:
+            even += val[last - 1] * direction[col[last - 1]]
+        out[k] = even + odd
+
+
+@compiled
+def project_step(x, q, face, row, col, val, diagonal, xi, step, change, product):
+    """
+    Shorten a step until it decreases the objective when the entries that change sign are set to 0.
+
+    Halves it a few times, and otherwise cuts it at the first change of sign, which always decreases. Writes
+    the change.
+    """
+    fraction = 1.0
+    for _ in range(MAX_HALVINGS):
+        crossings = 0
+        for k in face:
+            moved = x[k] + fraction * step[k]
+            change[k] = fraction * step[k]
+            if moved * x[k] <= 0:
+                change[k] = -x[k]
+                crossings += 1
+        if crossings == 0:
+            return
+        face_product(change, face, row, col, val, diagonal, product)
+        gain = 0.0
+        for k in face:
+            gain += change[k] * (0.5 * product[k] - q[k]) + xi * (abs(x[k] + change[k]) - abs(x[k]))
+        if gain < 0:
+            return
+        fraction *= 0.5
+    first, crossing = 1.0, -1
+    for k in face:
+        if (x[k] + step[k]) * x[k] <= 0 and -x[k] / step[k] < first:
+            first, crossing = -x[k] / step[k], k
+    for k in face:
+        change[k] = first * step[k]
+    if crossing >= 0:
+        change[crossing] = -x[crossing]
 
 
 @compiled
@@ -273,8 +317,7 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
     """
     Newton step on the face of the current signs, by conjugate gradients; returns its iterations.
 
-    The step is kept whole with the entries that change sign set to 0 if that decreases the objective,
-    and cut at the first of them otherwise, which always does.
+    See `project_step` for what is kept of it.
     """
     step, direction, left, product = work[0], work[1], work[2], work[3]
     step[:] = 0
@@ -284,9 +327,9 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
         left[k] = q[k] - math.copysign(xi, x[k])
         direction[k] = left[k]
         square += left[k] * left[k]
-    bound = tolerance * tolerance
+    bound = max(tolerance * tolerance, FORCING * FORCING * square)
     iterations = 0
-    while square > bound and iterations < 2 * len(face) + 20:
+    while square > bound and iterations < MAX_CONJUGATE:
         face_product(direction, face, row, col, val, diagonal, product)
         curvature, length = 0.0, 0.0
         for k in face:
@@ -308,24 +351,8 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
             direction[k] = left[k] + ratio * direction[k]
         square = new_square
         iterations += 1
-    first, crossing = 1.0, -1
-    for k in face:
-        if (x[k] + step[k]) * x[k] <= 0 and step[k] != 0:
-            when = -x[k] / step[k]
-            if when < first or crossing < 0:
-                first, crossing = min(when, 1.0), k
+    project_step(x, q, face, row, col, val, diagonal, xi, step, direction, product)
     change = direction
-    for k in face:
-        change[k] = -x[k] if (x[k] + step[k]) * x[k] <= 0 else step[k]
-    if crossing >= 0:
-        face_product(change, face, row, col, val, diagonal, product)
-        gain = 0.0
-        for k in face:
-            gain += change[k] * (0.5 * product[k] - q[k]) + xi * (abs(x[k] + change[k]) - abs(x[k]))
-        if gain >= 0:
-            for k in face:
-                change[k] = first * step[k]
-            change[crossing] = -x[crossing]
     for k in face:
         move = change[k]
         if move != 0:
@@ -407,8 +434,8 @@ def improve(atom, x, q, gram, sizes, orientation, xi, tolerance, first_at):
         if len(orientation) > 0:
             side[k] = orientation[atom[k]]
     row = np.empty(len(atom) + 1, np.int64)
-    n_pairs = neighbours(atom, gram, sizes, n_filters, first_at, row, np.empty(0, np.int64), np.empty(0))
-    col, val = np.empty(n_pairs, np.int64), np.empty(n_pairs)
+    n_pairs = neighbours(atom, gram, sizes, n_filters, first_at, row, np.empty(0, np.int32), np.empty(0))
+    col, val = np.empty(n_pairs, np.int32), np.empty(n_pairs)
     neighbours(atom, gram, sizes, n_filters, first_at, row, col, val)
     solve_restricted(x, restricted, row, col, val, diagonal, side, xi, tolerance, MAX_ROUNDS)
 

@@ -10,11 +10,34 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.model import Cascade
-from dcsc.pursuit.lasso import from_kernel_atoms, over_trials, prepare
+from dcsc.pursuit.lasso import Prepared, from_kernel_atoms, over_trials, prepare
 from dcsc.pursuit.protocol import PursuitResult, register
 
 MAX_ATOMS = 10000
 """Largest support of one code: a triangular factor of its square is kept."""
+
+
+def gram_rows(prepared: Prepared) -> tuple[NDArray, NDArray]:
+    """
+    Lay out the Gram kernel for `dcsc.kernels.scatter.add_pattern`, all filters of a position together.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The dictionary as the kernels take it.
+
+    Returns
+    -------
+    rows : ndarray, shape (filter, 1, l0, l1, l2 * filter)
+        What the correlations gain from a unit at an atom of each filter.
+    layout : ndarray of int64, shape (4, 3)
+        Positions, steps, first offsets and entries a position, an axis each.
+    """
+    n_filters, _, *lags = prepared.gram.shape
+    rows = np.array(np.moveaxis(prepared.gram, 1, -1), order="C").reshape(n_filters, 1, *lags[:2], -1)
+    ones = np.ones(3, dtype=np.int64)
+    layout = np.stack([prepared.sizes[0], ones, -(prepared.sizes[3] // 2), np.array([1, 1, n_filters])])
+    return rows, layout.astype(np.int64)
 
 
 def orthogonal_matching_pursuit(
@@ -50,17 +73,15 @@ def orthogonal_matching_pursuit(
     correlations : ndarray, shape (trial,)
         Largest correlation left.
     """
-    from dcsc import sparse_path
     from dcsc.kernels import greedy
 
     prepared = prepare(dictionary)
-    rows = sparse_path.gram_patterns(dictionary, "signed", np.float64)
-    pattern = np.array(rows.pattern, order="C")
+    rows, layout = gram_rows(prepared)
 
     def work(row: int) -> tuple[NDArray, int, float, float]:
         signal = np.array(signals[row], dtype=np.float64, order="C").reshape(prepared.target_shape)
         atoms, values, square, left = greedy.orthogonal_matching_pursuit(
-            signal, prepared.by_tap, prepared.gram, pattern, rows.layout, prepared.sizes, sizes[row], norms[row]
+            signal, prepared.by_tap, prepared.gram, rows, layout, prepared.sizes, sizes[row], norms[row]
         )
         code = np.zeros(dictionary.n_atoms)
         code[from_kernel_atoms(atoms, dictionary)] = values
@@ -72,8 +93,8 @@ def orthogonal_matching_pursuit(
     return np.stack(codes), np.array(chosen), np.array(residuals), np.array(correlations)
 
 
-@register("layered-omp")
-def layered_omp(
+@register("layered-matching-pursuit")
+def layered_matching_pursuit(
     model: Cascade,
     signals: ArrayLike,
     *,
@@ -120,7 +141,7 @@ def layered_omp(
     if current.shape[-len(expected) :] != expected:
         raise UserError(f"signals of shape {current.shape} do not fit: the last axes must be {expected}.")
     if k is None and reference is None:
-        raise UserError("layered-omp needs k, or the reference codes to count.")
+        raise UserError("layered-matching-pursuit needs k, or the reference codes to count.")
     for name, value in (("k", k), ("residual", residual)):
         if isinstance(value, Sequence) and len(value) != model.depth:
             raise UserError(f"{name} has {len(value)} entries for {model.depth} layers: give one, or one a layer.")

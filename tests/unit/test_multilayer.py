@@ -175,7 +175,7 @@ def test_orthogonal_matching_pursuit_agrees_with_refitting(model, seed, signs, s
     model = signed(model, seed) if signs else model
     signals = problem(model, seed)
     sizes = [int(share * min(layer.n_atoms, np.prod(layer.signal_shape))) for layer in model.dictionaries]
-    result = dcsc.pursuit.layered_omp(model, signals, k=sizes)
+    result = dcsc.pursuit.layered_matching_pursuit(model, signals, k=sizes)
     current = signals
     for layer in range(1, model.depth + 1):
         for trial in range(2):
@@ -201,14 +201,14 @@ def test_orthogonal_matching_pursuit_stops_at_a_residual_and_in_two_dimensions()
     model = dcsc.Cascade([dictionary])
     code = sparse_codes(rng, dictionary.code_shape, 0.02, batch=(4,))
     signals = dictionary.synthesize(code)
-    result = dcsc.pursuit.layered_omp(model, signals, reference=[code])
+    result = dcsc.pursuit.layered_matching_pursuit(model, signals, reference=[code])
     sizes = np.count_nonzero(code.reshape(4, -1), axis=1)
     assert (result.iterations[:, 0] <= sizes).all()
     exact = result.optimality[:, 0] < 1e-10
     assert exact.any()
     np.testing.assert_allclose(result.codes[0][exact], code[exact], atol=1e-9)
     norms = 0.5 * np.linalg.norm(signals.reshape(4, -1), axis=1)
-    early = dcsc.pursuit.layered_omp(model, signals, reference=[code], residual=[norms])
+    early = dcsc.pursuit.layered_matching_pursuit(model, signals, reference=[code], residual=[norms])
     assert (early.iterations < result.iterations).any()
     left = np.linalg.norm((signals - dictionary.synthesize(early.codes[0])).reshape(4, -1), axis=1)
     assert (left <= norms * (1 + 1e-9)).all()
@@ -223,10 +223,10 @@ def test_orthogonal_matching_pursuit_stops_at_a_residual_and_in_two_dimensions()
         ("projection-pursuit", {"penalty": 0.1, "signals": np.zeros((1, 25))}, "do not fit"),
         ("holistic-pursuit", {"penalty": 0.1}, "pass the codes as reference"),
         ("holistic-pursuit", {"penalty": 0.1, "zeros": [999]}, "from 0 to"),
-        ("layered-omp", {}, "needs k"),
-        ("layered-omp", {"k": [1]}, "1 entries for 2 layers"),
-        ("layered-omp", {"k": 1.5}, "whole numbers"),
-        ("layered-omp", {"k": 99}, "from 0 to 48"),
+        ("layered-matching-pursuit", {}, "needs k"),
+        ("layered-matching-pursuit", {"k": [1]}, "1 entries for 2 layers"),
+        ("layered-matching-pursuit", {"k": 1.5}, "whole numbers"),
+        ("layered-matching-pursuit", {"k": 99}, "from 0 to 48"),
     ],
 )
 def test_wrong_options_are_refused_with_a_sentence(name, options, words):
@@ -245,7 +245,7 @@ def test_every_pursuit_is_registered_and_takes_a_reference_and_noise():
         "multilayer-fista": {"penalty": 0.1},
         "projection-pursuit": {"penalty": 0.1},
         "holistic-pursuit": {"penalty": 0.1},
-        "layered-omp": {"k": 2},
+        "layered-matching-pursuit": {"k": 2},
         "oracle-least-squares": {},
     }
     assert set(parameters) <= set(dcsc.pursuit.names())
