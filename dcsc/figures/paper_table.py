@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -121,4 +122,6 @@ def _span(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value * 1e4:.4g}e-4"
+    if value == round(value):
+        return f"{value:.0f}"
+    return np.format_float_scientific(value, precision=3, trim="-", exp_digits=1)
