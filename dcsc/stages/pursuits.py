@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import pursuit, ragged, seeds, sparse_path
+from dcsc import pursuit, ragged, recovery, seeds
 from dcsc.dataset import BATCH, codes_to_dataset
 from dcsc.model import Cascade
 from dcsc.pursuit import thresholding
@@ -83,15 +83,15 @@ class _Observation:
 def _pursue(observed: _Observation, options: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
     parameters = {name: value for name, value in options.items() if name != "method"}
-    sparse = (
+    one_step = (
         options["method"] == "layered-thresholding"
         and observed.cascade.depth == 1
         and observed.layer_signs is None  # they would change nothing of one layer
         and options["threshold"] != "oracle"
         and not options["debias"]
     )
-    if sparse:
-        found, thresholds = _one_sparse_step(observed, parameters)
+    if one_step:
+        found, thresholds = _one_step(observed, parameters)
     else:
         found, thresholds = _dense(observed, pursuit.get(options["method"]), parameters)
     if options["rule"] == "top-k":  # it has none
@@ -99,20 +99,19 @@ def _pursue(observed: _Observation, options: Mapping[str, Any]) -> tuple[list[Ra
     return found, thresholds
 
 
-def _one_sparse_step(observed: _Observation, parameters: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
+def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
     dictionary, code = observed.cascade.dictionaries[0], observed.codes[0]
-    addition = None if observed.noise is None else dictionary.correlate(observed.noise)
     if parameters["rule"] == "top-k":
-        found = sparse_path.recovered_supports(dictionary, code, rule="top-k", k=code.row_size, addition=addition)
-        return [found], [np.zeros(code.batch_shape)]
-    threshold = parameters["threshold"]
-    if isinstance(threshold, str):
-        threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], parameters["rule"])
-    threshold = threshold[0] if isinstance(threshold, list) else threshold
-    threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
-    found = sparse_path.recovered_supports(
-        dictionary, code, rule=parameters["rule"], threshold=threshold, addition=addition
-    )
+        threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
+    else:
+        threshold = parameters["threshold"]
+        if isinstance(threshold, str):
+            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], parameters["rule"])
+        threshold = threshold[0] if isinstance(threshold, list) else threshold
+        threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
+        choice = {"threshold": threshold}
+    # One thread: jobs run side by side.
+    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=parameters["rule"], threads=1, **choice)
     return [found], [threshold]
 
 
