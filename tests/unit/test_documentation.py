@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc import stages
+from dcsc import families, stages
 from dcsc.errors import UserError
+from dcsc.pursuit import protocol
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,10 @@ def test_the_readmes_example_runs(capsys):
     assert all(0 <= share <= 1 for share in shares)
 
 
-def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path):
+def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path, monkeypatch):
+    # What a plug-in registers must not be seen by other tests.
+    monkeypatch.setattr(families.registry, "_families", dict(families.registry._families))
+    monkeypatch.setattr(protocol, "_PURSUITS", dict(protocol._PURSUITS))
     paths = []
     for block in blocks("CONTRIBUTING.md"):
         name = re.match(r"# (\w+\.py)\n", block).group(1)
