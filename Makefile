@@ -8,7 +8,7 @@ READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 
-.PHONY: help reproduce smoke report orphans test test-all lint format schema lock clean
+.PHONY: help reproduce smoke report orphans test test-all benchmark lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -34,13 +34,19 @@ report: $(READY)  ## one page with all figures and captions, after reproduce
 	@echo "Open $(RESULTS)/report.html in a browser."
 
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
-	$(BIN)/python -m dcsc orphans --help > /dev/null && $(BIN)/python -m dcsc orphans
+	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)
 
 test: $(READY)  ## the tests, but for the slow ones
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 test-all: $(READY)  ## all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+benchmark: $(READY)  ## times beside the peers, in an environment of its own: docs/benchmarks.md
+	@test -x .venv-benchmark/bin/python || $(PYTHON) -m venv .venv-benchmark
+	@.venv-benchmark/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@.venv-benchmark/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	PYTHONPATH=. .venv-benchmark/bin/python -m benchmarks
 
 lint: $(READY)  ## style of the code and of the workflow
 	$(BIN)/ruff check .
@@ -55,7 +61,8 @@ format: $(READY)  ## write the code in the style that lint demands
 	$(BIN)/snakefmt Snakefile workflow
 
 schema: $(READY)  ## write the files that derive from dcsc/config.py
-	$(BIN)/python -m dcsc schema --write
+	$(BIN)/python -m dcsc schema > workflow/schemas/config.schema.yaml
+	$(BIN)/python -m dcsc keys --into config/README.md
 
 lock: $(READY)  ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra develop pyproject.toml -o requirements.lock

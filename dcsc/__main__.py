@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from dcsc import __version__
 from dcsc.errors import UserError
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="the JSON schema of the configuration, as YAML")
     schema.set_defaults(run=_schema)
     keys = commands.add_parser("keys", help="the table of all keys of the configuration, as Markdown")
+    keys.add_argument("--into", metavar="FILE", help="write it between the marks of a Markdown file")
     keys.set_defaults(run=_keys)
     return parser
 
@@ -82,10 +84,22 @@ def _schema(_: argparse.Namespace) -> int:
     return 0
 
 
-def _keys(_: argparse.Namespace) -> int:
+def _keys(chosen: argparse.Namespace) -> int:
     from dcsc import config
 
-    print(config.key_table(), end="")
+    if chosen.into is None:
+        print(config.key_table(), end="")
+        return 0
+    path = Path(chosen.into)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the path.") from None
+    before, mark, rest = text.partition("<!-- keys -->\n")
+    _, end, after = rest.partition("<!-- /keys -->")
+    if not (mark and end):
+        raise UserError(f"{path} has no marks <!-- keys --> and <!-- /keys -->: add them around the table.")
+    path.write_text(before + mark + config.key_table() + end + after, encoding="utf-8")
     return 0
 
 

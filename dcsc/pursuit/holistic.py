@@ -88,7 +88,7 @@ def holistic_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Alternate between coding the deepest layer and finding zeros of the layers above ([ASE19] section 5).
+    Alternate between coding the deepest layer and finding zeros of the layers above (after [ASE19]).
 
     Synthesis: the l1-penalised deepest code of the effective dictionary, among the codes that vanish at the
     zeros found so far. Analysis: the smallest entries of the upper codes join these zeros. The last deepest

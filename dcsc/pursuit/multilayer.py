@@ -403,7 +403,7 @@ def projection_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Code the deepest layer against the effective dictionary, and project onto the model ([ASE19] section 4).
+    Code the deepest layer against the effective dictionary, and project onto the model (after [ASE19]).
 
     FISTA on lambda |x|_1 + |y - D^(1)...D^(L) x|^2 / 2, least squares on the support found, and synthesis of
     the layers above, which therefore agree exactly.

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsc import config
+from dcsc.__main__ import main
 from dcsc.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -143,3 +144,15 @@ def test_generated_files_are_up_to_date():
     table = re.search(r"<!-- keys -->\n(.*)<!-- /keys -->", readme, re.DOTALL)
     assert table, "config/README.md lost its table of keys"
     assert table.group(1) == config.key_table(), "run make schema"
+
+
+def test_the_command_line_writes_the_key_table_between_its_marks(tmp_path, capsys):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- keys -->\nold\n<!-- /keys -->\nafter\n")
+    assert main(["keys", "--into", str(readme)]) == 0
+    assert readme.read_text() == f"before\n<!-- keys -->\n{config.key_table()}<!-- /keys -->\nafter\n"
+    readme.write_text("no marks\n")
+    assert main(["keys", "--into", str(readme)]) == 1
+    assert "has no marks" in capsys.readouterr().err
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == config.json_schema()
