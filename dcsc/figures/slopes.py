@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc import transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-from dcsc.figures.thresholds import LEVELS
+from dcsc.figures.thresholds import LEVELS, RUNGS
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -30,14 +31,15 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a curve and span; `span` is "local" or "whole", `curve` the variant or rung.
+        A row a curve and span; `span` is "local" or "whole", `curve` the level and variant, or the rung.
     """
     variants = settings["variants"]
     random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
     measured = transitions.measured(results.summary, variants, LEVELS)
-    measured["curve"] = measured["pursuit"] + ", " + measured["variant"] + measured["level"].map(" at {:.0%}".format)
+    measured["curve"] = measured["level"].map("{:.0%} recovery, ".format) + measured["variant"]
     certified = transitions.certified(results.summary, random, settings["delta"])
-    certified["curve"] = certified["rung"]
+    certified["curve"] = certified["rung"].map(RUNGS)
+    certified["pursuit"] = "certified"
     tables = []
     for points, kind in ((measured, "measured"), (certified, "certified")):
         points["series"] = points["cascade"].map(settings["series"])
@@ -46,7 +48,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
             spans = [("whole", list(order))] + [("local", list(pair)) for pair in itertools.pairwise(order)]
             for span, names in spans:
                 fitted = transitions.slopes(
-                    of_series[of_series["cascade"].isin(names)], ["curve"], settings["confidence"]
+                    of_series[of_series["cascade"].isin(names)], ["pursuit", "curve"], settings["confidence"]
                 )
                 fitted = fitted[fitted["cascades"] == len(names)] if span == "local" else fitted
                 tables.append(fitted.assign(kind=kind, series=series, span=span))
@@ -57,7 +59,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw local slopes against coherence, a panel a series and kind.
+    Draw local slopes against coherence, a panel a series and pursuit, and one for the ladder.
 
     Parameters
     ----------
@@ -72,13 +74,13 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         With lines at -1 and -2.
     """
     style = settings["style"]
-    series = list(table["series"].unique())
-    figure, axes = styles.canvas(style, len(series), 2, 0.8, sharex="row", sharey=True)
+    series, panels = list(table["series"].unique()), list(table["pursuit"].unique())
+    figure, axes = styles.canvas(style, len(series), len(panels), 0.95, sharex="row", sharey=True)
     local = table[table["span"] == "local"]
     for row, name in zip(axes, series, strict=True):
-        for panel, kind in zip(row, ("measured", "certified"), strict=True):
-            part = local[(local["series"] == name) & (local["kind"] == kind)]
-            curves = list(table[table["kind"] == kind]["curve"].unique())
+        for panel, pursuit in zip(row, panels, strict=True):
+            part = local[(local["series"] == name) & (local["pursuit"] == pursuit)]
+            curves = sorted(table[table["pursuit"] == pursuit]["curve"].unique())
             colour = styles.colours(style, len(curves))
             for index, curve in enumerate(curves):
                 one = part[part["curve"] == curve].sort_values("coherence")
@@ -97,12 +99,18 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             for reference in (-1, -2):
                 panel.axhline(reference, color="0.4", linewidth=0.8, linestyle=":")
             panel.set_xscale("log")
-            panel.set_title(f"{name}: {kind}", fontsize="medium")
+            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter(NullFormatter())
+            panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
-        row[0].set_ylabel("local slope")
-    for panel in axes[-1]:
-        panel.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.25))
-    axes[0, 0].set_ylim(-3.2, 0.2)
+        row[0].set_ylabel("local slope of log sparsity")
+    for panel in (axes[0, 0], axes[0, -1]):
+        handles, labels = panel.get_legend_handles_labels()
+        side = "left" if panel is axes[0, 0] else "right"
+        figure.legend(handles, labels, fontsize="x-small", loc=f"outside upper {side}", ncols=2)
+    lowest = local["slope"].min()
+    axes[0, 0].set_ylim(max(-5.0, lowest - 0.8), 0.2)
     figure.supxlabel(
         f"slopes between neighbouring cascades; bars: Student {settings['confidence']:.0%} over "
         f"{int(table['replicates'].max())} dictionaries",
