@@ -82,9 +82,9 @@ def _scaling(curves: list[dict[str, Any]]) -> str:
         "## Scaling",
         "",
         "One core. The exponent is the slope of a straight line through the logarithms, with quartiles over rounds;",
-        "memory is what a call allocates at its peak, at the largest size.",
+        "memory is what a call allocates at its peak, beside its inputs and outputs, at the largest size.",
         "",
-        "| curve | sizes | milliseconds | exponent | memory, MiB |",
+        "| curve | sizes | milliseconds a trial | exponent | memory, MiB |",
         "|---|---|---|---:|---:|",
     ]
     for curve in curves:

@@ -15,6 +15,8 @@ from benchmarks.harness import interleaved
 from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, dense_path, recovery
 
 REPEATS = 7
+Call = tuple[Callable[[], Any], int]
+"""A call, and the trials that it computes: enough that starting it does not count."""
 
 
 def dictionary_of(n: int, n_filters: int, taps: int, channels: int = 1) -> ConvolutionalDictionary:
@@ -32,24 +34,24 @@ def random_codes(dictionary: ConvolutionalDictionary, n_active: int, trials: int
     return RaggedCodes(np.full(trials, n_active), atoms.ravel(), signs, dictionary.code_shape)
 
 
-def _trial(n: int, n_filters: int, taps: int, n_active: int, path: str) -> Callable[[], Any]:
-    dictionary = dictionary_of(n, n_filters, taps)
-    codes = random_codes(dictionary, n_active, 2)
-    return lambda: recovery.margins(dictionary, codes, path=path, threads=1)
+def _trial(n: int, n_filters: int, taps: int, n_active: int, path: str) -> Call:
+    dictionary, trials = dictionary_of(n, n_filters, taps), max(1, 2**16 // n_active)
+    codes = random_codes(dictionary, n_active, min(trials, 512))
+    return lambda: recovery.margins(dictionary, codes, path=path, threads=1), len(codes.row_size)
 
 
-def _pass(n: int, n_filters: int, taps: int, method: str) -> Callable[[], Any]:
-    dictionary = dictionary_of(n, n_filters, taps)
-    signals = np.random.default_rng(3).standard_normal((1, *dictionary.signal_shape))
-    out = np.empty((1, *dictionary.code_shape))
-    return lambda: dense_path.correlate(dictionary, signals, out=out, method=method, threads=1)
+def _pass(n: int, n_filters: int, taps: int, method: str) -> Call:
+    dictionary, trials = dictionary_of(n, n_filters, taps), max(1, 2**22 // (n * n_filters))
+    signals = np.random.default_rng(3).standard_normal((trials, *dictionary.signal_shape))
+    out = np.empty((trials, *dictionary.code_shape))
+    return lambda: dense_path.correlate(dictionary, signals, out=out, method=method, threads=1), trials
 
 
-def _cascade(depth: int) -> Callable[[], Any]:
+def _cascade(depth: int) -> Call:
     layers = [dictionary_of(512, 8, 8)] + [dictionary_of(512, 8, 8, 8) for _ in range(depth - 1)]
     model = Cascade(layers)
     deepest = np.random.default_rng(4).standard_normal((8, *layers[-1].code_shape))
-    return lambda: model.synthesize(deepest)
+    return lambda: model.synthesize(deepest), len(deepest)
 
 
 def _cores(threads: int) -> Callable[[], Any]:
@@ -58,7 +60,7 @@ def _cores(threads: int) -> Callable[[], Any]:
     return lambda: recovery.margins(dictionary, codes, threads=threads)
 
 
-CURVES: dict[str, tuple[str, list[int], Callable[[int], Callable[[], Any]], float | None]] = {
+CURVES: dict[str, tuple[str, list[int], Callable[[int], Call], float | None]] = {
     "grid, dense path": ("grid points", [2**k for k in range(10, 21, 2)], lambda n: _pass(n, 8, 32, "direct"), 1.0),
     "grid, sparse path, density fixed": (
         "grid points",
@@ -86,17 +88,16 @@ def curves() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Sizes, seconds, peak bytes allocated by a call, and the exponent of a straight line in logarithms.
+        Sizes, seconds a trial, peak bytes allocated by a call, and the exponent of a straight line in logarithms.
     """
     found = []
     for title, (axis, sizes, make, expected) in CURVES.items():
-        calls = {str(size): make(size) for size in sizes}
+        made = {str(size): make(size) for size in sizes}
+        calls = {size: call for size, (call, _) in made.items()}
         timings = interleaved(calls, time.thread_time, REPEATS)
-        seconds = [timings[str(size)].median for size in sizes]
-        exponents = [
-            float(np.polyfit(np.log(sizes), np.log([timings[str(size)].seconds[r] for size in sizes]), 1)[0])
-            for r in range(REPEATS)
-        ]
+        rounds = np.array([timings[size].seconds / trials for size, (_, trials) in made.items()])
+        seconds = np.median(rounds, axis=1).tolist()
+        exponents = [float(np.polyfit(np.log(sizes), np.log(rounds[:, turn]), 1)[0]) for turn in range(REPEATS)]
         low, median, high = np.percentile(exponents, [25, 50, 75])
         found.append(
             {
@@ -104,7 +105,8 @@ def curves() -> list[dict[str, Any]]:
                 "axis": axis,
                 "sizes": sizes,
                 "seconds": seconds,
-                "bytes": [_peak(calls[str(size)]) for size in sizes],
+                "bytes": [_peak(call) for call in calls.values()],
+                "trials": [trials for _, trials in made.values()],
                 "exponent": {"median": float(median), "low": float(low), "high": float(high)},
                 "expected": expected,
             }

@@ -12,19 +12,19 @@ import math
 
 MULTIPLICATION = {4: 2.4e-11, 8: 4.4e-11}
 """A multiplication and addition of the dense kernels, by bytes of an entry."""
-SINGLE_ROW = 2.5
+SINGLE_ROW = 2.2
 """How much slower they are where the result has a single row."""
-FFT_ENTRY = {4: 0.7e-9, 8: 1.1e-9}
+FFT_ENTRY = {4: 0.9e-9, 8: 1.6e-9}
 """One entry of a transform, for each doubling of its length."""
-FFT_PRODUCT = {4: 1.0e-9, 8: 2.0e-9}
+FFT_PRODUCT = {4: 1.5e-9, 8: 3.0e-9}
 """A complex multiplication and addition, for each entry of a spectrum."""
-RUN_ENTRY = {4: 1.6e-10, 8: 2.6e-10}
+RUN_ENTRY = {4: 1.0e-10, 8: 2.0e-10}
 """Adding one entry of a pattern to an array in the cache."""
-RUN_START = 4.0e-9
+RUN_START = 2.0e-9
 """Starting on a contiguous run of a pattern."""
-NONZERO = 1.5e-8
+NONZERO = 5.0e-9
 """Reading a non-zero and finding its place."""
-GATHER_ENTRY = {4: 0.6e-10, 8: 1.15e-10}
+GATHER_ENTRY = {4: 0.75e-10, 8: 1.2e-10}
 """One entry of a stripe, summed in registers."""
 SCAN = 1.5e-10
 """Looking at an entry of an array."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU}
 METHODS = ("auto", "direct", "fft")
-CHUNK_BYTES = 2**20
+SPAN_BYTES = 2**20
 """Size of the sources of a chunk of trials, so that they stay in the second-level cache."""
 
 Method = Literal["auto", "direct", "fft"]
@@ -214,7 +214,7 @@ def span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | No
     int
         At most a block.
     """
-    fitting = max(1, CHUNK_BYTES // max(1, trial_bytes))
+    fitting = max(1, SPAN_BYTES // max(1, trial_bytes))
     if n_trials * seconds > 5e-4:
         fitting = min(fitting, -(-n_trials // (threads or cores())))
     else:  # too little work for threads
@@ -560,7 +560,7 @@ def synthesize(
     flat_out = out.reshape(n_trials, *dictionary.signal_shape)
     flat = codes.reshape(n_trials, dictionary.n_atoms)
     if exact:
-        _synthesize_chunks(dictionary, flat, flat_out, None, threads)
+        _synthesize_integers(dictionary, flat, flat_out, threads)
         return out
     plan = _plan(dictionary, "synthesize", dtype)
     if method != "auto" and _by_fft(plan, method):
@@ -580,31 +580,46 @@ def _join_phases(dictionary: ConvolutionalDictionary, phases: NDArray, out: NDAr
     components[...] = phases.reshape(components.shape)
 
 
-def _synthesize_chunks(
-    dictionary: ConvolutionalDictionary, codes: NDArray, out: NDArray, plan: Plan | None, threads: int | None
+def _synthesize_integers(
+    dictionary: ConvolutionalDictionary, codes: NDArray, out: NDArray, threads: int | None
 ) -> None:
-    """Atom by atom where a code's non-zeros are few, or the sums have to be exact (no plan), else in tiles."""
-    patterns, most = None, 0
-    if dictionary.rank <= sparse_path.AXES:
-        kind = "signed" if plan is not None else "integer"
-        patterns = sparse_path.filter_patterns(dictionary, kind, out.dtype)
-        most = dictionary.n_atoms
-        if plan is not None:
-            most = min(most, int(plan.direct_cost / costs.scatter(patterns.pattern.shape[1:], out.itemsize)))
-    elif plan is None:
+    """Atom by atom whatever the density, since only a loop over integers is exact."""
+    if dictionary.rank > sparse_path.AXES:
         raise UserError(f"integer codes take up to {sparse_path.AXES} spatial axes: give floating-point codes.")
-    seconds = costs.SCAN * dictionary.n_atoms + (0 if plan is None else plan.direct_cost / 8)
+    patterns = sparse_path.filter_patterns(dictionary, "integer", np.int64)
+
+    def work(first: int, last: int) -> None:
+        here = np.array(codes[first:last], dtype=np.int64, order="C")
+        atoms = np.empty(dictionary.n_atoms, np.int32)
+        values = np.empty(dictionary.n_atoms, np.int64)
+        targets = out[first:last].reshape(last - first, *patterns.target_shape)
+        dense.scatter_integers(targets, np.array(patterns.pattern), here, atoms, values, patterns.layout)
+
+    over_spans(len(out), span_size(len(out), 1, costs.SCAN * dictionary.n_atoms, threads), work, threads)
+
+
+def _synthesize_chunks(
+    dictionary: ConvolutionalDictionary, codes: NDArray, out: NDArray, plan: Plan, threads: int | None
+) -> None:
+    """Atom by atom where a code's non-zeros are few, else in tiles."""
+    scattered = dictionary.rank <= sparse_path.AXES
+    if scattered:
+        patterns, reach, room = sparse_path.run_patterns(dictionary, out.dtype)
+        most = int(plan.direct_cost / costs.scatter(patterns.pattern.shape[1:], out.itemsize))
+        most = min(most, dictionary.n_atoms)
+    seconds = costs.SCAN * dictionary.n_atoms + plan.direct_cost / 8
     size = span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
 
     def work(first: int, last: int) -> None:
         here = np.ascontiguousarray(codes[first:last])
         left = np.ones(last - first, dtype=np.bool_)
-        if patterns is not None:
-            targets = out[first:last].reshape(last - first, *patterns.target_shape)
+        if scattered:
             here.setflags(write=False)  # kernels are compiled anew for the other kind
             dense.scatter_trials(
-                targets,
+                out[first:last].reshape(last - first, *patterns.target_shape),
+                np.empty(room, out.dtype),
                 patterns.pattern,
+                reach,
                 here,
                 np.empty(most, np.int32),
                 np.empty(most, out.dtype),

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import gather, scatter, selection
-from dcsc.kernels.tiles import ROW_BYTES
+from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 from dcsc.ragged import RaggedCodes
 from dcsc.seeds import BLOCK
 
@@ -103,6 +103,14 @@ def _room(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype)
     )
 
 
+def _at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    """Zeros that begin at a cache line: a vector across two lines costs two reads."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.zeros(size + CACHE_LINE, np.uint8)
+    begin = -room.ctypes.data % CACHE_LINE
+    return room[begin : begin + size].view(dtype).reshape(shape)
+
+
 def _padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
     return (filler,) * (AXES - len(numbers)) + tuple(numbers)
 
@@ -179,10 +187,7 @@ def tiled_patterns(
     def make() -> Patterns:
         rows = gram_patterns(dictionary, kind, dtype)
         lanes = ROW_BYTES // rows.pattern.itemsize
-        shape = (*rows.pattern.shape[:-1], rows.pattern.shape[-1] + 2 * lanes)
-        room = np.zeros(math.prod(shape) * rows.pattern.itemsize + CACHE_LINE, np.uint8)
-        begin = -room.ctypes.data % CACHE_LINE  # a vector across two lines costs two reads
-        pattern = room[begin : begin + room.size - CACHE_LINE].view(rows.pattern.dtype).reshape(shape)
+        pattern = _at_cache_line((*rows.pattern.shape[:-1], rows.pattern.shape[-1] + 2 * lanes), rows.pattern.dtype)
         pattern[..., lanes:-lanes] = rows.pattern
         return rows._replace(pattern=pattern)
 
@@ -229,6 +234,40 @@ def filter_patterns(
         return Patterns(np.ascontiguousarray(filters, dtype).reshape(shape), layout, (dictionary.n_channels, *grid))
 
     return _prepared(dictionary, ("filters", kind, np.dtype(dtype)), make)
+
+
+def run_patterns(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) -> tuple[Patterns, int, int]:
+    """
+    The filters as `dcsc.kernels.scatter.add_code_by_runs` takes them.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    dtype : dtype
+        Floating-point type.
+
+    Returns
+    -------
+    patterns : Patterns
+        Those of `filter_patterns`, the last axis filled up to whole vectors.
+    reach : int
+        Entries of that axis that are used.
+    room : int
+        Entries that the kernel writes over.
+    """
+
+    def make() -> Patterns:
+        filters = filter_patterns(dictionary, "signed", dtype)
+        lanes = VECTOR_BYTES // filters.pattern.itemsize
+        width = -(-dictionary.taps[-1] // lanes) * lanes
+        pattern = _at_cache_line((*filters.pattern.shape[:-1], width), filters.pattern.dtype)
+        pattern[..., : dictionary.taps[-1]] = filters.pattern
+        return filters._replace(pattern=pattern)
+
+    patterns = _prepared(dictionary, ("runs", np.dtype(dtype)), make)
+    rows = math.prod(patterns.target_shape[:-1])
+    return patterns, dictionary.taps[-1], rows * (patterns.target_shape[-1] + patterns.pattern.shape[-1])
 
 
 def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
@@ -370,13 +409,22 @@ def synthesize_codes(
     """
     _checked(dictionary, codes)
     dtype = _working_type(dictionary, codes)
-    patterns = filter_patterns(dictionary, "signed", dtype)
+    patterns, reach, room = run_patterns(dictionary, dtype)
     out = _output(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
     flat = out.reshape(codes.row_size.size, *patterns.target_shape)
     atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
 
     def work(first: int, last: int) -> None:
-        scatter.add_codes(flat[first:last], patterns.pattern, atoms, values, starts[first : last + 1], patterns.layout)
+        scatter.add_codes_by_runs(
+            flat[first:last],
+            np.empty(room, dtype),
+            patterns.pattern,
+            reach,
+            atoms,
+            values,
+            starts[first : last + 1],
+            patterns.layout,
+        )
 
     over_blocks(codes.row_size.size, work, threads)
     return out

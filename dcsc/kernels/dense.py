@@ -22,9 +22,9 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.scatter import add_code
+from dcsc.kernels.scatter import add_code, add_code_by_runs
 from dcsc.kernels.selection import HARD, RELU, SOFT, TOP_K, kth_largest_magnitude, largest, reaching
-from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES, multiply_row, multiply_rows
+from dcsc.kernels.tiles import MASK, ROW_BYTES, ROWS, TILE_BYTES, lowest_bit, multiply_row, multiply_rows, nonzero_mask
 
 KEEP = -1
 """The rule that leaves the correlations as they are."""
@@ -132,19 +132,24 @@ def correlate_trials(out, padded, weights, f_offsets, offsets, rows, run, in_lan
 def find_nonzeros(code, atoms, values):
     """Write where a code is not 0 and its values; returns how many, or -1 when there is no room for them."""
     n_found = 0
-    for start in range(0, len(code), 64):
-        chunk = code[start : start + 64]
-        here = 0
-        for lane in range(len(chunk)):  # counting vectorises; few chunks have anything to write
-            here += chunk[lane] != 0
-        if n_found + here > len(atoms):
-            return -1
-        if here:
-            for lane in range(len(chunk)):
-                if chunk[lane] != 0:
-                    atoms[n_found] = start + lane
-                    values[n_found] = chunk[lane]
-                    n_found += 1
+    whole = len(code) // MASK * MASK
+    for start in range(0, whole, MASK):
+        mask = nonzero_mask(code, start)
+        while mask != 0:
+            if n_found == len(atoms):
+                return -1
+            place = start + lowest_bit(mask)
+            atoms[n_found] = place
+            values[n_found] = code[place]
+            n_found += 1
+            mask &= mask - np.uint64(1)
+    for place in range(whole, len(code)):
+        if code[place] != 0:
+            if n_found == len(atoms):
+                return -1
+            atoms[n_found] = place
+            values[n_found] = code[place]
+            n_found += 1
     return n_found
 
 
@@ -232,10 +237,18 @@ def trial_supports(
 
 
 @compiled
-def scatter_trials(out, pattern, codes, atoms, values, layout, left):
+def scatter_trials(out, room, pattern, reach, codes, atoms, values, layout, left):
     """Synthesize the codes whose non-zeros fit in the room for them, and say which are left."""
     for trial in range(len(codes)):
         n_found = find_nonzeros(codes[trial], atoms, values)
         if n_found >= 0:
-            add_code(out[trial], pattern, atoms[:n_found], values[:n_found], layout)
+            add_code_by_runs(out[trial], room, pattern, reach, atoms[:n_found], values[:n_found], layout)
             left[trial] = False
+
+
+@compiled
+def scatter_integers(out, pattern, codes, atoms, values, layout):
+    """Synthesize codes of integers, exactly."""
+    for trial in range(len(codes)):
+        n_found = find_nonzeros(codes[trial], atoms, values)
+        add_code(out[trial], pattern, atoms[:n_found], values[:n_found], layout)

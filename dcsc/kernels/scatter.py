@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.tiles import VECTOR_BYTES, add_run
 
 
 @compiled
@@ -67,11 +68,57 @@ def add_code(target, pattern, atom, value, layout):
 
 
 @compiled
-def add_codes(out, pattern, atom, value, starts, layout):
+def add_code_by_runs(out, room, pattern, reach, atom, value, layout):
+    """
+    As `add_code` for patterns whose last axis is filled up with zeros to whole vectors, `reach` entries of it used.
+
+    Runs are added in rows with room at their end, flat, of which what leaves the period is folded back at last.
+    """
+    n_lead, g0, g1, g2 = out.shape
+    n0, n1, width = pattern.shape[2], pattern.shape[3], pattern.shape[4]
+    row = g2 + width
+    n_vectors = width * pattern.itemsize // VECTOR_BYTES
+    q0, q1, q2 = layout[0]
+    flat, per_filter = pattern.ravel(), q0 * q1 * q2
+    room[: n_lead * g0 * g1 * row] = 0
+    filter_index, begin, p0, p1 = 0, 0, 0, 0
+    for k in range(len(atom)):
+        if atom[k] < begin or atom[k] >= begin + per_filter:  # rarely, because a division costs as much as a run
+            filter_index = np.int64(atom[k]) // per_filter
+            begin = filter_index * per_filter
+        p2 = np.int64(atom[k]) - begin
+        if q0 * q1 > 1:
+            p01, p2 = divmod(p2, q2)
+            p0, p1 = divmod(p01, q1)
+        source = filter_index * n_lead * n0 * n1 * width
+        s2 = p2 * layout[1, 2]
+        for lead in range(n_lead):
+            for t0 in range(n0):
+                x0 = p0 * layout[1, 0] + t0
+                x0 = x0 - g0 if x0 >= g0 else x0
+                for t1 in range(n1):
+                    x1 = p1 * layout[1, 1] + t1
+                    x1 = x1 - g1 if x1 >= g1 else x1
+                    add_run(room, ((lead * g0 + x0) * g1 + x1) * row + s2, flat, source, value[k], n_vectors)
+                    source += width
+    start = 0
+    for lead in range(n_lead):
+        for x0 in range(g0):
+            for x1 in range(g1):
+                target = out[lead, x0, x1]
+                for t in range(g2):
+                    target[t] = room[start + t]
+                for t in range(reach - 1):
+                    target[t] += room[start + g2 + t]
+                start += row
+
+
+@compiled
+def add_codes_by_runs(out, room, pattern, reach, atom, value, starts, layout):
     """Add the patterns of consecutive codes, each to its own target (code, lead, g0, g1, g2)."""
     for trial in range(len(starts) - 1):
         first, last = starts[trial], starts[trial + 1]
-        add_code(out[trial], pattern, atom[first:last], value[first:last], layout)
+        add_code_by_runs(out[trial], room, pattern, reach, atom[first:last], value[first:last], layout)
 
 
 @compiled

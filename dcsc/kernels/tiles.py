@@ -30,6 +30,9 @@ ROW_VECTORS = 16 if MANY_REGISTERS else 8
 ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
 """Bytes of a tile that is a single row."""
 
+MASK = 64
+"""Entries that `nonzero_mask` looks at."""
+
 
 def _spread(builder, vector, scalar):
     """Copy a number into all lanes."""
@@ -114,3 +117,64 @@ largest_value_of_row = _tile_of(1, ROW_VECTORS, "value")
 
 largest_magnitude_of_row = _tile_of(1, ROW_VECTORS, "magnitude")
 """As `multiply_row`, but each lane of out keeps the larger of what it was and the sum's magnitude."""
+
+
+@intrinsic
+def add_run(typing, out, start, pattern, p_start, value, n_vectors):  # noqa: ANN201
+    """
+    Add a multiple of a run of a pattern to a run of out, some whole vectors long, without checks.
+
+    The product is rounded before it is added: equal terms of opposite sign cancel to an exact zero.
+    """
+    number = types.int64
+    signature = types.void(out, number, pattern, number, out.dtype, number)
+
+    def generate(context, builder, signature, arguments):
+        target, source = (make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
+        entry = context.get_data_type(signature.args[0].dtype)
+        size = context.get_abi_sizeof(entry)
+        vector = ir.VectorType(entry, VECTOR_BYTES // size)
+        weight = _spread(builder, vector, arguments[4])
+
+        def at(array, index, step):
+            place = builder.add(index, builder.mul(step, ir.Constant(step.type, vector.count)))
+            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+
+        with cgutils.for_range(builder, arguments[5]) as loop:
+            place = at(target, arguments[1], loop.index)
+            product = builder.fmul(weight, builder.load(at(source, arguments[3], loop.index), align=size))
+            builder.store(builder.fadd(builder.load(place, align=size), product), place, align=size)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def nonzero_mask(typing, array, start):  # noqa: ANN201
+    """Tell which of the `MASK` entries of an array from one on are not 0, as bits, without checks."""
+
+    def generate(context, builder, signature, arguments):
+        array_type = signature.args[0]
+        data = make_array(array_type)(context, builder, arguments[0]).data
+        entry = context.get_data_type(array_type.dtype)
+        vector = ir.VectorType(entry, MASK)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
+        entries = builder.load(place, align=context.get_abi_sizeof(entry))
+        nothing = ir.Constant(vector, None)
+        if isinstance(array_type.dtype, types.Float):
+            found = builder.fcmp_unordered("!=", entries, nothing)
+        else:
+            found = builder.icmp_unsigned("!=", entries, nothing)
+        return builder.bitcast(found, ir.IntType(MASK))
+
+    return types.uint64(array, types.int64), generate
+
+
+@intrinsic
+def lowest_bit(typing, mask):  # noqa: ANN201
+    """Number of the lowest bit that is set in a mask that is not 0."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate

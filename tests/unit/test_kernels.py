@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, sampling, sparse_path
+from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, dense_path, recovery, sampling, sparse_path
 from dcsc.errors import UserError
 from dcsc.kernels import compile as compile_module
 from dcsc.warm import compile_kernels
@@ -298,6 +298,14 @@ def test_warmed_kernels_are_not_compiled_again():
         noise = dictionary.correlate(np.ones((100, *dictionary.signal_shape), dtype))
         noise.flags.writeable = ragged.atom.flags.writeable = False
         sparse_path.correlate_codes(dictionary, ragged)
+        signals = sparse_path.synthesize_codes(dictionary, ragged)
+        signals.flags.writeable = False
+        for codes in (ragged.to_dense(), noise):
+            dictionary.synthesize(codes)
+        dense_path.correlate(dictionary, signals, rule="soft", threshold=0.1)
+        for path in recovery.PATHS:
+            recovery.margins(dictionary, ragged, signals, path=path)
+            recovery.recovered_supports(dictionary, ragged, rule="top-k", k=3, path=path)
         sparse_path.margins(dictionary, ragged, noise, one_sided=True)
         sparse_path.recovered_supports(dictionary, ragged, rule="top-k", k=3)
         sparse_path.recovered_supports(dictionary, ragged, rule="soft", threshold=np.ones(100), addition=noise)
