@@ -92,11 +92,25 @@ DICTIONARIES = Schema(
         }
     },
 )
-SIGNALS = Schema(
-    "signals",
+_SWEPT = ("variant", "active")
+SWEEPS = Schema(
+    "sweeps",
     1,
     {
         "/": {
+            "drawn": Variable(_SWEPT, "b", "1", "whether the cell is drawn for the variant"),
+            "coarse": Variable(_SWEPT, "b", "1", "whether the coarse sweep looked at the cell"),
+            "recovered": Variable(("pursuit", *_SWEPT), "i", "1", "paths that were recovered in the coarse sweep"),
+            "trials": Variable(("pursuit", *_SWEPT), "i", "1", "trials of the coarse sweep"),
+        }
+    },
+)
+SIGNALS = Schema(
+    "signals",
+    2,
+    {
+        "/": {
+            "drawn": Variable(_SWEPT, "b", "1", "whether the cell is drawn for the variant, or left empty"),
             "refused": Variable(BATCH, "i", "1", "insertions, or whole draws, that the constraint refused"),
             "certificates": Variable(("variant",), "OUT", "1", "guarantees that the draws of a variant can carry"),
         },
@@ -111,20 +125,22 @@ SIGNALS = Schema(
 )
 PURSUITS = Schema(
     "pursuits",
-    1,
+    2,
     {
         r"/[^/]+/layer_\d+": {
             **_CODES,
-            "threshold": Variable(BATCH, "f", "1", "threshold of the layer"),
+            "threshold": Variable(BATCH, "f", "1", "threshold, or penalty, of the layer; NaN where there is none"),
+            "iterations": Variable(BATCH, "i", "1", "steps taken at the layer, 0 where the pursuit did not run"),
         }
     },
 )
 _TRIALS = ("pursuit", "layer", *BATCH)
 METRICS = Schema(
     "metrics",
-    1,
+    2,
     {
         "/": {
+            "measured": Variable(("pursuit", *_SWEPT), "b", "1", "whether the pursuit ran on the cell"),
             "path_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports are exact"),
             "signs_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports and all signs are exact"),
             "support_recovered": Variable(_TRIALS, "b", "1", "the support of the layer is exact"),
@@ -138,7 +154,8 @@ METRICS = Schema(
             "certified": Variable(BATCH, "f", "1", "1 where the statistical instance form certifies the path, else 0"),
             "failure_bound": Variable(BATCH, "f", "1", "failure probability that the statistical instance form bounds"),
             "covered": Variable(_TRIALS, "b", "1", "[PRE17] Thm 8 or 10 holds up to this layer with these thresholds"),
-            "threshold": Variable(_TRIALS, "f", "1", "threshold of the layer"),
+            "threshold": Variable(_TRIALS, "f", "1", "threshold, or penalty, of the layer; NaN where there is none"),
+            "iterations": Variable(_TRIALS, "i", "1", "steps taken at the layer, 0 where the pursuit did not run"),
             "error": Variable(_TRIALS, "f", "1", "largest l2 error of a patch", required=False),
             "magnitude": Variable(("layer", *BATCH), "f", "1", "largest l2 norm of a patch"),
             "error_bound": Variable(
@@ -155,12 +172,12 @@ _CELLS = ("cascade", "replicate", "pursuit", "variant", "active")
 _DRAWN = ("cascade", "replicate", "variant", "active")
 SUMMARY = Schema(
     "summary",
-    1,
+    2,
     {
         "/": {
             "recovered": Variable(_CELLS, "i", "1", "trials whose whole path was recovered"),
             "recovered_with_signs": Variable(_CELLS, "i", "1", "trials whose whole path and all signs were recovered"),
-            "trials": Variable(_CELLS, "i", "1", "trials"),
+            "trials": Variable(_CELLS, "i", "1", "trials, 0 where the pursuit did not run"),
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
             "bounded": Variable(_DRAWN, "i", "1", "trials for which the instance guarantees were computed"),
@@ -171,12 +188,12 @@ SUMMARY = Schema(
                 ("cascade", "replicate", "rung"), "f", "1", "stripe-sparsity of layer 1 that a closed form certifies"
             ),
             "welch_bound": Variable(("cascade",), "f", "1", "lower bound on the coherence of the first layer"),
-            "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer"),
+            "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer, NaN if not drawn"),
             "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
         }
     },
 )
-SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SIGNALS, PURSUITS, METRICS, SUMMARY)}
+SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY)}
 
 
 def spatial_names(prefix: str, rank: int) -> list[str]:

@@ -27,7 +27,8 @@ def is_adversarial(draw: Mapping[str, Any]) -> bool:
         True for worst-case signs of any kind.
     """
     signs = draw["signs"]
-    return (signs if isinstance(signs, str) else signs["name"]).startswith("worst-case")
+    name = signs if isinstance(signs, str) else signs["name"]
+    return name.startswith("worst-case") or draw["layer_signs"] == "worst-case"
 
 
 def successes(summary: xr.Dataset, variants: Mapping[str, Mapping[str, Any]]) -> xr.DataArray:
@@ -83,12 +84,13 @@ def measured(
             for pursuit in summary["pursuit"].to_numpy():
                 for variant in variants:
                     place = {"cascade": cascade, "replicate": replicate, "pursuit": pursuit, "variant": variant}
+                    trials = drawn["trials"].sel(pursuit=pursuit, variant=variant).to_numpy()
                     cells = (
-                        drawn["stripe_sparsity"].sel(variant=variant).to_numpy(),
-                        counts.sel(place).to_numpy(),
-                        drawn["trials"].sel(pursuit=pursuit, variant=variant).to_numpy(),
+                        drawn["stripe_sparsity"].sel(variant=variant).to_numpy()[trials > 0],
+                        counts.sel(place).to_numpy()[trials > 0],
+                        trials[trials > 0],
                     )
-                    for level in levels:
+                    for level in levels if trials.any() else ():
                         point, censored = statistics.transition_point(*cells, level)
                         mu = float(drawn["mutual_coherence"])
                         found = {"mutual_coherence": mu, "stripe_sparsity": point, "censored": censored}
@@ -125,6 +127,7 @@ def certified(summary: xr.Dataset, variant: str, delta: float) -> pd.DataFrame:
             place = {"cascade": cascade, "replicate": replicate, "mutual_coherence": float(drawn["mutual_coherence"])}
             limits = drawn["certified_sparsity"].to_series().to_dict()
             cells = drawn.sel(variant=variant)
+            cells = cells.isel(active=np.flatnonzero(~np.isnan(cells["stripe_sparsity"])))
             sparsity, bounded = cells["stripe_sparsity"].to_numpy(), cells["bounded"].to_numpy()
             if bounded.all():
                 limits["uniform-instance"], _ = statistics.transition_point(

@@ -37,6 +37,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     pooled = counts.sum("replicate")
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
+    table = table[table["trials"] > 0].reset_index(drop=True)
     table["rate"] = table["recovered"] / table["trials"]
     table["rate_lower"], table["rate_upper"] = statistics.proportion_interval(
         table["recovered"], table["trials"], settings["confidence"]

@@ -41,7 +41,10 @@ def summarize(
         bounds = [_bounds(chunk) for chunk in chunks]
         bound = sum(bounds[1:], start=bounds[0])
         sparsity = sum(_stripe_sums(chunk) for chunk in chunks) / sum(chunk.sizes["trial"] for chunk in chunks)
-        contrast = min(float(chunk["contrast"].isel(layer=0).min()) for chunk in chunks)
+        contrast = min(
+            float(chunk["contrast"].isel(layer=0).where(chunk["measured"].astype(bool).any("pursuit")).min())
+            for chunk in chunks
+        )
         first = dictionaries[name]["layer_1"]
         cascades.append(
             total.merge(bound[["bounded", "instance_covered", "certified"]].astype(np.int64)).assign(
@@ -52,7 +55,11 @@ def summarize(
                 welch_bound=((), float(first["welch_bound"])),
             )
         )
-    return xr.concat(cascades, xr.DataArray(list(metrics), dims="cascade", name="cascade"))
+    # Every cascade has cells of its own where sweeps are refined; where one has none, it has 0 trials.
+    counted = {name: 0 for name, variable in cascades[0].data_vars.items() if variable.dtype.kind == "i"}
+    missing = dict.fromkeys(cascades[0].data_vars, np.nan) | counted
+    names = xr.DataArray(list(metrics), dims="cascade", name="cascade")
+    return xr.concat(cascades, names, join="outer", fill_value=missing)
 
 
 def _certified(dictionaries: xr.DataTree, contrast: float, delta: float) -> xr.DataArray:
@@ -76,13 +83,14 @@ def _bounds(chunk: xr.Dataset) -> xr.Dataset:
 
 
 def _counts(chunk: xr.Dataset) -> xr.Dataset:
-    recovered = chunk["path_recovered"].astype(bool)
-    covered = chunk["covered"].astype(bool).all("layer")
+    ran = chunk["measured"].astype(bool)
+    recovered = chunk["path_recovered"].astype(bool) & ran
+    covered = chunk["covered"].astype(bool).all("layer") & ran
     counts = xr.Dataset(
         {
             "recovered": recovered.sum("trial"),
-            "recovered_with_signs": chunk["signs_recovered"].sum("trial"),
-            "trials": xr.ones_like(recovered, dtype=np.int64).sum("trial"),
+            "recovered_with_signs": (chunk["signs_recovered"].astype(bool) & ran).sum("trial"),
+            "trials": (xr.ones_like(recovered, dtype=np.int64) * ran).sum("trial"),
             "covered": covered.sum("trial"),
             "violations": (covered & ~recovered).sum("trial"),
         }
@@ -92,4 +100,5 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
 
 def _stripe_sums(chunk: xr.Dataset) -> xr.DataArray:
     first = chunk["stripe_sparsity"].isel(layer=0, drop=True)
-    return first.sum("trial").astype(np.float64).transpose("replicate", "variant", "active")
+    drawn = chunk["measured"].astype(bool).any("pursuit")
+    return first.sum("trial").astype(np.float64).where(drawn).transpose("replicate", "variant", "active")

@@ -4,6 +4,11 @@ rule dictionaries:
         expand(f"{RESULTS}/dictionaries/{{cascade}}.nc", cascade=MEMBERS),
 
 
+rule sweeps:
+    input:
+        sweep_files(),
+
+
 rule signals:
     input:
         stage_files("signals"),
@@ -19,7 +24,7 @@ rule metrics:
         stage_files("metrics"),
         expand(
             f"{RESULTS}/{{experiment}}/metrics/summary.nc",
-            experiment=STUDY.experiments,
+            experiment=MEASURED,
         ),
 
 

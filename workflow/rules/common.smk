@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT))
 from dcsc import config as configuration
 from dcsc import families, provenance
 from dcsc.errors import UserError
+from dcsc.stages import dictionaries as dictionaries_stage
 
 try:
     STUDY = configuration.validate(config)
@@ -22,6 +23,7 @@ MEMBERS = {
     for cascade in STUDY.cascades
     for name, member in configuration.members(STUDY, cascade).items()
 }
+MEASURED = [name for name, options in STUDY.experiments.items() if options.signals]
 FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
 
 
@@ -63,11 +65,61 @@ def members_of(experiment):
     return [member for name in names for member in configuration.members(STUDY, name)]
 
 
+def cells_of(experiment, member):
+    """Numbers of active atoms of an experiment on one cascade."""
+    atoms = dictionaries_stage.deepest_atoms(MEMBERS[member].model_dump(mode="json"))
+    return STUDY.experiments[experiment].signals.cells(atoms)
+
+
+def refined(experiment):
+    """Whether a coarse sweep chooses further cells."""
+    return STUDY.experiments[experiment].signals.refine > 0
+
+
+def sweep_file(wildcards):
+    """The coarse sweep of a cascade, where there is one."""
+    if not refined(wildcards.experiment):
+        return []
+    return [f"{RESULTS}/{wildcards.experiment}/sweeps/{wildcards.cascade}.nc"]
+
+
+def sweep_files():
+    """Coarse sweeps of all experiments that have them."""
+    return [
+        f"{RESULTS}/{experiment}/sweeps/{member}.nc"
+        for experiment in MEASURED
+        if refined(experiment)
+        for member in members_of(experiment)
+    ]
+
+
 def chunks_of(experiment):
     """Names of the chunks of an experiment: the first block of each."""
     signals = STUDY.experiments[experiment].signals
     blocks = math.ceil(signals.trials / BLOCK)
     return [f"{first:06d}" for first in range(0, blocks, signals.chunk_blocks)]
+
+
+def draw_settings(wildcards):
+    """What the draws of a cascade depend on, whatever the chunk."""
+    return {
+        "seed": STUDY.seed,
+        "experiment": wildcards.experiment,
+        "cascade": wildcards.cascade,
+        "active": cells_of(wildcards.experiment, wildcards.cascade),
+        "variants": variant_settings(wildcards.experiment),
+    }
+
+
+def sweep_settings(wildcards):
+    """What the choice of further cells depends on."""
+    draws = variants_of(wildcards.experiment)
+    return {
+        **draw_settings(wildcards),
+        "refine": STUDY.experiments[wildcards.experiment].signals.refine,
+        "pursuits": pursuit_settings(wildcards)["pursuits"],
+        "adversarial": [label for label, draw in draws if draw.is_adversarial],
+    }
 
 
 def signal_settings(wildcards):
@@ -76,22 +128,23 @@ def signal_settings(wildcards):
     first = int(wildcards.chunk)
     last = min(first + signals.chunk_blocks, math.ceil(signals.trials / BLOCK))
     return {
-        "seed": STUDY.seed,
-        "experiment": wildcards.experiment,
-        "cascade": wildcards.cascade,
-        "active": signals.active,
+        **draw_settings(wildcards),
         "trials": signals.trials,
-        "variants": {
-            label: draw.model_dump(mode="json")
-            for label, draw in variants_of(wildcards.experiment)
-        },
         "blocks": [first, last],
     }
 
 
 def variants_of(experiment):
     """Names of the variants of an experiment, and how each is drawn."""
-    return STUDY.experiments[experiment].signals.draws().items()
+    signals = STUDY.experiments[experiment].signals
+    return signals.draws().items() if signals else ()
+
+
+def variant_settings(experiment):
+    """The same as JSON holds it."""
+    return {
+        label: draw.model_dump(mode="json") for label, draw in variants_of(experiment)
+    }
 
 
 def pursuit_settings(wildcards):
@@ -113,10 +166,7 @@ def metrics_settings(wildcards):
         "bounds": STUDY.experiments[wildcards.experiment].bounds.model_dump(
             mode="json"
         ),
-        "variants": {
-            label: draw.model_dump(mode="json")
-            for label, draw in variants_of(wildcards.experiment)
-        },
+        "variants": variant_settings(wildcards.experiment),
     }
 
 
@@ -138,10 +188,7 @@ def figure_settings(wildcards):
             for name in STUDY.experiments[wildcards.experiment].cascades
             for member in configuration.members(STUDY, name)
         },
-        "variants": {
-            label: draw.model_dump(mode="json")
-            for label, draw in variants_of(wildcards.experiment)
-        },
+        "variants": variant_settings(wildcards.experiment),
         "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
@@ -192,8 +239,10 @@ def signals_mb(wildcards):
     signals = STUDY.experiments[wildcards.experiment].signals
     trials = min(signals.chunk_blocks * BLOCK, signals.trials)
     member = MEMBERS[wildcards.cascade]
+    cells = cells_of(wildcards.experiment, wildcards.cascade)
     entries = (
-        sum(signals.active)
+        # Added cells lie below the largest one.
+        (sum(cells) + signals.refine * max(cells) // 2)
         * trials
         * len(signals.variants)
         * member.replicates
@@ -211,7 +260,7 @@ def stage_files(stage):
     """Datasets of one stage, of every experiment."""
     return [
         f"{RESULTS}/{experiment}/{stage}/{member}/{chunk}.nc"
-        for experiment in STUDY.experiments
+        for experiment in MEASURED
         for member in members_of(experiment)
         for chunk in chunks_of(experiment)
     ]
