@@ -22,6 +22,11 @@ PANELS = {
     "recovery": (),
     "thresholds": (),
     "slopes": (),
+    "ladder": (),
+    "ambient": (),
+    "contrast": (),
+    "noise": ("errors",),
+    "prediction": (),
     "local-snr": ("errors",),
     "paper-table": (),
 }
@@ -73,7 +78,9 @@ class VaryOptions(Options):
     """A parameter that makes a series of cascades out of one."""
 
     parameter: str = Field(description="The parameter of the layer's family that varies, or `grid`.")
-    values: list[Number] = Field(min_length=1, description="Its values, one cascade each.")
+    values: list[Annotated[int, BeforeValidator(_whole)] | Number] = Field(
+        min_length=1, description="Its values, one cascade each."
+    )
     layer: Count = Field(default=1, description="The layer whose parameter varies, 1 next to the signal.")
 
 
@@ -376,7 +383,7 @@ class Member(Options):
     grid: list[int]
     replicates: int
     layers: list[LayerOptions]
-    varied: dict[str, float]
+    varied: dict[str, int | float]
 
 
 def members(study: Study, cascade: str) -> dict[str, Member]:

@@ -185,7 +185,10 @@ SUMMARY = Schema(
             "certified": Variable(_DRAWN, "i", "1", "of these, those that the statistical instance form certifies"),
             "failure_bound": Variable(_DRAWN, "f", "1", "mean failure bound of these, NaN where a draw has none"),
             "certified_sparsity": Variable(
-                ("cascade", "replicate", "rung"), "f", "1", "stripe-sparsity of layer 1 that a closed form certifies"
+                ("cascade", "replicate", "variant", "rung"),
+                "f",
+                "1",
+                "stripe-sparsity of layer 1 that a closed form certifies at the smallest contrast of the variant",
             ),
             "welch_bound": Variable(("cascade",), "f", "1", "lower bound on the coherence of the first layer"),
             "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer, NaN if not drawn"),

@@ -66,59 +66,45 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         With bands of the intervals and a tick at every uniform limit.
     """
     style = settings["style"]
-    pursuits, variants = list(table["pursuit"].unique()), list(settings["variants"])
+    ran = table[["pursuit", "variant"]].drop_duplicates()
+    pursuits = list(ran["pursuit"].unique())
+    variants = [name for name in settings["variants"] if (ran["variant"] == name).any()]
     series = table[["cascade", "mutual_coherence", "uniform_limit"]].drop_duplicates().sort_values("mutual_coherence")
     colour = styles.sequence(style, len(series))
     figure, axes = styles.canvas(style, len(pursuits), len(variants), 0.62, sharex=True, sharey=True)
     for row, pursuit in enumerate(pursuits):
         for column, variant in enumerate(variants):
             panel = axes[row, column]
+            chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
+            if chosen.empty:
+                panel.set_axis_off()
+                continue
             for index, cascade in enumerate(series.itertuples()):
-                chosen = (
-                    (table["cascade"] == cascade.cascade)
-                    & (table["pursuit"] == pursuit)
-                    & (table["variant"] == variant)
-                )
-                curve = table[chosen].sort_values("active")
-                panel.fill_between(
-                    curve["stripe_sparsity"],
-                    curve["rate_lower"],
-                    curve["rate_upper"],
-                    color=colour[index],
-                    alpha=0.25,
-                    lw=0,
-                )
-                panel.plot(
-                    curve["stripe_sparsity"],
-                    curve["rate"],
-                    color=colour[index],
-                    marker=styles.MARKERS[index % len(styles.MARKERS)],
-                    markersize=3,
-                    linewidth=1.2,
-                    label=f"{cascade.mutual_coherence:.3f}",
-                )
+                curve = chosen[chosen["cascade"] == cascade.cascade]
+                label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
+                styles.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour[index], index, label=label)
                 panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
-            panel.set_xscale("log")
             panel.set_ylim(-0.03, 1.03)
+            styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
             panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
-            if column == 0:
-                panel.set_ylabel("recovered (share of trials)")
-            if row == len(pursuits) - 1:
-                panel.set_xlabel("mean stripe-sparsity $\\|X\\|^S_{0,\\infty}$ (atoms)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+            panel.tick_params(labelbottom=True)
+        axes[row, 0].set_ylabel("recovered (share)")
+    handles, labels = next(panel for panel in axes.flat if panel.lines).get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
-        title="mean coherence $\\mu$",
-        loc="outside right center",
-        fontsize="small",
+        title="mean coherence $\\mu$, cascade",
+        loc="outside upper center",
+        ncols=3,
+        fontsize="x-small",
         title_fontsize="small",
     )
-    trials = sorted(set(table["trials"]))
-    spread = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    figure.supxlabel(
-        f"{spread} trials a point, pooled over {table['replicates'].iloc[0]} dictionaries; bands: Clopper-Pearson "
+    trials, replicates = styles.count(table["trials"]), styles.count(table["replicates"])
+    styles.footnote(
+        figure,
+        style,
+        f"{trials} trials a point, pooled over {replicates} dictionaries; bands: Clopper-Pearson "
         f"{settings['confidence']:.0%}; ticks at the foot: uniform limit $(1+1/\\mu)/2$",
-        fontsize="x-small",
+        label="mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ (atoms)",
     )
     return figure

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc import transitions
 from dcsc.figures import style as styles
@@ -49,7 +48,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         transitions.measured(results.summary, variants, LEVELS), ["pursuit", "variant", "level"], confidence
     ).assign(kind="measured", trials=int(results.summary["trials"].max()))
     certified = transitions.summarized(
-        transitions.certified(results.summary, random, settings["delta"]), ["rung"], confidence
+        transitions.certified(results.summary, variants, random, settings["delta"]), ["rung"], confidence
     ).assign(kind="certified")
     table = pd.concat([measured, certified], ignore_index=True)
     table.insert(0, "series", table["cascade"].map(settings["series"]))
@@ -83,7 +82,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             _draw_measured(panel, measured[chosen], list(settings["variants"]), style)
             panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
-            logarithmic(panel)
+            part = table[(table["series"] == name) & (table["stripe_sparsity"] >= 1)]
+            styles.logarithmic(panel.xaxis, part["mutual_coherence"])
+            styles.logarithmic(panel.yaxis, part["stripe_sparsity"])
         row[0].set_ylabel("stripe-sparsity (atoms)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize="small")
@@ -93,25 +94,12 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     )
     if (measured["censored"] > 0).any():
         note += "; open: some transitions lie beyond the cells"
-    figure.supxlabel(note, fontsize="x-small")
+    styles.footnote(
+        figure,
+        style,
+        note,
+    )
     return figure
-
-
-def logarithmic(panel: Axes) -> None:
-    """
-    Make both axes logarithmic, with plain numbers at 1, 2 and 5.
-
-    Parameters
-    ----------
-    panel : Axes
-        The panel.
-    """
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style: Mapping[str, Any]) -> None:
@@ -147,7 +135,7 @@ def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style:
 def _draw_certified(panel: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
     greys = {"uniform": "0.55", "statistical": "0.1"}
     for rung, label in RUNGS.items():
-        curve = table[(table["rung"] == rung) & (table["stripe_sparsity"] > 0)].sort_values("mutual_coherence")
+        curve = table[(table["rung"] == rung) & (table["stripe_sparsity"] >= 1)].sort_values("mutual_coherence")
         dash = DASHES[[name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]].index(rung)]
         panel.plot(
             curve["mutual_coherence"],

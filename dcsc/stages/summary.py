@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,16 +42,17 @@ def summarize(
         bounds = [_bounds(chunk) for chunk in chunks]
         bound = sum(bounds[1:], start=bounds[0])
         sparsity = sum(_stripe_sums(chunk) for chunk in chunks) / sum(chunk.sizes["trial"] for chunk in chunks)
-        contrast = min(
-            float(chunk["contrast"].isel(layer=0).where(chunk["measured"].astype(bool).any("pursuit")).min())
-            for chunk in chunks
-        )
+        drawn = chunks[0]["measured"].astype(bool).any("pursuit")
+        contrasts = [
+            chunk["contrast"].isel(layer=0).where(drawn).min(("replicate", "active", "trial")) for chunk in chunks
+        ]
+        contrast = functools.reduce(np.minimum, contrasts)
         first = dictionaries[name]["layer_1"]
         cascades.append(
             total.merge(bound[["bounded", "instance_covered", "certified"]].astype(np.int64)).assign(
                 failure_bound=bound["failure_bound"] / bound["bounded"].where(bound["bounded"] > 0),
                 stripe_sparsity=sparsity,
-                certified_sparsity=_certified(dictionaries[name], max(contrast, 1e-300), delta),
+                certified_sparsity=_certified(dictionaries[name], contrast, delta),
                 mutual_coherence=("replicate", first["mutual_coherence"].to_numpy()),
                 welch_bound=((), float(first["welch_bound"])),
             )
@@ -62,15 +64,22 @@ def summarize(
     return xr.concat(cascades, names, join="outer", fill_value=missing)
 
 
-def _certified(dictionaries: xr.DataTree, contrast: float, delta: float) -> xr.DataArray:
+def _certified(dictionaries: xr.DataTree, contrast: xr.DataArray, delta: float) -> xr.DataArray:
     first = [
         cascade_of(dictionaries, number).dictionaries[0] for number in range(dictionaries["layer_1"].sizes["replicate"])
     ]
     limits = [
-        [guarantees.certified_stripe_sparsity(layer, contrast, delta, rung=rung).limit for rung in CLOSED_RUNGS]
+        [
+            [
+                guarantees.certified_stripe_sparsity(layer, max(float(ratio), 1e-300), delta, rung=rung).limit
+                for rung in CLOSED_RUNGS
+            ]
+            for ratio in contrast.to_numpy()
+        ]
         for layer in first
     ]
-    return xr.DataArray(np.array(limits), dims=("replicate", "rung"), coords={"rung": list(CLOSED_RUNGS)})
+    names = {"variant": contrast["variant"].to_numpy(), "rung": list(CLOSED_RUNGS)}
+    return xr.DataArray(np.array(limits), dims=("replicate", *names), coords=names)
 
 
 def _bounds(chunk: xr.Dataset) -> xr.Dataset:
