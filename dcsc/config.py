@@ -307,6 +307,46 @@ class ExperimentOptions(Options):
         return self
 
 
+class ClaimOptions(Options):
+    """A statement, a query about the tables behind figures, and the criterion that decides on it."""
+
+    statement: str = Field(min_length=1, description="What is claimed, in a sentence.")
+    figures: list[str] = Field(
+        min_length=1,
+        description="Figures whose tables decide, each as `experiment-panel`; their rows are put together.",
+    )
+    select: dict[str, Scalar | list[Scalar]] = Field(
+        default={}, description="Which rows of the tables: the value, or one of the values, of each column."
+    )
+    value: str = Field(description="The column that is looked at.")
+    interval: tuple[str, str] | None = Field(default=None, description="The columns of its interval, if it has one.")
+    out_of: str | None = Field(
+        default=None, description="A column of trials that makes a proportion of the value, summed over the rows."
+    )
+    over: dict[str, Scalar | list[Scalar]] | None = Field(
+        default=None, description="Rows to divide by, of the same cascade, selected like the others."
+    )
+    aggregate: Literal["only", "sum", "min", "max"] = Field(
+        default="only", description="What is made of several rows; `only` allows one."
+    )
+    counted: str = Field(default="rows", description="What the sample size counts, in the plural.")
+    within: tuple[Number, Number] | None = Field(default=None, description="The number must lie between these.")
+    at_least: Number | None = Field(default=None, description="The number must not be smaller.")
+    at_most: Number | None = Field(default=None, description="The number must not be larger.")
+    contains: Number | None = Field(default=None, description="The interval must contain this.")
+    above: Number | None = Field(default=None, description="The whole interval must lie above this.")
+    enough: Count | None = Field(default=None, description="The smallest sample that decides.")
+
+    @model_validator(mode="after")
+    def _decides(self) -> ClaimOptions:
+        criteria = (self.within, self.at_least, self.at_most, self.contains, self.above)
+        if all(criterion is None for criterion in criteria):
+            raise ValueError("a claim needs a criterion: give within, at_least, at_most, contains or above.")
+        if (self.contains is not None or self.above is not None) and not (self.interval or self.out_of):
+            raise ValueError("contains and above ask for an interval: give interval or out_of.")
+        return self
+
+
 class StyleOptions(Options):
     """How figures look."""
 
@@ -342,6 +382,7 @@ class Study(Options):
     keep: KeepOptions = Field(default=KeepOptions(), description="Which stages stay on disk.")
     cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
     experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
+    claims: dict[Name, ClaimOptions] = Field(default={}, description="Claims that the run is put to, by name.")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
@@ -370,6 +411,13 @@ class Study(Options):
                             f"experiments.{name}.pursuits.{pursuit}.threshold has {len(options.threshold)} entries, "
                             f"but cascade {cascade!r} has {depth} layers: give one a layer."
                         )
+        drawn = [f"{name}-{panel}" for name, experiment in self.experiments.items() for panel in experiment.figures]
+        for name, claim in self.claims.items():
+            for figure in claim.figures:
+                if figure not in drawn:
+                    raise ValueError(
+                        f"claims.{name}.figures names {figure!r}, which is not drawn: {nearest(figure, drawn)}"
+                    )
         names = [member for cascade in self.cascades for member in members(self, cascade)]
         if len(set(names)) != len(names):
             raise ValueError("two cascades share a name once their series are spelt out: rename one.")

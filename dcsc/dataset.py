@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +19,9 @@ import xarray as xr
 from dcsc import provenance
 from dcsc.errors import UserError
 from dcsc.ragged import RaggedCodes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH = ("replicate", "variant", "active", "trial")
 """Sweep axes of signals, in their order in every stage."""
@@ -568,3 +571,71 @@ def join_chunks(chunks: Sequence[xr.Dataset]) -> xr.Dataset:
     if len(chunks) == 1:
         return chunks[0]
     return xr.concat(chunks, "trial", data_vars="minimal", coords="minimal", compat="equals", join="exact")
+
+
+def write_text(text: str, path: str | Path, record: Mapping[str, Any], **metadata: Any) -> None:
+    """
+    Write a table or page, and its digest and provenance beside it.
+
+    Parameters
+    ----------
+    text : str
+        The content.
+    path : str or Path
+        The target; the metadata goes to the same name with "-metadata.json" appended, in the vocabulary of
+        CSV on the Web.
+    record : mapping
+        From `provenance.record`.
+    **metadata
+        Further entries of the metadata.
+
+    Raises
+    ------
+    UserError
+        When the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        digest = provenance.file_digest(temporary)
+    content = {
+        "@context": "http://www.w3.org/ns/csvw",
+        "url": path.name,
+        **metadata,
+        "sha256": digest,
+        "provenance": dict(record),
+    }
+    with replacing(path.with_name(path.name + "-metadata.json")) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """
+    Read the table behind a figure, after a check of its digest.
+
+    Parameters
+    ----------
+    path : str or Path
+        A .csv file of the workflow.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its rows.
+
+    Raises
+    ------
+    UserError
+        When the file or its metadata is missing, or it was changed.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        metadata = json.loads(path.with_name(path.name + "-metadata.json").read_text(encoding="utf-8"))
+        whole = metadata["sha256"] == provenance.file_digest(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path} is not as the workflow wrote it: delete it and run again.")
+    return pd.read_csv(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dcsc import provenance
+from dcsc import dataset, provenance
 from dcsc.dataset import replacing
 from dcsc.errors import UserError
 
@@ -260,17 +259,5 @@ def save_table(table: pd.DataFrame, path: str | Path, record: Mapping[str, Any])
     record : mapping
         From `provenance.record`.
     """
-    path = Path(path)
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-        content = provenance.file_digest(temporary)
-    metadata = {
-        "@context": "http://www.w3.org/ns/csvw",
-        "url": path.name,
-        "tableSchema": {"columns": [{"name": name} for name in table.columns]},
-        "sha256": content,
-        "provenance": dict(record),
-    }
-    beside = path.with_name(path.name + "-metadata.json")
-    with replacing(beside) as temporary:
-        temporary.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    columns = {"tableSchema": {"columns": [{"name": name} for name in table.columns]}}
+    dataset.write_text(table.to_csv(index=False, lineterminator="\n"), path, record, **columns)

@@ -33,6 +33,11 @@ rule figures:
         [file for experiment in STUDY.experiments for file in figure_files(experiment)],
 
 
+rule claims:
+    input:
+        claim_files(),
+
+
 for experiment, options in STUDY.experiments.items():
 
     rule:

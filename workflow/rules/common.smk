@@ -266,6 +266,44 @@ def stage_files(stage):
     ]
 
 
+def claim_files():
+    """What the run says of its claims, where there are any."""
+    names = ("claims.json", "claims.md", "reproduction.md") if STUDY.claims else ()
+    return [
+        f"{RESULTS}/{name}{suffix}" for name in names for suffix in ("", "-metadata.json")
+    ]
+
+
+def claim_tables():
+    """Tables that the claims are put to."""
+    figures = dict.fromkeys(
+        figure for claim in STUDY.claims.values() for figure in claim.figures
+    )
+    return {figure: f"{RESULTS}/figures/{figure}.csv" for figure in figures}
+
+
+def shown_figures():
+    """All figures of the study, by experiment."""
+    return {
+        name: {
+            "title": options.title,
+            "panels": [f"{name}-{panel}" for panel in options.figures],
+        }
+        for name, options in STUDY.experiments.items()
+    }
+
+
+def claim_settings(wildcards):
+    """What the verdicts depend on beside the tables."""
+    return {
+        "claims": {
+            name: claim.model_dump(mode="json") for name, claim in STUDY.claims.items()
+        },
+        "figures": list(claim_tables()),
+        "confidence": STUDY.confidence,
+    }
+
+
 def figure_files(experiment):
     """Figures of an experiment, and the numbers that they show."""
     return [

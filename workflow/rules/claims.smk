@@ -1,0 +1,26 @@
+rule judge_claims:
+    input:
+        tables=list(claim_tables().values()),
+    output:
+        **{
+            f"{kind}{part}": f"{RESULTS}/claims.{kind}{suffix}"
+            for kind in ("json", "md")
+            for part, suffix in (("", ""), ("_metadata", "-metadata.json"))
+        },
+    log:
+        f"logs/{RESULTS}/judge_claims.log",
+    benchmark:
+        f"logs/{RESULTS}/judge_claims.tsv"
+    conda:
+        "../envs/dcsc.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=claim_settings,
+        library=library("judge_claims.py"),
+        sources=sources("judge_claims.py"),
+        results=results_folder,
+    script:
+        "../../scripts/judge_claims.py"
