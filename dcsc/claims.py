@@ -188,18 +188,15 @@ def criterion(claim: Mapping[str, Any]) -> str:
     str
         Such as "measured between -1.25 and -0.8".
     """
-    words = []
-    if claim["within"]:
-        words.append("measured between {:g} and {:g}".format(*claim["within"]))
-    if claim["at_least"] is not None and claim["at_least"] == claim["at_most"]:
-        words.append(f"measured exactly {claim['at_least']:g}")
-    else:
-        words += [f"measured at least {claim['at_least']:g}"] * (claim["at_least"] is not None)
-        words += [f"measured at most {claim['at_most']:g}"] * (claim["at_most"] is not None)
-    words += [f"interval contains {claim['contains']:g}"] * (claim["contains"] is not None)
-    words += [f"interval above {claim['above']:g}"] * (claim["above"] is not None)
-    if claim["enough"] is not None:
-        words.append(f"at least {claim['enough']:,} {claim['counted']}")
+    phrases = {
+        "at_least": "measured at least {:g}",
+        "at_most": "measured at most {:g}",
+        "contains": "interval contains {:g}",
+        "above": "interval above {:g}",
+        "enough": "at least {:,} " + claim["counted"],
+    }
+    words = ["measured between {:g} and {:g}".format(*claim["within"])] if claim["within"] else []
+    words += [phrase.format(claim[key]) for key, phrase in phrases.items() if claim[key] is not None]
     return "; ".join(words)
 
 
@@ -226,7 +223,7 @@ def as_records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 def as_markdown(findings: Sequence[Finding]) -> str:
     """
-    Lay findings out as a table.
+    Write a page of findings.
 
     Parameters
     ----------
@@ -239,11 +236,25 @@ def as_markdown(findings: Sequence[Finding]) -> str:
         Markdown, with a line that counts the verdicts first.
     """
     held = sum(finding.holds for finding in findings)
+    head = f"{held} of {len(findings)} claims hold in this run. Criteria were fixed in the configuration before it."
+    return f"# Claims\n\n{head}\n\n{as_table(findings)}"
+
+
+def as_table(findings: Sequence[Finding]) -> str:
+    """
+    Lay findings out as a table.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        From `evaluate`.
+
+    Returns
+    -------
+    str
+        Markdown, a row a claim.
+    """
     lines = [
-        "# Claims",
-        "",
-        f"{held} of {len(findings)} claims hold in this run. Criteria were fixed in the configuration before it.",
-        "",
         "| claim | measured | interval | counted over | criterion | verdict | evidence |",
         "|---|---|---|---|---|---|---|",
     ]

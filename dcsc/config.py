@@ -705,6 +705,8 @@ def _type_name(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{value}`" for value in arguments)
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
+    if origin is tuple:
+        return f"list of {len(arguments)} entries, each {_type_name(arguments[0])}"
     if origin is dict:
         return f"mapping of names to {_type_name(arguments[1])}"
     if origin in (typing.Union, types.UnionType):

@@ -1,5 +1,6 @@
 """What the rules share: the validated study, the slice of it that each stage needs, and names of files."""
 
+import json
 import math
 import os
 
@@ -270,7 +271,9 @@ def claim_files():
     """What the run says of its claims, where there are any."""
     names = ("claims.json", "claims.md", "reproduction.md") if STUDY.claims else ()
     return [
-        f"{RESULTS}/{name}{suffix}" for name in names for suffix in ("", "-metadata.json")
+        f"{RESULTS}/{name}{suffix}"
+        for name in names
+        for suffix in ("", "-metadata.json")
     ]
 
 
@@ -282,15 +285,51 @@ def claim_tables():
     return {figure: f"{RESULTS}/figures/{figure}.csv" for figure in figures}
 
 
-def shown_figures():
-    """All figures of the study, by experiment."""
+def shown_panels():
+    """Panels of all figures of the study, by the figure's name."""
     return {
-        name: {
-            "title": options.title,
-            "panels": [f"{name}-{panel}" for panel in options.figures],
-        }
+        f"{name}-{panel}": panel
         for name, options in STUDY.experiments.items()
+        for panel in options.figures
     }
+
+
+def page_settings(wildcards):
+    """What the page about the run shows."""
+    return {
+        "results": RESULTS,
+        "experiments": {
+            name: {
+                "title": options.title,
+                "panels": [f"{name}-{panel}" for panel in options.figures],
+            }
+            for name, options in STUDY.experiments.items()
+        },
+        "captions": {
+            f"{name}-{panel}": name
+            for name, options in STUDY.experiments.items()
+            for panel in options.figures
+        },
+    }
+
+
+def experiment_title(wildcards):
+    """Section of the report."""
+    return STUDY.experiments[wildcards.experiment].title
+
+
+def verdicts():
+    """What the last run said of its claims, by figure, for the captions of the report."""
+    path = Path(RESULTS, "claims.json")
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    lines = {}
+    for claim in found:
+        verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
+        for table in claim["evidence"]:
+            lines.setdefault(Path(table).stem, []).append(
+                f"- **{claim['id']} {verdict}**: {claim['statement']} ({claim['criterion']})"
+            )
+    return {figure: "\n\n" + "\n".join(text) for figure, text in lines.items()}
 
 
 def claim_settings(wildcards):
