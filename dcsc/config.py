@@ -324,8 +324,9 @@ class ClaimOptions(Options):
         default=None, description="A column of trials that makes a proportion of the value, summed over the rows."
     )
     over: dict[str, Scalar | list[Scalar]] | None = Field(
-        default=None, description="Rows to divide by, of the same cascade, selected like the others."
+        default=None, description="Rows to divide by, selected like the others."
     )
+    per: str = Field(default="cascade", description="The column in which a row and the one it is divided by agree.")
     aggregate: Literal["only", "sum", "min", "max"] = Field(
         default="only", description="What is made of several rows; `only` allows one."
     )

@@ -186,6 +186,7 @@ SUMMARY = Schema(
             "bounded": Variable(_DRAWN, "i", "1", "trials for which the instance guarantees were computed"),
             "instance_covered": Variable(_DRAWN, "i", "1", "of these, those that the uniform instance form covers"),
             "certified": Variable(_DRAWN, "i", "1", "of these, those that the statistical instance form certifies"),
+            "bounded_failures": Variable(_CELLS, "i", "1", "of these, those whose path was not recovered"),
             "failure_bound": Variable(_DRAWN, "f", "1", "mean failure bound of these, NaN where a draw has none"),
             "certified_sparsity": Variable(
                 ("cascade", "replicate", "variant", "rung"),

@@ -31,10 +31,14 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         A row for each cascade, pursuit, variant and number of active atoms.
     """
     summary = results.summary
-    counts = summary[["trials", "covered", "violations"]].assign(
+    counts = summary[["trials", "covered", "violations", "bounded_failures"]].assign(
         recovered=transitions.successes(summary, settings["variants"])
     )
-    pooled = counts.sum("replicate")
+    pooled = counts.sum("replicate").assign(
+        bounded=summary["bounded"].sum("replicate"),
+        # All replicates have equally many draws; one without a bound leaves the cell without one.
+        failure_bound=summary["failure_bound"].mean("replicate", skipna=False),
+    )
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
     table = table[table["trials"] > 0].reset_index(drop=True)
@@ -45,8 +49,35 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
     table["replicates"] = summary.sizes["replicate"]
+    depth = next(iter(results.trials.values())).sizes["layer"]
+    table["bound_applies"] = table["failure_bound"].notna() & table["pursuit"].map(
+        {name: _bound_applies(options, depth) for name, options in settings["pursuits"].items()}
+    )
+    table["bound_exceeded"] = _exceeded(table, settings["confidence"]) & table["bound_applies"]
     order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
+
+
+def _bound_applies(options: Mapping[str, Any], depth: int) -> bool:
+    """
+    Tell whether the statistical bounds of the metrics speak of a pursuit.
+
+    That of one layer is for the threshold that makes it smallest, and hence for top-k; that of several
+    layers is for thresholds at X_min/2.
+    """
+    if options["method"] != "layered-thresholding":
+        return False
+    if depth == 1:
+        return options["rule"] == "top-k"
+    return options["rule"] == "hard" and options["threshold"] == "statistical"
+
+
+def _exceeded(table: pd.DataFrame, confidence: float) -> pd.Series:
+    """Whether failures are too many for their mean bound, with an error of 1 - confidence over all cells together."""
+    cells = max(int(table["bound_applies"].sum()), 1)
+    level = 1 - 2 * (1 - confidence) / cells  # one-sided
+    lower, _ = statistics.proportion_interval(table["bounded_failures"], table["bounded"].clip(lower=1), level)
+    return lower > table["failure_bound"]
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:

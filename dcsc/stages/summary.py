@@ -102,6 +102,7 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
             "trials": (xr.ones_like(recovered, dtype=np.int64) * ran).sum("trial"),
             "covered": covered.sum("trial"),
             "violations": (covered & ~recovered).sum("trial"),
+            "bounded_failures": (chunk["instance_covered"].notnull() & ran & ~recovered).sum("trial"),
         }
     ).astype(np.int64)
     return counts.transpose("replicate", "pursuit", "variant", "active")

@@ -190,6 +190,7 @@ def figure_settings(wildcards):
             for member in configuration.members(STUDY, name)
         },
         "variants": variant_settings(wildcards.experiment),
+        "pursuits": pursuit_settings(wildcards)["pursuits"],
         "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
