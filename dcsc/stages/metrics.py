@@ -202,7 +202,7 @@ def _guaranteed(
             # Top-k does what the best threshold does, and any inside the interval is one.
             threshold="midpoint" if options["rule"] == "top-k" else thresholds,
         )
-    elif options["method"] == "layered-basis-pursuit" and options["parameters"]["penalty"] in (0, "guaranteed"):
+    elif _is_guaranteed_basis_pursuit(options):
         guarantee = guarantees.basis_pursuit(cascade, codes, noise)  # Theorems 11 and 12
         if options["parameters"]["penalty"] == 0 and np.any(noise > 0):
             noisy = (cascade.depth, *noise.shape)  # the equality form fits the noise too
@@ -211,6 +211,16 @@ def _guaranteed(
         nothing = (cascade.depth, *noise.shape)
         return np.zeros(nothing, dtype=bool), np.full(nothing, np.nan)
     return tuple(np.stack([getattr(layer, name) for layer in guarantee.layers]) for name in ("holds", "error_bound"))
+
+
+def _is_guaranteed_basis_pursuit(options: Mapping[str, Any]) -> bool:
+    """Whether Theorem 11 or 12 speaks of a pursuit as it was run; fitting anew what it found is another pursuit."""
+    parameters = options["parameters"]
+    return (
+        options["method"] == "layered-basis-pursuit"
+        and parameters["penalty"] in (0, "guaranteed")
+        and not parameters.get("debias", False)
+    )
 
 
 def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
