@@ -112,7 +112,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     figure.legend(handles, labels, loc="outside right center", fontsize="small")
     note = (
         f"means over {styles.count(measured['replicates'])} dictionaries, "
-        f"{int(measured['trials'].max())} trials a cell; bars: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}"
+        f"{int(measured['trials'].max())} trials a cell; "
+        f"bars: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}"
     )
     if (measured["censored"] > 0).any():
         note += "; open: some transitions lie beyond the cells"
