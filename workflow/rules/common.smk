@@ -320,16 +320,21 @@ def experiment_title(wildcards):
 
 
 def verdicts():
-    """What the last run said of its claims, by figure, for the captions of the report."""
+    """What the last run said of its claims, by figure and all together, for the captions of the report."""
     path = Path(RESULTS, "claims.json")
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     lines = {}
     for claim in found:
         verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
-        for table in claim["evidence"]:
-            lines.setdefault(Path(table).stem, []).append(
-                f"- **{claim['id']} {verdict}**: {claim['statement']} ({claim['criterion']})"
-            )
+        measured = "none" if claim["measured"] is None else f"{claim['measured']:.4g}"
+        if claim["interval"]:
+            measured += " [{:.4g}, {:.4g}]".format(*claim["interval"])
+        text = (
+            f"- **{claim['id']} {verdict}**: {claim['statement']} "
+            f"Measured {measured} over {claim['sample']}; criterion: {claim['criterion']}."
+        )
+        for figure in ("", *(Path(table).stem for table in claim["evidence"])):
+            lines.setdefault(figure, []).append(text)
     return {figure: "\n\n" + "\n".join(text) for figure, text in lines.items()}
 
 
