@@ -101,9 +101,9 @@ def _fit(
     quantity: str, terms: tuple[str, ...], jobs: list[tuple[dict[str, float], dict[str, float]]]
 ) -> dict[str, float]:
     """Least squares of relative errors; what was not measured keeps what is assumed of it."""
-    if not jobs:
-        return {"job": 1.0}
     known = [(sizes, measured[quantity]) for sizes, measured in jobs if np.isfinite(measured.get(quantity, np.nan))]
+    if not known:
+        return {"job": 1.0}
     targets = np.array([max(value, 1e-3) for _, value in known])
     matrix = np.array([[sizes.get(term, 0.0) for term in terms] for sizes, _ in known])
     scales = np.maximum(matrix.max(axis=0), 1e-300)
@@ -115,7 +115,7 @@ def _fit(
         f"{quantity:>10} {len(known):4d} jobs  ratios {ratio.min():.2f} to {ratio.max():.2f}  sum {share:.2f}  {terms}"
     )
     return {
-        term: float(f"{ASSUMED[term] if term in ASSUMED else value:.3g}")
+        term: float(f"{ASSUMED.get(term, value):.3g}")
         for term, value in zip(terms, coefficients, strict=True)
         if value > 0 or term in ASSUMED
     }

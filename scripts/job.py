@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,7 +39,7 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     except BaseException:
         _log(snakemake, traceback.format_exc())
         raise
-    _log(snakemake, f"{snakemake.rule}: done, {time.process_time():.2f} s of processor time")
+    _log(snakemake, f"{snakemake.rule}: done")
 
 
 def _log(snakemake: Any, text: str) -> None:
