@@ -39,12 +39,12 @@ TERMS = {
     },
     "run_pursuits": {
         "seconds": ("job", "runs", "run_entries", "run_places", "reached", "products", "iterations"),
-        "memory_mb": ("job", "run_entries", "noise", "run_places", "deep_run_places"),
+        "memory_mb": ("job", "run_entries", "noise", "replicate_places", "deep_run_places"),
         "disk_mb": ("runs", "run_entries", "deep_run_places"),
     },
     "measure_recovery": {
-        "seconds": ("job", "places", "run_places", "run_entries", "bounded", "deep_run_places"),
-        "memory_mb": ("job", "entries", "run_entries", "deep_run_places"),
+        "seconds": ("job", "places", "run_places", "run_entries", "bounded", "bounded_products", "deep_run_places"),
+        "memory_mb": ("job", "entries", "run_entries", "table", "deep_run_places"),
         "disk_mb": ("job", "signals", "runs"),
     },
     "summarize_metrics": {
@@ -66,7 +66,7 @@ ASSUMED = {
 }
 """What the reproduction does not measure: iterative pursuits; and figures have several files."""
 
-PROCESSOR_TIME = re.compile(r"([\d.]+) s of processor time")
+PROCESSOR_TIME = re.compile(r"([\d.]+) s of processor")
 
 
 def main(paths: list[str]) -> None:

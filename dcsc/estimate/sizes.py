@@ -304,6 +304,9 @@ class StudySizes:
             "iterations": sum(signals[v] for p, v in runs if p.method != "layered-thresholding")
             * sum(geometry.products),
             "bounded": bounded * total * sum(geometry.atoms),
+            "bounded_products": bounded * total * geometry.atoms[0] * stripe,
+            "table": float(bounded > 0) * geometry.atoms[0] * stripe,
+            "replicate_places": total * sum(geometry.atoms) / self.members[member].replicates,
         }
 
     def _of_experiment(self, experiment: str) -> dict[str, float]:
