@@ -8,7 +8,7 @@ READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 
-.PHONY: help reproduce smoke report docs estimate orphans test test-all benchmark lint format schema lock clean
+.PHONY: help reproduce smoke report docs estimate orphans test test-all test-slurm benchmark lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -51,6 +51,10 @@ test: $(READY)  ## the tests, but for the slow ones
 
 test-all: $(READY)  ## all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-slurm: $(READY)  ## the tests on a Slurm of their own, in a container with its packages
+	@tests/slurm/cluster.sh check
+	DCSC_TEST_SLURM=1 $(BIN)/python -m pytest -q tests/slurm -m "not slow"
 
 benchmark: $(READY)  ## times beside the peers, in an environment of its own: docs/benchmarks.md
 	@test -x .venv-benchmark/bin/python || $(PYTHON) -m venv .venv-benchmark

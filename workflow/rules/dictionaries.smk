@@ -13,8 +13,8 @@ rule draw_dictionaries:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=memory("draw_dictionaries"),
+        runtime=minutes("draw_dictionaries"),
     params:
         settings=lambda wildcards: {
             "cascade": MEMBERS[wildcards.cascade].model_dump(mode="json"),
