@@ -17,7 +17,7 @@ import numpy as np
 import scipy.optimize
 
 from dcsc import config
-from dcsc.estimate.model import COEFFICIENTS, QUANTITIES
+from dcsc.estimate.model import COEFFICIENTS, QUANTITIES, kind_of
 from dcsc.estimate.sizes import StudySizes
 from dcsc.estimate.timings import timed_jobs
 
@@ -49,10 +49,15 @@ TERMS = {
     },
     "summarize_metrics": {
         "seconds": ("job", "values", "certified", "chunks"),
-        "memory_mb": ("job", "values"),
+        "memory_mb": ("job", "chunk_values"),
         "disk_mb": ("job",),
     },
     "render": {
+        "seconds": ("job", "values", "chunks"),
+        "memory_mb": ("job",),
+        "disk_mb": ("job",),
+    },
+    "render_trials": {
         "seconds": ("job", "values", "chunks"),
         "memory_mb": ("job", "values"),
         "disk_mb": ("job",),
@@ -76,14 +81,15 @@ def main(paths: list[str]) -> None:
         study = config.load(path)
         sizes = StudySizes(study)
         for rule, wildcards, measured in timed_jobs(sizes, study.results):
-            kind = rule if rule in TERMS else "render"
+            kind = kind_of(rule) if rule.startswith("render_") else rule
             jobs[kind].append(
                 (sizes.features(rule, wildcards), _processor_time(study.results, rule, measured, wildcards))
             )
     fitted = {
         kind: {quantity: _fit(quantity, terms, jobs[kind]) for quantity, terms in TERMS[kind].items()} for kind in TERMS
     }
-    fitted["render"]["disk_mb"] = {"job": ASSUMED["figure files"]}
+    for kind in ("render", "render_trials"):
+        fitted[kind]["disk_mb"] = {"job": ASSUMED["figure files"]}
     for kind in ("judge_claims", "render_reproduction"):
         fitted[kind] = {"seconds": {"job": 2.0}, "memory_mb": {"job": 150.0}, "disk_mb": {"job": 0.05}}
     COEFFICIENTS.write_text(json.dumps(fitted, indent=1) + "\n", encoding="utf-8")

@@ -13,6 +13,9 @@ COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 QUANTITIES = ("seconds", "memory_mb", "disk_mb")
 """Time on one core, the largest resident memory, and what the outputs take on disk."""
 
+OF_TRIALS = ("local_snr", "noise", "paper_table", "prediction")
+"""Figures that read every trial and not the counts alone."""
+
 PRIOR = {"seconds": 60.0, "memory_mb": 500.0, "disk_mb": 5.0}
 """How much of each must have been measured of a rule until that counts as much as the coefficients that ship."""
 
@@ -53,9 +56,23 @@ def shipped() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     return json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
 
 
-def _kind(rule: str) -> str:
-    """All figures share one model, and what is not known is taken for a figure."""
-    return rule if rule in shipped() else "render"
+def kind_of(rule: str) -> str:
+    """
+    Name the model of a rule.
+
+    Parameters
+    ----------
+    rule : str
+        Name of the rule.
+
+    Returns
+    -------
+    str
+        Figures share two models: of those that read every trial, and of the others.
+    """
+    if rule in shipped():
+        return rule
+    return "render_trials" if rule.removeprefix("render_") in OF_TRIALS else "render"
 
 
 def predicted(rule: str, sizes: Mapping[str, float]) -> Cost:
@@ -74,7 +91,7 @@ def predicted(rule: str, sizes: Mapping[str, float]) -> Cost:
     Cost
         On the machine that the coefficients were measured on.
     """
-    terms = shipped()[_kind(rule)]
+    terms = shipped()[kind_of(rule)]
     return Cost(
         *(sum(value * sizes.get(name, 0.0) for name, value in terms[quantity].items()) for quantity in QUANTITIES)
     )
@@ -114,7 +131,7 @@ class Correction:
         self.jobs += 1
         for quantity, value in quantities.items():
             if math.isfinite(value) and value >= 0:
-                key = (_kind(rule), quantity)
+                key = (kind_of(rule), quantity)
                 self.measured[key] = self.measured.get(key, 0.0) + value
                 self.expected[key] = self.expected.get(key, 0.0) + getattr(expected, quantity)
 
@@ -136,7 +153,7 @@ class Correction:
         """
         keys = [key for key in self.measured if key[1] == quantity]
         whole = _ratio((self.measured[key] for key in keys), (self.expected[key] for key in keys), PRIOR[quantity], 1)
-        key = (_kind(rule), quantity)
+        key = (kind_of(rule), quantity)
         if key not in self.measured:
             return whole
         return _ratio([self.measured[key]], [self.expected[key]], PRIOR[quantity], whole)

@@ -311,14 +311,16 @@ class StudySizes:
 
     def _of_experiment(self, experiment: str) -> dict[str, float]:
         options = self._study.experiments[experiment]
-        values = bounds = 0.0
+        values = bounds = largest = 0.0
         for member in self.members_of(experiment):
             drawn = self.drawn(experiment, member)
             runs = sum(drawn[v].signals for p in options.pursuits.values() for v in p.variants or drawn)
-            values += (runs + sum(one.signals for one in drawn.values())) * self.trials_of(experiment)
+            each = runs + sum(one.signals for one in drawn.values())
+            values += each * self.trials_of(experiment)
+            largest = max(largest, each * self.trials_of(experiment, self.chunks_of(experiment)[0]))
             bounds += self.members[member].replicates * len(drawn)
         chunks = len(self.members_of(experiment)) * len(self.chunks_of(experiment))
-        return {"values": values, "certified": bounds, "chunks": float(chunks)}
+        return {"values": values, "chunk_values": largest, "certified": bounds, "chunks": float(chunks)}
 
 
 def _is_sparse(pursuit: config.PursuitOptions, draw: config.DrawOptions, depth: int) -> bool:

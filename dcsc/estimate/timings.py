@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,9 @@ _OUTPUTS = {
     "summarize_metrics": "{experiment}/metrics/summary.nc",
 }
 
+_TIME = re.compile(r"computing took [\d.]+ s of ([\d.]+) s")
+"""What `scripts/job.py` logs."""
+
 
 def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str, str], dict[str, float]]]:
     """
@@ -49,13 +53,15 @@ def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str,
         Its `seconds`, `memory_mb` and `disk_mb`, as far as they are known.
     """
     folder = Path("logs", results)
-    for path in sorted(folder.rglob("*.tsv")):
+    # Dictionaries can be cached, for which Snakemake allows no timing file; their log has the time.
+    paths = [*folder.rglob("*.tsv"), *folder.glob("draw_dictionaries/*.log")]
+    for path in sorted(paths):
         rule, *values = path.relative_to(folder).with_suffix("").parts
         names = WILDCARDS.get(rule, ("experiment",) if rule.startswith("render_") and values else ())
         wildcards = dict(zip(names, values))
         if len(values) != len(names) or not _known(sizes, wildcards):
             continue
-        measured = _read(path)
+        measured = _read(path) if path.suffix == ".tsv" else _read_log(path)
         output = Path(results, _OUTPUTS[rule].format(**wildcards)) if rule in _OUTPUTS else None
         if measured and output is not None and output.is_file():
             measured["disk_mb"] = output.stat().st_size / 1e6
@@ -88,3 +94,12 @@ def _read(path: Path) -> dict[str, float]:
         except (KeyError, TypeError, ValueError):
             continue
     return measured
+
+
+def _read_log(path: Path) -> dict[str, float]:
+    """Read the time that a job logged at its end."""
+    try:
+        found = _TIME.search(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {"seconds": float(found.group(1))} if found else {}

@@ -14,7 +14,7 @@ import yaml
 from tests.workflow.support import ROOT, TINY, Workflow, copy_of_repository, digests, environment
 
 PROFILE = ("--workflow-profile", "profiles/slurm")
-# Without its accounting daemon Slurm tells of finished jobs by squeue alone; nothing is shared here, so waits are short.
+# Without an accounting daemon squeue alone tells of finished jobs; one machine needs no long waits.
 TESTED = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "20")
 PATIENCE = 540
 

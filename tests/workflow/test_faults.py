@@ -1,4 +1,4 @@
-"""Whatever interrupts a run, the same command, or the one that the message names, ends with the bytes of an undisturbed one."""
+"""Whatever interrupts a run, the same command, or the one that the message names, ends with the undisturbed bytes."""
 
 from __future__ import annotations
 

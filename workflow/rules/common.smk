@@ -63,6 +63,11 @@ def results_folder(wildcards):
     return RESULTS
 
 
+def results_stand_in(wildcards):
+    """A folder as deep, for what studies share: paths relative to it are the same, but not its name."""
+    return "/".join("results" for _ in Path(RESULTS).parts)
+
+
 def members_of(experiment):
     """Names of the cascades of an experiment, series spelt out."""
     names = STUDY.experiments[experiment].cascades
