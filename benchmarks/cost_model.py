@@ -2,7 +2,8 @@
 Fit the coefficients of the cost model on runs of this checkout: python -m benchmarks.cost_model CONFIG...
 
 Time is the processor time that the jobs log, so that other work on the machine does not count; memory is
-from Snakemake's timing files, disk from the outputs. Fitted are relative errors, with no coefficient below 0.
+from Snakemake's timing files, disk from the outputs. The weights lie between those of relative errors, for which
+small jobs count, and of absolute ones, for which the sum comes out right; no coefficient is below 0.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ TERMS = {
         "disk_mb": ("job",),
     },
     "render": {
-        "seconds": ("job", "values", "chunks"),
+        "seconds": ("job", "chunks"),
         "memory_mb": ("job",),
         "disk_mb": ("job",),
     },
@@ -70,6 +71,9 @@ ASSUMED = {
     "figure files": 0.4,
 }
 """What the reproduction does not measure: iterative pursuits; and figures have several files."""
+
+CLOCK = 1.25
+"""Time on the clock for a second of processor time, with as many jobs as cores on a machine that does nothing else."""
 
 PROCESSOR_TIME = re.compile(r"([\d.]+) s of processor")
 
@@ -100,20 +104,21 @@ def _processor_time(results: str, rule: str, measured: dict[str, float], wildcar
     log = Path("logs", results, rule, *wildcards.values())
     text = log.with_name(log.name + ".log").read_text(encoding="utf-8")
     found = PROCESSOR_TIME.search(text)
-    return {**measured, "seconds": float(found.group(1)) if found else float("nan")}
+    return {**measured, "seconds": CLOCK * float(found.group(1)) if found else float("nan")}
 
 
 def _fit(
     quantity: str, terms: tuple[str, ...], jobs: list[tuple[dict[str, float], dict[str, float]]]
 ) -> dict[str, float]:
-    """Least squares of relative errors; what was not measured keeps what is assumed of it."""
+    """Weighted least squares; what was not measured keeps what is assumed of it."""
     known = [(sizes, measured[quantity]) for sizes, measured in jobs if np.isfinite(measured.get(quantity, np.nan))]
     if not known:
         return {"job": 1.0}
     targets = np.array([max(value, 1e-3) for _, value in known])
     matrix = np.array([[sizes.get(term, 0.0) for term in terms] for sizes, _ in known])
     scales = np.maximum(matrix.max(axis=0), 1e-300)
-    coefficients, _ = scipy.optimize.nnls(matrix / scales / targets[:, None], np.ones(len(targets)))
+    weights = 1 / np.sqrt(targets * targets.mean())
+    coefficients, _ = scipy.optimize.nnls(matrix / scales * weights[:, None], targets * weights)
     coefficients = coefficients / scales * (matrix.max(axis=0) > 0)
     ratio = matrix @ coefficients / targets
     share = (matrix @ coefficients).sum() / targets.sum()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from dcsc import config
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
@@ -18,11 +16,11 @@ from dcsc.stages import dictionaries as dictionaries_stage
 SWEPT_REPLICATES = 2
 """Replicates that a coarse sweep looks at, see `dcsc.stages.sweeps`."""
 
-SHARE_REACHED = 0.5
-"""Where a sweep has not run yet: how far up the coarse cells a variant is expected to be drawn, by their number."""
+SHARE_REACHED = 0.85
+"""Where a sweep has not run yet: share of the coarse cells that a variant is expected to be drawn at."""
 
-TRANSITIONS = 1.0
-"""Where a sweep has not run yet: transitions that a variant is expected to have apart from one another."""
+ADDED_AT = 0.5
+"""Where the cells that it adds are expected, as a share of the largest coarse one that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +201,8 @@ class StudySizes:
         if swept is not None and set(swept) == set(signals.variants):
             return swept
         reached = active[: max(1, math.ceil(SHARE_REACHED * len(active)))]
-        added = TRANSITIONS * signals.refine
-        middle = float(np.median(reached))
-        return dict.fromkeys(signals.variants, (len(reached) + added, sum(reached) + added * middle))
+        added = ADDED_AT * reached[-1] * signals.refine
+        return dict.fromkeys(signals.variants, (len(reached) + signals.refine, sum(reached) + added))
 
     def trials_of(self, experiment: str, chunk: str | None = None) -> int:
         """
