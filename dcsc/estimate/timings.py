@@ -54,7 +54,8 @@ def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str,
     """
     folder = Path("logs", results)
     # Dictionaries can be cached, for which Snakemake allows no timing file; their log has the time.
-    paths = [*folder.rglob("*.tsv"), *folder.glob("draw_dictionaries/*.log")]
+    logs = folder.glob("draw_dictionaries/*.log")
+    paths = [*folder.rglob("*.tsv"), *(path for path in logs if not path.with_suffix(".tsv").is_file())]
     for path in sorted(paths):
         rule, *values = path.relative_to(folder).with_suffix("").parts
         names = WILDCARDS.get(rule, ("experiment",) if rule.startswith("render_") and values else ())

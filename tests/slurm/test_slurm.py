@@ -16,7 +16,7 @@ from tests.workflow.support import ROOT, TINY, Workflow, copy_of_repository, dig
 PROFILE = ("--workflow-profile", "profiles/slurm")
 # Without an accounting daemon squeue alone tells of finished jobs; one machine needs no long waits.
 TESTED = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "20")
-PATIENCE = 540
+PATIENCE = 1500
 
 
 def smoke():
