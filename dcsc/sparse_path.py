@@ -9,12 +9,10 @@ each trial is computed alone and in one order, so its bits depend neither on the
 from __future__ import annotations
 
 import math
-import os
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +21,8 @@ from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import gather, scatter, selection
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
+from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.seeds import BLOCK
 
 AXES = 3
 """Spatial axes of the kernels; lower ranks are padded with axes of length 1."""
@@ -33,8 +31,6 @@ CACHE_LINE = 64
 """Bytes at whose multiples the patterns of the inner loop begin."""
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
-
-T = TypeVar("T")
 
 
 class Patterns(NamedTuple):
@@ -268,33 +264,6 @@ def run_patterns(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) ->
     patterns = _prepared(dictionary, ("runs", np.dtype(dtype)), make)
     rows = math.prod(patterns.target_shape[:-1])
     return patterns, dictionary.taps[-1], rows * (patterns.target_shape[-1] + patterns.pattern.shape[-1])
-
-
-def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
-    """
-    Run work on blocks of trials, on threads.
-
-    Parameters
-    ----------
-    n_trials : int
-        Trials in all.
-    work : callable
-        Takes the first trial of a block and the one after its last.
-    threads : int, optional
-        At most that many at once; by default the cores this process may use.
-
-    Returns
-    -------
-    list
-        What the blocks returned, in their order.
-    """
-    spans = [(first, min(first + BLOCK, n_trials)) for first in range(0, n_trials, BLOCK)]
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(threads or allowed, len(spans))
-    if threads <= 1:
-        return [work(*span) for span in spans]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda span: work(*span), spans))
 
 
 def _checked(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> None:

@@ -30,6 +30,7 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     work : callable
         Takes that object.
     """
+    os.environ["DCSC_NUM_THREADS"] = str(snakemake.threads)
     try:
         _library(snakemake)
         work(snakemake)
