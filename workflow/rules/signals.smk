@@ -1,6 +1,7 @@
 rule sample_signals:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        sweep=sweep_file,
         plugins=STUDY.plugins,
     output:
         signals=kept(
