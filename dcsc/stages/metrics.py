@@ -18,8 +18,8 @@ from dcsc.stages.dictionaries import cascade_of
 from dcsc.stages.pursuits import runs
 from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of, noise_of_replicate
 
-ROWS = 256
-"""Trials that are expanded at once: enough to spare Python's overhead, few enough for the cache."""
+ENTRIES = 2**20
+"""Entries of codes that are expanded at once: enough to spare Python's overhead, few enough for memory."""
 
 _BATCH_OF_REPLICATE = ("variant", "active", "trial")
 
@@ -108,8 +108,11 @@ def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list
     ]
 
 
-def _spans(total: int) -> list[slice]:
-    return [slice(start, min(start + ROWS, total)) for start in range(0, total, ROWS)]
+def _spans(truth: _Truth) -> list[slice]:
+    """Runs of trials that are expanded together."""
+    total = truth.noise.size
+    rows = max(1, ENTRIES // max(dictionary.n_atoms for dictionary in truth.cascade.dictionaries))
+    return [slice(start, min(start + rows, total)) for start in range(0, total, rows)]
 
 
 def _joined(blocks: list[dict[str, NDArray]], batch: tuple[int, ...]) -> _Measured:
@@ -124,7 +127,7 @@ def _of_signals(truth: _Truth) -> _Measured:
     """What concerns the true codes alone."""
     cascade, rank = truth.cascade, truth.cascade.rank
     blocks = []
-    for rows in _spans(truth.noise.size):
+    for rows in _spans(truth):
         codes, noise = truth.expanded(rows)
         guarantee = guarantees.uniform(cascade, codes, noise)
         below = [cascade.next_dictionary(layer) for layer in range(1, cascade.depth + 1)]
@@ -154,7 +157,7 @@ def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], 
     }
     measured = {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(values)) for name, values in per_layer.items()}
     path = np.logical_and.reduce(exact)
-    blocks = [_against_guarantee(truth, found, options, errors, rows) for rows in _spans(truth.noise.size)]
+    blocks = [_against_guarantee(truth, found, options, errors, rows) for rows in _spans(truth)]
     return (
         measured
         | _joined(blocks, truth.codes[0].batch_shape)
