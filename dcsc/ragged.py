@@ -153,6 +153,33 @@ class RaggedCodes:
         return RaggedCodes(self.row_size.reshape(batch_shape), self.atom, self.value, self.code_shape)
 
 
+def reduce_codes(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty: float) -> NDArray:
+    """
+    Reduce one number a non-zero to one a code.
+
+    Parameters
+    ----------
+    operation : ufunc
+        Such as `numpy.minimum`.
+    values : ndarray, shape (non-zero,)
+        What is reduced.
+    codes : RaggedCodes
+        Whose non-zeros they belong to.
+    empty : float
+        The result for a code without non-zeros.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        One number a code of the batch.
+    """
+    found = np.full(codes.row_size.size, empty, np.result_type(values, empty))
+    filled = np.flatnonzero(codes.row_size)  # reduceat takes no empty segments
+    if len(filled):
+        found[filled] = operation.reduceat(values, codes.starts[filled])
+    return found.reshape(codes.batch_shape)
+
+
 def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
     """
     Join codes of one shape one after another.
