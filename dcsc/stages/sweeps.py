@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from dcsc import ragged, seeds, statistics
 from dcsc.dataset import codes_from_dataset
@@ -29,7 +28,7 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     Find where recovery falls, and spread further cells over it.
 
     A variant is drawn at its own cells alone: the coarse ones up to the second at which no pursuit
-    recovers anything, and those spread evenly (in the logarithm) over each of its transitions. The
+    recovers anything, a few that narrow each fall, and those spread evenly (in the logarithm) over it. The
     coarse trials have streams of their own, so that the choice of the cells depends on no trial that is
     counted later.
 
@@ -54,12 +53,18 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     for variant in settings["variants"]:
         ran = {name: options for name, options in pursuits.items() if variant in (options["variants"] or [variant])}
         counts = _fall(settings, few, variant, coarse, ran)
-        wanted[variant] = set(counts)
-        within = sorted(_falls(counts, trials, NARROWING) - counts.keys())
-        counts |= _fall(settings, few, variant, within, ran, stop=False)
-        found[variant] = dict(sorted(counts.items()))
-        wanted[variant] |= _falls(found[variant], trials, settings["refine"])
-    active = sorted(set().union(*wanted.values(), *found.values()))
+        placed: set[int] = set()
+        for name, options in ran.items():  # one by one, so that a further pursuit moves no cell of another
+            curve = {number: count[name] for number, count in counts.items() if number in coarse}
+            within = sorted(_between(curve, trials, NARROWING) - curve.keys())
+            narrowed = _fall(settings, few, variant, within, {name: options}, stop=False)
+            for number, count in narrowed.items():
+                curve[number] = count[name]
+                counts.setdefault(number, {})[name] = count[name]
+            placed |= _between(curve, trials, settings["refine"])
+        found[variant] = counts
+        wanted[variant] = counts.keys() | placed
+    active = sorted(set().union(*wanted.values()))
     drawn = [[number in wanted[variant] for number in active] for variant in wanted]
     looked = [[number in found[variant] for number in active] for variant in wanted]
     recovered, drawn_trials = np.zeros((2, len(pursuits), len(wanted), len(active)), np.int64)
@@ -126,15 +131,10 @@ def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_sign
     return int(np.count_nonzero(exact))
 
 
-def _falls(counts: Mapping[int, Mapping[str, int]], trials: int, count: int) -> set[int]:
-    """Cells spread over the fall of every pursuit."""
-    active = sorted(counts)
-    curves = [[counts[number][name] for number in active] for name in counts[active[0]]]
-    return set().union(*(_between(active, np.array(curve), trials, count) for curve in curves))
-
-
-def _between(active: Sequence[int], recovered: NDArray, trials: int, count: int) -> set[int]:
+def _between(curve: Mapping[int, int], trials: int, count: int) -> set[int]:
     """Spread cells evenly over the fall of one curve; none when it does not fall within the cells."""
+    active = sorted(curve)
+    recovered = np.array([curve[number] for number in active])
     high, low = (
         statistics.transition_point(active, recovered, np.full(len(active), trials), level)[0] for level in LEVELS
     )
