@@ -40,14 +40,14 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
     """
     period = values.shape[axis]
     length = min(length, period)
-    windows = (start + step * np.arange(period // step)[:, None] + np.arange(length)) % period
-    if length * len(windows) <= 8 * period or values.dtype.kind == "f":
+    first = (start + step * np.arange(period // step)) % period
+    if length * len(first) <= 8 * period or values.dtype.kind == "f":
+        windows = (first[:, None] + np.arange(length)) % period
         return np.take(values, windows, axis=axis).sum(axis=axis + 1 if axis >= 0 else axis)
     # Integers may be differenced without rounding, at a cost that does not grow with the window.
     extended = np.concatenate([values, values], axis=axis)
     total = np.cumsum(extended, axis=axis)
     total = np.concatenate([np.zeros_like(np.take(total, [0], axis=axis)), total], axis=axis)
-    first = windows[:, 0]
     return np.take(total, first + length, axis=axis) - np.take(total, first, axis=axis)
 
 
