@@ -176,7 +176,45 @@ SUMMARY = Schema(
         }
     },
 )
-SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SIGNALS, PURSUITS, METRICS, SUMMARY)}
+CERTIFICATE = Schema(
+    "certificate",
+    1,
+    {
+        "/": {
+            "n_filters": Variable(("layer",), "i", "1", "number of filters"),
+            "n_channels": Variable(("layer",), "i", "1", "number of channels of a filter"),
+            "taps": Variable(("layer", "axis"), "i", "grid points", "size of a filter"),
+            "stride": Variable(("layer", "axis"), "i", "grid points", "distance of neighbouring positions"),
+            "grid": Variable(("layer", "axis"), "i", "grid points", "size of the periodic grid"),
+            "n_atoms": Variable(("layer",), "i", "1", "number of atoms on this grid"),
+            "stripe_size": Variable(("layer",), "i", "1", "number of atoms in a stripe"),
+            "smallest_norm": Variable(("layer",), "f", "1", "smallest norm of a filter before it was scaled to 1"),
+            "largest_norm": Variable(("layer",), "f", "1", "largest norm of a filter before it was scaled to 1"),
+            "smallest_threshold": Variable(("layer",), "f", "1", "smallest threshold that a bias stands for"),
+            "largest_threshold": Variable(("layer",), "f", "1", "largest threshold that a bias stands for"),
+            "mutual_coherence": Variable(("layer",), "f", "1", "largest inner product of two different atoms"),
+            "welch_bound": Variable(("layer",), "f", "1", "lower bound on the mutual coherence at these sizes"),
+            "certified_sparsity": Variable(
+                ("rung", "layer"), "i", "1", "largest stripe-sparsity that a rung certifies"
+            ),
+            "certified_limit": Variable(("rung", "layer"), "f", "1", "the same as a real number, for closed forms"),
+            "note": Variable(("remark",), "OUT", "1", "what was assumed, changed or left out", required=False),
+        },
+        r"/layer_\d+": {
+            "babel": Variable(("k",), "f", "1", "Babel function, largest sum of k coherences of an atom"),
+            "babel2": Variable(("k",), "f", "1", "2-Babel function, largest l2 norm of k coherences of an atom"),
+        },
+        r"/measured_\d+": {
+            "active": Variable(("trial",), "i", "1", "non-zeros of a code"),
+            "n_atoms": Variable((), "i", "1", "number of atoms of the measured codes"),
+            "stripe_sparsity": Variable(("trial",), "i", "1", "largest number of non-zeros in a stripe"),
+            "contrast": Variable(("trial",), "f", "1", "smallest over largest non-zero magnitude"),
+            "misfit": Variable(("trial",), "f", "1", "part of the input that the code does not synthesize, in l2"),
+            "covered": Variable(("rung", "trial"), "b", "1", "the rung covers the signal that the code synthesizes"),
+        },
+    },
+)
+SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFICATE)}
 
 
 def spatial_names(prefix: str, rank: int) -> list[str]:
