@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.dictionary import ConvolutionalDictionary, scaled_norms
 from dcsc.errors import UserError
 from dcsc.model import Cascade
 
@@ -68,7 +68,8 @@ class ConvolutionLayer:
     @cached_property
     def norms(self) -> NDArray:
         """Their l2 norms, shape (filter,)."""
-        return np.sqrt((self.scaled**2).sum(axis=tuple(range(1, self.weight.ndim))))
+        _, norms, exponents = scaled_norms(self.scaled)
+        return np.ldexp(norms, exponents)
 
     @property
     def taps(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.arrays import LARGEST, ArrayFile, in_gib, natural, open_arrays
+from dcsc.dictionary import scaled_norms
 from dcsc.errors import UserError, nearest, shown
 from dcsc.network import ConvolutionLayer, Network, gap_of, plain_layer
 
@@ -202,9 +203,9 @@ def _layer(file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapp
     weight = _numbers(file, arrays[0])
     count, rank = len(weight), weight.ndim - 2
     if len(arrays) == 2:
-        norms = np.sqrt((weight**2).sum(axis=tuple(range(1, weight.ndim)), keepdims=True))
-        scale = _of_each_filter(file, arrays[1], count).reshape(norms.shape)
-        weight = np.divide(weight, norms, out=np.zeros_like(weight), where=norms > 0) * scale
+        weight, norms, _ = scaled_norms(weight)
+        scale = np.divide(_of_each_filter(file, arrays[1], count), norms, out=np.zeros(count), where=norms > 0)
+        weight = weight * scale.reshape(-1, *[1] * (rank + 1))
     bias = next((entry for entry in (f"{name}.bias", _bias_beside(arrays[0])) if entry in file.arrays), None)
     weight = _dilated(file, weight, _of_each_axis(name, "dilation", properties, rank))
     stride = _of_each_axis(name, "stride", properties, rank)
