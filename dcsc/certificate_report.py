@@ -130,17 +130,16 @@ def _groups(rungs: Sequence[str], first: int) -> dict[str, tuple[int, int]]:
 
 def _measured(measured: Sequence[MeasuredLayer]) -> str:
     trials = max(len(layer.active) for layer in measured)
-    rows = [("layer", "active", "stripe-sparsity", "contrast", "misfit", *(_SHORT[rung] for rung in RUNGS))]
+    rows = [("layer", "atoms", "active", "stripe-sparsity", "contrast", "misfit")]
+    covered = [("layer", *(_SHORT[rung] for rung in RUNGS))]
     for layer in measured:
         misfit = "-" if np.isnan(layer.misfit).all() else f"{np.nanmedian(layer.misfit):.3g}"
-        rows.append(
-            (
-                layer.name, f"{np.median(layer.active) / layer.n_atoms:.3%}", _range(layer.stripe_sparsity, 10),
-                f"{np.median(layer.contrast):.2g}", misfit, *(f"{layer.covered[rung].mean():.0%}" for rung in RUNGS),
-            )
-        )  # fmt: skip
-    heading = f"Measured on {trials} code{'s' * (trials > 1)}: medians, and the share that each rung covers"
-    return heading + "\n" + _table(rows, _groups(RUNGS, 5))
+        active = f"{np.median(layer.active) / layer.n_atoms:.3%}"
+        contrast = f"{np.median(layer.contrast):.2g}"
+        rows.append((layer.name, str(layer.n_atoms), active, _range(layer.stripe_sparsity, 10), contrast, misfit))
+        covered.append((layer.name, *(f"{layer.covered[rung].mean():.0%}" for rung in RUNGS)))
+    heading = f"Measured on {trials} code{'s' * (trials > 1)}, medians and the range of the stripe-sparsity\n"
+    return heading + _table(rows) + "\n\nShare of them that a rung covers\n" + _table(covered, _groups(RUNGS, 1))
 
 
 def as_record(certificate: Certificate) -> dict[str, Any]:
@@ -274,7 +273,8 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
                 "contrast": ("trial", layer.contrast),
                 "misfit": ("trial", layer.misfit),
                 "covered": (("rung", "trial"), np.array([layer.covered[rung] for rung in RUNGS])),
-            }
+            },
+            coords={"rung": list(RUNGS)},
         )
     return groups
 
