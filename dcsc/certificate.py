@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,7 +85,7 @@ class MeasuredLayer:
     active : ndarray of int, shape (trial,)
         Non-zeros of each code.
     n_atoms : int
-        Atoms of the layer in the measured codes.
+        Atoms of the layer, without those on appended zeros.
     stripe_sparsity : ndarray of int, shape (trial,)
         ||X||^S_{0,inf}.
     contrast : ndarray, shape (trial,)
@@ -350,7 +350,8 @@ def _of_activations(
         grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
         dictionary = ConvolutionalDictionary(layer.scaled, layer.stride, grid, normalize=True)
         _check_room(layer, dictionary, 0, largest)
-        measured.append(_measured(name, dictionary, _extended(codes, positions), None, delta, largest))
+        found = _measured(name, dictionary, _extended(codes, positions), None, delta, largest)
+        measured.append(replace(found, n_atoms=codes[0].size))
     return tuple(measured)
 
 

@@ -7,8 +7,8 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any
 
-LONGEST_NAME = 80
-"""Characters of a user's name that a message repeats."""
+LONGEST_NAME, LONGEST_MESSAGE = 80, 800
+"""Characters of a user's name that a message repeats, and of a message."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 60, 60, 60
@@ -25,7 +25,8 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))
+        text = printable(message)
+        super().__init__(text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "...")
 
 
 def printable(text: str) -> str:

@@ -512,7 +512,7 @@ REFUSALS = [
     ("gaussian", 16, {**GAUSSIAN, "taps": 0}, "taps"),
     ("gaussian", 16, {**GAUSSIAN, "taps": (2, 2)}, "2 axes"),
     ("gaussian", 16, {**GAUSSIAN, "taps": 10**12}, "more than grid"),
-    ("gaussian", 16, {**GAUSSIAN, "n_filters": 10**14}, "memory"),
+    ("gaussian", 16, {**GAUSSIAN, "n_filters": 10**14}, "they hold .* numbers, give at most"),
     ("gaussian", 16, {**GAUSSIAN, "stride": 3}, "not a multiple"),
     ("gaussian", 16, {**GAUSSIAN, "taps": 12}, "too short"),
     ("gaussian", 0, GAUSSIAN, "grid 0"),
