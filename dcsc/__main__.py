@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dcsc import __version__
-from dcsc.errors import UserError
+from dcsc.errors import UserError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,7 +124,7 @@ def _orphans(chosen: argparse.Namespace) -> int:
 
     found = trace.orphans(chosen.configfile, chosen.results)
     for path, reason in found.items():
-        print(f"{path}: {reason}")
+        print(printable(f"{path}: {reason}"))
     return int(bool(found))
 
 

@@ -43,7 +43,7 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .,=+/_
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=2**31)]
 Number = Annotated[float, BeforeValidator(_whole), Field(allow_inf_nan=False)]
 Proportion = Annotated[float, BeforeValidator(_whole), Field(gt=0, lt=1)]
-Scalar = bool | int | float | str
+Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 
 
 class Options(BaseModel):

@@ -18,6 +18,7 @@ import xarray as xr
 
 from dcsc import provenance
 from dcsc.errors import UserError
+from dcsc.provenance import sidecar
 from dcsc.ragged import RaggedCodes
 
 BATCH = ("replicate", "variant", "active", "trial")
@@ -333,23 +334,6 @@ def _remedy(error: Exception, folder: Path) -> str:
     return f"{getattr(error, 'strerror', None) or error}: make its folder writable"
 
 
-def sidecar(path: str | Path) -> Path:
-    """
-    Name the file that records the digest of a dataset.
-
-    Parameters
-    ----------
-    path : str or Path
-        The dataset.
-
-    Returns
-    -------
-    Path
-        Beside it, in the format of sha256sum.
-    """
-    return Path(f"{path}.sha256")
-
-
 def write(
     content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset], path: str | Path, record: dict[str, Any]
 ) -> None:
@@ -420,7 +404,7 @@ def read(path: str | Path, schema: Schema) -> xr.DataTree:
         When the file is missing, altered, truncated, of another schema or of another version.
     """
     path = Path(path)
-    _check_digest(path)
+    provenance.check_digest(path)
     try:
         with xr.open_datatree(path, engine="netcdf4") as tree:
             loaded = tree.load()
@@ -460,7 +444,7 @@ def open_results(path: str | Path) -> xr.DataTree:
         When the file is missing, altered, truncated or foreign.
     """
     path = Path(path)
-    _check_digest(path)
+    provenance.check_digest(path)
     try:
         with xr.open_datatree(path, engine="netcdf4") as tree:
             record = record_of(tree, path)
@@ -500,16 +484,6 @@ def record_of(tree: xr.DataTree | xr.Dataset, path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} has no provenance of dcsc: name a file that its workflow wrote.") from None
     return record
-
-
-def _check_digest(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: make it by running its rule.")
-    recorded = sidecar(path)
-    if recorded.is_file():
-        words = recorded.read_text(encoding="utf-8", errors="replace").split()
-        if not words or words[0] != provenance.file_digest(path):
-            raise UserError(f"{path} is not what was written, its digest differs: delete it and run again.")
 
 
 def _groups(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

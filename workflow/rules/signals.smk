@@ -1,6 +1,7 @@
 rule sample_signals:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests("dictionaries/{cascade}.nc"),
         plugins=STUDY.plugins,
     output:
         signals=kept(
