@@ -8,7 +8,7 @@ READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 
-.PHONY: help reproduce smoke report orphans test test-all benchmark lint format schema lock clean
+.PHONY: help reproduce smoke report docs orphans test test-all benchmark lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -32,6 +32,13 @@ smoke: $(READY)  ## every stage on tiny sizes, in under a minute
 report: $(READY)  ## one page with all figures and captions, after reproduce
 	$(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html
 	@echo "Open $(RESULTS)/report.html in a browser."
+
+docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce
+	mkdir -p docs/images/reproduction
+	rm -f docs/images/reproduction/*.png
+	cp $(RESULTS)/figures/*.png docs/images/reproduction/
+	sed -E 's#\]\(figures/([^)]*\.png)\)#](images/reproduction/\1)#; s#\[([^]]*)\]\(figures/[^)]*\.csv\)#\1#g' \
+		$(RESULTS)/reproduction.md > docs/reproduction.md
 
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
 	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)

@@ -15,13 +15,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from dcsc.errors import UserError, nearest, shortened, shown
 from dcsc.seeds import BLOCK
 
-STAGES = ("dictionaries", "signals", "pursuits", "metrics", "figures")
+STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "figures")
 """The stages of the workflow, in order; no experiment may carry one of these names."""
 
 RESERVED = (*STAGES, "all", "report", "logs", "claims")
 
-PANELS = ("recovery", "thresholds", "slopes", "local-snr", "paper-table")
-"""The figures that an experiment can ask for."""
+PANELS = {
+    "recovery": (),
+    "thresholds": (),
+    "slopes": (),
+    "ladder": (),
+    "ambient": (),
+    "contrast": (),
+    "noise": ("errors",),
+    "prediction": (),
+    "local-snr": ("errors",),
+    "paper-table": (),
+}
+"""The figures that an experiment can ask for, and what of the experiment each needs beside its summary."""
 
 
 LONGEST, MOST_ENTRIES, DEEPEST = 2**18, 50_000, 32
@@ -75,8 +86,10 @@ class LayerOptions(Options):
 class VaryOptions(Options):
     """A parameter that makes a series of cascades out of one."""
 
-    parameter: str = Field(description="The parameter of the layer's family that varies.")
-    values: list[Number] = Field(min_length=1, description="Its values, one cascade each.")
+    parameter: str = Field(description="The parameter of the layer's family that varies, or `grid`.")
+    values: list[Annotated[int, BeforeValidator(_whole)] | Number] = Field(
+        min_length=1, description="Its values, one cascade each."
+    )
     layer: Count = Field(default=1, description="The layer whose parameter varies, 1 next to the signal.")
 
 
@@ -94,6 +107,10 @@ class CascadeOptions(Options):
             raise ValueError(f"vary.layer = {self.vary.layer} is not allowed: there are {len(self.layers)} layers.")
         if self.vary and len(set(self.vary.values)) != len(self.vary.values):
             raise ValueError("vary.values holds a value twice: list each once.")
+        if self.vary and self.vary.parameter == "grid":
+            wrong = [value for value in self.vary.values if value != int(value) or value < 1]
+            if wrong:
+                raise ValueError(f"vary.values holds {wrong[0]:g}, which is no size of a grid: give whole numbers.")
         return self
 
 
@@ -113,7 +130,10 @@ class DrawOptions(Options):
         description="Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; "
         "`{name: worst-case, threshold: statistical}` breaks thresholding at X_min/2 if any signs do (one layer).",
     )
-    layer_signs: bool = Field(default=False, description="Draw the signs T of every layer and trial: D-CSC-R.")
+    layer_signs: bool | Literal["worst-case"] = Field(
+        default=False,
+        description="Draw the signs T of every layer and trial: D-CSC-R; or the worst ones for top-k, layer by layer.",
+    )
     constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] = Field(
         default="none", description="What deep codes must satisfy, see `dcsc.sampling.deep_codes`."
     )
@@ -125,6 +145,11 @@ class DrawOptions(Options):
         description="Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default.",
     )
 
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether signs are the worst ones, so that recovery asks for the signs too."""
+        return "worst-case" in str(self.signs) or self.layer_signs == "worst-case"
+
 
 class VariantOptions(Options):
     """What a variant draws in its own way; what is not named is as for the experiment."""
@@ -132,7 +157,7 @@ class VariantOptions(Options):
     support: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
     magnitudes: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
     signs: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
-    layer_signs: bool | None = Field(default=None, description="As above.")
+    layer_signs: bool | Literal["worst-case"] | None = Field(default=None, description="As above.")
     constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] | None = Field(
         default=None, description="As above."
     )
@@ -143,7 +168,17 @@ class VariantOptions(Options):
 class SignalOptions(DrawOptions):
     """How many signals are drawn, and how."""
 
-    active: list[Count] = Field(min_length=1, description="Numbers of active atoms in the deepest code, one cell each.")
+    active: list[Count] | None = Field(
+        default=None, min_length=1, description="Numbers of active atoms in the deepest code, one cell each."
+    )
+    density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(
+        default=None, min_length=1, description="Instead of `active`: shares of the deepest code's atoms."
+    )
+    refine: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=100)] = Field(
+        default=0,
+        description="Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for "
+        "each cascade, variant and pursuit, and this many cells are spread over it.",
+    )
     trials: Count = Field(description="Signals for each cell and dictionary replicate.")
     variants: dict[Label, VariantOptions] = Field(
         default={"signals": VariantOptions()},
@@ -154,12 +189,34 @@ class SignalOptions(DrawOptions):
 
     @model_validator(mode="after")
     def _listed_once(self) -> SignalOptions:
-        if len(set(self.active)) != len(self.active):
-            raise ValueError("active holds a value twice: list each once.")
+        if (self.active is None) == (self.density is None):
+            raise ValueError("give either active or density, the numbers or the shares of active atoms.")
+        key = "density" if self.active is None else "active"
+        values = getattr(self, key)
+        if len(set(values)) != len(values):
+            raise ValueError(f"{key} holds a value twice: list each once.")
         jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
         if jobs > MOST_JOBS:
             raise ValueError(f"{self.trials} trials make {jobs} jobs, more than {MOST_JOBS}: raise chunk_blocks.")
         return self
+
+    def cells(self, n_atoms: int) -> list[int]:
+        """
+        Give the numbers of active atoms.
+
+        Parameters
+        ----------
+        n_atoms : int
+            Atoms of the deepest layer, which densities refer to.
+
+        Returns
+        -------
+        list of int
+            One a cell; ascending and without doubles when they come from densities.
+        """
+        if self.active is not None:
+            return self.active
+        return sorted({max(1, round(share * n_atoms)) for share in self.density})
 
     def draws(self) -> dict[str, DrawOptions]:
         """
@@ -181,7 +238,12 @@ class PursuitOptions(Options):
     """A pursuit and its parameters."""
 
     method: str = Field(default="layered-thresholding", description="A name of `dcsc.pursuit`.")
-    rule: Literal["hard", "soft", "relu", "top-k"] = Field(default="hard", description="The non-linearity.")
+    parameters: dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(_numeric)]] = Field(
+        default={}, description="Parameters of another method than layered-thresholding, see `dcsc.pursuit`."
+    )
+    rule: Literal["hard", "soft", "relu", "top-k"] | None = Field(
+        default=None, description="The non-linearity of layered-thresholding."
+    )
     threshold: (
         Literal["uniform", "uniform-lower", "statistical", "oracle"]
         | Annotated[Number, Field(ge=0)]
@@ -193,9 +255,18 @@ class PursuitOptions(Options):
         "`statistical` X_min/2, `oracle` the one that keeps the known number of entries. Not for top-k.",
     )
     debias: bool = Field(default=False, description="Fit the values by least squares on each recovered support.")
+    variants: list[str] | None = Field(
+        default=None, min_length=1, description="Variants of the signals that it runs on; all by default."
+    )
 
     @model_validator(mode="after")
     def _threshold_fits_rule(self) -> PursuitOptions:
+        if self.method != "layered-thresholding":
+            return self
+        if self.parameters:
+            raise ValueError(f"parameters are not for {self.method!r}: use rule, threshold and debias.")
+        if self.rule is None:
+            raise ValueError("layered-thresholding needs a rule: hard, soft, relu or top-k.")
         if (self.rule == "top-k") != (self.threshold is None):
             state = "has no use for a threshold" if self.rule == "top-k" else "needs a threshold"
             raise ValueError(f"rule {self.rule!r} {state}: " + ("remove it." if self.rule == "top-k" else "give one."))
@@ -216,16 +287,76 @@ class ExperimentOptions(Options):
 
     title: str = Field(min_length=1, description="What the experiment asks, in one line, for the report.")
     cascades: list[str] = Field(min_length=1, description="Names of cascades; a series stands for all its members.")
-    signals: SignalOptions = Field(description="How the deepest codes are drawn.")
-    pursuits: dict[Name, PursuitOptions] = Field(min_length=1, description="Pursuits by a name of your choice.")
+    signals: SignalOptions | None = Field(
+        default=None, description="How the deepest codes are drawn; none for an experiment on dictionaries alone."
+    )
+    pursuits: dict[Name, PursuitOptions] = Field(default={}, description="Pursuits by a name of your choice.")
     bounds: BoundOptions = Field(default=BoundOptions(), description="Guarantees that depend on the supports.")
     errors: bool = Field(default=False, description="Keep the recovered values, not only supports, and measure errors.")
-    figures: list[Literal[PANELS]] = Field(min_length=1, description="What is drawn.")
+    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1, description="What is drawn.")
 
     @model_validator(mode="after")
-    def _errors_for_figures(self) -> ExperimentOptions:
-        if "local-snr" in self.figures and not self.errors:
-            raise ValueError("figure 'local-snr' shows errors: set errors: true.")
+    def _parts_agree(self) -> ExperimentOptions:
+        if bool(self.signals) != bool(self.pursuits):
+            missing, given = ("pursuits", "signals") if self.signals else ("signals", "pursuits")
+            raise ValueError(f"{given} without {missing}: give both, or neither for dictionaries alone.")
+        for label, pursuit in self.pursuits.items():
+            for variant in pursuit.variants or ():
+                if variant not in self.signals.variants:
+                    raise ValueError(
+                        f"pursuits.{label}.variants names {variant!r}, which is unknown: "
+                        f"{nearest(variant, self.signals.variants)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _figures_have_what_they_show(self) -> ExperimentOptions:
+        for panel in self.figures:
+            if "errors" in PANELS[panel] and not self.errors:
+                raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
+            if "dictionaries" not in PANELS[panel] and self.signals is None:
+                raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
+        return self
+
+
+class ClaimOptions(Options):
+    """A statement, a query about the tables behind figures, and the criterion that decides on it."""
+
+    statement: str = Field(min_length=1, description="What is claimed, in a sentence.")
+    figures: list[str] = Field(
+        min_length=1,
+        description="Figures whose tables decide, each as `experiment-panel`; their rows are put together.",
+    )
+    select: dict[str, Scalar | list[Scalar]] = Field(
+        default={}, description="Which rows of the tables: the value, or one of the values, of each column."
+    )
+    value: str = Field(description="The column that is looked at.")
+    interval: tuple[str, str] | None = Field(default=None, description="The columns of its interval, if it has one.")
+    out_of: str | None = Field(
+        default=None, description="A column of trials that makes a proportion of the value, summed over the rows."
+    )
+    over: dict[str, Scalar | list[Scalar]] | None = Field(
+        default=None, description="Rows to divide by, selected like the others."
+    )
+    per: str = Field(default="cascade", description="The column in which a row and the one it is divided by agree.")
+    aggregate: Literal["only", "sum", "min", "max"] = Field(
+        default="only", description="What is made of several rows; `only` allows one."
+    )
+    counted: str = Field(default="rows", description="What the sample size counts, in the plural.")
+    within: tuple[Number, Number] | None = Field(default=None, description="The number must lie between these.")
+    at_least: Number | None = Field(default=None, description="The number must not be smaller.")
+    at_most: Number | None = Field(default=None, description="The number must not be larger.")
+    contains: Number | None = Field(default=None, description="The interval must contain this.")
+    above: Number | None = Field(default=None, description="The whole interval must lie above this.")
+    enough: Count | None = Field(default=None, description="The smallest sample that decides.")
+
+    @model_validator(mode="after")
+    def _decides(self) -> ClaimOptions:
+        criteria = (self.within, self.at_least, self.at_most, self.contains, self.above)
+        if all(criterion is None for criterion in criteria):
+            raise ValueError("a claim needs a criterion: give within, at_least, at_most, contains or above.")
+        if (self.contains is not None or self.above is not None) and not (self.interval or self.out_of):
+            raise ValueError("contains and above ask for an interval: give interval or out_of.")
         return self
 
 
@@ -264,6 +395,7 @@ class Study(Options):
     keep: KeepOptions = Field(default=KeepOptions(), description="Which stages stay on disk.")
     cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
     experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
+    claims: dict[Name, ClaimOptions] = Field(default={}, description="Claims that the run is put to, by name.")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
@@ -276,8 +408,11 @@ class Study(Options):
                         f"experiments.{name}.cascades names {cascade!r}, which is unknown: "
                         f"{nearest(cascade, self.cascades)}"
                     )
+                if experiment.signals is None:
+                    continue
                 depth = len(self.cascades[cascade].layers)
-                worst = [label for label, draw in experiment.signals.draws().items() if "worst-case" in str(draw.signs)]
+                draws = experiment.signals.draws()
+                worst = [label for label, draw in draws.items() if "worst-case" in str(draw.signs)]
                 if worst and depth > 1:
                     raise ValueError(
                         f"experiments.{name}.signals: {worst[0]!r} asks for worst-case signs, but cascade "
@@ -289,6 +424,13 @@ class Study(Options):
                             f"experiments.{name}.pursuits.{pursuit}.threshold has {len(options.threshold)} entries, "
                             f"but cascade {cascade!r} has {depth} layers: give one a layer."
                         )
+        drawn = [f"{name}-{panel}" for name, experiment in self.experiments.items() for panel in experiment.figures]
+        for name, claim in self.claims.items():
+            for figure in claim.figures:
+                if figure not in drawn:
+                    raise ValueError(
+                        f"claims.{name}.figures names {figure!r}, which is not drawn: {nearest(figure, drawn)}"
+                    )
         names = [member for cascade in self.cascades for member in members(self, cascade)]
         if len(set(names)) != len(names):
             raise ValueError("two cascades share a name once their series are spelt out: rename one.")
@@ -302,7 +444,7 @@ class Member(Options):
     grid: list[int]
     replicates: int
     layers: list[LayerOptions]
-    varied: dict[str, float]
+    varied: dict[str, int | float]
 
 
 def members(study: Study, cascade: str) -> dict[str, Member]:
@@ -327,12 +469,17 @@ def members(study: Study, cascade: str) -> dict[str, Member]:
         return {cascade: Member(name=cascade, layers=options.layers, varied={}, **common)}
     spelt = {}
     for value in options.vary.values:
+        name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
+        varied = {"name": name, "varied": {options.vary.parameter: value}}
+        if options.vary.parameter == "grid":
+            grid = [int(value)] * len(options.grid)
+            spelt[name] = Member(layers=options.layers, **(common | {"grid": grid} | varied))
+            continue
         layers = list(options.layers)
         index = options.vary.layer - 1
         parameters = {**layers[index].parameters, options.vary.parameter: value}
         layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
-        name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
-        spelt[name] = Member(name=name, layers=layers, varied={options.vary.parameter: value}, **common)
+        spelt[name] = Member(layers=layers, **common, **varied)
     return spelt
 
 
@@ -504,14 +651,16 @@ def _check_cascades(study: Study) -> None:
     for name in study.cascades:
         for member in members(study, name).values():
             try:
-                cascade = dictionaries.trial_cascade(member.model_dump())
+                n_atoms = dictionaries.deepest_atoms(member.model_dump(mode="json"))
             except UserError as error:
                 raise UserError(f"cascades.{name}: {error}") from None
-            n_atoms = cascade.dictionaries[-1].n_atoms
             for experiment, options in study.experiments.items():
-                if name in options.cascades and max(options.signals.active) > n_atoms:
+                if name not in options.cascades or options.signals is None:
+                    continue
+                largest = max(options.signals.cells(n_atoms))
+                if largest > n_atoms:
                     raise UserError(
-                        f"experiments.{experiment}.signals.active = {max(options.signals.active)} is not allowed: "
+                        f"experiments.{experiment}.signals.active = {largest} is not allowed: "
                         f"the deepest code of cascade {member.name!r} has {n_atoms} atoms."
                     )
 
@@ -522,7 +671,7 @@ def _check_samplers(study: Study) -> None:
     from dcsc.sampling import registry
 
     for name, experiment in study.experiments.items():
-        for label, draw in experiment.signals.draws().items():
+        for label, draw in experiment.signals.draws().items() if experiment.signals else ():
             try:
                 kind, parameters = registry.named(draw.support)
                 registry.SUPPORTS.get(kind, {"size": 1, **parameters})
@@ -533,6 +682,11 @@ def _check_samplers(study: Study) -> None:
         for label, options in experiment.pursuits.items():
             try:
                 pursuit.get(options.method)
+                forward = options.method == "layered-thresholding"
+                if not forward and (options.rule or options.threshold is not None or options.debias):
+                    raise UserError(f"rule, threshold and debias are not for {options.method!r}: use parameters.")
+                if not forward:
+                    pursuit.check_parameters(options.method, options.parameters)
             except UserError as error:
                 raise UserError(f"experiments.{name}.pursuits.{label}: {error}") from None
 
@@ -601,6 +755,8 @@ def _type_name(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{value}`" for value in arguments)
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
+    if origin is tuple:
+        return f"list of {len(arguments)} entries, each {_type_name(arguments[0])}"
     if origin is dict:
         return f"mapping of names to {_type_name(arguments[1])}"
     if origin in (typing.Union, types.UnionType):

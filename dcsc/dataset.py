@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,9 @@ from dcsc import provenance
 from dcsc.errors import UserError
 from dcsc.provenance import sidecar
 from dcsc.ragged import RaggedCodes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH = ("replicate", "variant", "active", "trial")
 """Sweep axes of signals, in their order in every stage."""
@@ -93,11 +96,25 @@ DICTIONARIES = Schema(
         }
     },
 )
-SIGNALS = Schema(
-    "signals",
+_SWEPT = ("variant", "active")
+SWEEPS = Schema(
+    "sweeps",
     1,
     {
         "/": {
+            "drawn": Variable(_SWEPT, "b", "1", "whether the cell is drawn for the variant"),
+            "coarse": Variable(_SWEPT, "b", "1", "whether the coarse sweep looked at the cell"),
+            "recovered": Variable(("pursuit", *_SWEPT), "i", "1", "paths that were recovered in the coarse sweep"),
+            "trials": Variable(("pursuit", *_SWEPT), "i", "1", "trials of the coarse sweep"),
+        }
+    },
+)
+SIGNALS = Schema(
+    "signals",
+    2,
+    {
+        "/": {
+            "drawn": Variable(_SWEPT, "b", "1", "whether the cell is drawn for the variant, or left empty"),
             "refused": Variable(BATCH, "i", "1", "insertions, or whole draws, that the constraint refused"),
             "certificates": Variable(("variant",), "OUT", "1", "guarantees that the draws of a variant can carry"),
         },
@@ -112,20 +129,22 @@ SIGNALS = Schema(
 )
 PURSUITS = Schema(
     "pursuits",
-    1,
+    2,
     {
         r"/[^/]+/layer_\d+": {
             **_CODES,
-            "threshold": Variable(BATCH, "f", "1", "threshold of the layer"),
+            "threshold": Variable(BATCH, "f", "1", "threshold, or penalty, of the layer; NaN where there is none"),
+            "iterations": Variable(BATCH, "i", "1", "steps taken at the layer, 0 where the pursuit did not run"),
         }
     },
 )
 _TRIALS = ("pursuit", "layer", *BATCH)
 METRICS = Schema(
     "metrics",
-    1,
+    2,
     {
         "/": {
+            "measured": Variable(("pursuit", *_SWEPT), "b", "1", "whether the pursuit ran on the cell"),
             "path_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports are exact"),
             "signs_recovered": Variable(("pursuit", *BATCH), "b", "1", "all supports and all signs are exact"),
             "support_recovered": Variable(_TRIALS, "b", "1", "the support of the layer is exact"),
@@ -139,7 +158,8 @@ METRICS = Schema(
             "certified": Variable(BATCH, "f", "1", "1 where the statistical instance form certifies the path, else 0"),
             "failure_bound": Variable(BATCH, "f", "1", "failure probability that the statistical instance form bounds"),
             "covered": Variable(_TRIALS, "b", "1", "[PRE17] Thm 8 or 10 holds up to this layer with these thresholds"),
-            "threshold": Variable(_TRIALS, "f", "1", "threshold of the layer"),
+            "threshold": Variable(_TRIALS, "f", "1", "threshold, or penalty, of the layer; NaN where there is none"),
+            "iterations": Variable(_TRIALS, "i", "1", "steps taken at the layer, 0 where the pursuit did not run"),
             "error": Variable(_TRIALS, "f", "1", "largest l2 error of a patch", required=False),
             "magnitude": Variable(("layer", *BATCH), "f", "1", "largest l2 norm of a patch"),
             "error_bound": Variable(
@@ -156,23 +176,27 @@ _CELLS = ("cascade", "replicate", "pursuit", "variant", "active")
 _DRAWN = ("cascade", "replicate", "variant", "active")
 SUMMARY = Schema(
     "summary",
-    1,
+    2,
     {
         "/": {
             "recovered": Variable(_CELLS, "i", "1", "trials whose whole path was recovered"),
             "recovered_with_signs": Variable(_CELLS, "i", "1", "trials whose whole path and all signs were recovered"),
-            "trials": Variable(_CELLS, "i", "1", "trials"),
+            "trials": Variable(_CELLS, "i", "1", "trials, 0 where the pursuit did not run"),
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path [PRE17] Thm 8 or 10 covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
             "bounded": Variable(_DRAWN, "i", "1", "trials for which the instance guarantees were computed"),
             "instance_covered": Variable(_DRAWN, "i", "1", "of these, those that the uniform instance form covers"),
             "certified": Variable(_DRAWN, "i", "1", "of these, those that the statistical instance form certifies"),
+            "bounded_failures": Variable(_CELLS, "i", "1", "of these, those whose path was not recovered"),
             "failure_bound": Variable(_DRAWN, "f", "1", "mean failure bound of these, NaN where a draw has none"),
             "certified_sparsity": Variable(
-                ("cascade", "replicate", "rung"), "f", "1", "stripe-sparsity of layer 1 that a closed form certifies"
+                ("cascade", "replicate", "variant", "rung"),
+                "f",
+                "1",
+                "stripe-sparsity of layer 1 that a closed form certifies at the smallest contrast of the variant",
             ),
             "welch_bound": Variable(("cascade",), "f", "1", "lower bound on the coherence of the first layer"),
-            "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer"),
+            "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer, NaN if not drawn"),
             "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
         }
     },
@@ -196,7 +220,7 @@ CERTIFICATE = Schema(
             "mutual_coherence": Variable(("layer",), "f", "1", "largest inner product of two different atoms"),
             "welch_bound": Variable(("layer",), "f", "1", "lower bound on the mutual coherence at these sizes"),
             "certified_sparsity": Variable(
-                ("rung", "layer"), "i", "1", "largest stripe-sparsity that a rung certifies"
+                ("rung", "layer"), "i", "1", "largest stripe-sparsity that a rung certifies, -1 where not asked for"
             ),
             "certified_limit": Variable(("rung", "layer"), "f", "1", "the same as a real number, for closed forms"),
             "note": Variable(("remark",), "OUT", "1", "what was assumed, changed or left out", required=False),
@@ -215,7 +239,7 @@ CERTIFICATE = Schema(
         },
     },
 )
-SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFICATE)}
+SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFICATE)}
 
 
 def spatial_names(prefix: str, rank: int) -> list[str]:
@@ -560,3 +584,71 @@ def join_chunks(chunks: Sequence[xr.Dataset]) -> xr.Dataset:
     if len(chunks) == 1:
         return chunks[0]
     return xr.concat(chunks, "trial", data_vars="minimal", coords="minimal", compat="equals", join="exact")
+
+
+def write_text(text: str, path: str | Path, record: Mapping[str, Any], **metadata: Any) -> None:
+    """
+    Write a table or page, and its digest and provenance beside it.
+
+    Parameters
+    ----------
+    text : str
+        The content.
+    path : str or Path
+        The target; the metadata goes to the same name with "-metadata.json" appended, in the vocabulary of
+        CSV on the Web.
+    record : mapping
+        From `provenance.record`.
+    **metadata
+        Further entries of the metadata.
+
+    Raises
+    ------
+    UserError
+        When the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        digest = provenance.file_digest(temporary)
+    content = {
+        "@context": "http://www.w3.org/ns/csvw",
+        "url": path.name,
+        **metadata,
+        "sha256": digest,
+        "provenance": dict(record),
+    }
+    with replacing(path.with_name(path.name + "-metadata.json")) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """
+    Read the table behind a figure, after a check of its digest.
+
+    Parameters
+    ----------
+    path : str or Path
+        A .csv file of the workflow.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its rows.
+
+    Raises
+    ------
+    UserError
+        When the file or its metadata is missing, or it was changed.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        metadata = json.loads(path.with_name(path.name + "-metadata.json").read_text(encoding="utf-8"))
+        whole = metadata["sha256"] == provenance.file_digest(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path} is not as the workflow wrote it: delete it and run again.")
+    return pd.read_csv(path)

@@ -96,3 +96,55 @@ def transition_point(
     after = int(np.argmax(monotone < level))
     share = (monotone[after - 1] - level) / (monotone[after - 1] - monotone[after])
     return float(np.exp((1 - share) * np.log(sparsity[after - 1]) + share * np.log(sparsity[after]))), ""
+
+
+def auc(scores: ArrayLike, positive: ArrayLike) -> float:
+    """
+    Area under the ROC curve: the chance that a positive has the larger score, ties counted half.
+
+    Parameters
+    ----------
+    scores : array_like, shape (trial,)
+        What predicts.
+    positive : array_like of bool, shape (trial,)
+        What happened.
+
+    Returns
+    -------
+    float
+        In [0, 1], NaN when all or none are positive.
+    """
+    from scipy.stats import rankdata
+
+    positive = np.asarray(positive, dtype=bool)
+    n_positive = np.count_nonzero(positive)
+    n_negative = len(positive) - n_positive
+    if n_positive == 0 or n_negative == 0:
+        return float("nan")
+    ranks = rankdata(np.asarray(scores))[positive].sum()
+    return float((ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray, NDArray]:
+    """
+    ROC curve of a score: what share of negatives and of positives lies at or above each value of it.
+
+    Parameters
+    ----------
+    scores : array_like, shape (trial,)
+        What predicts.
+    positive : array_like of bool, shape (trial,)
+        What happened.
+
+    Returns
+    -------
+    false_alarms, hits : ndarray, shape (distinct scores + 1,)
+        From (0, 0) to (1, 1).
+    """
+    scores, positive = np.asarray(scores), np.asarray(positive, dtype=bool)
+    levels = np.unique(scores)[::-1]
+    at_or_above = [
+        np.concatenate([[0], len(part) - np.searchsorted(np.sort(part), levels, side="left")]) / max(len(part), 1)
+        for part in (scores[~positive], scores[positive])
+    ]
+    return at_or_above[0], at_or_above[1]

@@ -20,7 +20,19 @@ OK, DIFFERS, MISSING, UNREADABLE, UNRECORDED = "ok", "DIFFERS", "missing", "no p
 PROBLEMS = (DIFFERS, MISSING, UNREADABLE)
 
 _NETCDF, _TABLE_METADATA = ".nc", "-metadata.json"
-_DEPTHS = {"dictionaries": 1, "figure": 1, "summary": 2, "signals": 3, "pursuits": 3, "metrics": 3}
+_PAGES = (".csv", ".json", ".md")
+_DEPTHS = {
+    "certificate": 0,
+    "claims": 0,
+    "page": 0,
+    "dictionaries": 1,
+    "sweeps": 2,
+    "figure": 1,
+    "summary": 2,
+    "signals": 3,
+    "pursuits": 3,
+    "metrics": 3,
+}
 """How many folders below the results folder the files of each schema lie."""
 
 _LARGEST_RECORD = 64 * 2**20
@@ -120,7 +132,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     path : str or Path
-        A dataset (.nc), a figure (.pdf, .svg, .png), or a table (.csv) with its metadata beside it.
+        A dataset (.nc), a figure (.pdf, .svg, .png), or a table or page (.csv, .json, .md) with its metadata
+        beside it.
 
     Returns
     -------
@@ -199,7 +212,7 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     return {b"n": b"\n", b"r": b"\r", b"t": b"\t"}.get(match.group(1), match.group(1))
 
 
-def _of_table(path: Path) -> dict[str, Any]:
+def _of_page(path: Path) -> dict[str, Any]:
     return json.loads(_metadata_of(path).read_text(encoding="utf-8"))["provenance"]
 
 
@@ -207,13 +220,14 @@ def _metadata_of(path: Path) -> Path:
     return path.with_name(path.name + _TABLE_METADATA)
 
 
-_READERS = {_NETCDF: _of_netcdf, ".png": _of_png, ".svg": _of_svg, ".pdf": _of_pdf, ".csv": _of_table}
+_READERS = {_NETCDF: _of_netcdf, ".png": _of_png, ".svg": _of_svg, ".pdf": _of_pdf}
+_READERS |= dict.fromkeys(_PAGES, _of_page)
 
 
 def _own_digest(path: Path) -> str:
     """Read the digest that is kept beside a file, or nothing."""
     try:
-        if path.suffix == ".csv":
+        if path.suffix in _PAGES:
             return str(json.loads(_metadata_of(path).read_text(encoding="utf-8"))["sha256"])
         if path.suffix == _NETCDF:
             return provenance.recorded_digest(path)
@@ -319,7 +333,7 @@ def _is_file(path: Path) -> bool:
 
 def _is_ours(name: str) -> bool:
     """Tell the datasets of the workflow from files that a user brought, which lie elsewhere."""
-    return name.endswith(_NETCDF) and not name.startswith(("../", "/"))
+    return name.endswith((_NETCDF, ".csv")) and not name.startswith(("../", "/"))
 
 
 @cache

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     work : callable
         Takes that object.
     """
+    started = time.perf_counter()
     try:
         _library(snakemake)
         work(snakemake)
@@ -39,7 +41,29 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     except BaseException:
         _log(snakemake, traceback.format_exc())
         raise
-    _log(snakemake, f"{snakemake.rule}: done")
+    whole = time.perf_counter() - started
+    _log(snakemake, f"{snakemake.rule}: done; computing took {_computing:.3f} s of {whole:.3f} s")
+
+
+_computing = 0.0
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[None]:
+    """
+    Mark what a script has the library compute, so that its log can tell that from imports and files.
+
+    Yields
+    ------
+    None
+        While the library computes.
+    """
+    global _computing
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        _computing += time.perf_counter() - started
 
 
 def _log(snakemake: Any, text: str) -> None:

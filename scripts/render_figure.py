@@ -24,10 +24,11 @@ def main(snakemake: Any) -> None:
             for name, path in zip(chunks, inputs.dictionaries, strict=True)
         },
     )
-    table = figure_module.tidy(results, settings)
+    with job.computing():
+        table = figure_module.tidy(results, settings)
     files = [inputs.summary, *inputs.metrics, *inputs.dictionaries]
     record = job.record(snakemake, "figure", 1, files)
-    with style.applied(settings["style"]):
+    with style.applied(settings["style"]), job.computing():
         figure = figure_module.draw(table, settings)
     style.save(figure, [snakemake.output[name] for name in style.FORMATS], settings["style"], record)
     style.save_table(table, snakemake.output.csv, record)

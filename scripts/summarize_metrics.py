@@ -17,8 +17,10 @@ def main(snakemake: Any) -> None:
         for name, path in zip(chunks, snakemake.input.dictionaries, strict=True)
     }
     files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
+    with job.computing():
+        summary = summarize(chunks, dictionaries, snakemake.params.settings["delta"])
     dataset.write(
-        summarize(chunks, dictionaries, snakemake.params.settings["delta"]),
+        summary,
         snakemake.output.summary,
         job.record(snakemake, "summary", dataset.SUMMARY.version, files),
     )

@@ -88,9 +88,10 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     counts = table.groupby(["pursuit", "layer"]).size()
     recovered = table.groupby("pursuit")["support_recovered"].agg(["sum", "size"])
     shares = "; ".join(f"{name} {int(row['sum'])}/{int(row['size'])}" for name, row in recovered.iterrows())
-    figure.supxlabel(
-        f"activations in the deepest code\n{counts.iloc[0]} realisations a panel and pursuit. "
-        f"Exact supports over all layers: {shares}",
-        fontsize="x-small",
+    styles.footnote(
+        figure,
+        style,
+        f"{counts.iloc[0]} realisations a panel and pursuit. Exact supports over all layers: {shares}",
+        label="activations in the deepest code",
     )
     return figure

@@ -113,7 +113,11 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         cell.set_linewidth(1.0 if row == 0 else 0.4)
         if row == 0:
             cell.set_text_props(weight="bold", horizontalalignment="left")
-    figure.supxlabel(f"ranges over {table['realisations'].iloc[0]} realisations", fontsize="x-small")
+    styles.footnote(
+        figure,
+        settings["style"],
+        f"ranges over {table['realisations'].iloc[0]} realisations",
+    )
     return figure
 
 

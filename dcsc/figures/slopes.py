@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc import transitions
 from dcsc.figures import style as styles
@@ -19,7 +18,7 @@ from dcsc.figures.thresholds import LEVELS, RUNGS
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
-    Fit slopes over every pair of neighbouring cascades of a series, and over the whole of it.
+    Fit slopes over neighbouring cascades of a series, over the half of lower coherence, and over the whole of it.
 
     Parameters
     ----------
@@ -31,13 +30,14 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a curve and span; `span` is "local" or "whole", `curve` the level and variant, or the rung.
+        A row a curve and span; `span` is "local", "lower half" or "whole", `curve` the level and variant, or
+        the rung. Rows of the kind "difference" are slopes of worst-case signs minus those of random signs.
     """
     variants = settings["variants"]
     random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
     measured = transitions.measured(results.summary, variants, LEVELS)
     measured["curve"] = measured["level"].map("{:.0%} recovery, ".format) + measured["variant"]
-    certified = transitions.certified(results.summary, random, settings["delta"])
+    certified = transitions.certified(results.summary, variants, random, settings["delta"])
     certified["curve"] = certified["rung"].map(RUNGS)
     certified["pursuit"] = "certified"
     tables = []
@@ -45,16 +45,34 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         points["series"] = points["cascade"].map(settings["series"])
         for series, of_series in points.groupby("series", sort=False):
             order = of_series.groupby("cascade")["mutual_coherence"].mean().sort_values().index
-            spans = [("whole", list(order))] + [("local", list(pair)) for pair in itertools.pairwise(order)]
+            spans = [("whole", list(order)), ("lower half", list(order[: (len(order) + 1) // 2]))]
+            spans += [("local", list(pair)) for pair in itertools.pairwise(order)]
             for span, names in spans:
-                fitted = transitions.slopes(
-                    of_series[of_series["cascade"].isin(names)], ["pursuit", "curve"], settings["confidence"]
-                )
+                part = of_series[of_series["cascade"].isin(names)]
+                fitted = transitions.slopes(part, ["pursuit", "curve"], settings["confidence"])
                 fitted = fitted[fitted["cascades"] == len(names)] if span == "local" else fitted
                 tables.append(fitted.assign(kind=kind, series=series, span=span))
+                if kind == "measured" and span != "local":
+                    differences = _differences(part, random, settings)
+                    tables.append(differences.assign(kind="difference", series=series, span=span))
     table = pd.concat(tables, ignore_index=True)
     table["coherence"] = np.sqrt(table["lowest_coherence"] * table["highest_coherence"])
     return table
+
+
+def _differences(points: pd.DataFrame, random: str, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Slopes of each adversarial variant minus those of random signs, on the same dictionaries."""
+    rows = []
+    adversarial = [name for name, draw in settings["variants"].items() if transitions.is_adversarial(draw)]
+    for (pursuit, level), one in points.groupby(["pursuit", "level"], sort=False):
+        typical = one[one["variant"] == random]
+        for variant in adversarial:
+            worst = one[one["variant"] == variant]
+            mean, lower, upper, count = transitions.slope_difference(worst, typical, settings["confidence"])
+            slope = {"slope": mean, "slope_lower": lower, "slope_upper": upper, "replicates": count}
+            curve = f"{level:.0%} recovery, {variant} minus {random}"
+            rows.append({"pursuit": pursuit, "curve": curve, **slope})
+    return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
@@ -76,6 +94,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     style = settings["style"]
     series, panels = list(table["series"].unique()), list(table["pursuit"].unique())
     figure, axes = styles.canvas(style, len(series), len(panels), 0.95, sharex="row", sharey=True)
+    table = table[table["kind"] != "difference"]
     local = table[table["span"] == "local"]
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, panels, strict=True):
@@ -98,10 +117,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                 )
             for reference in (-1, -2):
                 panel.axhline(reference, color="0.4", linewidth=0.8, linestyle=":")
-            panel.set_xscale("log")
-            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            panel.xaxis.set_major_formatter("{x:g}")
-            panel.xaxis.set_minor_formatter(NullFormatter())
+            styles.logarithmic(panel.xaxis, part["coherence"])
             panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
         row[0].set_ylabel("local slope of log sparsity")
@@ -111,9 +127,10 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         figure.legend(handles, labels, fontsize="x-small", loc=f"outside upper {side}", ncols=2)
     lowest = local["slope"].min()
     axes[0, 0].set_ylim(max(-5.0, lowest - 0.8), 0.2)
-    figure.supxlabel(
+    styles.footnote(
+        figure,
+        style,
         f"slopes between neighbouring cascades; bars: Student {settings['confidence']:.0%} over "
         f"{int(table['replicates'].max())} dictionaries",
-        fontsize="x-small",
     )
     return figure

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from dcsc import provenance
+from dcsc import dataset, provenance
 from dcsc.dataset import replacing
 from dcsc.errors import UserError
 
 FORMATS = ("pdf", "svg", "png")
+CHARACTERS_PER_CM = 7.0
+"""Of the smallest print, a little fewer than fit."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 """Beside the colours, so that series are told apart in grey too."""
 
@@ -129,6 +136,89 @@ def canvas(style: Mapping[str, Any], rows: int, columns: int, aspect: float, **o
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def logarithmic(axis: Axis, values: Iterable[float]) -> None:
+    """
+    Make an axis logarithmic, labelled with plain numbers at 1, 2 and 5 where it spans less than three decades.
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        The x or y axis of a panel.
+    values : iterable of float
+        What is drawn along it.
+    """
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    positive = [value for value in values if np.isfinite(value) and value > 0]
+    if positive and max(positive) < 1000 * min(positive):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def curve_with_band(
+    panel: Axes, table: pd.DataFrame, x: str, y: str, colour: Any, index: int = 0, **options: Any
+) -> None:
+    """
+    Draw a curve with the band of its interval.
+
+    Parameters
+    ----------
+    panel : Axes
+        Where.
+    table : pandas.DataFrame
+        With columns x, y, and y with "_lower" and "_upper".
+    x, y : str
+        Columns.
+    colour : colour
+        Of curve and band.
+    index : int
+        Chooses the marker.
+    **options
+        For `Axes.plot`.
+    """
+    table = table.sort_values(x)
+    panel.fill_between(table[x], table[f"{y}_lower"], table[f"{y}_upper"], color=colour, alpha=0.25, lw=0)
+    marker = MARKERS[index % len(MARKERS)]
+    panel.plot(table[x], table[y], color=colour, **{"marker": marker, "markersize": 3, "linewidth": 1.2, **options})
+
+
+def footnote(figure: Figure, style: Mapping[str, Any], text: str, label: str = "") -> None:
+    """
+    Write sample sizes and the meaning of bands under a figure, broken into lines that fit its width.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    style : mapping
+        The style.
+    text : str
+        The note.
+    label : str
+        A common label of the abscissae, on a line of its own before it.
+    """
+    lines = textwrap.wrap(text, int(CHARACTERS_PER_CM * style["width"]), break_long_words=False)
+    figure.supxlabel("\n".join([label] * bool(label) + lines), fontsize="x-small")
+
+
+def count(numbers: Iterable[float]) -> str:
+    """
+    Tell the range of some counts.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        The counts.
+
+    Returns
+    -------
+    str
+        "96", or "96 to 192".
+    """
+    distinct = sorted({int(number) for number in numbers})
+    return f"{distinct[0]:,}" if len(distinct) == 1 else f"{distinct[0]:,} to {distinct[-1]:,}"
+
+
 def save(figure: Figure, paths: Sequence[str], style: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """
     Save a figure in every format, byte for byte the same for the same content, with its record inside.
@@ -169,17 +259,5 @@ def save_table(table: pd.DataFrame, path: str | Path, record: Mapping[str, Any])
     record : mapping
         From `provenance.record`.
     """
-    path = Path(path)
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-        content = provenance.file_digest(temporary)
-    metadata = {
-        "@context": "http://www.w3.org/ns/csvw",
-        "url": path.name,
-        "tableSchema": {"columns": [{"name": name} for name in table.columns]},
-        "sha256": content,
-        "provenance": dict(record),
-    }
-    beside = path.with_name(path.name + "-metadata.json")
-    with replacing(beside) as temporary:
-        temporary.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    columns = {"tableSchema": {"columns": [{"name": name} for name in table.columns]}}
+    dataset.write_text(table.to_csv(index=False, lineterminator="\n"), path, record, **columns)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc import transitions
 from dcsc.figures import style as styles
@@ -49,11 +48,32 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         transitions.measured(results.summary, variants, LEVELS), ["pursuit", "variant", "level"], confidence
     ).assign(kind="measured", trials=int(results.summary["trials"].max()))
     certified = transitions.summarized(
-        transitions.certified(results.summary, random, settings["delta"]), ["rung"], confidence
+        transitions.certified(results.summary, variants, random, settings["delta"]), ["rung"], confidence
     ).assign(kind="certified")
     table = pd.concat([measured, certified], ignore_index=True)
     table.insert(0, "series", table["cascade"].map(settings["series"]))
-    return table
+    crossings = [_crossing(one).assign(series=name) for name, one in table.groupby("series", sort=False)]
+    return pd.concat([table, *crossings], ignore_index=True)
+
+
+def _crossing(table: pd.DataFrame) -> pd.DataFrame:
+    """Where the statistical coherence form meets the uniform limit, in one row or none, interpolated."""
+    forms = [
+        table[table["rung"] == rung].set_index("mutual_coherence")["stripe_sparsity"].sort_index()
+        for rung in ("statistical-coherence", "uniform-coherence")
+    ]
+    lead = np.log(forms[0]) - np.log(forms[1])
+    coherence = np.log(lead.index.to_numpy())
+    changes = np.flatnonzero((lead.to_numpy()[:-1] >= 0) & (lead.to_numpy()[1:] < 0))
+    if not len(changes):
+        return pd.DataFrame()
+    first = changes[0]
+    share = lead.iloc[first] / (lead.iloc[first] - lead.iloc[first + 1])
+    place, height = (
+        float(np.exp((1 - share) * values[first] + share * values[first + 1]))
+        for values in (coherence, np.log(forms[1].to_numpy()))
+    )
+    return pd.DataFrame([{"kind": "crossing", "mutual_coherence": place, "stripe_sparsity": height}])
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
@@ -81,37 +101,42 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             _draw_certified(panel, certified[certified["series"] == name], style)
             chosen = (measured["series"] == name) & (measured["pursuit"] == pursuit)
             _draw_measured(panel, measured[chosen], list(settings["variants"]), style)
+            _draw_crossing(panel, table[(table["series"] == name) & (table["kind"] == "crossing")])
             panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
-            logarithmic(panel)
+            part = table[(table["series"] == name) & (table["stripe_sparsity"] >= 1)]
+            styles.logarithmic(panel.xaxis, part["mutual_coherence"])
+            styles.logarithmic(panel.yaxis, part["stripe_sparsity"])
         row[0].set_ylabel("stripe-sparsity (atoms)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize="small")
     note = (
-        f"means over {int(table['replicates'].min())} dictionaries, {int(measured['trials'].max())} trials a cell; "
+        f"means over {styles.count(measured['replicates'])} dictionaries, "
+        f"{int(measured['trials'].max())} trials a cell; "
         f"bars: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}"
     )
     if (measured["censored"] > 0).any():
         note += "; open: some transitions lie beyond the cells"
-    figure.supxlabel(note, fontsize="x-small")
+    styles.footnote(
+        figure,
+        style,
+        note,
+    )
     return figure
 
 
-def logarithmic(panel: Axes) -> None:
-    """
-    Make both axes logarithmic, with plain numbers at 1, 2 and 5.
-
-    Parameters
-    ----------
-    panel : Axes
-        The panel.
-    """
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
+def _draw_crossing(panel: Axes, table: pd.DataFrame) -> None:
+    for row in table.itertuples():
+        panel.plot(row.mutual_coherence, row.stripe_sparsity, "o", color="0.1", markerfacecolor="none", markersize=9)
+        panel.annotate(
+            f"statistical coherence form\ncrosses the uniform limit\nat $\\mu$ = {row.mutual_coherence:.4f}",
+            (row.mutual_coherence, row.stripe_sparsity),
+            (0, -14),
+            textcoords="offset points",
+            fontsize="xx-small",
+            ha="center",
+            va="top",
+        )
 
 
 def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style: Mapping[str, Any]) -> None:
@@ -147,7 +172,7 @@ def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style:
 def _draw_certified(panel: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
     greys = {"uniform": "0.55", "statistical": "0.1"}
     for rung, label in RUNGS.items():
-        curve = table[(table["rung"] == rung) & (table["stripe_sparsity"] > 0)].sort_values("mutual_coherence")
+        curve = table[(table["rung"] == rung) & (table["stripe_sparsity"] >= 1)].sort_values("mutual_coherence")
         dash = DASHES[[name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]].index(rung)]
         panel.plot(
             curve["mutual_coherence"],

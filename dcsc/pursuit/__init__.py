@@ -32,11 +32,12 @@ from dcsc.pursuit.greedy import layered_matching_pursuit
 from dcsc.pursuit.holistic import holistic_pursuit
 from dcsc.pursuit.least_squares import oracle_least_squares
 from dcsc.pursuit.multilayer import multilayer_fista, multilayer_ista, projection_pursuit
-from dcsc.pursuit.protocol import PursuitResult, get, names, register
+from dcsc.pursuit.protocol import PursuitResult, check_parameters, get, names, register
 from dcsc.pursuit.thresholding import layered_thresholding
 
 __all__ = [
     "PursuitResult",
+    "check_parameters",
     "get",
     "holistic_pursuit",
     "layered_basis_pursuit",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,40 @@ def get(name: str) -> Pursuit:
     if name not in _PURSUITS:
         raise UserError(f"pursuit {name!r} is unknown: {nearest(name, _PURSUITS)}")
     return _PURSUITS[name]
+
+
+GIVEN = ("reference", "noise")
+"""Parameters that every pursuit takes and that a study fills in."""
+
+
+def check_parameters(name: str, parameters: Iterable[str]) -> None:
+    """
+    Check the names of a pursuit's parameters.
+
+    Parameters
+    ----------
+    name : str
+        A registered name.
+    parameters : iterable of str
+        Names of keyword parameters that are to be passed.
+
+    Raises
+    ------
+    UserError
+        When the pursuit is unknown, does not take one of them, or needs one that is not among them.
+    """
+    keywords = {
+        key: parameter
+        for key, parameter in inspect.signature(get(name)).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and key not in GIVEN
+    }
+    given = list(parameters)
+    for key in given:
+        if key not in keywords:
+            raise UserError(f"parameter {key!r} of pursuit {name!r} is unknown: {nearest(key, keywords)}")
+    for key, parameter in keywords.items():
+        if parameter.default is parameter.empty and key not in given:
+            raise UserError(f"pursuit {name!r} needs the parameter {key!r}: add it.")
 
 
 def names() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +56,28 @@ def trial_cascade(member: Mapping[str, Any]) -> Cascade:
         When a family, a parameter or a size is wrong.
     """
     return Cascade(_layers(member, 0, 0, quick=True))
+
+
+@functools.lru_cache(maxsize=1024)
+def _deepest_atoms(member: str) -> int:
+    return trial_cascade(json.loads(member)).dictionaries[-1].n_atoms
+
+
+def deepest_atoms(member: Mapping[str, Any]) -> int:
+    """
+    Count the atoms of a cascade's deepest layer.
+
+    Parameters
+    ----------
+    member : mapping
+        Its `grid`, `layers` and `replicates`.
+
+    Returns
+    -------
+    int
+        Filters times positions.
+    """
+    return _deepest_atoms(json.dumps(member, sort_keys=True))
 
 
 def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Dataset]:

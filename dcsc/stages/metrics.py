@@ -15,6 +15,7 @@ from dcsc.dataset import codes_from_dataset
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
+from dcsc.stages.pursuits import runs
 from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of, noise_of_replicate
 
 ROWS = 256
@@ -75,6 +76,8 @@ def measure_recovery(
         }
         replicates.append(xr.Dataset(measured))
     whole = xr.concat(replicates, "replicate")
+    ran = np.stack([runs(signals, options) for options in settings["pursuits"].values()])
+    whole["measured"] = (("pursuit", "variant", "active"), ran)
     whole = whole.assign_coords(batch_coordinates(signals)).assign_coords(
         pursuit=list(settings["pursuits"]), layer=np.arange(1, depth + 1)
     )
@@ -85,11 +88,22 @@ def measure_recovery(
 _Measured = dict[str, tuple[tuple[str, ...], NDArray]]
 
 
-def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[tuple[RaggedCodes, NDArray]]:
-    """Recovered codes and thresholds of every layer."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a pursuit found at one layer of one replicate."""
+
+    codes: RaggedCodes
+    threshold: NDArray
+    iterations: NDArray
+
+
+def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[_Found]:
     groups = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
     return [
-        (codes_from_dataset(group)[replicate], group["threshold"].isel(replicate=replicate).to_numpy())
+        _Found(
+            codes_from_dataset(group)[replicate],
+            *(group[variable].isel(replicate=replicate).to_numpy() for variable in ("threshold", "iterations")),
+        )
         for group in groups
     ]
 
@@ -126,18 +140,17 @@ def _of_signals(truth: _Truth) -> _Measured:
     return _joined(blocks, truth.codes[0].batch_shape)
 
 
-def _of_pursuit(
-    truth: _Truth, found: list[tuple[RaggedCodes, NDArray]], options: Mapping[str, Any], errors: bool
-) -> _Measured:
+def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], errors: bool) -> _Measured:
     """What concerns one pursuit; the guarantee is that of the thresholds it used."""
-    compared = [ragged.compare(code, other) for code, (other, _) in zip(truth.codes, found, strict=True)]
+    compared = [ragged.compare(code, one.codes) for code, one in zip(truth.codes, found, strict=True)]
     exact = [(one.misses == 0) & (one.false_alarms == 0) for one in compared]
     right_signs = [one.wrong_signs == 0 for one in compared]
     per_layer = {
         "support_recovered": exact,
         "misses": [one.misses for one in compared],
         "false_alarms": [one.false_alarms for one in compared],
-        "threshold": [threshold for _, threshold in found],
+        "threshold": [one.threshold for one in found],
+        "iterations": [one.iterations for one in found],
     }
     measured = {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(values)) for name, values in per_layer.items()}
     path = np.logical_and.reduce(exact)
@@ -154,34 +167,60 @@ def _of_pursuit(
 
 def _against_guarantee(
     truth: _Truth,
-    found: list[tuple[RaggedCodes, NDArray]],
+    found: list[_Found],
     options: Mapping[str, Any],
     errors: bool,
     rows: slice,
 ) -> dict[str, NDArray]:
-    """Which trials [PRE17] Thm 8 or 10 covers at the thresholds used, and how large errors are and may be."""
+    """Which trials a theorem covers as the pursuit was run, and how large errors are and may be."""
     cascade = truth.cascade
     codes, noise = truth.expanded(rows)
-    guarantee = guarantees.uniform(
-        cascade,
-        codes,
-        noise,
-        rule=options["rule"] if options["rule"] in ("soft", "relu") else "hard",
-        # Top-k does what the best threshold does, and any inside the interval is one.
-        threshold="midpoint" if options["rule"] == "top-k" else [threshold.ravel()[rows] for _, threshold in found],
-    )
-    measured = {"covered": np.stack([layer.holds for layer in guarantee.layers])}
+    covered, bounds = _guaranteed(cascade, codes, noise, options, [one.threshold.ravel()[rows] for one in found])
+    measured = {"covered": covered}
     if errors:
-        recovered = [other.rows(rows).to_dense() for other, _ in found]
+        recovered = [one.codes.rows(rows).to_dense() for one in found]
         measured["error"] = np.stack(
             [
                 sparsity.patch_l2(other - code, cascade.next_dictionary(layer), cascade.rank)
                 for layer, (code, other) in enumerate(zip(codes, recovered, strict=True), start=1)
             ]
         )
-        bounds = np.stack([layer.error_bound for layer in guarantee.layers])
         measured["error_bound"] = np.where(np.isfinite(bounds), bounds, np.nan)
     return measured
+
+
+def _guaranteed(
+    cascade: Cascade, codes: list[NDArray], noise: NDArray, options: Mapping[str, Any], thresholds: list[NDArray]
+) -> tuple[NDArray, NDArray]:
+    """Which theorem of [PRE17] speaks of a pursuit, whether it covers each layer, and its bound on the error."""
+    if options["method"] == "layered-thresholding":  # Theorems 8 and 10
+        guarantee = guarantees.uniform(
+            cascade,
+            codes,
+            noise,
+            rule=options["rule"] if options["rule"] in ("soft", "relu") else "hard",
+            # Top-k does what the best threshold does, and any inside the interval is one.
+            threshold="midpoint" if options["rule"] == "top-k" else thresholds,
+        )
+    elif _is_guaranteed_basis_pursuit(options):
+        guarantee = guarantees.basis_pursuit(cascade, codes, noise)  # Theorems 11 and 12
+        if options["parameters"]["penalty"] == 0 and np.any(noise > 0):
+            noisy = (cascade.depth, *noise.shape)  # the equality form fits the noise too
+            return np.zeros(noisy, dtype=bool), np.full(noisy, np.nan)
+    else:
+        nothing = (cascade.depth, *noise.shape)
+        return np.zeros(nothing, dtype=bool), np.full(nothing, np.nan)
+    return tuple(np.stack([getattr(layer, name) for layer in guarantee.layers]) for name in ("holds", "error_bound"))
+
+
+def _is_guaranteed_basis_pursuit(options: Mapping[str, Any]) -> bool:
+    """Whether Theorem 11 or 12 speaks of a pursuit as it was run; fitting anew what it found is another pursuit."""
+    parameters = options["parameters"]
+    return (
+        options["method"] == "layered-basis-pursuit"
+        and parameters["penalty"] in (0, "guaranteed")
+        and not parameters.get("debias", False)
+    )
 
 
 def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
@@ -194,7 +233,7 @@ def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.Dat
     for variant, (draw, carried) in enumerate(zip(settings["variants"].values(), certificates, strict=True)):
         # The noise of a variant is scaled to its signal, hence no bound on it is known before the signs are drawn.
         statistical = draw["noise_db"] is None and any(name in carried for name in ("statistical", "statistical-plain"))
-        for cell in range(batch[1]) if chosen.stop else ():
+        for cell in np.flatnonzero(signals["drawn"][variant]) if chosen.stop else ():
             place = (variant, cell, chosen)
             codes = [code[variant][cell].rows(chosen).to_dense() for code in truth.codes]
             covered = guarantees.uniform(cascade, codes, truth.noise[place], form="instance")

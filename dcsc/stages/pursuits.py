@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import pursuit, ragged, recovery, seeds
+from dcsc import pursuit, ragged, recovery, seeds, sparsity
 from dcsc.dataset import BATCH, codes_to_dataset
 from dcsc.model import Cascade
 from dcsc.pursuit import thresholding
@@ -51,55 +51,122 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     depth = depth_of(signals)
     groups = {}
     for name, options in settings["pursuits"].items():
-        found: list[list[RaggedCodes]] = [[] for _ in range(depth)]
-        thresholds: list[list[NDArray]] = [[] for _ in range(depth)]
+        rows = _rows(signals, options)
+        found: list[list[_Found]] = [[] for _ in range(depth)]
         for replicate in range(signals["layer_1"].sizes["replicate"]):
             cascade = cascade_of(dictionaries, replicate)
             codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
             observed = _Observation(
                 cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
             )
-            for layer, (code, threshold) in enumerate(zip(*_pursue(observed, options), strict=True)):
-                found[layer].append(code)
-                thresholds[layer].append(threshold)
+            chosen = observed.take(rows)
+            for layer, one in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen)):
+                found[layer].append(_spread(one, rows, codes[layer].batch_shape))
         for layer in range(depth):
-            whole = ragged.concatenate(found[layer]).reshape((len(found[layer]), *found[layer][0].batch_shape))
+            whole = ragged.concatenate([one.codes for one in found[layer]])
+            whole = whole.reshape((len(found[layer]), *found[layer][0].codes.batch_shape))
             dataset = codes_to_dataset(whole if settings["errors"] else whole.with_values(np.sign(whole.value)))
-            dataset["threshold"] = (BATCH, np.stack(thresholds[layer]))
+            dataset["threshold"] = (BATCH, np.stack([one.threshold for one in found[layer]]))
+            dataset["iterations"] = (BATCH, np.stack([one.iterations for one in found[layer]]))
             groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))
     return groups
 
 
+def runs(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
+    """
+    Tell on which cells a pursuit runs.
+
+    Parameters
+    ----------
+    signals : DataTree
+        Of the signals stage.
+    options : mapping
+        Of the pursuit; `variants` names the variants that it runs on, None all.
+
+    Returns
+    -------
+    ndarray of bool, shape (variant, active)
+        True where the cell was drawn and the variant is one of them.
+    """
+    drawn = signals["drawn"].to_numpy().astype(bool)
+    if options["variants"] is None:
+        return drawn
+    return drawn & signals["drawn"]["variant"].isin(options["variants"]).to_numpy()[:, None]
+
+
+def _rows(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
+    """The trials of one replicate that a pursuit runs on, counted over (variant, active, trial)."""
+    return np.flatnonzero(np.repeat(runs(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
+
+
+def _nothing(observed: _Observation) -> list[_Found]:
+    """What is found where a pursuit does not run at all."""
+    return [_Found(code, np.empty(0), np.empty(0, np.int64)) for code in observed.codes]
+
+
+def _spread(found: _Found, rows: NDArray, batch: tuple[int, ...]) -> _Found:
+    """Put trials back in their places; the others are empty, without threshold and iterations."""
+    sizes, iterations = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
+    threshold = np.full(batch, np.nan)
+    codes = found.codes
+    for whole, part in ((sizes, codes.row_size), (iterations, found.iterations), (threshold, found.threshold)):
+        whole.reshape(-1)[rows] = part
+    return _Found(RaggedCodes(sizes, codes.atom, codes.value, codes.code_shape), threshold, iterations)
+
+
 @dataclass(frozen=True, eq=False)
 class _Observation:
-    """The signals of one replicate: true codes, signs T and noise, batch axes (variant, active, trial)."""
+    """The signals of one replicate: true codes, signs T and noise, with common batch axes."""
 
     cascade: Cascade
     codes: list[RaggedCodes]
     layer_signs: list[NDArray] | None
     noise: NDArray | None
 
+    def take(self, rows: NDArray) -> _Observation:
+        """Choose trials, counted over the flattened batch."""
+        axes = len(self.codes[0].batch_shape)
+        return _Observation(
+            self.cascade,
+            [recovery.take(code, rows) for code in self.codes],
+            None
+            if self.layer_signs is None
+            else [signs.reshape(-1, *signs.shape[axes:])[rows] for signs in self.layer_signs],
+            None if self.noise is None else self.noise.reshape(-1, *self.noise.shape[axes:])[rows],
+        )
 
-def _pursue(observed: _Observation, options: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a pursuit found at one layer, trial by trial."""
+
+    codes: RaggedCodes
+    threshold: NDArray
+    iterations: NDArray
+
+
+def _pursue(observed: _Observation, options: Mapping[str, Any]) -> list[_Found]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
-    parameters = {name: value for name, value in options.items() if name != "method"}
+    forward = options["method"] == "layered-thresholding"
+    parameters = {name: options[name] for name in ("rule", "threshold", "debias")} if forward else options["parameters"]
     one_step = (
-        options["method"] == "layered-thresholding"
+        forward
         and observed.cascade.depth == 1
         and observed.layer_signs is None  # they would change nothing of one layer
         and options["threshold"] != "oracle"
         and not options["debias"]
     )
     if one_step:
-        found, thresholds = _one_step(observed, parameters)
+        found = _one_step(observed, parameters)
     else:
-        found, thresholds = _dense(observed, pursuit.get(options["method"]), parameters)
+        found = _dense(observed, pursuit.get(options["method"]), parameters)
     if options["rule"] == "top-k":  # it has none
-        thresholds = [np.full_like(threshold, np.nan) for threshold in thresholds]
-    return found, thresholds
+        for layer in found:
+            layer.threshold[...] = np.nan
+    return found
 
 
-def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> tuple[list[RaggedCodes], list[NDArray]]:
+def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> list[_Found]:
     dictionary, code = observed.cascade.dictionaries[0], observed.codes[0]
     if parameters["rule"] == "top-k":
         threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
@@ -112,28 +179,29 @@ def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> tuple[li
         choice = {"threshold": threshold}
     # One thread: jobs run side by side.
     found = recovery.recovered_supports(dictionary, code, observed.noise, rule=parameters["rule"], threads=1, **choice)
-    return [found], [threshold]
+    return [_Found(found, threshold, np.ones(code.batch_shape, np.int64))]
 
 
-def _dense(
-    observed: _Observation, method: pursuit.Pursuit, parameters: Mapping[str, Any]
-) -> tuple[list[RaggedCodes], list[NDArray]]:
-    batch = observed.codes[0].batch_shape
+def _dense(observed: _Observation, method: pursuit.Pursuit, parameters: Mapping[str, Any]) -> list[_Found]:
     total = observed.codes[0].row_size.size
-    found: list[list[RaggedCodes]] = [[] for _ in observed.codes]
-    thresholds: list[list[NDArray]] = [[] for _ in observed.codes]
+    parts: list[list[_Found]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):
         rows = slice(start, min(start + seeds.BLOCK, total))
         reference = [code.rows(rows).to_dense() for code in observed.codes]
         cascade, signals = _signals(observed, rows, reference[0])
-        result = method(cascade, signals, reference=reference, **parameters)
+        noise = 0.0 if observed.noise is None else sparsity.patch_l2(observed.noise[rows], cascade.dictionaries[0])
+        result = method(cascade, signals, reference=reference, noise=noise, **parameters)
         for layer, (code, threshold) in enumerate(zip(result.codes, result.thresholds, strict=True)):
-            found[layer].append(RaggedCodes.from_dense(code, observed.codes[layer].code_shape))
-            thresholds[layer].append(threshold)
-    return (
-        [ragged.concatenate(parts).reshape(batch) for parts in found],
-        [np.concatenate(parts).reshape(batch) for parts in thresholds],
-    )
+            codes = RaggedCodes.from_dense(code, observed.codes[layer].code_shape)
+            parts[layer].append(_Found(codes, threshold, result.iterations[..., layer]))
+    return [
+        _Found(
+            ragged.concatenate([part.codes for part in layer]),
+            np.concatenate([part.threshold for part in layer]),
+            np.concatenate([part.iterations for part in layer]),
+        )
+        for layer in parts
+    ]
 
 
 def _signals(observed: _Observation, rows: slice, first: NDArray) -> tuple[Cascade, NDArray]:

@@ -17,7 +17,9 @@ from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
 
 
-def sample_signals(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
+def sample_signals(
+    settings: Mapping[str, Any], dictionaries: xr.DataTree, sweep: xr.Dataset | None = None
+) -> dict[str, xr.Dataset]:
     """
     Draw the codes of one chunk of trials, for every replicate, variant and number of active atoms.
 
@@ -28,24 +30,31 @@ def sample_signals(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> di
         (how each is drawn, by name) and `blocks` (first and last + 1).
     dictionaries : DataTree
         Of the dictionaries stage.
+    sweep : Dataset, optional
+        Of the sweeps stage: the cells to draw of each variant, in place of all of `active`.
 
     Returns
     -------
     dict of str to Dataset
         One group a layer, after the schema of the signals stage; the signal itself is not formed.
     """
+    variants = list(settings["variants"])
+    active = settings["active"] if sweep is None else [int(number) for number in sweep["active"]]
+    drawn = np.ones((len(variants), len(active)), dtype=bool) if sweep is None else sweep["drawn"].to_numpy()
     cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
     trials = np.arange(
         settings["blocks"][0] * seeds.BLOCK, min(settings["blocks"][1] * seeds.BLOCK, settings["trials"])
     )
     cells = [
-        _draw_cell(settings, cascade, replicate, variant, active, len(trials))
+        _draw_cell(settings, cascade, replicate, variant, number, len(trials))
+        if drawn[row, column]
+        else _empty_cell(cascade, len(trials))
         for replicate, cascade in enumerate(cascades)
-        for variant in settings["variants"]
-        for active in settings["active"]
+        for row, variant in enumerate(variants)
+        for column, number in enumerate(active)
     ]
-    lengths = (len(cascades), len(settings["variants"]), len(settings["active"]), len(trials))
-    coordinates = (np.arange(len(cascades)), list(settings["variants"]), settings["active"], trials)
+    lengths = (len(cascades), len(variants), len(active), len(trials))
+    coordinates = (np.arange(len(cascades)), variants, active, trials)
     coordinates = dict(zip(BATCH, coordinates, strict=True))
     groups = {
         "/": xr.Dataset(
@@ -53,8 +62,9 @@ def sample_signals(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> di
                 "refused": (BATCH, np.stack([cell.refused for cell in cells]).reshape(lengths)),
                 "certificates": (
                     "variant",
-                    [" ".join(cells[index * lengths[2]].certificates) for index in range(lengths[1])],
+                    [" ".join(cells[row * lengths[2] + drawn[row].argmax()].certificates) for row in range(lengths[1])],
                 ),
+                "drawn": (("variant", "active"), drawn),
             }
         )
     }
@@ -84,6 +94,16 @@ class _Cell:
     noise: NDArray | None
     refused: NDArray
     certificates: tuple[str, ...]
+
+
+def _empty_cell(cascade: Cascade, trials: int) -> _Cell:
+    """What stands where nothing is drawn."""
+    none = np.zeros(trials, dtype=np.int64)
+    codes = [
+        RaggedCodes(none, np.empty(0, np.int32), np.empty(0), dictionary.code_shape)
+        for dictionary in cascade.dictionaries
+    ]
+    return _Cell(codes, None, None, none, ())
 
 
 def _draw_cell(
@@ -123,7 +143,7 @@ def _draw_block(
         support={"name": name, "size": key["active"], **parameters},
         magnitude=options["magnitudes"],
         signs=options["signs"],
-        layer_signs=streams["layer signs"] if options["layer_signs"] else None,
+        layer_signs=streams["layer signs"] if options["layer_signs"] is True else options["layer_signs"] or None,
         constraint=options["constraint"],
         floor=options["floor"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,29 +42,44 @@ def summarize(
         bounds = [_bounds(chunk) for chunk in chunks]
         bound = sum(bounds[1:], start=bounds[0])
         sparsity = sum(_stripe_sums(chunk) for chunk in chunks) / sum(chunk.sizes["trial"] for chunk in chunks)
-        contrast = min(float(chunk["contrast"].isel(layer=0).min()) for chunk in chunks)
+        drawn = chunks[0]["measured"].astype(bool).any("pursuit")
+        contrasts = [
+            chunk["contrast"].isel(layer=0).where(drawn).min(("replicate", "active", "trial")) for chunk in chunks
+        ]
+        contrast = functools.reduce(np.minimum, contrasts)
         first = dictionaries[name]["layer_1"]
         cascades.append(
             total.merge(bound[["bounded", "instance_covered", "certified"]].astype(np.int64)).assign(
                 failure_bound=bound["failure_bound"] / bound["bounded"].where(bound["bounded"] > 0),
                 stripe_sparsity=sparsity,
-                certified_sparsity=_certified(dictionaries[name], max(contrast, 1e-300), delta),
+                certified_sparsity=_certified(dictionaries[name], contrast, delta),
                 mutual_coherence=("replicate", first["mutual_coherence"].to_numpy()),
                 welch_bound=((), float(first["welch_bound"])),
             )
         )
-    return xr.concat(cascades, xr.DataArray(list(metrics), dims="cascade", name="cascade"))
+    # Every cascade has cells of its own where sweeps are refined; where one has none, it has 0 trials.
+    counted = {name: 0 for name, variable in cascades[0].data_vars.items() if variable.dtype.kind == "i"}
+    missing = dict.fromkeys(cascades[0].data_vars, np.nan) | counted
+    names = xr.DataArray(list(metrics), dims="cascade", name="cascade")
+    return xr.concat(cascades, names, join="outer", fill_value=missing)
 
 
-def _certified(dictionaries: xr.DataTree, contrast: float, delta: float) -> xr.DataArray:
+def _certified(dictionaries: xr.DataTree, contrast: xr.DataArray, delta: float) -> xr.DataArray:
     first = [
         cascade_of(dictionaries, number).dictionaries[0] for number in range(dictionaries["layer_1"].sizes["replicate"])
     ]
     limits = [
-        [guarantees.certified_stripe_sparsity(layer, contrast, delta, rung=rung).limit for rung in CLOSED_RUNGS]
+        [
+            [
+                guarantees.certified_stripe_sparsity(layer, max(float(ratio), 1e-300), delta, rung=rung).limit
+                for rung in CLOSED_RUNGS
+            ]
+            for ratio in contrast.to_numpy()
+        ]
         for layer in first
     ]
-    return xr.DataArray(np.array(limits), dims=("replicate", "rung"), coords={"rung": list(CLOSED_RUNGS)})
+    names = {"variant": contrast["variant"].to_numpy(), "rung": list(CLOSED_RUNGS)}
+    return xr.DataArray(np.array(limits), dims=("replicate", *names), coords=names)
 
 
 def _bounds(chunk: xr.Dataset) -> xr.Dataset:
@@ -76,15 +92,17 @@ def _bounds(chunk: xr.Dataset) -> xr.Dataset:
 
 
 def _counts(chunk: xr.Dataset) -> xr.Dataset:
-    recovered = chunk["path_recovered"].astype(bool)
-    covered = chunk["covered"].astype(bool).all("layer")
+    ran = chunk["measured"].astype(bool)
+    recovered = chunk["path_recovered"].astype(bool) & ran
+    covered = chunk["covered"].astype(bool).all("layer") & ran
     counts = xr.Dataset(
         {
             "recovered": recovered.sum("trial"),
-            "recovered_with_signs": chunk["signs_recovered"].sum("trial"),
-            "trials": xr.ones_like(recovered, dtype=np.int64).sum("trial"),
+            "recovered_with_signs": (chunk["signs_recovered"].astype(bool) & ran).sum("trial"),
+            "trials": (xr.ones_like(recovered, dtype=np.int64) * ran).sum("trial"),
             "covered": covered.sum("trial"),
             "violations": (covered & ~recovered).sum("trial"),
+            "bounded_failures": (chunk["instance_covered"].notnull() & ran & ~recovered).sum("trial"),
         }
     ).astype(np.int64)
     return counts.transpose("replicate", "pursuit", "variant", "active")
@@ -92,4 +110,5 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
 
 def _stripe_sums(chunk: xr.Dataset) -> xr.DataArray:
     first = chunk["stripe_sparsity"].isel(layer=0, drop=True)
-    return first.sum("trial").astype(np.float64).transpose("replicate", "variant", "active")
+    drawn = chunk["measured"].astype(bool).any("pursuit")
+    return first.sum("trial").astype(np.float64).where(drawn).transpose("replicate", "variant", "active")

@@ -23,10 +23,13 @@ DEEP = {
 RANDOM = {"random": {}}
 BOTH = {"random": {}, "worst": {"signs": {"name": "worst-case", "threshold": "statistical"}}}
 PURSUITS = {
-    "hard": {"method": "layered-thresholding", "rule": "hard", "threshold": "statistical", "debias": False},
-    "soft": {"method": "layered-thresholding", "rule": "soft", "threshold": "uniform", "debias": False},
-    "top-k": {"method": "layered-thresholding", "rule": "top-k", "threshold": None, "debias": False},
-    "debiased": {"method": "layered-thresholding", "rule": "hard", "threshold": "oracle", "debias": True},
+    name: config.PursuitOptions(**options).model_dump(mode="json")
+    for name, options in {
+        "hard": {"rule": "hard", "threshold": "statistical"},
+        "soft": {"rule": "soft", "threshold": "uniform"},
+        "top-k": {"rule": "top-k"},
+        "debiased": {"rule": "hard", "threshold": "oracle", "debias": True},
+    }.items()
 }
 
 
@@ -85,7 +88,7 @@ def test_stages_agree_with_the_library(tmp_path, member, variants):
         for code, expected in zip(codes, layers[1:], strict=True):
             np.testing.assert_allclose(code, expected, atol=1e-12)
         for name, options in PURSUITS.items():
-            parameters = {key: value for key, value in options.items() if key != "method"}
+            parameters = {key: options[key] for key in ("rule", "threshold", "debias")}
             observed = layers[0] if noise is None else layers[0] + noise
             result = dcsc.pursuit.layered_thresholding(cascade, observed, reference=codes, **parameters)
             exact = np.ones(codes[0].shape[:3], dtype=bool)

@@ -4,6 +4,11 @@ rule dictionaries:
         expand(f"{RESULTS}/dictionaries/{{cascade}}.nc", cascade=MEMBERS),
 
 
+rule sweeps:
+    input:
+        sweep_files(),
+
+
 rule signals:
     input:
         stage_files("signals"),
@@ -19,13 +24,18 @@ rule metrics:
         stage_files("metrics"),
         expand(
             f"{RESULTS}/{{experiment}}/metrics/summary.nc",
-            experiment=STUDY.experiments,
+            experiment=MEASURED,
         ),
 
 
 rule figures:
     input:
         [file for experiment in STUDY.experiments for file in figure_files(experiment)],
+
+
+rule claims:
+    input:
+        claim_files(),
 
 
 for experiment, options in STUDY.experiments.items():

@@ -1,5 +1,6 @@
 """What the rules share: the validated study, the slice of it that each stage needs, and names of files."""
 
+import json
 import math
 import os
 
@@ -9,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 from dcsc import config as configuration
 from dcsc import families, provenance
 from dcsc.errors import UserError
+from dcsc.stages import dictionaries as dictionaries_stage
 
 try:
     STUDY = configuration.validate(config)
@@ -22,6 +24,7 @@ MEMBERS = {
     for cascade in STUDY.cascades
     for name, member in configuration.members(STUDY, cascade).items()
 }
+MEASURED = [name for name, options in STUDY.experiments.items() if options.signals]
 FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
 
 
@@ -63,11 +66,61 @@ def members_of(experiment):
     return [member for name in names for member in configuration.members(STUDY, name)]
 
 
+def cells_of(experiment, member):
+    """Numbers of active atoms of an experiment on one cascade."""
+    atoms = dictionaries_stage.deepest_atoms(MEMBERS[member].model_dump(mode="json"))
+    return STUDY.experiments[experiment].signals.cells(atoms)
+
+
+def refined(experiment):
+    """Whether a coarse sweep chooses further cells."""
+    return STUDY.experiments[experiment].signals.refine > 0
+
+
+def sweep_file(wildcards):
+    """The coarse sweep of a cascade, where there is one."""
+    if not refined(wildcards.experiment):
+        return []
+    return [f"{RESULTS}/{wildcards.experiment}/sweeps/{wildcards.cascade}.nc"]
+
+
+def sweep_files():
+    """Coarse sweeps of all experiments that have them."""
+    return [
+        f"{RESULTS}/{experiment}/sweeps/{member}.nc"
+        for experiment in MEASURED
+        if refined(experiment)
+        for member in members_of(experiment)
+    ]
+
+
 def chunks_of(experiment):
     """Names of the chunks of an experiment: the first block of each."""
     signals = STUDY.experiments[experiment].signals
     blocks = math.ceil(signals.trials / BLOCK)
     return [f"{first:06d}" for first in range(0, blocks, signals.chunk_blocks)]
+
+
+def draw_settings(wildcards):
+    """What the draws of a cascade depend on, whatever the chunk."""
+    return {
+        "seed": STUDY.seed,
+        "experiment": wildcards.experiment,
+        "cascade": wildcards.cascade,
+        "active": cells_of(wildcards.experiment, wildcards.cascade),
+        "variants": variant_settings(wildcards.experiment),
+    }
+
+
+def sweep_settings(wildcards):
+    """What the choice of further cells depends on."""
+    draws = variants_of(wildcards.experiment)
+    return {
+        **draw_settings(wildcards),
+        "refine": STUDY.experiments[wildcards.experiment].signals.refine,
+        "pursuits": pursuit_settings(wildcards)["pursuits"],
+        "adversarial": [label for label, draw in draws if draw.is_adversarial],
+    }
 
 
 def signal_settings(wildcards):
@@ -76,22 +129,23 @@ def signal_settings(wildcards):
     first = int(wildcards.chunk)
     last = min(first + signals.chunk_blocks, math.ceil(signals.trials / BLOCK))
     return {
-        "seed": STUDY.seed,
-        "experiment": wildcards.experiment,
-        "cascade": wildcards.cascade,
-        "active": signals.active,
+        **draw_settings(wildcards),
         "trials": signals.trials,
-        "variants": {
-            label: draw.model_dump(mode="json")
-            for label, draw in variants_of(wildcards.experiment)
-        },
         "blocks": [first, last],
     }
 
 
 def variants_of(experiment):
     """Names of the variants of an experiment, and how each is drawn."""
-    return STUDY.experiments[experiment].signals.draws().items()
+    signals = STUDY.experiments[experiment].signals
+    return signals.draws().items() if signals else ()
+
+
+def variant_settings(experiment):
+    """The same as JSON holds it."""
+    return {
+        label: draw.model_dump(mode="json") for label, draw in variants_of(experiment)
+    }
 
 
 def pursuit_settings(wildcards):
@@ -113,10 +167,7 @@ def metrics_settings(wildcards):
         "bounds": STUDY.experiments[wildcards.experiment].bounds.model_dump(
             mode="json"
         ),
-        "variants": {
-            label: draw.model_dump(mode="json")
-            for label, draw in variants_of(wildcards.experiment)
-        },
+        "variants": variant_settings(wildcards.experiment),
     }
 
 
@@ -138,10 +189,8 @@ def figure_settings(wildcards):
             for name in STUDY.experiments[wildcards.experiment].cascades
             for member in configuration.members(STUDY, name)
         },
-        "variants": {
-            label: draw.model_dump(mode="json")
-            for label, draw in variants_of(wildcards.experiment)
-        },
+        "variants": variant_settings(wildcards.experiment),
+        "pursuits": pursuit_settings(wildcards)["pursuits"],
         "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
@@ -161,6 +210,12 @@ def metrics_files(wildcards):
 def digests(*paths):
     """Digests beside datasets: what a job reads of them, and hence must not lose before it runs."""
     return [f"{RESULTS}/{path}.sha256" for path in paths]
+
+
+def drawing_digests(wildcards):
+    """Digests of the datasets that the signals of a cascade are drawn from."""
+    files = [f"{RESULTS}/dictionaries/{wildcards.cascade}.nc", *sweep_file(wildcards)]
+    return [f"{path}.sha256" for path in files]
 
 
 def summarized_digests(wildcards):
@@ -211,8 +266,10 @@ def signals_mb(wildcards):
     signals = STUDY.experiments[wildcards.experiment].signals
     trials = min(signals.chunk_blocks * BLOCK, signals.trials)
     member = MEMBERS[wildcards.cascade]
+    cells = cells_of(wildcards.experiment, wildcards.cascade)
     entries = (
-        sum(signals.active)
+        # Added cells lie below the largest one.
+        (sum(cells) + signals.refine * max(cells) // 2)
         * trials
         * len(signals.variants)
         * member.replicates
@@ -230,10 +287,91 @@ def stage_files(stage):
     """Datasets of one stage, of every experiment."""
     return [
         f"{RESULTS}/{experiment}/{stage}/{member}/{chunk}.nc"
-        for experiment in STUDY.experiments
+        for experiment in MEASURED
         for member in members_of(experiment)
         for chunk in chunks_of(experiment)
     ]
+
+
+def claim_files():
+    """What the run says of its claims, where there are any."""
+    names = ("claims.json", "claims.md", "reproduction.md") if STUDY.claims else ()
+    return [
+        f"{RESULTS}/{name}{suffix}"
+        for name in names
+        for suffix in ("", "-metadata.json")
+    ]
+
+
+def claim_tables():
+    """Tables that the claims are put to."""
+    figures = dict.fromkeys(
+        figure for claim in STUDY.claims.values() for figure in claim.figures
+    )
+    return {figure: f"{RESULTS}/figures/{figure}.csv" for figure in figures}
+
+
+def shown_panels():
+    """Panels of all figures of the study, by the figure's name."""
+    return {
+        f"{name}-{panel}": panel
+        for name, options in STUDY.experiments.items()
+        for panel in options.figures
+    }
+
+
+def page_settings(wildcards):
+    """What the page about the run shows."""
+    return {
+        "results": RESULTS,
+        "experiments": {
+            name: {
+                "title": options.title,
+                "panels": [f"{name}-{panel}" for panel in options.figures],
+            }
+            for name, options in STUDY.experiments.items()
+        },
+        "captions": {
+            f"{name}-{panel}": name
+            for name, options in STUDY.experiments.items()
+            for panel in options.figures
+        },
+    }
+
+
+def experiment_title(wildcards):
+    """Section of the report."""
+    return STUDY.experiments[wildcards.experiment].title
+
+
+def verdicts():
+    """What the last run said of its claims, by figure and all together, for the captions of the report."""
+    path = Path(RESULTS, "claims.json")
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    lines = {}
+    for claim in found:
+        verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
+        measured = "none" if claim["measured"] is None else f"{claim['measured']:.4g}"
+        if claim["interval"]:
+            measured += " [{:.4g}, {:.4g}]".format(*claim["interval"])
+        text = (
+            f"- **{claim['id']} {verdict}**: {claim['statement']} "
+            f"Measured {measured} over {claim['sample']}; criterion: {claim['criterion']}."
+        )
+        for figure in ("", *(Path(table).stem for table in claim["evidence"])):
+            lines.setdefault(figure, []).append(text)
+    return {figure: "\n\n" + "\n".join(text) for figure, text in lines.items()}
+
+
+def claim_settings(wildcards):
+    """What the verdicts depend on beside the tables."""
+    return {
+        "claims": {
+            name: claim.model_dump(mode="json") for name, claim in STUDY.claims.items()
+        },
+        "figures": list(claim_tables()),
+        "confidence": STUDY.confidence,
+    }
 
 
 def figure_files(experiment):

@@ -15,13 +15,13 @@ for panel in configuration.PANELS:
             png=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.png",
                 caption=f"../report/{panel}.rst",
-                category="{experiment}",
+                category=experiment_title,
                 labels={"figure": panel, "kind": "chart"},
             ),
             csv=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.csv",
                 caption=f"../report/{panel}.rst",
-                category="{experiment}",
+                category=experiment_title,
                 labels={"figure": panel, "kind": "numbers"},
             ),
             metadata=f"{RESULTS}/figures/{{experiment}}-{panel}.csv-metadata.json",

@@ -1,7 +1,8 @@
 rule sample_signals:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        digests=digests("dictionaries/{cascade}.nc"),
+        sweep=sweep_file,
+        digests=drawing_digests,
         plugins=STUDY.plugins,
     output:
         signals=kept(

@@ -1,0 +1,110 @@
+"""The ladder of guarantees beside what was measured, one line a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dcsc.figures import style as styles
+from dcsc.figures import thresholds
+from dcsc.figures.results import Results
+from dcsc.figures.thresholds import LEVELS, RUNGS
+
+RUNG_MARKERS = dict(zip(RUNGS, ("o", "s", "D", "o", "s", "D"), strict=True))
+
+
+def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    Average transitions and certified sparsities over the replicates.
+
+    Parameters
+    ----------
+    results : Results
+        Its summary is used.
+    settings : mapping
+        `confidence`, `variants`, `series` and `delta`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `dcsc.figures.thresholds.tidy`.
+    """
+    return thresholds.tidy(results, settings)
+
+
+def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+    """
+    Draw a panel a pursuit; each line is a cascade, in the order of coherence.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `tidy`.
+    settings : mapping
+        `style`, `variants`, `confidence` and `delta`.
+
+    Returns
+    -------
+    Figure
+        Grey markers are certified, coloured ones measured.
+    """
+    style = settings["style"]
+    measured = table[table["kind"] == "measured"]
+    pursuits = list(measured["pursuit"].unique())
+    cascades = table.groupby("cascade")["mutual_coherence"].mean().sort_values(ascending=False)
+    place = {name: index for index, name in enumerate(cascades.index)}
+    colour = styles.colours(style, len(settings["variants"]))
+    figure, axes = styles.canvas(style, 1, len(pursuits), 0.28 + 0.11 * len(cascades), sharex=True, sharey=True)
+    for panel, pursuit in zip(axes[0], pursuits, strict=True):
+        for rung, label in RUNGS.items():
+            part = table[(table["rung"] == rung) & (table["stripe_sparsity"] >= 1)]
+            statistical = rung.startswith("statistical")
+            panel.plot(
+                part["stripe_sparsity"],
+                part["cascade"].map(place) - (0.12 if statistical else 0.24),
+                RUNG_MARKERS[rung],
+                color="0.1" if statistical else "0.55",
+                markerfacecolor="0.1" if statistical else "white",
+                markersize=4,
+                label=f"certified: {label}",
+            )
+        for index, variant in enumerate(settings["variants"]):
+            for level in LEVELS:
+                chosen = (measured["pursuit"] == pursuit) & (measured["variant"] == variant)
+                part = measured[chosen & (measured["level"] == level)]
+                ends = part[["stripe_sparsity_lower", "stripe_sparsity_upper"]].to_numpy().T
+                panel.errorbar(
+                    part["stripe_sparsity"],
+                    part["cascade"].map(place) + 0.08 + 0.14 * index,
+                    xerr=np.nan_to_num(np.abs(ends - part["stripe_sparsity"].to_numpy())),
+                    color=colour[index],
+                    linestyle="none",
+                    marker=styles.MARKERS[index],
+                    markerfacecolor=colour[index] if level == LEVELS[0] else "white",
+                    markersize=4.5,
+                    capsize=2,
+                    label=f"measured: {level:.0%} recovery, {variant}",
+                )
+        styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
+        panel.set_title(pursuit, fontsize="medium")
+    labels = [f"{name}\n$\\mu$ = {coherence:.3f}" for name, coherence in cascades.items()]
+    axes[0, 0].set_yticks(range(len(place)), labels, fontsize="small")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize="x-small")
+    note = (
+        f"stripe-sparsity (atoms); means over {styles.count(table['replicates'])} dictionaries, "
+        f"{styles.count(measured['trials'])} trials a cell; bars: Student {settings['confidence']:.0%}; "
+        f"certified at {1 - settings['delta']:.0%}; rungs below one atom are not drawn"
+    )
+    if (measured["censored"] > 0).any():
+        note += "\nat the right end some transitions lie beyond the cells"
+    styles.footnote(
+        figure,
+        style,
+        note,
+    )
+    return figure

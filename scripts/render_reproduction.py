@@ -1,0 +1,48 @@
+"""Render the page that walks through the figures of a run, every number read from the run's own files."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import job
+
+from dcsc import claims, dataset, provenance
+from dcsc.errors import UserError
+
+
+def main(snakemake: Any) -> None:
+    settings, inputs = snakemake.params.settings, snakemake.input
+    path = Path(inputs.claims)
+    metadata = json.loads(Path(inputs.metadata).read_text(encoding="utf-8"))
+    if metadata["sha256"] != provenance.file_digest(path):
+        raise UserError(f"{path} is not as the workflow wrote it: delete it and run again.")
+    findings = [claims.Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    captions = {
+        figure: caption(environment, inputs.captions[index], figure, settings["captions"][figure])
+        for index, figure in enumerate(settings["captions"])
+    }
+    page = environment.from_string(Path(inputs.template).read_text(encoding="utf-8")).render(
+        results=settings["results"],
+        experiments=settings["experiments"],
+        captions=captions,
+        findings=findings,
+        held=sum(finding.holds for finding in findings),
+        table=claims.as_table(findings),
+        number=claims.number,
+        interval=claims.interval,
+    )
+    record = job.record(snakemake, "page", 1, [inputs.claims, inputs.template, *inputs.captions])
+    dataset.write_text(page, snakemake.output.page, record)
+
+
+def caption(environment: jinja2.Environment, path: str, figure: str, experiment: str) -> str:
+    """Read what the report says under a figure, without the verdicts that it adds."""
+    text = Path(path).read_text(encoding="utf-8")
+    silent = SimpleNamespace(config={"verdicts": {}}, wildcards=SimpleNamespace(experiment=experiment))
+    return environment.from_string(text).render(snakemake=silent).strip().replace("``", "`")
+
+
+job.run(snakemake, main)  # noqa: F821

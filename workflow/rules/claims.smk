@@ -1,0 +1,56 @@
+rule judge_claims:
+    input:
+        tables=list(claim_tables().values()),
+    output:
+        **{
+            f"{kind}{part}": f"{RESULTS}/claims.{kind}{suffix}"
+            for kind in ("json", "md")
+            for part, suffix in (("", ""), ("_metadata", "-metadata.json"))
+        },
+    log:
+        f"logs/{RESULTS}/judge_claims.log",
+    benchmark:
+        f"logs/{RESULTS}/judge_claims.tsv"
+    conda:
+        "../envs/dcsc.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=claim_settings,
+        library=library("judge_claims.py"),
+        sources=sources("judge_claims.py"),
+        results=results_folder,
+    script:
+        "../../scripts/judge_claims.py"
+
+
+rule render_reproduction:
+    input:
+        claims=f"{RESULTS}/claims.json",
+        metadata=f"{RESULTS}/claims.json-metadata.json",
+        template=f"{ROOT}/workflow/report/reproduction.md",
+        captions=[
+            f"{ROOT}/workflow/report/{panel}.rst" for panel in shown_panels().values()
+        ],
+    output:
+        page=f"{RESULTS}/reproduction.md",
+        metadata=f"{RESULTS}/reproduction.md-metadata.json",
+    log:
+        f"logs/{RESULTS}/render_reproduction.log",
+    benchmark:
+        f"logs/{RESULTS}/render_reproduction.tsv"
+    conda:
+        "../envs/dcsc.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=page_settings,
+        library=library("render_reproduction.py"),
+        sources=sources("render_reproduction.py"),
+        results=results_folder,
+    script:
+        "../../scripts/render_reproduction.py"
