@@ -54,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     orphans.set_defaults(run=_orphans)
 
     _add_certify(commands)
+
+    estimate = commands.add_parser("estimate", help="jobs, core-hours, memory and disk of what is to be done")
+    estimate.add_argument("targets", nargs="*", metavar="target", help="what to make; everything by default")
+    estimate.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
+    estimate.add_argument("--cores", type=int, metavar="N", help="default: those of this machine")
+    estimate.add_argument(
+        "--timings", metavar="FILE", action="append", default=[], help="learn from the runs of this configuration too"
+    )
+    estimate.add_argument("--json", action="store_true", help="for programs")
+    estimate.set_defaults(run=_estimate)
+
     schema = commands.add_parser("schema", help="the JSON schema of the configuration, as YAML")
     schema.set_defaults(run=_schema)
     keys = commands.add_parser("keys", help="the table of all keys of the configuration, as Markdown")
@@ -126,6 +137,14 @@ def _orphans(chosen: argparse.Namespace) -> int:
     for path, reason in found.items():
         print(printable(f"{path}: {reason}"))
     return int(bool(found))
+
+
+def _estimate(chosen: argparse.Namespace) -> int:
+    from dcsc import estimate
+
+    found = estimate.estimate(chosen.configfile, targets=chosen.targets, cores=chosen.cores, timings=chosen.timings)
+    print(estimate.as_json(found) if chosen.json else estimate.as_text(found))
+    return 0
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -565,6 +565,26 @@ def _described(group: xr.Dataset, path: str, record: Mapping[str, Any]) -> xr.Da
     for name in described.coords:
         described[name].attrs = {"units": "1", "long_name": str(name).replace("_", " ")}
     return described
+
+
+def read_each(paths: Iterable[str | Path], schema: Schema) -> Iterator[xr.Dataset]:
+    """
+    Read datasets of one group one after another.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        The files.
+    schema : Schema
+        What they must hold.
+
+    Yields
+    ------
+    Dataset
+        Validated; none is held after the next one is asked for.
+    """
+    for path in paths:
+        yield read(path, schema).to_dataset()
 
 
 def join_chunks(chunks: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -444,12 +442,13 @@ def orphans(configuration: str | Path, results: str | Path | None = None) -> dic
         When the configuration is wrong or Snakemake cannot list the rules' files.
     """
     from dcsc import config
+    from dcsc.workflow_plan import rule_outputs
 
     made = config.load(configuration).results
     folder = Path(results if results is not None else made)
     if not folder.is_dir():
         raise UserError(f"the results folder {folder} does not exist: run the workflow, or name it with --results.")
-    outputs = {Path(path).relative_to(made).as_posix() for path in _outputs(Path(configuration)) if _is_in(path, made)}
+    outputs = {Path(path).relative_to(made).as_posix() for path in rule_outputs(configuration) if _is_in(path, made)}
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
     known = {name for name in names if name in outputs or name in _REPORTS}
@@ -463,21 +462,6 @@ _REPORTS = ("report.html", "report.zip")
 
 def _is_in(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
-
-
-def _outputs(configuration: Path) -> Iterable[str]:
-    """Ask Snakemake which files the rules make, so that there is one list of them."""
-    snakefile = next(
-        (file for file in (Path("Snakefile"), provenance.PACKAGE.parent / "Snakefile") if file.is_file()), None
-    )
-    if snakefile is None:
-        raise UserError("there is no Snakefile here: change to the folder of the workflow.")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--summary", "--nolock"]
-    done = subprocess.run([*command, "--configfile", str(configuration)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it is not installed"]
-        raise UserError(f"Snakemake cannot list the files of its rules ({lines[-1]}): see snakemake -n.")
-    return [line.split("\t")[0] for line in done.stdout.splitlines() if "\t" in line][1:]
 
 
 def _untraceable(names: Mapping[str, Path], folder: Path) -> dict[str, str]:

@@ -7,21 +7,21 @@ import job
 
 from dcsc import dataset
 from dcsc.figures import style
-from dcsc.figures.results import Results
+from dcsc.figures.results import Results, TrialsOnDemand
 
 
 def main(snakemake: Any) -> None:
     settings, inputs = snakemake.params.settings, snakemake.input
     figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
-    chunks = {name: [] for name in settings["cascades"]}
+    paths = {name: [] for name in settings["cascades"]}
     for path, name in zip(inputs.metrics, snakemake.params.cascade_of_metrics, strict=True):
-        chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())
+        paths[name].append(path)
     results = Results(
         summary=dataset.read(inputs.summary, dataset.SUMMARY).to_dataset(),
-        trials={name: dataset.join_chunks(parts) for name, parts in chunks.items()},
+        trials=TrialsOnDemand(paths),
         dictionaries={
             name: dataset.read(path, dataset.DICTIONARIES)
-            for name, path in zip(chunks, inputs.dictionaries, strict=True)
+            for name, path in zip(paths, inputs.dictionaries, strict=True)
         },
     )
     with job.computing():

@@ -49,7 +49,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
     table["replicates"] = summary.sizes["replicate"]
-    depth = next(iter(results.trials.values())).sizes["layer"]
+    depth = sum(name.startswith("layer_") for name in next(iter(results.dictionaries.values())).children)
     table["bound_applies"] = table["failure_bound"].notna() & table["pursuit"].map(
         {name: _bound_applies(options, depth) for name, options in settings["pursuits"].items()}
     )

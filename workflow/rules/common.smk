@@ -10,6 +10,8 @@ sys.path.insert(0, str(ROOT))
 from dcsc import config as configuration
 from dcsc import families, provenance
 from dcsc.errors import UserError
+from dcsc.estimate import model
+from dcsc.estimate.sizes import StudySizes
 from dcsc.stages import dictionaries as dictionaries_stage
 
 try:
@@ -18,6 +20,7 @@ except UserError as error:
     sys.exit(f"error in the configuration: {error}")
 
 RESULTS = STUDY.results
+SIZES = StudySizes(STUDY, look=False)
 BLOCK = 32
 MEMBERS = {
     name: member
@@ -58,6 +61,11 @@ def library(script, *modules, plugins=()):
 def results_folder(wildcards):
     """Folder that the paths in provenance records are relative to."""
     return RESULTS
+
+
+def results_stand_in(wildcards):
+    """A folder as deep, for what studies share: paths relative to it are the same, but not its name."""
+    return "/".join("results" for _ in Path(RESULTS).parts)
 
 
 def members_of(experiment):
@@ -261,26 +269,24 @@ def kept(stage, path):
     return path if getattr(STUDY.keep, stage) else temp(path)
 
 
-def signals_mb(wildcards):
-    """Memory of a job that holds one chunk of signals."""
-    signals = STUDY.experiments[wildcards.experiment].signals
-    trials = min(signals.chunk_blocks * BLOCK, signals.trials)
-    member = MEMBERS[wildcards.cascade]
-    cells = cells_of(wildcards.experiment, wildcards.cascade)
-    entries = (
-        # Added cells lie below the largest one.
-        (sum(cells) + signals.refine * max(cells) // 2)
-        * trials
-        * len(signals.variants)
-        * member.replicates
-        * len(member.layers)
-    )
-    return 600 + entries * 100 // 2**20
+def memory(rule):
+    """Memory of a job by its size, half as much again as predicted, and more when it is tried again."""
+
+    def megabytes(wildcards, attempt):
+        cost = model.predicted(rule, SIZES.features(rule, dict(wildcards.items())))
+        return attempt * (300 + math.ceil(1.5 * cost.memory_mb))
+
+    return megabytes
 
 
-def signals_minutes(wildcards):
-    """Time of a job on one chunk of signals, generous."""
-    return 10 + signals_mb(wildcards) // 200
+def minutes(rule):
+    """Time of a job by its size, generous, and more when it is tried again."""
+
+    def runtime(wildcards, attempt):
+        cost = model.predicted(rule, SIZES.features(rule, dict(wildcards.items())))
+        return attempt * (5 + math.ceil(cost.seconds / 12))
+
+    return runtime
 
 
 def stage_files(stage):

@@ -15,12 +15,13 @@ rule measure_recovery:
         f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.log",
     benchmark:
         f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    priority: 2  # a chunk is finished before the next one starts, so that little waits on disk
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=signals_mb,
-        runtime=signals_minutes,
+        mem_mb=memory("measure_recovery"),
+        runtime=minutes("measure_recovery"),
     params:
         settings=metrics_settings,
         library=library("measure_recovery.py"),
@@ -46,8 +47,8 @@ rule summarize_metrics:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("summarize_metrics"),
+        runtime=minutes("summarize_metrics"),
     params:
         settings=summary_settings,
         cascade_of_metrics=cascade_of_metrics,

@@ -20,8 +20,8 @@ rule sample_signals:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=signals_mb,
-        runtime=signals_minutes,
+        mem_mb=memory("sample_signals"),
+        runtime=minutes("sample_signals"),
     params:
         settings=signal_settings,
         library=library("sample_signals.py", plugins=STUDY.plugins),
