@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from dcsc import provenance
-from dcsc.errors import UserError
+from dcsc.errors import UserError, printable
 
 OK, DIFFERS, MISSING, UNREADABLE, UNRECORDED = "ok", "DIFFERS", "missing", "no provenance", "not recorded"
 PROBLEMS = (DIFFERS, MISSING, UNREADABLE)
 
-_NETCDF, _TABLE_METADATA, _DIGEST = ".nc", "-metadata.json", ".sha256"
+_NETCDF, _TABLE_METADATA = ".nc", "-metadata.json"
 _PAGES = (".csv", ".json", ".md")
 _DEPTHS = {
+    "certificate": 0,
     "claims": 0,
     "page": 0,
     "dictionaries": 1,
@@ -149,6 +150,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if reader is None:
         allowed = ", ".join(sorted(_READERS))
         raise UserError(f"{path} is not a file that can be traced: name one that ends in {allowed}.")
+    if path.suffix == _NETCDF:
+        provenance.check_digest(path)
     try:
         record = reader(path)
         return _checked(json.loads(record) if isinstance(record, str) else record)
@@ -225,8 +228,8 @@ def _own_digest(path: Path) -> str:
         if path.suffix in _PAGES:
             return str(json.loads(_metadata_of(path).read_text(encoding="utf-8"))["sha256"])
         if path.suffix == _NETCDF:
-            return path.with_name(path.name + _DIGEST).read_text(encoding="utf-8").split()[0]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return provenance.recorded_digest(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return ""
 
@@ -273,7 +276,7 @@ def _results_of(path: Path, record: Mapping[str, Any]) -> Path:
     usual = _DEPTHS.get(record["schema"], 1)
     likely = [*parents[usual : usual + 1], *parents, Path("results").absolute()]
     for folder in likely:
-        if any((folder / entry["path"]).is_file() for entry in record["inputs"]):
+        if any(_is_file(folder / entry["path"]) for entry in record["inputs"]):
             return folder
     return likely[0]
 
@@ -301,7 +304,7 @@ def _followed(roots: Mapping[str, Path], results: Path) -> Iterator[tuple[str, N
 
 def _examined(name: str, path: Path, expected: str, must_have_record: bool) -> Node:
     """Compare one file with what is recorded of it."""
-    if not path.is_file():
+    if not _is_file(path):
         return Node(name, MISSING)
     found = provenance.file_digest(path)
     own = _own_digest(path)
@@ -316,6 +319,14 @@ def _examined(name: str, path: Path, expected: str, must_have_record: bool) -> N
         node.changed = list(_changed(provenance.canonical(record["library"])))
         node.library = DIFFERS if node.changed else OK
     return node
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file, also of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_ours(name: str) -> bool:
@@ -380,7 +391,8 @@ def as_text(found: Trace) -> str:
     ]
     problems = found.problems
     lines += [f"PROBLEM  {problem}" for problem in problems] or ["digests  all verified"]
-    return "\n".join(lines)
+    # What a file says of itself must not forge lines or move the cursor.
+    return "\n".join(map(printable, lines))
 
 
 def _branch(found: Trace, name: str, first: str, rest: str, shown: set[str]) -> Iterator[str]:

@@ -31,6 +31,7 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
     work : callable
         Takes that object.
     """
+    os.environ["DCSC_NUM_THREADS"] = str(snakemake.threads)
     started = time.perf_counter()
     try:
         _library(snakemake)

@@ -82,7 +82,7 @@ def _exceeded(table: pd.DataFrame, confidence: float) -> pd.Series:
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw rows of pursuits and columns of variants.
+    Draw a panel for each pursuit and variant that it ran on.
 
     Parameters
     ----------
@@ -97,30 +97,28 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         With bands of the intervals and a tick at every uniform limit.
     """
     style = settings["style"]
-    ran = table[["pursuit", "variant"]].drop_duplicates()
-    pursuits = list(ran["pursuit"].unique())
-    variants = [name for name in settings["variants"] if (ran["variant"] == name).any()]
+    pairs = list(table[["pursuit", "variant"]].drop_duplicates().itertuples(index=False, name=None))
     series = table[["cascade", "mutual_coherence", "uniform_limit"]].drop_duplicates().sort_values("mutual_coherence")
     colour = styles.sequence(style, len(series))
-    figure, axes = styles.canvas(style, len(pursuits), len(variants), 0.62, sharex=True, sharey=True)
-    for row, pursuit in enumerate(pursuits):
-        for column, variant in enumerate(variants):
-            panel = axes[row, column]
-            chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
-            if chosen.empty:
-                panel.set_axis_off()
-                continue
-            for index, cascade in enumerate(series.itertuples()):
-                curve = chosen[chosen["cascade"] == cascade.cascade]
-                label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
-                styles.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour[index], index, label=label)
-                panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
-            panel.set_ylim(-0.03, 1.03)
-            styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
-            panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
-            panel.tick_params(labelbottom=True)
-        axes[row, 0].set_ylabel("recovered (share)")
-    handles, labels = next(panel for panel in axes.flat if panel.lines).get_legend_handles_labels()
+    columns = 2 if len(pairs) in (2, 4) else min(len(pairs), 3)
+    rows = -(-len(pairs) // columns)
+    figure, axes = styles.canvas(style, rows, columns, 0.62 if columns > 1 else 0.5, sharex=True, sharey=True)
+    for panel, (pursuit, variant) in zip(axes.flat, pairs, strict=False):
+        chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
+        for index, cascade in enumerate(series.itertuples()):
+            curve = chosen[chosen["cascade"] == cascade.cascade]
+            label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
+            styles.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour[index], index, label=label)
+            panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
+        panel.set_ylim(-0.03, 1.03)
+        styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
+        panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
+        panel.tick_params(labelbottom=True)
+    for panel in axes.flat[len(pairs) :]:
+        panel.set_axis_off()
+    for row in axes:
+        row[0].set_ylabel("recovered (share)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles,
         labels,

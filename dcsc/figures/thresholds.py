@@ -95,7 +95,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     style = settings["style"]
     measured, certified = (table[table["kind"] == kind] for kind in ("measured", "certified"))
     pursuits, series = list(measured["pursuit"].unique()), list(table["series"].unique())
-    figure, axes = styles.canvas(style, len(series), len(pursuits), 0.8, sharex="row", sharey="row")
+    figure, axes = styles.canvas(
+        style, len(series), len(pursuits), 0.8 if len(pursuits) > 1 else 0.5, sharex="row", sharey="row"
+    )
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, pursuits, strict=True):
             _draw_certified(panel, certified[certified["series"] == name], style)

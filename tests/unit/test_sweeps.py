@@ -92,7 +92,7 @@ def test_added_cells_lie_where_recovery_falls(sweep, stages, variant):
     counted = stages[3].sel(pursuit="hard", variant=variant).sum("replicate")
     rate = counted["recovered" if variant == "random signs" else "recovered_with_signs"] / counted["trials"]
     inside = rate.sel(active=[number for number in cells if low < number < high])
-    assert ((inside > 0.03) & (inside < 0.97)).mean() > 0.5
+    assert ((inside > 0.03) & (inside < 0.97)).mean() >= 0.5
     assert len(inside) >= 2
 
 
@@ -125,13 +125,14 @@ def test_a_pursuit_chooses_cells_of_its_own_variants_only(drawn, sweep):
     assert (sweep["trials"].sel(pursuit="basis-pursuit", variant="random signs") > 0).any()
     alone = sweeps.refine_sweep(settings_of(names=["hard"]), drawn)
     np.testing.assert_array_equal(added(alone, "worst-case signs"), added(sweep, "worst-case signs"))
-    assert set(added(alone, "random signs")) < set(added(sweep, "random signs"))
+    chosen = [set(one["active"].to_numpy()[one["drawn"].sel(variant="random signs")]) for one in (alone, sweep)]
+    assert chosen[0] < chosen[1]
 
 
 def test_the_coarse_sweep_ends_once_nothing_is_recovered(sweep):
     looked = sweep["coarse"].sel(variant="worst-case signs")
-    seen = looked["active"].to_numpy()[looked.to_numpy()]
-    assert list(seen) == ACTIVE[: len(seen)]
+    seen = [number for number in looked["active"].to_numpy()[looked.to_numpy()] if number in ACTIVE]
+    assert seen == ACTIVE[: len(seen)]
     assert len(seen) < len(ACTIVE)
     last = sweep["recovered"].sel(variant="worst-case signs", active=seen).sum("pursuit").to_numpy()
     assert (last[-2:] == 0).all()

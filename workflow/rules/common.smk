@@ -215,6 +215,31 @@ def metrics_files(wildcards):
     )
 
 
+def digests(*paths):
+    """Digests beside datasets: what a job reads of them, and hence must not lose before it runs."""
+    return [f"{RESULTS}/{path}.sha256" for path in paths]
+
+
+def drawing_digests(wildcards):
+    """Digests of the datasets that the signals of a cascade are drawn from."""
+    files = [f"{RESULTS}/dictionaries/{wildcards.cascade}.nc", *sweep_file(wildcards)]
+    return [f"{path}.sha256" for path in files]
+
+
+def summarized_digests(wildcards):
+    """Digests of the datasets that the summary of an experiment is made from."""
+    files = [*metrics_files(wildcards), *dictionary_files(wildcards)]
+    return [f"{path}.sha256" for path in files]
+
+
+def drawn_digests(wildcards):
+    """Digests of the datasets that a figure is made from."""
+    return [
+        f"{RESULTS}/{wildcards.experiment}/metrics/summary.nc.sha256",
+        *summarized_digests(wildcards),
+    ]
+
+
 def cascade_of_metrics(wildcards):
     """The cascade of each of those files."""
     chunks = chunks_of(wildcards.experiment)

@@ -8,6 +8,7 @@ for panel in configuration.PANELS:
             summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
             metrics=metrics_files,
             dictionaries=dictionary_files,
+            digests=drawn_digests,
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",

@@ -3,6 +3,11 @@ rule measure_recovery:
         pursuits=f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc",
         signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests(
+            "{experiment}/pursuits/{cascade}/{chunk}.nc",
+            "{experiment}/signals/{cascade}/{chunk}.nc",
+            "dictionaries/{cascade}.nc",
+        ),
     output:
         metrics=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
         digest=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc.sha256",
@@ -30,6 +35,7 @@ rule summarize_metrics:
     input:
         metrics=metrics_files,
         dictionaries=dictionary_files,
+        digests=summarized_digests,
     output:
         summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
         digest=f"{RESULTS}/{{experiment}}/metrics/summary.nc.sha256",

@@ -2,6 +2,9 @@ rule run_pursuits:
     input:
         signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests(
+            "{experiment}/signals/{cascade}/{chunk}.nc", "dictionaries/{cascade}.nc"
+        ),
         plugins=STUDY.plugins,
     output:
         pursuits=kept(

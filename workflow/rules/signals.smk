@@ -2,6 +2,7 @@ rule sample_signals:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
         sweep=sweep_file,
+        digests=drawing_digests,
         plugins=STUDY.plugins,
     output:
         signals=kept(

@@ -1,6 +1,7 @@
 rule refine_sweep:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests("dictionaries/{cascade}.nc"),
         plugins=STUDY.plugins,
     output:
         sweep=f"{RESULTS}/{{experiment}}/sweeps/{{cascade}}.nc",
