@@ -28,9 +28,7 @@ class Shared:
         """Make the dictionaries of a study; which were computed, and the bytes of all."""
         study = Workflow(self.folder, configuration)
         logs = self.folder / "logs" / configuration["results"] / "draw_dictionaries"
-        command = study.command("--cores", "1", "--cache", "--", "dictionaries")
-        configfile = command.index("--configfile")  # before the targets
-        command = [*command[:3], *command[configfile:], *command[3:configfile]]
+        command = study.command("dictionaries", "--cores", "1", "--cache")
         code, output = study.execute(command, SNAKEMAKE_OUTPUT_CACHE=str(self.cache))
         assert code == 0, output
         computed = {log.stem for log in logs.glob("*.log")}
