@@ -65,7 +65,7 @@ def results_folder(wildcards):
 
 def results_stand_in(wildcards):
     """A folder as deep, for what studies share: paths relative to it are the same, but not its name."""
-    return "/".join("results" for _ in Path(RESULTS).parts)
+    return str(Path(*("results" for _ in Path(RESULTS).parts)))
 
 
 def members_of(experiment):
