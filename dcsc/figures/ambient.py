@@ -38,8 +38,10 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     sizes = {name: int(np.prod(tree["layer_1"]["grid"])) for name, tree in results.dictionaries.items()}
     points = transitions.measured(results.summary, variants, LEVELS)
     points["ambient_dimension"] = points["cascade"].map(sizes)
+    # The statistical guarantees allow a stripe-sparsity of the order of 1 / log M, M the number of atoms.
+    points["active_log"] = points["active"] * np.log(2 * points["cascade"].map(_atoms(results)))
     curve, tables = ["pursuit", "variant", "level"], []
-    for quantity in QUANTITIES:
+    for quantity in (*QUANTITIES, "active_log"):
         found = transitions.summarized(points, curve, confidence, y=quantity)
         found = found.rename(columns=lambda name, quantity=quantity: name.replace(quantity, "value"))
         tables.append(found.assign(kind="measured", quantity=quantity))
@@ -53,6 +55,15 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "ambient_dimension", table["cascade"].map(sizes))
     return table.assign(trials=int(results.summary["trials"].max()))
+
+
+def _atoms(results: Results) -> dict[str, int]:
+    """Number of atoms of every cascade's first layer."""
+    first = {name: tree["layer_1"] for name, tree in results.dictionaries.items()}
+    return {
+        name: layer.sizes["filter"] * int(np.prod(layer["grid"].to_numpy() // layer["stride"].to_numpy()))
+        for name, layer in first.items()
+    }
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:

@@ -98,7 +98,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     for panel in axes.flat[len(pursuits) :]:
         panel.set_axis_off()
     labels = [f"{name}, $\\mu$ = {coherence:.3f}" for name, coherence in cascades.items()]
-    axes[0, 0].set_yticks(range(len(place)), labels, fontsize="x-small")
+    for row in axes:
+        row[0].set_yticks(range(len(place)), labels, fontsize="x-small")
     axes[0, 0].set_ylim(-0.5, len(place) - 0.5)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize="x-small")
