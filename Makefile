@@ -8,7 +8,7 @@ READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 
-.PHONY: help reproduce smoke report docs estimate orphans test test-all test-slurm benchmark lint format schema lock clean
+.PHONY: help reproduce smoke report docs estimate orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -61,6 +61,9 @@ benchmark: $(READY)  ## times beside the peers, in an environment of its own: do
 	@.venv-benchmark/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@.venv-benchmark/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	PYTHONPATH=. .venv-benchmark/bin/python -m benchmarks
+
+tutorial: $(READY)  ## execute docs/tutorial.ipynb and store what it shows (after make smoke)
+	$(BIN)/python docs/execute_tutorial.py
 
 lint: $(READY)  ## style of the code and of the workflow
 	$(BIN)/ruff check .

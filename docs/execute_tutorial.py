@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import nbformat
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 NOTEBOOK = Path(__file__).with_name("tutorial.ipynb")
 
@@ -32,10 +35,11 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
         When a cell fails.
     """
     notebook = nbformat.from_dict(notebook)
-    client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}, record_timing=False
-    )
-    client.execute()
+    options = {"timeout": 300, "record_timing": False, "resources": {"metadata": {"path": str(folder)}}}
+    with tempfile.TemporaryDirectory() as sockets:
+        local = {"transport": "ipc", "ip": f"{sockets}/kernel"}  # files, not ports of the network
+        manager = AsyncKernelManager(kernel_name="python3", config=Config({"ConnectionFileMixin": local}))
+        NotebookClient(notebook, km=manager, **options).execute()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -26,6 +26,14 @@ def test_the_readmes_example_runs(capsys):
     assert all(0 <= share <= 1 for share in shares)
 
 
+def test_the_example_of_a_certificate_runs(capsys):
+    example, _, _ = blocks("docs/certify.md")  # the others need a PyTorch of the user's
+    exec(compile(example, "docs/certify.md", "exec"), {})
+    mu, ratio = capsys.readouterr().out.splitlines()[0].split()
+    assert 0 < float(mu) < 1
+    assert float(ratio) >= 1
+
+
 def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path, monkeypatch):
     # What a plug-in registers must not be seen by other tests.
     monkeypatch.setattr(families.registry, "_families", dict(families.registry._families))
