@@ -36,7 +36,9 @@ def test_the_tutorial_runs_and_says_what_it_is_stored_with(tutorial, finished, t
     assert [path.name for path in tmp_path.iterdir() if path.name != "results-smoke"] == ["docs"]
     assert list((tmp_path / "docs").iterdir()) == []
     cells = [(old, new) for old, new in zip(stored.cells, done.cells, strict=True) if old.cell_type == "code"]
-    of_workflow = [index for index, (old, _) in enumerate(cells) if "open_results" in old.source or "trace" in old.source]
+    of_workflow = [
+        index for index, (old, _) in enumerate(cells) if "open_results" in old.source or "trace" in old.source
+    ]
     assert len(of_workflow) == 2
     for index, (old, new) in enumerate(cells):
         assert len(pictures(new)) == len(pictures(old)), old.source
