@@ -251,9 +251,8 @@ def _ungrouped(
         count, channels = layer.weight.shape[:2]
         groups = properties[layer.name].get("groups", (1,))[0]
         before = len(done[-1].weight) if done else channels
-        fits = channels < before and not before % channels and not count % (before // channels)
-        if fits and "groups" not in properties[layer.name]:
-            groups = before // channels
+        if channels == 1 < before and not count % before and "groups" not in properties[layer.name]:
+            groups = before
             guessed.append(f"{layer.name} ({groups})")
         if groups < 1 or count % groups:
             raise UserError(
@@ -271,8 +270,8 @@ def _ungrouped(
         done.append(layer)
     if guessed:
         notes.append(
-            f"Read as grouped convolutions, as they take fewer channels than the layer before has filters: "
-            f"{_listed(guessed)}. State --groups 1 for a layer that does not follow the one before it."
+            f"Read as depthwise convolutions, of as many groups as the layer before has filters: {_listed(guessed)}. "
+            "State --groups 1 for a layer that does not follow the one before it."
         )
     return done
 

@@ -141,7 +141,14 @@ def test_a_depthwise_layer_is_recognised_by_its_channels(written):
     np.testing.assert_allclose(
         outputs(network, signal)[1], np.maximum(convolution(middle, second, np.zeros(3), (1,), groups=3), 0), atol=1e-12
     )
-    assert any("grouped" in note and "b (3)" in note for note in network.notes)
+    assert any("depthwise" in note and "b (3)" in note for note in network.notes)
+
+
+def test_a_layer_of_half_the_channels_is_not_taken_for_a_grouped_one(written):
+    """Such as the downsampling of a residual network, which acts on the input of its block."""
+    network = read_network(written(**{"a.weight": np.ones((4, 1, 3)), "down.weight": np.ones((4, 2, 1))}))
+    assert network.layers[1].weight.shape == (4, 2, 1)
+    assert not network.is_cascade
 
 
 def test_weight_normalisation_is_undone(written):
