@@ -209,7 +209,7 @@ def propagated_columns(model: Cascade, deepest: NDArray, layer: int) -> NDArray:
     columns = columns.reshape(-1, *deepest.shape)
     for inner in range(model.depth, layer, -1):
         columns = model.dictionaries[inner - 1].synthesize(columns)
-    return columns.reshape(len(active), -1)
+    return columns.reshape(len(active), model.dictionaries[layer - 1].n_atoms)
 
 
 def plain_interference(model: Cascade, deepest: NDArray, layer: int) -> Interference:
