@@ -203,7 +203,7 @@ def statistical(
     batch = eps.shape
     flat = [code.reshape(-1, *code.shape[len(batch) :]) for code in dense]
     problem = _Problem(model, flat, np.array(eps).ravel(), shares, form, rule, signs, debias, noise_deviation**2)
-    determined, cause = _determined(model, flat, signs)
+    determined, cause = determined_paths(model, flat, signs)
     if method == "split":
         layers, certified = problem.split(threshold)
         certified &= determined if signs == "deepest" else True
@@ -256,8 +256,31 @@ def _check_options(
     return weights * (delta - noise_failure)
 
 
-def _determined(model: Cascade, codes: list[NDArray], signs: str) -> tuple[NDArray, str]:
-    """Whether supports and magnitudes of each path follow from those of its deepest code, and why not."""
+def determined_paths(model: Cascade, codes: list[NDArray], signs: str) -> tuple[NDArray, str]:
+    """
+    Tell whether supports and magnitudes of each path follow from those of its deepest code.
+
+    Parameters
+    ----------
+    model : Cascade
+        The layers.
+    codes : list of ndarray, each of shape (code, filter, *position)
+        [X^(1), ..., X^(L)].
+    signs : {"rademacher", "deepest"}
+        Independent signs at every layer, or only those of the deepest code.
+
+    Returns
+    -------
+    determined : ndarray of bool, shape (code,)
+        True where they do.
+    reason : str
+        Why some do not, empty when all do.
+
+    Raises
+    ------
+    UserError
+        When codes of the plain model do not follow from the deepest ones.
+    """
     if signs == "deepest":
         disjoint = np.array([_disjoint(model, [code[row] for code in codes]) for row in range(len(codes[0]))], bool)
         return disjoint, "" if disjoint.all() else "the propagated columns of two active deepest atoms overlap"
