@@ -8,7 +8,7 @@ READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 
-.PHONY: help reproduce smoke report orphans test test-all benchmark lint format schema lock clean
+.PHONY: help reproduce smoke report docs estimate orphans test test-all test-slurm benchmark lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -33,6 +33,16 @@ report: $(READY)  ## one page with all figures and captions, after reproduce
 	$(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html
 	@echo "Open $(RESULTS)/report.html in a browser."
 
+docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce
+	mkdir -p docs/images/reproduction
+	rm -f docs/images/reproduction/*.png
+	cp $(RESULTS)/figures/*.png docs/images/reproduction/
+	sed -E 's#\]\(figures/([^)]*\.png)\)#](images/reproduction/\1)#; s#\[([^]]*)\]\(figures/[^)]*\.csv\)#\1#g' \
+		$(RESULTS)/reproduction.md > docs/reproduction.md
+
+estimate: $(READY)  ## jobs, core-hours, memory and disk of what is to be done, before it runs
+	@$(BIN)/python -m dcsc estimate --configfile $(CONFIG)
+
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
 	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)
 
@@ -41,6 +51,10 @@ test: $(READY)  ## the tests, but for the slow ones
 
 test-all: $(READY)  ## all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-slurm: $(READY)  ## the tests on a Slurm of their own, in a container with its packages
+	@tests/slurm/cluster.sh check
+	DCSC_TEST_SLURM=1 $(BIN)/python -m pytest -q tests/slurm -m "not slow"
 
 benchmark: $(READY)  ## times beside the peers, in an environment of its own: docs/benchmarks.md
 	@test -x .venv-benchmark/bin/python || $(PYTHON) -m venv .venv-benchmark
@@ -65,7 +79,7 @@ schema: $(READY)  ## write the files that derive from dcsc/config.py
 	$(BIN)/python -m dcsc keys --into config/README.md
 
 lock: $(READY)  ## resolve requirements.lock anew (needs uv on the PATH)
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra develop pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra develop --extra slurm pyproject.toml -o requirements.lock
 
 clean:  ## remove what the workflow made, not the environment
 	rm -rf results results-smoke logs .snakemake

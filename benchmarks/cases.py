@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.harness import interleaved, ratio
 from benchmarks.peers import Fourier, Torch
-from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, dense_path, recovery, sparse_path, sparsity
+from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, dense_path, parallel, recovery, sparse_path, sparsity
 
 N, FILTERS = 1024, 32
 CLOCKS: dict[str, tuple[Callable[[], float], int | None]] = {
@@ -61,7 +61,7 @@ def compare(
         A row of the results, one a comparison.
     """
     for clock_name, (clock, threads) in CLOCKS.items():
-        torch.set_num_threads(threads or dense_path.cores())
+        torch.set_num_threads(threads or parallel.cores())
         timings = interleaved(make(threads), clock)
         for ours, prefix, target in against:
             peers = [name for name in timings if name.startswith(prefix)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import interleaved
-from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, dense_path, recovery
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, dense_path, parallel, recovery
 
 REPEATS = 7
 Call = tuple[Callable[[], Any], int]
@@ -131,7 +131,7 @@ def cores() -> dict[str, Any]:
     dict
         Seconds by number of threads.
     """
-    threads = sorted({1, dense_path.cores()})
+    threads = sorted({1, parallel.cores()})
     timings = interleaved({str(n): _cores(n) for n in threads}, time.perf_counter)
     return {"threads": threads, "seconds": [timings[str(n)].median for n in threads]}
 

@@ -27,9 +27,14 @@ _HOMES = {
     "contrast": "sparsity",
     "RaggedCodes": "ragged",
     "open_results": "dataset",
+    "read_network": "network_file",
+    "certify": "certificate",
 }
 _MODULES = {
     "adversary",
+    "arrays",
+    "certificate",
+    "certificate_report",
     "coherence",
     "config",
     "dataset",
@@ -38,6 +43,8 @@ _MODULES = {
     "families",
     "guarantees",
     "model",
+    "network",
+    "network_file",
     "pursuit",
     "ragged",
     "seeds",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from dcsc import __version__
-from dcsc.errors import UserError
+from dcsc.errors import UserError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,12 +53,73 @@ def _parser() -> argparse.ArgumentParser:
     orphans.add_argument("--results", metavar="FOLDER", help="default: the one that the configuration names")
     orphans.set_defaults(run=_orphans)
 
+    _add_certify(commands)
+
+    estimate = commands.add_parser("estimate", help="jobs, core-hours, memory and disk of what is to be done")
+    estimate.add_argument("targets", nargs="*", metavar="target", help="what to make; everything by default")
+    estimate.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
+    estimate.add_argument("--cores", type=int, metavar="N", help="default: those of this machine")
+    estimate.add_argument(
+        "--timings", metavar="FILE", action="append", default=[], help="learn from the runs of this configuration too"
+    )
+    estimate.add_argument("--json", action="store_true", help="for programs")
+    estimate.set_defaults(run=_estimate)
+
     schema = commands.add_parser("schema", help="the JSON schema of the configuration, as YAML")
     schema.set_defaults(run=_schema)
     keys = commands.add_parser("keys", help="the table of all keys of the configuration, as Markdown")
     keys.add_argument("--into", metavar="FILE", help="write it between the marks of a Markdown file")
     keys.set_defaults(run=_keys)
     return parser
+
+
+def _add_certify(commands: argparse._SubParsersAction) -> None:
+    certify = commands.add_parser(
+        "certify",
+        help="what the theory certifies for filters, or the convolution layers of a network",
+        description="Coherence, Welch bound, Babel function and certified stripe-sparsity of every layer of a file of "
+        "weights; with signals or activations, what was measured of them and which guarantees cover it. "
+        "LAYER=N,N states something of one layer, N of all layers that are not named; docs/certify.md explains.",
+    )
+    certify.add_argument("file", help="a .npz, .npy or .safetensors file: conv1.weight, conv1.bias, ..., or filters")
+    certify.add_argument("--layers", metavar="NAME,...", help="which layers, in this order; default: all")
+    for key, what in {
+        "stride": "default: what the file states, else 1",
+        "dilation": "written out as zeros",
+        "groups": "written out as zeros",
+        "padding": "zero padding; has no place in the model, and is named in the notes",
+        "pool": "pooling after a layer; has no place in the model, and is named in the notes",
+    }.items():
+        certify.add_argument(f"--{key}", metavar="[LAYER=]N", action="append", default=[], help=what)
+    certify.add_argument("--grid", metavar="N,...", help="grid of the signal; default: the smallest one that fits")
+    certify.add_argument("--contrast", metavar="R", default="1", help="X_min / X_max; default: %(default)s")
+    certify.add_argument("--delta", metavar="P", default="0.01", help="admitted failure; default: %(default)s")
+    certify.add_argument(
+        "--draws",
+        metavar="N",
+        default="64",
+        help="codes drawn for the instance rungs, 0 for none; default: %(default)s",
+    )
+    certify.add_argument("--seed", metavar="N", default="0", help="of these draws; default: %(default)s")
+    measured = certify.add_mutually_exclusive_group()
+    measured.add_argument("--signals", metavar="FILE", help="signals to run through the layers: (trial, channel, ...)")
+    measured.add_argument(
+        "--activations", metavar="FILE", help="activations by the name of the layer: (trial, filter, ...)"
+    )
+    certify.add_argument("--output", metavar="FILE.nc", help="write everything to a netCDF file as well")
+    certify.add_argument("--json", action="store_true", help="for programs")
+    certify.add_argument("--memory", metavar="GIB", default="2", help="that it may take; default: %(default)s")
+    certify.set_defaults(run=_certify)
+
+
+def _certify(chosen: argparse.Namespace) -> int:
+    # Bits must not depend on the cores; this has to be said before NumPy is imported.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    from dcsc import certify_file
+
+    print(certify_file.run(vars(chosen)))
+    return 0
 
 
 def _trace(chosen: argparse.Namespace) -> int:
@@ -73,8 +135,16 @@ def _orphans(chosen: argparse.Namespace) -> int:
 
     found = trace.orphans(chosen.configfile, chosen.results)
     for path, reason in found.items():
-        print(f"{path}: {reason}")
+        print(printable(f"{path}: {reason}"))
     return int(bool(found))
+
+
+def _estimate(chosen: argparse.Namespace) -> int:
+    from dcsc import estimate
+
+    found = estimate.estimate(chosen.configfile, targets=chosen.targets, cores=chosen.cores, timings=chosen.timings)
+    print(estimate.as_json(found) if chosen.json else estimate.as_text(found))
+    return 0
 
 
 def _schema(_: argparse.Namespace) -> int:

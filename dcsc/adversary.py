@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.kernels import worst_case
+from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.sparse_path import AXES, interference_bound, over_blocks
+from dcsc.sparse_path import AXES, interference_bound
 
 
 class ThresholdAttack(NamedTuple):

@@ -130,8 +130,8 @@ def _proportion(rows: pd.DataFrame, claim: Mapping[str, Any], confidence: float)
 
 
 def _ratio(rows: pd.DataFrame, bases: pd.DataFrame, claim: Mapping[str, Any]) -> _Measured:
-    """Values over those of other rows of the same cascade."""
-    joined = rows.merge(bases, on="cascade", suffixes=("", "_base"))
+    """Values over those of other rows that agree in one column."""
+    joined = rows.merge(bases, on=claim["per"], suffixes=("", "_base"))
     ratios = (joined[claim["value"]] / joined[claim["value"] + "_base"]).to_numpy(dtype=float)
     return _reduced(ratios, claim["aggregate"]), None, len(ratios)
 

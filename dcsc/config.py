@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError, nearest, shortened, shown
+from dcsc.seeds import BLOCK
 
 STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "figures")
 """The stages of the workflow, in order; no experiment may carry one of these names."""
@@ -33,6 +35,13 @@ PANELS = {
 """The figures that an experiment can ask for, and what of the experiment each needs beside its summary."""
 
 
+LONGEST, MOST_ENTRIES, DEEPEST = 2**18, 50_000, 32
+"""Bytes, entries and levels of a configuration, far beyond any study."""
+
+MOST_JOBS = 100_000
+"""Chunks of one experiment and cascade, beyond which a workflow manager cannot plan them."""
+
+
 def _whole(value: Any) -> Any:
     """Refuse what Python would quietly count as a whole number."""
     if isinstance(value, bool):
@@ -42,10 +51,10 @@ def _whole(value: Any) -> Any:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .,=+/_-]{0,39}$")]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=2**31)]
 Number = Annotated[float, BeforeValidator(_whole), Field(allow_inf_nan=False)]
 Proportion = Annotated[float, BeforeValidator(_whole), Field(gt=0, lt=1)]
-Scalar = bool | int | float | str
+Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 
 
 class Options(BaseModel):
@@ -186,6 +195,9 @@ class SignalOptions(DrawOptions):
         values = getattr(self, key)
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
+        jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
+        if jobs > MOST_JOBS:
+            raise ValueError(f"{self.trials} trials make {jobs} jobs, more than {MOST_JOBS}: raise chunk_blocks.")
         return self
 
     def cells(self, n_atoms: int) -> list[int]:
@@ -324,8 +336,9 @@ class ClaimOptions(Options):
         default=None, description="A column of trials that makes a proportion of the value, summed over the rows."
     )
     over: dict[str, Scalar | list[Scalar]] | None = Field(
-        default=None, description="Rows to divide by, of the same cascade, selected like the others."
+        default=None, description="Rows to divide by, selected like the others."
     )
+    per: str = Field(default="cascade", description="The column in which a row and the one it is divided by agree.")
     aggregate: Literal["only", "sum", "min", "max"] = Field(
         default="only", description="What is made of several rows; `only` allows one."
     )
@@ -490,10 +503,20 @@ def load(path: str | Path) -> Study:
         When the file cannot be read or the configuration is wrong.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"configuration {path} cannot be read ({error.strerror}): check the path.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        with Path(path).open("rb") as file:
+            text = file.read(LONGEST + 1)
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"configuration {path} cannot be read ({reason}): check the path.") from None
+    if len(text) > LONGEST:
+        raise UserError(f"configuration {path} is longer than {LONGEST} bytes: name a configuration.")
+    try:
+        decoded = text.decode("utf-8")
+        _check_depth(decoded)
+        content = yaml.safe_load(decoded)
+    except UserError:
+        raise
+    except Exception as error:  # beside YAMLError, a date or a number that is none raises ValueError
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise UserError(f"configuration {path} is not valid YAML{line}: correct the file.") from None
@@ -521,58 +544,85 @@ def validate(content: Any) -> Study:
     """
     if not isinstance(content, Mapping):
         raise UserError("the configuration is not a mapping of keys: see config/README.md.")
+    _check_extent(content)
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        raise UserError(_sentence(_most_telling(error.errors()))) from None
-    except RecursionError:
-        raise UserError("the configuration is nested too deeply: see config/README.md.") from None
+        raise UserError(_sentence(_most_telling(error.errors(), content), content)) from None
     _check_cascades(study)
     _check_samplers(study)
     return study
 
 
-def _most_telling(errors: list[Any]) -> Mapping[str, Any]:
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting event by event, as YAML's own reader needs time and stack that grow with the depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UserError(_TOO_LARGE)
+
+
+_TOO_LARGE = "the configuration is nested too deeply or too large: see config/README.md."
+
+
+def _check_extent(content: Any) -> None:
+    """Refuse what is far larger than any study once YAML's anchors are spelt out, or holds itself."""
+    waiting, entries = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        entries += 1
+        if entries > MOST_ENTRIES or depth > DEEPEST:
+            raise UserError(_TOO_LARGE)
+        if isinstance(value, Mapping):
+            waiting += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(part, depth + 1) for part in value]
+
+
+def _most_telling(errors: list[Any], content: Any) -> Mapping[str, Any]:
     """Choose among the findings about the first wrong key: of a union, the branch that the value was meant for."""
     first = errors[0]
-    same = [error for error in errors if _key(error) == _key(first)]
+    same = [error for error in errors if _key(error, content) == _key(first, content)]
     if isinstance(first["input"], int | float):
         return next((error for error in same if error["type"].startswith(("greater", "less"))), first)
     return first
 
 
-def _key(error: Mapping[str, Any]) -> list[Any]:
-    return [part for part in error["loc"] if not _is_union_branch(part)]
+def _key(error: Mapping[str, Any], content: Any) -> list[Any]:
+    """Follow a finding to its place in the content; what is not there are pydantic's names of union branches."""
+    place, found = content, []
+    for part in error["loc"]:
+        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        if in_list or (isinstance(place, Mapping) and part in place):
+            place = place[part]
+        elif error["type"] != "missing" or part != error["loc"][-1]:
+            continue
+        found.append(part)
+    return found or list(error["loc"][:1])
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any], content: Any) -> str:
     """Say one of pydantic's findings in a sentence with the key, the value and the remedy."""
-    location = _key(error)
-    key = ".".join(str(part) for part in location)
+    location = _key(error, content)
+    key = shortened(".".join(str(part) for part in location))
     context = error.get("ctx", {})
     if error["type"] == "extra_forbidden":
         return f"unknown key {key}: {nearest(str(location[-1]), _keys_at(location[:-1]))}"
     if error["type"] == "missing":
         return f"missing key {key}: add it, see config/README.md."
-    shown = repr(error["input"])
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    value = shown(error["input"])
     if error["type"] == "value_error":
         message = str(context["error"])
         if isinstance(error["input"], bool):
-            return f"{key} = {shown} is not allowed: {message}."
+            return f"{key} = {value} is not allowed: {message}."
         return f"{key}: {message}" if key else message
     if error["type"] == "string_pattern_mismatch":
         allowed = "small letters, digits, dots and hyphens, at most 40 characters"
         if key == "results":
             allowed = "a relative path of letters, digits, dots, hyphens and underscores"
-        return f"{key} = {shown} is not allowed: use {allowed}."
-    return f"{key} = {shown} is not allowed: {error['msg'][0].lower()}{error['msg'][1:]}."
-
-
-def _is_union_branch(part: Any) -> bool:
-    """Tell pydantic's names of union branches, which no user wrote, from keys."""
-    text = str(part)
-    return text in {"[key]", "int", "float", "str", "bool"} or "[" in text or "(" in text
+        return f"{key} = {value} is not allowed: use {allowed}."
+    return f"{key} = {value} is not allowed: {error['msg'][0].lower()}{error['msg'][1:]}."
 
 
 def _models_in(annotation: Any) -> Iterator[type[Options]]:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import xarray as xr
 
 from dcsc import provenance
 from dcsc.errors import UserError
+from dcsc.provenance import sidecar
 from dcsc.ragged import RaggedCodes
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ SUMMARY = Schema(
             "bounded": Variable(_DRAWN, "i", "1", "trials for which the instance guarantees were computed"),
             "instance_covered": Variable(_DRAWN, "i", "1", "of these, those that the uniform instance form covers"),
             "certified": Variable(_DRAWN, "i", "1", "of these, those that the statistical instance form certifies"),
+            "bounded_failures": Variable(_CELLS, "i", "1", "of these, those whose path was not recovered"),
             "failure_bound": Variable(_DRAWN, "f", "1", "mean failure bound of these, NaN where a draw has none"),
             "certified_sparsity": Variable(
                 ("cascade", "replicate", "variant", "rung"),
@@ -199,7 +201,45 @@ SUMMARY = Schema(
         }
     },
 )
-SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY)}
+CERTIFICATE = Schema(
+    "certificate",
+    1,
+    {
+        "/": {
+            "n_filters": Variable(("layer",), "i", "1", "number of filters"),
+            "n_channels": Variable(("layer",), "i", "1", "number of channels of a filter"),
+            "taps": Variable(("layer", "axis"), "i", "grid points", "size of a filter"),
+            "stride": Variable(("layer", "axis"), "i", "grid points", "distance of neighbouring positions"),
+            "grid": Variable(("layer", "axis"), "i", "grid points", "size of the periodic grid"),
+            "n_atoms": Variable(("layer",), "i", "1", "number of atoms on this grid"),
+            "stripe_size": Variable(("layer",), "i", "1", "number of atoms in a stripe"),
+            "smallest_norm": Variable(("layer",), "f", "1", "smallest norm of a filter before it was scaled to 1"),
+            "largest_norm": Variable(("layer",), "f", "1", "largest norm of a filter before it was scaled to 1"),
+            "smallest_threshold": Variable(("layer",), "f", "1", "smallest threshold that a bias stands for"),
+            "largest_threshold": Variable(("layer",), "f", "1", "largest threshold that a bias stands for"),
+            "mutual_coherence": Variable(("layer",), "f", "1", "largest inner product of two different atoms"),
+            "welch_bound": Variable(("layer",), "f", "1", "lower bound on the mutual coherence at these sizes"),
+            "certified_sparsity": Variable(
+                ("rung", "layer"), "i", "1", "largest stripe-sparsity that a rung certifies, -1 where not asked for"
+            ),
+            "certified_limit": Variable(("rung", "layer"), "f", "1", "the same as a real number, for closed forms"),
+            "note": Variable(("remark",), "OUT", "1", "what was assumed, changed or left out", required=False),
+        },
+        r"/layer_\d+": {
+            "babel": Variable(("k",), "f", "1", "Babel function, largest sum of k coherences of an atom"),
+            "babel2": Variable(("k",), "f", "1", "2-Babel function, largest l2 norm of k coherences of an atom"),
+        },
+        r"/measured_\d+": {
+            "active": Variable(("trial",), "i", "1", "non-zeros of a code"),
+            "n_atoms": Variable((), "i", "1", "number of atoms of the measured codes"),
+            "stripe_sparsity": Variable(("trial",), "i", "1", "largest number of non-zeros in a stripe"),
+            "contrast": Variable(("trial",), "f", "1", "smallest over largest non-zero magnitude"),
+            "misfit": Variable(("trial",), "f", "1", "part of the input that the code does not synthesize, in l2"),
+            "covered": Variable(("rung", "trial"), "b", "1", "the rung covers the signal that the code synthesizes"),
+        },
+    },
+)
+SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFICATE)}
 
 
 def spatial_names(prefix: str, rank: int) -> list[str]:
@@ -318,23 +358,6 @@ def _remedy(error: Exception, folder: Path) -> str:
     return f"{getattr(error, 'strerror', None) or error}: make its folder writable"
 
 
-def sidecar(path: str | Path) -> Path:
-    """
-    Name the file that records the digest of a dataset.
-
-    Parameters
-    ----------
-    path : str or Path
-        The dataset.
-
-    Returns
-    -------
-    Path
-        Beside it, in the format of sha256sum.
-    """
-    return Path(f"{path}.sha256")
-
-
 def write(
     content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset], path: str | Path, record: dict[str, Any]
 ) -> None:
@@ -405,7 +428,7 @@ def read(path: str | Path, schema: Schema) -> xr.DataTree:
         When the file is missing, altered, truncated, of another schema or of another version.
     """
     path = Path(path)
-    _check_digest(path)
+    provenance.check_digest(path)
     try:
         with xr.open_datatree(path, engine="netcdf4") as tree:
             loaded = tree.load()
@@ -445,7 +468,7 @@ def open_results(path: str | Path) -> xr.DataTree:
         When the file is missing, altered, truncated or foreign.
     """
     path = Path(path)
-    _check_digest(path)
+    provenance.check_digest(path)
     try:
         with xr.open_datatree(path, engine="netcdf4") as tree:
             record = record_of(tree, path)
@@ -485,16 +508,6 @@ def record_of(tree: xr.DataTree | xr.Dataset, path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} has no provenance of dcsc: name a file that its workflow wrote.") from None
     return record
-
-
-def _check_digest(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: make it by running its rule.")
-    recorded = sidecar(path)
-    if recorded.is_file():
-        words = recorded.read_text(encoding="utf-8", errors="replace").split()
-        if not words or words[0] != provenance.file_digest(path):
-            raise UserError(f"{path} is not what was written, its digest differs: delete it and run again.")
 
 
 def _groups(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
@@ -552,6 +565,26 @@ def _described(group: xr.Dataset, path: str, record: Mapping[str, Any]) -> xr.Da
     for name in described.coords:
         described[name].attrs = {"units": "1", "long_name": str(name).replace("_", " ")}
     return described
+
+
+def read_each(paths: Iterable[str | Path], schema: Schema) -> Iterator[xr.Dataset]:
+    """
+    Read datasets of one group one after another.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        The files.
+    schema : Schema
+        What they must hold.
+
+    Yields
+    ------
+    Dataset
+        Validated; none is held after the next one is asked for.
+    """
+    for path in paths:
+        yield read(path, schema).to_dataset()
 
 
 def join_chunks(chunks: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -634,7 +667,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         metadata = json.loads(path.with_name(path.name + "-metadata.json").read_text(encoding="utf-8"))
         whole = metadata["sha256"] == provenance.file_digest(path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise UserError(f"{path} is not as the workflow wrote it: delete it and run again.")

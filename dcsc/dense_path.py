@@ -11,11 +11,8 @@ alone and in one order, so its bits depend neither on the batch nor on the threa
 from __future__ import annotations
 
 import math
-import os
 import threading
 import weakref
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +22,7 @@ from dcsc import costs, sparse_path
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import dense, selection
 from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES
+from dcsc.parallel import cores, over_spans
 from dcsc.seeds import BLOCK
 
 if TYPE_CHECKING:
@@ -155,43 +153,6 @@ def _make_plan(kernel: NDArray, positions: tuple[int, ...], before: bool) -> Pla
         weights, weight_offsets = filled.reshape(-1, width, len(used)).swapaxes(1, 2), np.arange(len(used)) * width
     packed = np.ascontiguousarray(weights).ravel()
     return Plan(packed, weight_offsets, offsets.astype(np.int64), rows, run, in_lanes, kernel, before, positions)
-
-
-def over_spans(n_trials: int, size: int, work: Callable[[int, int], None], threads: int | None = None) -> None:
-    """
-    Run work on spans of trials, on threads.
-
-    Parameters
-    ----------
-    n_trials : int
-        Trials in all.
-    size : int
-        Trials a span.
-    work : callable
-        Takes the first trial of a span and the one after its last.
-    threads : int, optional
-        At most that many at once; by default the cores this process may use.
-    """
-    spans = [(first, min(first + size, n_trials)) for first in range(0, n_trials, size)]
-    threads = min(threads or cores(), len(spans))
-    if threads <= 1:
-        for span in spans:
-            work(*span)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda span: work(*span), spans))
-
-
-def cores() -> int:
-    """
-    Count the cores that this process may use.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | None) -> int:

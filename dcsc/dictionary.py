@@ -67,6 +67,30 @@ def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...
     return tuple(int(number) for number in values)
 
 
+def scaled_norms(filters: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """
+    Measure filters so large or small that their squares leave the range of a float, too.
+
+    Parameters
+    ----------
+    filters : ndarray, shape (filter, channel, *tap)
+        Finite numbers.
+
+    Returns
+    -------
+    scaled : ndarray of float64, shape of filters
+        Each filter times a power of two, which is exact, so that its largest entry lies in [0.5, 1).
+    norms : ndarray, shape (filter,)
+        l2 norms of these.
+    exponents : ndarray of int, shape (filter,)
+        The norms of the filters themselves are norms * 2 ** exponents.
+    """
+    axes = tuple(range(1, filters.ndim))
+    exponents = np.frexp(np.abs(filters).max(axis=axes).astype(np.float64))[1]
+    scaled = np.ldexp(filters.astype(np.float64), -exponents.reshape(-1, *[1] * len(axes)))
+    return scaled, np.sqrt((scaled**2).sum(axis=axes)), exponents
+
+
 @dataclass(frozen=True, eq=False)
 class ConvolutionalDictionary:
     """
@@ -110,13 +134,14 @@ class ConvolutionalDictionary:
         if not np.isfinite(filters).all():
             raise UserError("the filters hold values that are not finite: remove NaN and infinity.")
         rank = filters.ndim - 2
-        norms = np.sqrt((filters.astype(np.float64) ** 2).sum(axis=tuple(range(1, filters.ndim))))
+        scaled, norms, exponents = scaled_norms(filters)
         if self.normalize:
             if not norms.all():
                 raise UserError(f"filter {int(np.argmin(norms))} is zero and has no unit norm: remove it.")
-            filters = (filters / norms.reshape(-1, *[1] * (rank + 1))).astype(filters.dtype)
+            filters = (scaled / norms.reshape(-1, *[1] * (rank + 1))).astype(filters.dtype)
         else:
             tolerance = 1e-4 if filters.dtype == np.float32 else 1e-9
+            norms = np.ldexp(norms, exponents)
             worst = int(np.argmax(np.abs(norms - 1)))
             if abs(norms[worst] - 1) > tolerance:
                 raise UserError(f"filter {worst} has norm {norms[worst]:.6g}, not 1: scale it, or pass normalize=True.")

@@ -79,6 +79,72 @@ def file_digest(path: str | Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}): make it again by running its rule.") from None
 
 
+def sidecar(path: str | Path) -> Path:
+    """
+    Name the file that records the digest of a dataset.
+
+    Parameters
+    ----------
+    path : str or Path
+        The dataset.
+
+    Returns
+    -------
+    Path
+        Beside it, in the format of sha256sum.
+    """
+    return Path(f"{path}.sha256")
+
+
+def recorded_digest(path: str | Path) -> str:
+    """
+    Read the digest that is kept beside a dataset.
+
+    Parameters
+    ----------
+    path : str or Path
+        The dataset.
+
+    Returns
+    -------
+    str
+        The first word of its sidecar, of any content; empty when there is none.
+    """
+    beside = sidecar(path)
+    try:
+        if beside.is_file():  # a pipe would be waited for
+            with beside.open("rb") as file:
+                return next(iter(file.read(256).decode("ascii", "replace").split()), "")
+    except (OSError, ValueError):
+        pass
+    return ""
+
+
+def check_digest(path: str | Path) -> None:
+    """
+    Compare a dataset with its recorded digest, before a library that a damaged file could mislead opens it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The dataset.
+
+    Raises
+    ------
+    UserError
+        When it is missing, has no digest beside it, or is not what was written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: make it by running its rule.")
+    if not sidecar(path).is_file():
+        raise UserError(
+            f"{path} has no digest beside it, {sidecar(path).name}: copy both, or delete the dataset and run again."
+        )
+    if recorded_digest(path) != file_digest(path):
+        raise UserError(f"{path} is not what was written, its digest differs: delete it and run again.")
+
+
 def _dotted(node: ast.expr) -> str:
     """Spell an attribute such as a.b.c, or nothing when it hangs on a call or an index."""
     if isinstance(node, ast.Name):

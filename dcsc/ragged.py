@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
+from dcsc.kernels import lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +154,33 @@ class RaggedCodes:
         return RaggedCodes(self.row_size.reshape(batch_shape), self.atom, self.value, self.code_shape)
 
 
+def reduce_codes(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty: float) -> NDArray:
+    """
+    Reduce one number a non-zero to one a code.
+
+    Parameters
+    ----------
+    operation : ufunc
+        Such as `numpy.minimum`.
+    values : ndarray, shape (non-zero,)
+        What is reduced.
+    codes : RaggedCodes
+        Whose non-zeros they belong to.
+    empty : float
+        The result for a code without non-zeros.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        One number a code of the batch.
+    """
+    found = np.full(codes.row_size.size, empty, np.result_type(values, empty))
+    filled = np.flatnonzero(codes.row_size)  # reduceat takes no empty segments
+    if len(filled):
+        found[filled] = operation.reduceat(values, codes.starts[filled])
+    return found.reshape(codes.batch_shape)
+
+
 def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
     """
     Join codes of one shape one after another.
@@ -209,17 +237,35 @@ def compare(truth: RaggedCodes, found: RaggedCodes) -> Comparison:
     Comparison
         One count a code of the batch.
     """
-    n_atoms, n_codes = math.prod(truth.code_shape), truth.row_size.size
-    true_rows = np.repeat(np.arange(n_codes), truth.row_size.ravel())
-    found_rows = np.repeat(np.arange(n_codes), found.row_size.ravel())
-    # Atoms ascend in every code, so that these keys ascend over all of them.
-    true_keys, found_keys = true_rows * n_atoms + truth.atom, found_rows * n_atoms + found.atom
-    place = np.minimum(np.searchsorted(true_keys, found_keys), max(len(true_keys) - 1, 0))
-    hit = true_keys[place] == found_keys if len(true_keys) else np.zeros(len(found_keys), dtype=bool)
-    hits = np.bincount(found_rows[hit], minlength=n_codes)
-    wrong = np.sign(truth.value[place[hit]]) != np.sign(found.value[hit])
-    wrong_signs = np.bincount(found_rows[hit][wrong], minlength=n_codes)
-    shape = truth.batch_shape
-    return Comparison(
-        truth.row_size - hits.reshape(shape), found.row_size - hits.reshape(shape), wrong_signs.reshape(shape)
+    found_counts = np.empty((truth.row_size.size, 3), np.int64)
+    lists.compare_lists(*_sides(truth, found), found_counts)
+    return Comparison(*(found_counts[:, column].reshape(truth.batch_shape) for column in range(3)))
+
+
+def difference(truth: RaggedCodes, found: RaggedCodes) -> RaggedCodes:
+    """
+    Subtract true codes from recovered ones, without expanding them.
+
+    Parameters
+    ----------
+    truth, found : RaggedCodes
+        Of one code shape and batch shape.
+
+    Returns
+    -------
+    RaggedCodes
+        found - truth, in float64, without explicit zeros.
+    """
+    room = len(truth.atom) + len(found.atom) + 1
+    atoms, values, sizes = np.empty(room, np.int32), np.empty(room), np.empty(truth.row_size.size, np.int64)
+    written = lists.subtract_lists(*_sides(truth, found), atoms, values, sizes)
+    return RaggedCodes(sizes.reshape(truth.batch_shape), atoms[:written], values[:written], truth.code_shape)
+
+
+def _sides(truth: RaggedCodes, found: RaggedCodes) -> tuple[NDArray, ...]:
+    """Atoms, values and starts of both, in one type each, because kernels are compiled for every other one."""
+    return tuple(
+        array
+        for codes in (truth, found)
+        for array in (codes.atom.astype(np.int32), codes.value.astype(np.float64), codes.starts)
     )

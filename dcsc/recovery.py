@@ -20,6 +20,7 @@ from dcsc import costs, dense_path, sparse_path
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import dense
+from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes
 from dcsc.seeds import BLOCK
 from dcsc.sparse_path import Margins
@@ -150,7 +151,7 @@ def _over_dense_blocks(
             padded = dense_path.padded_signals(dictionary, signals)
         work(first, last, here, values, padded, dense_path.convolution(dictionary, dtype))
 
-    dense_path.over_spans(n_trials, size, block, threads)
+    over_spans(n_trials, size, block, threads)
 
 
 def margins(

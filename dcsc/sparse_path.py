@@ -9,12 +9,10 @@ each trial is computed alone and in one order, so its bits depend neither on the
 from __future__ import annotations
 
 import math
-import os
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +21,8 @@ from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import gather, scatter, selection
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
+from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.seeds import BLOCK
 
 AXES = 3
 """Spatial axes of the kernels; lower ranks are padded with axes of length 1."""
@@ -33,8 +31,6 @@ CACHE_LINE = 64
 """Bytes at whose multiples the patterns of the inner loop begin."""
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
-
-T = TypeVar("T")
 
 
 class Patterns(NamedTuple):
@@ -88,7 +84,7 @@ def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[]
     return known[key]
 
 
-def _room(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
+def room_of(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
     """What `gather` writes over for each code: its target, with room for two tiles more, and its lists."""
     longest = int(np.diff(starts).max(initial=0))
     order, begins, offsets = np.empty((3, 3 * longest), dtype=np.int64)
@@ -121,7 +117,9 @@ def _check_rank(dictionary: ConvolutionalDictionary) -> None:
 
 
 def gram_patterns(
-    dictionary: ConvolutionalDictionary, kind: Literal["signed", "magnitude", "square"], dtype: np.dtype | type
+    dictionary: ConvolutionalDictionary,
+    kind: Literal["signed", "others", "magnitude", "square"],
+    dtype: np.dtype | type,
 ) -> Patterns:
     """
     Rows of the Gram kernel as patterns, all filters of a position together.
@@ -130,8 +128,8 @@ def gram_patterns(
     ----------
     dictionary : ConvolutionalDictionary
         The dictionary.
-    kind : {'signed', 'magnitude', 'square'}
-        g_ij itself, or |g_ij| or g_ij^2 of the other atoms, with 0 for an atom and itself.
+    kind : {'signed', 'others', 'magnitude', 'square'}
+        g_ij itself, or g_ij, |g_ij| or g_ij^2 of the other atoms, with 0 for an atom and itself.
     dtype : dtype
         Floating-point type.
 
@@ -153,7 +151,7 @@ def gram_patterns(
         gram = dictionary.gram().astype(dtype).reshape(n_filters, n_filters, *lags)
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
-            gram = np.abs(gram) if kind == "magnitude" else gram**2
+            gram = {"others": lambda g: g, "magnitude": np.abs, "square": np.square}[kind](gram)
         together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
         positions = _padded(dictionary.positions, 1)
         back = [-(n // 2) for n in lags]
@@ -164,7 +162,9 @@ def gram_patterns(
 
 
 def tiled_patterns(
-    dictionary: ConvolutionalDictionary, kind: Literal["signed", "magnitude", "square"], dtype: np.dtype | type
+    dictionary: ConvolutionalDictionary,
+    kind: Literal["signed", "others", "magnitude", "square"],
+    dtype: np.dtype | type,
 ) -> Patterns:
     """
     Rows of the Gram kernel as `dcsc.kernels.gather` reads them.
@@ -173,7 +173,7 @@ def tiled_patterns(
     ----------
     dictionary : ConvolutionalDictionary
         The dictionary.
-    kind : {'signed', 'magnitude', 'square'}
+    kind : {'signed', 'others', 'magnitude', 'square'}
         As for `gram_patterns`.
     dtype : dtype
         Floating-point type.
@@ -195,7 +195,9 @@ def tiled_patterns(
 
 
 def filter_patterns(
-    dictionary: ConvolutionalDictionary, kind: Literal["signed", "magnitude", "integer"], dtype: np.dtype | type
+    dictionary: ConvolutionalDictionary,
+    kind: Literal["signed", "magnitude", "integer", "writes"],
+    dtype: np.dtype | type,
 ) -> Patterns:
     """
     The filters as patterns, for sparse synthesis.
@@ -204,8 +206,8 @@ def filter_patterns(
     ----------
     dictionary : ConvolutionalDictionary
         The dictionary.
-    kind : {'signed', 'magnitude', 'integer'}
-        The filters, their magnitudes, or the integer filters.
+    kind : {'signed', 'magnitude', 'integer', 'writes'}
+        The filters, their magnitudes, the integer filters, or 1 where a filter is not 0.
     dtype : dtype
         Type of the pattern.
 
@@ -225,7 +227,7 @@ def filter_patterns(
 
     def make() -> Patterns:
         filters = dictionary.integer_filters if kind == "integer" else dictionary.filters
-        filters = np.abs(filters) if kind == "magnitude" else filters
+        filters = np.abs(filters) if kind == "magnitude" else filters != 0 if kind == "writes" else filters
         shape = (dictionary.n_filters, dictionary.n_channels, *_padded(dictionary.taps, 1))
         grid = _padded(dictionary.grid, 1)
         layout = np.array(
@@ -270,33 +272,6 @@ def run_patterns(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) ->
     return patterns, dictionary.taps[-1], rows * (patterns.target_shape[-1] + patterns.pattern.shape[-1])
 
 
-def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
-    """
-    Run work on blocks of trials, on threads.
-
-    Parameters
-    ----------
-    n_trials : int
-        Trials in all.
-    work : callable
-        Takes the first trial of a block and the one after its last.
-    threads : int, optional
-        At most that many at once; by default the cores this process may use.
-
-    Returns
-    -------
-    list
-        What the blocks returned, in their order.
-    """
-    spans = [(first, min(first + BLOCK, n_trials)) for first in range(0, n_trials, BLOCK)]
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(threads or allowed, len(spans))
-    if threads <= 1:
-        return [work(*span) for span in spans]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda span: work(*span), spans))
-
-
 def _checked(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> None:
     if tuple(codes.code_shape) != dictionary.code_shape:
         raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
@@ -333,7 +308,7 @@ def _spread(
     def work(first: int, last: int) -> None:
         gather.gather_codes_by_filter(
             flat[first:last],
-            _room(dictionary, starts[first : last + 1], values.dtype),
+            room_of(dictionary, starts[first : last + 1], values.dtype),
             patterns.pattern,
             atoms,
             values,
@@ -563,7 +538,7 @@ def margins(
 
     def work(first: int, last: int) -> None:
         selection.code_margins(
-            _room(dictionary, starts[first : last + 1], dtype),
+            room_of(dictionary, starts[first : last + 1], dtype),
             patterns.pattern,
             atoms,
             values,
@@ -631,7 +606,7 @@ def recovered_supports(
     row_size = np.zeros(n_trials, dtype=np.int64)
 
     def work(first: int, last: int) -> tuple[NDArray, NDArray]:
-        room_to_sum = _room(dictionary, starts[first : last + 1], dtype)
+        room_to_sum = room_of(dictionary, starts[first : last + 1], dtype)
         work_values = np.empty(dictionary.n_atoms, dtype)
         found, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
         per_filter = np.empty(dictionary.n_filters, dtype=np.int64)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dcsc import provenance
-from dcsc.errors import UserError
+from dcsc.errors import UserError, printable
 
 OK, DIFFERS, MISSING, UNREADABLE, UNRECORDED = "ok", "DIFFERS", "missing", "no provenance", "not recorded"
 PROBLEMS = (DIFFERS, MISSING, UNREADABLE)
 
-_NETCDF, _TABLE_METADATA, _DIGEST = ".nc", "-metadata.json", ".sha256"
+_NETCDF, _TABLE_METADATA = ".nc", "-metadata.json"
 _PAGES = (".csv", ".json", ".md")
 _DEPTHS = {
+    "certificate": 0,
     "claims": 0,
     "page": 0,
     "dictionaries": 1,
@@ -151,6 +150,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if reader is None:
         allowed = ", ".join(sorted(_READERS))
         raise UserError(f"{path} is not a file that can be traced: name one that ends in {allowed}.")
+    if path.suffix == _NETCDF:
+        provenance.check_digest(path)
     try:
         record = reader(path)
         return _checked(json.loads(record) if isinstance(record, str) else record)
@@ -227,8 +228,8 @@ def _own_digest(path: Path) -> str:
         if path.suffix in _PAGES:
             return str(json.loads(_metadata_of(path).read_text(encoding="utf-8"))["sha256"])
         if path.suffix == _NETCDF:
-            return path.with_name(path.name + _DIGEST).read_text(encoding="utf-8").split()[0]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return provenance.recorded_digest(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return ""
 
@@ -275,7 +276,7 @@ def _results_of(path: Path, record: Mapping[str, Any]) -> Path:
     usual = _DEPTHS.get(record["schema"], 1)
     likely = [*parents[usual : usual + 1], *parents, Path("results").absolute()]
     for folder in likely:
-        if any((folder / entry["path"]).is_file() for entry in record["inputs"]):
+        if any(_is_file(folder / entry["path"]) for entry in record["inputs"]):
             return folder
     return likely[0]
 
@@ -303,7 +304,7 @@ def _followed(roots: Mapping[str, Path], results: Path) -> Iterator[tuple[str, N
 
 def _examined(name: str, path: Path, expected: str, must_have_record: bool) -> Node:
     """Compare one file with what is recorded of it."""
-    if not path.is_file():
+    if not _is_file(path):
         return Node(name, MISSING)
     found = provenance.file_digest(path)
     own = _own_digest(path)
@@ -318,6 +319,14 @@ def _examined(name: str, path: Path, expected: str, must_have_record: bool) -> N
         node.changed = list(_changed(provenance.canonical(record["library"])))
         node.library = DIFFERS if node.changed else OK
     return node
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file, also of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_ours(name: str) -> bool:
@@ -382,7 +391,8 @@ def as_text(found: Trace) -> str:
     ]
     problems = found.problems
     lines += [f"PROBLEM  {problem}" for problem in problems] or ["digests  all verified"]
-    return "\n".join(lines)
+    # What a file says of itself must not forge lines or move the cursor.
+    return "\n".join(map(printable, lines))
 
 
 def _branch(found: Trace, name: str, first: str, rest: str, shown: set[str]) -> Iterator[str]:
@@ -432,12 +442,13 @@ def orphans(configuration: str | Path, results: str | Path | None = None) -> dic
         When the configuration is wrong or Snakemake cannot list the rules' files.
     """
     from dcsc import config
+    from dcsc.workflow_plan import rule_outputs
 
     made = config.load(configuration).results
     folder = Path(results if results is not None else made)
     if not folder.is_dir():
         raise UserError(f"the results folder {folder} does not exist: run the workflow, or name it with --results.")
-    outputs = {Path(path).relative_to(made).as_posix() for path in _outputs(Path(configuration)) if _is_in(path, made)}
+    outputs = {Path(path).relative_to(made).as_posix() for path in rule_outputs(configuration) if _is_in(path, made)}
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
     known = {name for name in names if name in outputs or name in _REPORTS}
@@ -451,21 +462,6 @@ _REPORTS = ("report.html", "report.zip")
 
 def _is_in(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
-
-
-def _outputs(configuration: Path) -> Iterable[str]:
-    """Ask Snakemake which files the rules make, so that there is one list of them."""
-    snakefile = next(
-        (file for file in (Path("Snakefile"), provenance.PACKAGE.parent / "Snakefile") if file.is_file()), None
-    )
-    if snakefile is None:
-        raise UserError("there is no Snakefile here: change to the folder of the workflow.")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--summary", "--nolock"]
-    done = subprocess.run([*command, "--configfile", str(configuration)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it is not installed"]
-        raise UserError(f"Snakemake cannot list the files of its rules ({lines[-1]}): see snakemake -n.")
-    return [line.split("\t")[0] for line in done.stdout.splitlines() if "\t" in line][1:]
 
 
 def _untraceable(names: Mapping[str, Path], folder: Path) -> dict[str, str]:

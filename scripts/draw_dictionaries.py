@@ -11,7 +11,8 @@ from dcsc.stages.dictionaries import draw_dictionaries
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
     settings = snakemake.params.settings
-    drawn = draw_dictionaries(settings["cascade"], settings["seed"])
+    with job.computing():
+        drawn = draw_dictionaries(settings["cascade"], settings["seed"])
     record = job.record(
         snakemake, "dictionaries", dataset.DICTIONARIES.version, [*snakemake.input.plugins, *snakemake.input.files]
     )

@@ -14,9 +14,10 @@ def main(snakemake: Any) -> None:
         figure: dataset.read_table(path)
         for figure, path in zip(settings["figures"], snakemake.input.tables, strict=True)
     }
-    findings = [
-        claims.evaluate(name, claim, tables, settings["confidence"]) for name, claim in settings["claims"].items()
-    ]
+    with job.computing():
+        findings = [
+            claims.evaluate(name, claim, tables, settings["confidence"]) for name, claim in settings["claims"].items()
+        ]
     record = job.record(snakemake, "claims", 1, list(snakemake.input.tables))
     dataset.write_text(json.dumps(claims.as_records(findings), indent=1) + "\n", output.json, record)
     dataset.write_text(claims.as_markdown(findings), output.md, record)

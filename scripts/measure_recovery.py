@@ -10,12 +10,11 @@ from dcsc.stages.metrics import measure_recovery
 
 def main(snakemake: Any) -> None:
     inputs = snakemake.input
-    measured = measure_recovery(
-        snakemake.params.settings,
-        dataset.read(inputs.pursuits, dataset.PURSUITS),
-        dataset.read(inputs.signals, dataset.SIGNALS),
-        dataset.read(inputs.dictionaries, dataset.DICTIONARIES),
-    )
+    pursuits = dataset.read(inputs.pursuits, dataset.PURSUITS)
+    signals = dataset.read(inputs.signals, dataset.SIGNALS)
+    dictionaries = dataset.read(inputs.dictionaries, dataset.DICTIONARIES)
+    with job.computing():
+        measured = measure_recovery(snakemake.params.settings, pursuits, signals, dictionaries)
     files = [inputs.pursuits, inputs.signals, inputs.dictionaries]
     dataset.write(measured, snakemake.output.metrics, job.record(snakemake, "metrics", dataset.METRICS.version, files))
 

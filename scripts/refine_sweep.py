@@ -11,7 +11,8 @@ from dcsc.stages.sweeps import refine_sweep
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
     dictionaries = dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES)
-    sweep = refine_sweep(snakemake.params.settings, dictionaries)
+    with job.computing():
+        sweep = refine_sweep(snakemake.params.settings, dictionaries)
     inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
     dataset.write(sweep, snakemake.output.sweep, job.record(snakemake, "sweeps", dataset.SWEEPS.version, inputs))
 

@@ -7,27 +7,28 @@ import job
 
 from dcsc import dataset
 from dcsc.figures import style
-from dcsc.figures.results import Results
+from dcsc.figures.results import Results, TrialsOnDemand
 
 
 def main(snakemake: Any) -> None:
     settings, inputs = snakemake.params.settings, snakemake.input
     figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
-    chunks = {name: [] for name in settings["cascades"]}
+    paths = {name: [] for name in settings["cascades"]}
     for path, name in zip(inputs.metrics, snakemake.params.cascade_of_metrics, strict=True):
-        chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())
+        paths[name].append(path)
     results = Results(
         summary=dataset.read(inputs.summary, dataset.SUMMARY).to_dataset(),
-        trials={name: dataset.join_chunks(parts) for name, parts in chunks.items()},
+        trials=TrialsOnDemand(paths),
         dictionaries={
             name: dataset.read(path, dataset.DICTIONARIES)
-            for name, path in zip(chunks, inputs.dictionaries, strict=True)
+            for name, path in zip(paths, inputs.dictionaries, strict=True)
         },
     )
-    table = figure_module.tidy(results, settings)
+    with job.computing():
+        table = figure_module.tidy(results, settings)
     files = [inputs.summary, *inputs.metrics, *inputs.dictionaries]
     record = job.record(snakemake, "figure", 1, files)
-    with style.applied(settings["style"]):
+    with style.applied(settings["style"]), job.computing():
         figure = figure_module.draw(table, settings)
     style.save(figure, [snakemake.output[name] for name in style.FORMATS], settings["style"], record)
     style.save_table(table, snakemake.output.csv, record)

@@ -12,7 +12,8 @@ def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
     dictionaries = dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES)
     sweeps = [dataset.read(path, dataset.SWEEPS).to_dataset() for path in snakemake.input.sweep]
-    signals = sample_signals(snakemake.params.settings, dictionaries, *sweeps)
+    with job.computing():
+        signals = sample_signals(snakemake.params.settings, dictionaries, *sweeps)
     inputs = [snakemake.input.dictionaries, *snakemake.input.sweep, *snakemake.input.plugins]
     record = job.record(snakemake, "signals", dataset.SIGNALS.version, inputs)
     dataset.write(signals, snakemake.output.signals, record)

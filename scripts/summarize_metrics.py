@@ -9,16 +9,19 @@ from dcsc.stages.summary import summarize
 
 
 def main(snakemake: Any) -> None:
-    chunks = {name: [] for name in snakemake.params.settings["cascades"]}
+    paths = {name: [] for name in snakemake.params.settings["cascades"]}
     for path, name in zip(snakemake.input.metrics, snakemake.params.cascade_of_metrics, strict=True):
-        chunks[name].append(dataset.read(path, dataset.METRICS).to_dataset())
+        paths[name].append(path)
+    chunks = {name: dataset.read_each(parts, dataset.METRICS) for name, parts in paths.items()}
     dictionaries = {
         name: dataset.read(path, dataset.DICTIONARIES)
-        for name, path in zip(chunks, snakemake.input.dictionaries, strict=True)
+        for name, path in zip(paths, snakemake.input.dictionaries, strict=True)
     }
     files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
+    with job.computing():
+        summary = summarize(chunks, dictionaries, snakemake.params.settings["delta"])
     dataset.write(
-        summarize(chunks, dictionaries, snakemake.params.settings["delta"]),
+        summary,
         snakemake.output.summary,
         job.record(snakemake, "summary", dataset.SUMMARY.version, files),
     )

@@ -1,4 +1,4 @@
-"""Filters that the user brings in a NumPy file."""
+"""Filters that the user brings in a NumPy or safetensors file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dcsc.arrays import open_arrays
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.registry import register
@@ -22,7 +23,7 @@ def file(
     normalize: bool = False,
 ) -> ConvolutionalDictionary:
     """
-    Read filters from a .npy file, or from the arrays `filters` and, optionally, `stride` of a .npz file.
+    Read filters from a .npy file, or the arrays `filters` and, optionally, `stride` of a .npz or .safetensors file.
 
     Parameters
     ----------
@@ -67,25 +68,17 @@ def file(
 
 def _read(path: Path) -> tuple[NDArray, tuple[int, ...] | int | None]:
     """Read the filters and the stride, if the file states one."""
-    if path.suffix not in (".npy", ".npz"):
-        raise UserError(f"the file {path} is not allowed: give a .npy or .npz file.")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"filters": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except FileNotFoundError:
-        raise UserError(f"the file {path} does not exist: correct the parameter 'path'.") from None
-    except Exception as error:  # a damaged file can raise anything in the readers below NumPy
-        raise UserError(f"the file {path} can't be read as NumPy arrays: write it with numpy.save or savez.") from error
-    if "filters" not in arrays:
-        raise UserError(f"the file {path} holds {sorted(arrays)} and no array 'filters': add it.")
-    if arrays["filters"].dtype.kind not in "iuf":
-        raise UserError(f"the file {path} holds filters of type {arrays['filters'].dtype}: store real numbers.")
-    if "stride" not in arrays:
-        return arrays["filters"], None
-    stride = arrays["stride"]
+    opened = open_arrays(path)
+    name = path.stem if path.suffix == ".npy" else "filters"
+    if name not in opened.arrays:
+        raise UserError(f"the file {path} holds {sorted(opened.arrays)} and no array 'filters': add it.")
+    filters = opened.read(name)
+    if "stride" not in opened.arrays:
+        return filters, None
+    stride = opened.read("stride")
     if stride.dtype.kind not in "iu" or stride.ndim > 1 or (stride < 1).any():
         raise UserError(f"the file {path} holds stride {stride.tolist()}: store one positive integer, or one an axis.")
-    return arrays["filters"], int(stride) if stride.ndim == 0 else tuple(stride.tolist())
+    return filters, int(stride) if stride.ndim == 0 else tuple(stride.tolist())
 
 
 def _are_integers_of_one_norm(filters: NDArray, normalize: bool) -> bool:

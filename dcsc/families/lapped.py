@@ -43,7 +43,7 @@ def lapped(
         When n_filters is not of that form, or the grid does not fit.
     """
     bands = per_channel_and_axis(n_filters, n_channels, len(grid))
-    shape_of(grid, 2 * bands)
+    shape_of(grid, 2 * bands, n_filters, n_channels)
     tap = np.arange(2 * bands) + 0.5
     window = np.sin(np.pi / (2 * bands) * tap)
     frequency = np.arange(bands)[:, None] + 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,20 @@ from dcsc.families.sizes import at_least, shape_of
 
 _RESTARTS = 20
 _TRIES_A_FILTER = 20
+_MOST_KEYS = 2**26
+_MOST_STEPS = 2**18
+
+
+@dataclass
+class _Effort:
+    """What is left of the steps that a search may take, so that one without hope ends; no clock changes a result."""
+
+    left: int = _MOST_STEPS
+
+    def spend(self, steps: int) -> bool:
+        """Whether there was as much left."""
+        self.left -= steps
+        return self.left >= 0
 
 
 @register("low-coherence-sparse")
@@ -63,10 +78,15 @@ def low_coherence_sparse(
     shape = shape_of(grid, taps, n_filters, n_channels)
     at_least(n_nonzeros, 1, "n_nonzeros")
     stride = per_axis(stride, len(grid), "stride")
-    supports = None
-    if _differences_needed(n_filters, n_nonzeros) <= _differences_available(shape[1:], stride):
+    supports, available, effort = None, _differences_available(shape[1:], stride), _Effort()
+    if available > _MOST_KEYS:
+        raise UserError(
+            f"filters of {n_channels} channels and {shape[2:]} taps at stride {stride} are too large for this search: "
+            "lower taps, stride or n_channels."
+        )
+    if _differences_needed(n_filters, n_nonzeros) <= available:
         for _ in range(_RESTARTS):
-            supports = _search(rng, shape, n_nonzeros, stride)
+            supports = _search(rng, shape, n_nonzeros, stride, effort)
             if supports is not None:
                 break
     if supports is None:
@@ -116,21 +136,21 @@ def _keys(first: NDArray, second: NDArray, shape: tuple[int, ...], stride: tuple
     sizes = [n_channels, n_channels]
     for axis, (step, size) in enumerate(zip(stride, taps, strict=True), start=1):
         fields += [first[..., axis] % step, first[..., axis] - second[..., axis] + size - 1]
-        sizes += [step, 2 * size - 1]
+        sizes += [min(step, size), 2 * size - 1]
     return np.ravel_multi_index(fields, sizes)
 
 
 def _search(
-    rng: np.random.Generator, shape: tuple[int, ...], n_nonzeros: int, stride: tuple[int, ...]
+    rng: np.random.Generator, shape: tuple[int, ...], n_nonzeros: int, stride: tuple[int, ...], effort: _Effort
 ) -> NDArray | None:
     """Grow the supports one by one; None when one does not fit after many tries."""
     n_filters, *one = shape
     entries = np.stack(np.unravel_index(np.arange(math.prod(one)), one), axis=-1)
-    taken = np.zeros(one[0] ** 2 * math.prod(s * (2 * t - 1) for s, t in zip(stride, one[1:], strict=True)), dtype=bool)
+    taken = np.zeros(_differences_available(tuple(one), stride), dtype=bool)
     supports = []
     for _ in range(n_filters):
         for _ in range(_TRIES_A_FILTER):
-            grown = _grow(rng, entries, taken, tuple(one), n_nonzeros, stride)
+            grown = _grow(rng, entries, taken, tuple(one), n_nonzeros, stride, effort)
             if grown is not None:
                 break
         else:
@@ -147,9 +167,10 @@ def _grow(
     shape: tuple[int, ...],
     n_nonzeros: int,
     stride: tuple[int, ...],
+    effort: _Effort,
 ) -> tuple[NDArray, NDArray] | None:
     """Add random entries whose differences are free; give the support and what is then taken."""
-    if n_nonzeros > len(entries):
+    if n_nonzeros > len(entries) or not effort.spend(1 + (len(taken) + len(entries)) // 2**14):
         return None
     taken = taken.copy()
     order = rng.permutation(len(entries))
@@ -158,6 +179,8 @@ def _grow(
     for candidate in order:
         if not free[candidate]:
             continue
+        if not effort.spend(1 + len(support) * len(entries) // 2**10):
+            return None
         members = entries[support]
         both = np.concatenate(
             [

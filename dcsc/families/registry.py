@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -318,10 +319,17 @@ def _fits(value: Any, annotation: Any) -> bool:
     if annotation is int:
         return _is_integer(value)
     if annotation is float:
-        return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+        return isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     if annotation is None or annotation is type(None):
         return value is None
     return not isinstance(annotation, type) or isinstance(value, annotation)
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
 
 
 def _describe(annotation: Any) -> str:

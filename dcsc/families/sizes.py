@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dcsc.dictionary import per_axis
 from dcsc.errors import UserError
+
+MOST_ENTRIES = 2**24
+"""Numbers in the filters of a dictionary; the inner products of more could not be held."""
 
 
 def at_least(value: float, smallest: float, name: str) -> None:
@@ -53,7 +57,7 @@ def shape_of(
     Raises
     ------
     UserError
-        When a size is below 1, or the taps differ from the grid in axes or exceed it.
+        When a size is below 1, the taps differ from the grid in axes or exceed it, or memory would be short.
     """
     at_least(n_filters, 1, "n_filters")
     at_least(n_channels, 1, "n_channels")
@@ -61,6 +65,12 @@ def shape_of(
     # Refused here already, before any array of that size is made.
     if any(size > points for size, points in zip(taps, grid, strict=True)):
         raise UserError(f"taps {taps} are more than grid {tuple(grid)} has: lower the taps or enlarge the grid.")
+    entries = n_filters * n_channels * math.prod(taps)
+    if entries > MOST_ENTRIES:
+        raise UserError(
+            f"{n_filters} filters of {n_channels} channels and {taps} taps are not allowed: they hold {entries} "
+            f"numbers, give at most {MOST_ENTRIES}."
+        )
     return (n_filters, n_channels, *taps)
 
 

@@ -54,6 +54,7 @@ def dct(
         When a size is not allowed or does not fit the grid.
     """
     taps = shape_of(grid, taps, n_channels=n_channels)[2:]
+    shape_of(grid, taps, n_channels * math.prod(taps) if n_filters is None else n_filters, n_channels)
     frequencies = taps if n_filters is None else (per_channel_and_axis(n_filters, n_channels, len(grid)),) * len(grid)
     filters = separable([cosines(number, size) for number, size in zip(frequencies, taps, strict=True)])
     return ConvolutionalDictionary(
@@ -167,6 +168,7 @@ def hadamard_dirac(
         raise UserError(
             f"{n_channels} channels of {shape[1:]} taps make blocks of {n} entries: make them a power of 2."
         )
+    shape_of(grid, taps, 2 * n, n_channels)
     hadamard = np.ones((1, 1), dtype=np.int64)
     while len(hadamard) < n:
         hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])

@@ -8,7 +8,10 @@ from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.products import across_channels, separable
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, one_dimensional
+from dcsc.families.sizes import at_least, one_dimensional, shape_of
+
+DEEPEST = 20
+"""Levels of a packet tree; the taps of more would fit no grid."""
 
 
 @register("meyer")
@@ -97,9 +100,12 @@ def daubechies(
     at_least(n_channels, 1, "n_channels")
     if not 1 <= order <= 38:
         raise UserError(f"order {order} is not allowed for Daubechies' wavelets: give 1 to 38.")
+    if levels > DEEPEST:
+        raise UserError(f"levels {levels} is not allowed: give 1 to {DEEPEST}.")
     taps = (2**levels - 1) * (2 * order - 1) + 1
     if taps > min(grid):
         raise UserError(f"levels {levels} of order {order} need {taps} taps, more than grid {grid} has: lower one.")
+    shape_of(grid, taps, n_channels * 2 ** (levels * len(grid)), n_channels)
     wavelet = pywt.Wavelet(f"db{order}")
     pair = [np.array(wavelet.rec_lo), np.array(wavelet.rec_hi)]
     packets = [np.ones(1)]

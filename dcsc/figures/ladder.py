@@ -58,8 +58,11 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     cascades = table.groupby("cascade")["mutual_coherence"].mean().sort_values(ascending=False)
     place = {name: index for index, name in enumerate(cascades.index)}
     colour = styles.colours(style, len(settings["variants"]))
-    figure, axes = styles.canvas(style, 1, len(pursuits), 0.28 + 0.11 * len(cascades), sharex=True, sharey=True)
-    for panel, pursuit in zip(axes[0], pursuits, strict=True):
+    columns = min(len(pursuits), 2)
+    rows = -(-len(pursuits) // columns)
+    aspect = (0.45 + 0.32 * len(cascades)) / (style["width"] / 2.54 / columns)
+    figure, axes = styles.canvas(style, rows, columns, aspect, sharex=True, sharey=True)
+    for panel, pursuit in zip(axes.flat, pursuits, strict=False):
         for rung, label in RUNGS.items():
             part = table[(table["rung"] == rung) & (table["stripe_sparsity"] >= 1)]
             statistical = rung.startswith("statistical")
@@ -90,9 +93,13 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     label=f"measured: {level:.0%} recovery, {variant}",
                 )
         styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
+        panel.tick_params(labelbottom=True)
         panel.set_title(pursuit, fontsize="medium")
-    labels = [f"{name}\n$\\mu$ = {coherence:.3f}" for name, coherence in cascades.items()]
-    axes[0, 0].set_yticks(range(len(place)), labels, fontsize="small")
+    for panel in axes.flat[len(pursuits) :]:
+        panel.set_axis_off()
+    labels = [f"{name}, $\\mu$ = {coherence:.3f}" for name, coherence in cascades.items()]
+    axes[0, 0].set_yticks(range(len(place)), labels, fontsize="x-small")
+    axes[0, 0].set_ylim(-0.5, len(place) - 0.5)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize="x-small")
     note = (
@@ -101,7 +108,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         f"certified at {1 - settings['delta']:.0%}; rungs below one atom are not drawn"
     )
     if (measured["censored"] > 0).any():
-        note += "\nat the right end some transitions lie beyond the cells"
+        note += "; at the right end some transitions lie beyond the cells"
     styles.footnote(
         figure,
         style,

@@ -31,10 +31,14 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         A row for each cascade, pursuit, variant and number of active atoms.
     """
     summary = results.summary
-    counts = summary[["trials", "covered", "violations"]].assign(
+    counts = summary[["trials", "covered", "violations", "bounded_failures"]].assign(
         recovered=transitions.successes(summary, settings["variants"])
     )
-    pooled = counts.sum("replicate")
+    pooled = counts.sum("replicate").assign(
+        bounded=summary["bounded"].sum("replicate"),
+        # All replicates have equally many draws; one without a bound leaves the cell without one.
+        failure_bound=summary["failure_bound"].mean("replicate", skipna=False),
+    )
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
     table = table[table["trials"] > 0].reset_index(drop=True)
@@ -45,13 +49,40 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
     table["replicates"] = summary.sizes["replicate"]
+    depth = sum(name.startswith("layer_") for name in next(iter(results.dictionaries.values())).children)
+    table["bound_applies"] = table["failure_bound"].notna() & table["pursuit"].map(
+        {name: _bound_applies(options, depth) for name, options in settings["pursuits"].items()}
+    )
+    table["bound_exceeded"] = _exceeded(table, settings["confidence"]) & table["bound_applies"]
     order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
 
 
+def _bound_applies(options: Mapping[str, Any], depth: int) -> bool:
+    """
+    Tell whether the statistical bounds of the metrics speak of a pursuit.
+
+    That of one layer is for the threshold that makes it smallest, and hence for top-k; that of several
+    layers is for thresholds at X_min/2.
+    """
+    if options["method"] != "layered-thresholding":
+        return False
+    if depth == 1:
+        return options["rule"] == "top-k"
+    return options["rule"] == "hard" and options["threshold"] == "statistical"
+
+
+def _exceeded(table: pd.DataFrame, confidence: float) -> pd.Series:
+    """Whether failures are too many for their mean bound, with an error of 1 - confidence over all cells together."""
+    cells = max(int(table["bound_applies"].sum()), 1)
+    level = 1 - 2 * (1 - confidence) / cells  # one-sided
+    lower, _ = statistics.proportion_interval(table["bounded_failures"], table["bounded"].clip(lower=1), level)
+    return lower > table["failure_bound"]
+
+
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw rows of pursuits and columns of variants.
+    Draw a panel for each pursuit and variant that it ran on.
 
     Parameters
     ----------
@@ -66,30 +97,28 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         With bands of the intervals and a tick at every uniform limit.
     """
     style = settings["style"]
-    ran = table[["pursuit", "variant"]].drop_duplicates()
-    pursuits = list(ran["pursuit"].unique())
-    variants = [name for name in settings["variants"] if (ran["variant"] == name).any()]
+    pairs = list(table[["pursuit", "variant"]].drop_duplicates().itertuples(index=False, name=None))
     series = table[["cascade", "mutual_coherence", "uniform_limit"]].drop_duplicates().sort_values("mutual_coherence")
     colour = styles.sequence(style, len(series))
-    figure, axes = styles.canvas(style, len(pursuits), len(variants), 0.62, sharex=True, sharey=True)
-    for row, pursuit in enumerate(pursuits):
-        for column, variant in enumerate(variants):
-            panel = axes[row, column]
-            chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
-            if chosen.empty:
-                panel.set_axis_off()
-                continue
-            for index, cascade in enumerate(series.itertuples()):
-                curve = chosen[chosen["cascade"] == cascade.cascade]
-                label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
-                styles.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour[index], index, label=label)
-                panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
-            panel.set_ylim(-0.03, 1.03)
-            styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
-            panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
-            panel.tick_params(labelbottom=True)
-        axes[row, 0].set_ylabel("recovered (share)")
-    handles, labels = next(panel for panel in axes.flat if panel.lines).get_legend_handles_labels()
+    columns = 2 if len(pairs) in (2, 4) else min(len(pairs), 3)
+    rows = -(-len(pairs) // columns)
+    figure, axes = styles.canvas(style, rows, columns, 0.62 if columns > 1 else 0.5, sharex=True, sharey=True)
+    for panel, (pursuit, variant) in zip(axes.flat, pairs, strict=False):
+        chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
+        for index, cascade in enumerate(series.itertuples()):
+            curve = chosen[chosen["cascade"] == cascade.cascade]
+            label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
+            styles.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour[index], index, label=label)
+            panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
+        panel.set_ylim(-0.03, 1.03)
+        styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
+        panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
+        panel.tick_params(labelbottom=True)
+    for panel in axes.flat[len(pairs) :]:
+        panel.set_axis_off()
+    for row in axes:
+        row[0].set_ylabel("recovered (share)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles,
         labels,

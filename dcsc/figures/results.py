@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
+
+from dcsc import dataset
+
+
+class TrialsOnDemand(Mapping[str, xr.Dataset]):
+    """
+    Metrics by cascade that are read when a figure asks for them: most show counts alone.
+
+    Parameters
+    ----------
+    paths : mapping of str to sequence of str
+        The chunks of the metrics stage, by cascade.
+    """
+
+    def __init__(self, paths: Mapping[str, Sequence[str]]) -> None:
+        self._paths = paths
+        self._read: dict[str, xr.Dataset] = {}
+
+    def __getitem__(self, name: str) -> xr.Dataset:
+        """Read all chunks of a cascade, once."""
+        if name not in self._read:
+            self._read[name] = dataset.join_chunks(list(dataset.read_each(self._paths[name], dataset.METRICS)))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Name the cascades."""
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        """Count the cascades."""
+        return len(self._paths)
 
 
 @dataclass(frozen=True, eq=False)

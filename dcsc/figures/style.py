@@ -138,7 +138,7 @@ def canvas(style: Mapping[str, Any], rows: int, columns: int, aspect: float, **o
 
 def logarithmic(axis: Axis, values: Iterable[float]) -> None:
     """
-    Make an axis logarithmic, labelled with plain numbers at 1, 2 and 5 where it spans less than three decades.
+    Make an axis logarithmic, labelled with plain numbers, at 1, 2 and 5 where it spans less than two decades.
 
     Parameters
     ----------
@@ -149,10 +149,10 @@ def logarithmic(axis: Axis, values: Iterable[float]) -> None:
     """
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     positive = [value for value in values if np.isfinite(value) and value > 0]
-    if positive and max(positive) < 1000 * min(positive):
+    if positive and max(positive) < 100 * min(positive):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def curve_with_band(

@@ -52,7 +52,28 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ).assign(kind="certified")
     table = pd.concat([measured, certified], ignore_index=True)
     table.insert(0, "series", table["cascade"].map(settings["series"]))
-    return table
+    crossings = [_crossing(one).assign(series=name) for name, one in table.groupby("series", sort=False)]
+    return pd.concat([table, *crossings], ignore_index=True)
+
+
+def _crossing(table: pd.DataFrame) -> pd.DataFrame:
+    """Where the statistical coherence form meets the uniform limit, in one row or none, interpolated."""
+    forms = [
+        table[table["rung"] == rung].set_index("mutual_coherence")["stripe_sparsity"].sort_index()
+        for rung in ("statistical-coherence", "uniform-coherence")
+    ]
+    lead = np.log(forms[0]) - np.log(forms[1])
+    coherence = np.log(lead.index.to_numpy())
+    changes = np.flatnonzero((lead.to_numpy()[:-1] >= 0) & (lead.to_numpy()[1:] < 0))
+    if not len(changes):
+        return pd.DataFrame()
+    first = changes[0]
+    share = lead.iloc[first] / (lead.iloc[first] - lead.iloc[first + 1])
+    place, height = (
+        float(np.exp((1 - share) * values[first] + share * values[first + 1]))
+        for values in (coherence, np.log(forms[1].to_numpy()))
+    )
+    return pd.DataFrame([{"kind": "crossing", "mutual_coherence": place, "stripe_sparsity": height}])
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
@@ -74,12 +95,15 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     style = settings["style"]
     measured, certified = (table[table["kind"] == kind] for kind in ("measured", "certified"))
     pursuits, series = list(measured["pursuit"].unique()), list(table["series"].unique())
-    figure, axes = styles.canvas(style, len(series), len(pursuits), 0.8, sharex="row", sharey="row")
+    figure, axes = styles.canvas(
+        style, len(series), len(pursuits), 0.8 if len(pursuits) > 1 else 0.5, sharex="row", sharey="row"
+    )
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, pursuits, strict=True):
             _draw_certified(panel, certified[certified["series"] == name], style)
             chosen = (measured["series"] == name) & (measured["pursuit"] == pursuit)
             _draw_measured(panel, measured[chosen], list(settings["variants"]), style)
+            _draw_crossing(panel, table[(table["series"] == name) & (table["kind"] == "crossing")])
             panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
             part = table[(table["series"] == name) & (table["stripe_sparsity"] >= 1)]
@@ -89,7 +113,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize="small")
     note = (
-        f"means over {int(table['replicates'].min())} dictionaries, {int(measured['trials'].max())} trials a cell; "
+        f"means over {styles.count(measured['replicates'])} dictionaries, "
+        f"{int(measured['trials'].max())} trials a cell; "
         f"bars: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}"
     )
     if (measured["censored"] > 0).any():
@@ -100,6 +125,20 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         note,
     )
     return figure
+
+
+def _draw_crossing(panel: Axes, table: pd.DataFrame) -> None:
+    for row in table.itertuples():
+        panel.plot(row.mutual_coherence, row.stripe_sparsity, "o", color="0.1", markerfacecolor="none", markersize=9)
+        panel.annotate(
+            f"statistical coherence form\ncrosses the uniform limit\nat $\\mu$ = {row.mutual_coherence:.4f}",
+            (row.mutual_coherence, row.stripe_sparsity),
+            (0, -14),
+            textcoords="offset points",
+            fontsize="xx-small",
+            ha="center",
+            va="top",
+        )
 
 
 def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style: Mapping[str, Any]) -> None:

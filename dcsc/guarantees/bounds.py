@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dcsc.coherence import babel2, mutual_coherence
 from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.guarantees.interference import support_gram
+from dcsc.guarantees.interference import listed_codes, support_gram
+from dcsc.ragged import RaggedCodes
 from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
 INJECTIVE = 1e-8
 """Smallest singular value from which a sub-dictionary counts as injective."""
 
 
-def closed_variance(dictionary: ConvolutionalDictionary, codes: NDArray, form: str) -> NDArray:
+def closed_variance(dictionary: ConvolutionalDictionary, codes: RaggedCodes, form: str) -> NDArray:
     """
     Bound the variance of the interference at any atom by sparsity and coherence.
 
@@ -24,8 +25,8 @@ def closed_variance(dictionary: ConvolutionalDictionary, codes: NDArray, form: s
     ----------
     dictionary : ConvolutionalDictionary
         The layer's dictionary.
-    codes : ndarray, shape (..., filter, *position)
-        Its codes.
+    codes : RaggedCodes
+        Its codes, batch shape (...).
     form : {"coherence", "babel2"}
         By mu^2 k or by mu_2(k)^2.
 
@@ -41,7 +42,7 @@ def closed_variance(dictionary: ConvolutionalDictionary, codes: NDArray, form: s
 
 
 def closed_form(
-    dictionary: ConvolutionalDictionary, codes: NDArray, eps: NDArray, form: str, noise_variance: float
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, eps: NDArray, form: str, noise_variance: float
 ) -> tuple[NDArray, NDArray]:
     """
     Bound the failure of a layer by sparsity and coherence.
@@ -50,8 +51,8 @@ def closed_form(
     ----------
     dictionary : ConvolutionalDictionary
         The layer's dictionary.
-    codes : ndarray, shape (..., filter, *position)
-        Its codes.
+    codes : RaggedCodes
+        Its codes, batch shape (...).
     eps : ndarray, shape (...)
         Bound on the input error, valid before the signs are drawn.
     form : {"coherence", "babel2"}
@@ -74,7 +75,7 @@ def closed_form(
     return np.where(np.isfinite(x_min), x_min / 2, empty), np.where(variance > 0, probability, exact)
 
 
-def least_squares_gain(dictionary: ConvolutionalDictionary, codes: NDArray) -> tuple[NDArray, NDArray]:
+def least_squares_gain(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> tuple[NDArray, NDArray]:
     """
     How much least squares on the true supports can amplify an input error, and whether it is unique.
 
@@ -82,7 +83,7 @@ def least_squares_gain(dictionary: ConvolutionalDictionary, codes: NDArray) -> t
     ----------
     dictionary : ConvolutionalDictionary
         The layer's dictionary.
-    codes : ndarray, shape (code, filter, *position)
+    codes : array_like of shape (code, filter, *position), or RaggedCodes
         Only their supports count.
 
     Returns
@@ -92,9 +93,10 @@ def least_squares_gain(dictionary: ConvolutionalDictionary, codes: NDArray) -> t
     smallest_singular : ndarray, shape (code,)
         Of the active atoms; infinity without non-zeros.
     """
-    gains, smallest = np.zeros(len(codes)), np.full(len(codes), np.inf)
-    for row, code in enumerate(codes):
-        gram = support_gram(dictionary, code)
+    listed = listed_codes(codes, dictionary)
+    gains, smallest = np.zeros(len(listed.row_size)), np.full(len(listed.row_size), np.inf)
+    for row in range(len(gains)):
+        gram = support_gram(dictionary, listed.rows(slice(row, row + 1)).to_dense()[0])
         if not len(gram):
             continue
         smallest[row] = math.sqrt(max(0.0, np.linalg.eigvalsh(gram)[0]))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
-from dcsc.guarantees.interference import dense_codes
+from dcsc.guarantees.interference import listed_codes
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 
@@ -36,9 +36,11 @@ def check_choice(value: str, allowed: Sequence[str], name: str) -> None:
         raise UserError(f"{name} {value!r} is unknown: {nearest(str(value), allowed)}")
 
 
-def check_path(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], noise: ArrayLike) -> tuple[list, NDArray]:
+def check_path(
+    model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], noise: ArrayLike
+) -> tuple[list[RaggedCodes], NDArray]:
     """
-    Check the codes of a path and the bound on the noise, and expand both to the batch.
+    Check the codes of a path and the bound on the noise, and expand the bound to the batch.
 
     Parameters
     ----------
@@ -51,8 +53,8 @@ def check_path(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], noise: 
 
     Returns
     -------
-    codes : list of ndarray
-        Floating-point codes of each layer.
+    codes : list of RaggedCodes
+        Floating-point codes of each layer, batch shape (...).
     noise : ndarray, shape (...)
         One bound a code of the batch.
 
@@ -63,8 +65,8 @@ def check_path(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], noise: 
     """
     if len(codes) != model.depth:
         raise UserError(f"{len(codes)} arrays of codes for {model.depth} layers: give [X^(1), ..., X^(L)].")
-    dense = [dense_codes(code, dictionary) for code, dictionary in zip(codes, model.dictionaries, strict=True)]
-    batches = {code.shape[: -model.rank - 1] for code in dense}
+    listed = [listed_codes(code, dictionary) for code, dictionary in zip(codes, model.dictionaries, strict=True)]
+    batches = {code.batch_shape for code in listed}
     if len(batches) != 1:
         raise UserError(f"the codes of the layers have different batch axes {sorted(batches)}: make them agree.")
     batch = batches.pop()
@@ -72,7 +74,7 @@ def check_path(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], noise: 
     if not np.all(noise >= 0):
         raise UserError("the bound on the noise is negative or not a number: give 0 or more.")
     try:
-        return dense, np.broadcast_to(noise, batch)
+        return listed, np.broadcast_to(noise, batch)
     except ValueError:
         raise UserError(f"the noise of shape {noise.shape} does not fit codes of batch axes {batch}.") from None
 
@@ -93,7 +95,6 @@ def rounding_guard(dictionary: ConvolutionalDictionary, x_max: NDArray, eps: NDA
     ndarray, shape (...)
         (deviation of the norms from 1 + 64 units of rounding) times the scale.
     """
-    centre = tuple(n - 1 for n in dictionary.overlap)
-    squared_norms = dictionary.gram()[(np.arange(dictionary.n_filters),) * 2 + centre]
+    squared_norms = np.diagonal(dictionary.gram()[(..., *[n - 1 for n in dictionary.overlap])])
     relative = np.abs(squared_norms.astype(np.float64) - 1).max() + 64 * np.finfo(dictionary.dtype).eps
     return relative * (x_max + np.where(np.isfinite(eps), eps, 0.0))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc import sparse_path
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
+from dcsc.kernels import failure, interference, scatter
 from dcsc.model import Cascade
-from dcsc.ragged import RaggedCodes
+from dcsc.parallel import over_blocks
+from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.sampling.layers import layers_of
 
-# Time of one entry of a scattered stripe over that of one multiplication in a matrix product, as measured.
-_SCATTER_COST = 100
 
-
-def dense_codes(codes: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
+def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> RaggedCodes:
     """
-    Expand codes of a dictionary to floating-point arrays and check their shape.
+    Take codes of a dictionary as lists of floating-point numbers, and check their shape.
 
     Parameters
     ----------
@@ -31,25 +31,29 @@ def dense_codes(codes: ArrayLike | RaggedCodes, dictionary: ConvolutionalDiction
 
     Returns
     -------
-    ndarray of float64, shape (..., filter, *position)
-        The codes.
+    RaggedCodes
+        The codes in float64, without explicit zeros.
 
     Raises
     ------
     UserError
         When the shape does not fit or a value is not finite.
     """
-    dense = codes.to_dense() if isinstance(codes, RaggedCodes) else np.asarray(codes)
+    given = codes if isinstance(codes, RaggedCodes) else np.asarray(codes)
     shape = dictionary.code_shape
-    if dense.ndim < len(shape) or dense.shape[-len(shape) :] != shape:
-        raise UserError(f"codes of shape {dense.shape} do not fit: the last axes must be {shape}.")
-    dense = dense.astype(np.float64, copy=False)
-    if not np.isfinite(dense).all():
+    found = (*given.batch_shape, *given.code_shape) if isinstance(given, RaggedCodes) else given.shape
+    if len(found) < len(shape) or tuple(found[-len(shape) :]) != shape:
+        raise UserError(f"codes of shape {found} do not fit: the last axes must be {shape}.")
+    values = given.value if isinstance(given, RaggedCodes) else given
+    if not np.isfinite(values).all():
         raise UserError("the codes hold values that are not finite: remove NaN and infinity.")
-    return dense
+    listed = given if isinstance(given, RaggedCodes) else RaggedCodes.from_dense(given, shape)
+    if not listed.value.all():
+        listed = RaggedCodes.from_dense(listed.to_dense(), shape)
+    return listed.with_values(listed.value.astype(np.float64, copy=False))
 
 
-def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike) -> NDArray:
+def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> NDArray:
     """
     Largest interference that each atom can receive over all signs of a code.
 
@@ -57,7 +61,7 @@ def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike) ->
     ----------
     dictionary : ConvolutionalDictionary
         The dictionary.
-    codes : array_like, shape (..., filter, *position)
+    codes : array_like of shape (..., filter, *position), or RaggedCodes
         Codes; only their magnitudes count.
 
     Returns
@@ -66,10 +70,10 @@ def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike) ->
         sum over j != i of |x_j| |g_ij| for atom i, exactly 0 where no active atom reaches
         (docs/theory.md, "Interference").
     """
-    return _gram_action(dictionary, np.abs(dense_codes(codes, dictionary)), 1)
+    return sparse_path.interference_bound(dictionary, listed_codes(codes, dictionary))
 
 
-def interference_variance(dictionary: ConvolutionalDictionary, codes: ArrayLike) -> NDArray:
+def interference_variance(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> NDArray:
     """
     Variance of the interference that each atom receives when the signs of a code are Rademacher.
 
@@ -77,7 +81,7 @@ def interference_variance(dictionary: ConvolutionalDictionary, codes: ArrayLike)
     ----------
     dictionary : ConvolutionalDictionary
         The dictionary.
-    codes : array_like, shape (..., filter, *position)
+    codes : array_like of shape (..., filter, *position), or RaggedCodes
         Codes; only their magnitudes count.
 
     Returns
@@ -85,51 +89,132 @@ def interference_variance(dictionary: ConvolutionalDictionary, codes: ArrayLike)
     ndarray, shape (..., filter, *position)
         v_i = sum over j != i of x_j^2 g_ij^2 (docs/theory.md, "Interference").
     """
-    return _gram_action(dictionary, dense_codes(codes, dictionary) ** 2, 2)
+    return sparse_path.interference_variance(dictionary, listed_codes(codes, dictionary))
 
 
-def _gram_action(dictionary: ConvolutionalDictionary, values: NDArray, power: int) -> NDArray:
-    """Sum over j != i of values_j |g_ij|^power, for non-negative values, of shape (..., filter, *position)."""
-    kernel = np.abs(dictionary.gram().astype(np.float64)) ** power
-    kernel[(np.arange(dictionary.n_filters),) * 2 + tuple(n - 1 for n in dictionary.overlap)] = 0.0
-    batch = values.shape[: values.ndim - len(dictionary.code_shape)]
-    flat = values.reshape(-1, *dictionary.code_shape)
-    dense_cost = flat.size * dictionary.stripe_size
-    sparse_cost = np.count_nonzero(flat) * dictionary.stripe_size * _SCATTER_COST
-    act = _scatter if sparse_cost < dense_cost else _shift
-    return act(dictionary, kernel, flat).reshape(*batch, *dictionary.code_shape)
+@dataclass(frozen=True, eq=False)
+class LayerInterference:
+    """
+    The interference of one layer on the supports, and its extremes elsewhere, for a batch of codes.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The codes, batch shape (code,).
+    locked : ndarray, shape (non-zero,)
+        d_i, the part of the interference whose sign is that of x_i; 0 where the signs are independent.
+    variance : ndarray, shape (non-zero,)
+        v_i, sum of squares of the rest.
+    bound : ndarray, shape (non-zero,)
+        Sum of magnitudes of the rest, its largest value.
+    off_bound : ndarray, shape (code,)
+        Largest bound off the support.
+    off_level : ndarray, shape (code,)
+        Largest min(sqrt((v_i + sigma^2) growth), bound_i + sqrt(sigma^2 growth)) off the support.
+    largest_variance : ndarray, shape (code,)
+        Largest v_i, on the support or off it.
+    """
+
+    codes: RaggedCodes
+    locked: NDArray
+    variance: NDArray
+    bound: NDArray
+    off_bound: NDArray
+    off_level: NDArray
+    largest_variance: NDArray
 
 
-def _shift(dictionary: ConvolutionalDictionary, kernel: NDArray, values: NDArray) -> NDArray:
-    """One matrix product a lag, for codes with many non-zeros."""
-    summed = np.zeros((len(values), dictionary.n_filters, math.prod(dictionary.positions)))
-    axes = tuple(range(2, values.ndim))
-    for index in product(*[range(2 * n - 1) for n in dictionary.overlap]):
-        lag = [i - n + 1 for i, n in zip(index, dictionary.overlap, strict=True)]
-        there = np.roll(values, [-d for d in lag], axis=axes).reshape(summed.shape)
-        summed += kernel[(slice(None), slice(None), *index)] @ there
-    return summed.reshape(values.shape)
+def layer_interference(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, growth: float = 0.0, noise_variance: float = 0.0
+) -> LayerInterference:
+    """
+    Describe the interference when the signs of the layer's own code are Rademacher (D-CSC-R).
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    codes : RaggedCodes
+        The codes, batch shape (code,); only their magnitudes count.
+    growth : float
+        Square of a level over the variance; 0 where levels and variances off the support are not needed.
+    noise_variance : float
+        sigma^2 of Gaussian noise on the input.
+
+    Returns
+    -------
+    LayerInterference
+        With v_i = sum over j != i of x_j^2 g_ij^2 (docs/theory.md, "Interference").
+    """
+    return _over_codes(dictionary, codes, growth, noise_variance, None)[0]
 
 
-def _scatter(dictionary: ConvolutionalDictionary, kernel: NDArray, values: NDArray) -> NDArray:
-    """One stripe an active atom, for codes with few non-zeros."""
-    filters = np.arange(dictionary.n_filters).reshape(1, -1, *[1] * dictionary.rank)
-    lags = [np.arange(1 - n, n) for n in dictionary.overlap]
-    summed = np.empty_like(values)
-    for row, code in enumerate(values):
-        active, *position = np.nonzero(code)
-        index = filters
-        for axis, (place, lag, count) in enumerate(zip(position, lags, dictionary.positions, strict=True)):
-            shape = [1] * (2 + dictionary.rank)
-            shape[0], shape[2 + axis] = len(place), len(lag)
-            index = index * count + ((place[:, None] - lag) % count).reshape(shape)
-        stripes = (
-            code[(active, *position)].reshape(-1, *[1] * (1 + dictionary.rank)) * np.moveaxis(kernel, 1, 0)[active]
-        )
-        summed[row] = np.bincount(
-            np.broadcast_to(index, stripes.shape).ravel(), stripes.ravel(), minlength=code.size
-        ).reshape(code.shape)
-    return summed
+def layer_failure(
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    eps: NDArray,
+    guard: NDArray,
+    *,
+    growth: float = 0.0,
+    noise_variance: float = 0.0,
+) -> tuple[LayerInterference, NDArray, NDArray]:
+    """
+    Minimise the failure bound of a layer over the threshold, when the signs of its own code are Rademacher.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    codes : RaggedCodes
+        The codes, batch shape (code,); only their magnitudes count.
+    eps, guard : ndarray, shape (code,)
+        Bound on the input error, and margin against rounding.
+    growth, noise_variance
+        As for `layer_interference`.
+
+    Returns
+    -------
+    interference : LayerInterference
+        As from `layer_interference`.
+    threshold, probability : ndarray, shape (code,)
+        As from `dcsc.guarantees.tails.best_threshold`, at the cost of a pass over the codes.
+    """
+    return _over_codes(dictionary, codes, growth, noise_variance, (np.array(eps), np.array(guard)))
+
+
+def _over_codes(
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    growth: float,
+    noise_variance: float,
+    error: tuple[NDArray, NDArray] | None,
+) -> tuple[LayerInterference, NDArray, NDArray]:
+    """Interference, and the best thresholds too for given bounds on the input error."""
+    patterns = sparse_path.tiled_patterns(dictionary, "others", np.float64)
+    atoms, magnitudes, starts = codes.atom.astype(np.int32), np.abs(codes.value.astype(np.float64)), codes.starts
+    bound, variance = np.empty((2, len(atoms)))
+    extremes, worst_atom = np.empty((len(starts) - 1, 3)), np.empty(len(starts) - 1, np.int64)
+    threshold, probability = np.empty((2, len(starts) - 1))
+
+    def work(first: int, last: int) -> None:
+        common = (
+            sparse_path.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)),
+            patterns.pattern, atoms, magnitudes, starts[first : last + 1], patterns.layout, dictionary.n_filters,
+            float(growth), float(noise_variance),
+        )  # fmt: skip
+        if error is None:
+            interference.layer_interference(*common, bound, variance, extremes[first:last], worst_atom[first:last])
+        else:
+            eps, guard = (values[first:last] for values in error)
+            failure.layer_failure(
+                *common, eps, guard, bound, variance, extremes[first:last],
+                threshold[first:last], probability[first:last],
+            )  # fmt: skip
+
+    over_blocks(len(starts) - 1, work)
+    largest = np.maximum(extremes[:, 1], reduce_codes(np.maximum, variance, codes, 0.0))
+    described = LayerInterference(codes, np.zeros(len(atoms)), variance, bound, extremes[:, 0], extremes[:, 2], largest)
+    return described, threshold, probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,16 +242,39 @@ class Interference:
     variance: NDArray
     bound: NDArray
 
+    def of_layer(self, codes: RaggedCodes, growth: float, noise_variance: float = 0.0) -> LayerInterference:
+        """
+        Keep what concerns the supports, and the extremes elsewhere.
 
-def rademacher_interference(dictionary: ConvolutionalDictionary, codes: NDArray) -> Interference:
+        Parameters
+        ----------
+        codes : RaggedCodes
+            The codes, batch shape (code,).
+        growth, noise_variance : float
+            As for `layer_interference`.
+
+        Returns
+        -------
+        LayerInterference
+            Of the same layer.
+        """
+        level = np.sqrt((self.variance + noise_variance) * growth)
+        level = np.minimum(level, self.bound + math.sqrt(noise_variance * growth))
+        off_bound, off_level = (np.where(self.active, 0.0, values).max(axis=1) for values in (self.bound, level))
+        rows = np.repeat(np.arange(len(codes.row_size)), codes.row_size)
+        on = (values[rows, codes.atom] for values in (self.locked, self.variance, self.bound))
+        return LayerInterference(codes, *on, off_bound, off_level, self.variance.max(axis=1))
+
+
+def rademacher_interference(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> Interference:
     """
-    Describe the interference when the signs of the layer's own code are Rademacher (D-CSC-R).
+    Describe the interference at every atom when the signs of the layer's own code are Rademacher (D-CSC-R).
 
     Parameters
     ----------
     dictionary : ConvolutionalDictionary
         The layer's dictionary.
-    codes : ndarray, shape (code, filter, *position)
+    codes : array_like of shape (code, filter, *position), or RaggedCodes
         The codes; only their magnitudes count.
 
     Returns
@@ -174,45 +282,42 @@ def rademacher_interference(dictionary: ConvolutionalDictionary, codes: NDArray)
     Interference
         With v_i = sum over j != i of x_j^2 g_ij^2 (docs/theory.md, "Interference").
     """
-    flat = (len(codes), dictionary.n_atoms)
-    magnitude = np.abs(codes).reshape(flat)
+    listed = listed_codes(codes, dictionary)
+    flat = (listed.row_size.size, dictionary.n_atoms)
+    magnitude = np.abs(listed.to_dense()).reshape(flat)
     return Interference(
         magnitude > 0,
         magnitude,
         np.zeros(flat),
-        interference_variance(dictionary, codes).reshape(flat),
-        interference_bound(dictionary, codes).reshape(flat),
+        interference_variance(dictionary, listed).reshape(flat),
+        interference_bound(dictionary, listed).reshape(flat),
     )
 
 
-def propagated_columns(model: Cascade, deepest: NDArray, layer: int) -> NDArray:
+def propagated_columns(model: Cascade, deepest: RaggedCodes) -> list[RaggedCodes]:
     """
-    Propagate each active atom of one deepest code alone to a layer of the plain model.
+    Propagate each active atom of the deepest codes alone to every layer of the plain model.
 
     Parameters
     ----------
     model : Cascade
         Layers without signs.
-    deepest : ndarray, shape (filter, *position)
-        One code X^(L).
-    layer : int
-        1..L.
+    deepest : RaggedCodes
+        X^(L).
 
     Returns
     -------
-    ndarray, shape (active deepest atom, atom of the layer)
-        |x_j| B^(l) e_j, whose sum with the signs of the deepest code is X^(l).
+    list of RaggedCodes, batch shape (non-zero of the deepest codes,)
+        |x_j| B^(l) e_j for l = 1..L, whose sums with the signs of the deepest codes are the X^(l).
     """
-    active = np.flatnonzero(deepest)
-    columns = np.zeros((len(active), deepest.size))
-    columns[np.arange(len(active)), active] = np.abs(deepest).ravel()[active]
-    columns = columns.reshape(-1, *deepest.shape)
-    for inner in range(model.depth, layer, -1):
-        columns = model.dictionaries[inner - 1].synthesize(columns)
-    return columns.reshape(len(active), model.dictionaries[layer - 1].n_atoms)
+    ones = np.ones(len(deepest.atom), dtype=np.int64)
+    columns = RaggedCodes(ones, deepest.atom, np.abs(deepest.value), deepest.code_shape)
+    return list(layers_of(model.dictionaries, columns)[0])
 
 
-def plain_interference(model: Cascade, deepest: NDArray, layer: int) -> Interference:
+def plain_interference(
+    model: Cascade, deepest: ArrayLike | RaggedCodes, layer: int, columns: RaggedCodes | None = None
+) -> Interference:
     """
     Describe the interference when only the signs of the deepest code are Rademacher (plain D-CSC).
 
@@ -222,10 +327,12 @@ def plain_interference(model: Cascade, deepest: NDArray, layer: int) -> Interfer
     ----------
     model : Cascade
         Layers without signs.
-    deepest : ndarray, shape (code, filter, *position)
+    deepest : array_like of shape (code, filter, *position), or RaggedCodes
         X^(L).
     layer : int
         1..L.
+    columns : RaggedCodes, optional
+        What `propagated_columns` found for this layer, when it is at hand.
 
     Returns
     -------
@@ -234,19 +341,53 @@ def plain_interference(model: Cascade, deepest: NDArray, layer: int) -> Interfer
         entry taken out of its sum (docs/theory.md, "Plain model").
     """
     dictionary = model.dictionaries[layer - 1]
-    norms = np.repeat(squared_norms(dictionary), dictionary.n_atoms // dictionary.n_filters)
-    parts = []
-    for code in deepest:
-        columns = propagated_columns(model, code, layer)
-        shaped = columns.reshape(-1, *dictionary.code_shape)
-        sums = dictionary.correlate(dictionary.synthesize(shaped)).reshape(columns.shape) - columns * norms
-        active = (columns != 0).any(axis=0)
-        own = np.where(columns != 0, sums, 0.0)
-        locked = (np.sign(columns) * own).sum(axis=0)
-        rest = sums - own
-        magnitude = np.abs(columns).sum(axis=0)
-        parts.append((active, magnitude, locked, (rest**2).sum(axis=0), np.abs(rest).sum(axis=0)))
-    return Interference(*map(np.stack, zip(*parts, strict=True)))
+    listed = listed_codes(deepest, model.dictionaries[-1])
+    columns = propagated_columns(model, listed)[layer - 1] if columns is None else columns
+    patterns = sparse_path.tiled_patterns(dictionary, "others", np.float64)
+    atoms, starts, firsts = columns.atom.astype(np.int32), columns.starts, listed.starts
+    shape = (listed.row_size.size, dictionary.n_atoms)
+    locked, magnitude, bound, variance = np.zeros((4, *shape))
+
+    def work(first: int, last: int) -> None:
+        room = sparse_path.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
+        for code in range(first, last):
+            interference.columns_interference(
+                room, patterns.pattern, atoms, columns.value, starts[firsts[code] : firsts[code + 1] + 1],
+                patterns.layout, dictionary.n_filters, locked[code], magnitude[code], bound[code], variance[code],
+            )  # fmt: skip
+
+    over_blocks(shape[0], work)
+    return Interference(magnitude > 0, magnitude, locked, variance, bound)
+
+
+def largest_write_counts(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:
+    """
+    Count the active atoms that write to one entry of what codes synthesize, at most.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary; entries of its filters that are exactly 0 do not write.
+    codes : RaggedCodes
+        The codes.
+
+    Returns
+    -------
+    ndarray of int64, shape (...)
+        1 where no two active atoms of a code write to one entry, 0 for a code without non-zeros.
+    """
+    patterns = sparse_path.filter_patterns(dictionary, "writes", np.int64)
+    atoms, starts = codes.atom.astype(np.int32), codes.starts
+    found = np.empty(codes.row_size.size, np.int64)
+
+    def work(first: int, last: int) -> None:
+        target = np.empty(patterns.target_shape, np.int64)
+        scatter.fullest_entries(
+            found[first:last], target, patterns.pattern, atoms, starts[first : last + 1], patterns.layout
+        )
+
+    over_blocks(len(found), work)
+    return found.reshape(codes.batch_shape)
 
 
 def write_counts(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:
@@ -275,24 +416,6 @@ def write_counts(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:
         ]
         np.add.at(counts, (channel[None, :], *places), 1)
     return counts
-
-
-def squared_norms(dictionary: ConvolutionalDictionary) -> NDArray:
-    """
-    Squared norms of the atoms, 1 up to rounding.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        The dictionary.
-
-    Returns
-    -------
-    ndarray of float64, shape (filter,)
-        g_ii.
-    """
-    centre = tuple(n - 1 for n in dictionary.overlap)
-    return dictionary.gram()[(np.arange(dictionary.n_filters),) * 2 + centre].astype(np.float64)
 
 
 def support_gram(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:

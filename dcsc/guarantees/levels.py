@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
+from dcsc.ragged import RaggedCodes
 from dcsc.sparsity import patch_l2, patch_norm
 
 THRESHOLDS = ("lower", "midpoint")
@@ -27,13 +28,16 @@ class Levels:
         Largest magnitude that an inactive atom's correlation can reach, without input error.
     on : ndarray, shape (...)
         Smallest magnitude that an active atom's correlation can have, without input error; infinity without any.
-    entry : ndarray, shape (...) or (..., filter, *position)
-        Bound on the interference at an active atom, for all of them or one each.
+    entry : ndarray, shape (...), optional
+        Bound on the interference at an active atom, for all of them.
+    each : ndarray, shape (non-zero,), optional
+        The same, one each.
     """
 
     off: NDArray
     on: NDArray
-    entry: NDArray
+    entry: NDArray | None = None
+    each: NDArray | None = None
 
     @property
     def midpoint(self) -> NDArray:
@@ -96,7 +100,7 @@ def choose_threshold(levels: Levels, eps: NDArray, guard: NDArray, threshold: st
 
 
 def error_bound(
-    levels: Levels, code: NDArray, eps: NDArray, shrink: NDArray, below: ConvolutionalDictionary | None, rank: int
+    levels: Levels, code: RaggedCodes, eps: NDArray, shrink: NDArray, below: ConvolutionalDictionary | None, rank: int
 ) -> NDArray:
     """
     Bound the patch norm of the error that a recovered layer passes on.
@@ -105,8 +109,8 @@ def error_bound(
     ----------
     levels : Levels
         Bounds on the interference.
-    code : ndarray, shape (..., filter, *position)
-        The true code.
+    code : RaggedCodes
+        The true code, batch shape (...).
     eps, shrink : ndarray, shape (...)
         Bound on the input error, and what the rule subtracts: 0 (hard) or beta (soft).
     below : ConvolutionalDictionary or None
@@ -120,11 +124,11 @@ def error_bound(
         sqrt(||X||^P_{0,inf}) times the bound of an entry, or the patch norm of the bounds of
         the entries (docs/theory.md, "Error passed on"); 0 for a code without non-zeros.
     """
-    if levels.entry.ndim == eps.ndim:
+    if levels.each is None:
         patch = np.asarray(patch_norm(code, below, rank))
         return np.sqrt(patch) * np.where(patch > 0, levels.entry + eps + shrink, 0.0)
-    each = levels.entry + (eps + shrink)[(..., *[None] * (rank + 1))]
-    return np.asarray(patch_l2(np.where(code != 0, each, 0.0), below, rank))
+    each = levels.each + np.repeat((eps + shrink).ravel(), code.row_size.ravel())
+    return np.asarray(patch_l2(code.with_values(each), below, rank))
 
 
 def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequence[str | ArrayLike]:

@@ -13,11 +13,12 @@ from dcsc.coherence import babel, babel2, mutual_coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
+from dcsc.guarantees.interference import listed_codes
 from dcsc.guarantees.statistical_thresholding import StatisticalPath, statistical
 from dcsc.guarantees.uniform_thresholding import PathGuarantee, uniform
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
-from dcsc.sparsity import stripe_norm
+from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
 RUNGS = (
     "uniform-coherence",
@@ -238,15 +239,15 @@ def _by_draws(
     def certified(size: int) -> int | None:
         nonlocal number
         codes = sampler(size)
-        dense = codes.to_dense() if isinstance(codes, RaggedCodes) else np.asarray(codes)
-        dense = dense.reshape(-1, *dictionary.code_shape)
-        number = len(dense)
-        noise = noise_ratio * np.abs(dense).reshape(number, -1).max(axis=1)
+        listed = listed_codes(codes, dictionary)
+        listed = listed.reshape((listed.row_size.size,))
+        number = len(listed.row_size)
+        noise = noise_ratio * extreme_magnitudes(listed, dictionary.rank)[1]
         if rung == "uniform-instance":
-            failing = 1 - float(np.mean(uniform(model, [dense], noise, form="instance").holds))
+            failing = 1 - float(np.mean(uniform(model, [listed], noise, form="instance").holds))
         else:
-            failing = statistical(model, [dense], noise, delta=delta, method="optimised").failure_rate_bound
-        return int(np.median(stripe_norm(dense, dictionary))) if failing <= delta else None
+            failing = statistical(model, [listed], noise, delta=delta, method="optimised").failure_rate_bound
+        return int(np.median(stripe_norm(listed, dictionary))) if failing <= delta else None
 
     low, high, best, size = 0, len(candidates), 0, 0
     while low < high:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dcsc.guarantees.interference import Interference
 from dcsc.guarantees.tails import best_threshold, false_alarm, two_sided
 from dcsc.model import Cascade
+from dcsc.ragged import RaggedCodes
 from dcsc.sparsity import patch_l2
 
 _FRACTIONS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
@@ -19,7 +20,7 @@ _WORST = -1.0  # stands for the level that no signs exceed
 
 def optimise_levels(
     model: Cascade,
-    codes: list[NDArray],
+    codes: list[RaggedCodes],
     interferences: list[Interference],
     eps: NDArray,
     guards: list[NDArray],
@@ -36,7 +37,7 @@ def optimise_levels(
     ----------
     model : Cascade
         The layers.
-    codes : list of ndarray, each of shape (code, filter, *position)
+    codes : list of RaggedCodes, each of batch shape (code,)
         [X^(1), ..., X^(L)].
     interferences : list of Interference
         One a layer.
@@ -67,7 +68,7 @@ def optimise_levels(
                 interferences[layer - 1], fractions[layer - 1], position, current, guards[layer - 1], variance
             )
             each = each + (current + (0.0 if rule == "hard" else beta))[:, None]
-            each = np.where(interferences[layer - 1].active, each, 0.0).reshape(codes[layer - 1].shape)
+            each = np.where(interferences[layer - 1].active, each, 0.0).reshape(-1, *codes[layer - 1].code_shape)
             current = np.asarray(patch_l2(each, model.next_dictionary(layer), model.rank))
             for values, value in zip(found, (beta, current, probability), strict=True):
                 values.append(value)

@@ -176,7 +176,7 @@ def basis_pursuit(
 
 def _layer(
     dictionary: ConvolutionalDictionary,
-    code: NDArray,
+    code: RaggedCodes,
     eps: NDArray,
     noiseless: NDArray,
     form: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,17 +15,20 @@ from dcsc.guarantees.bounds import INJECTIVE, closed_form, closed_variance, leas
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
+    LayerInterference,
+    largest_write_counts,
+    layer_failure,
+    layer_interference,
     plain_interference,
     propagated_columns,
     rademacher_interference,
-    write_counts,
 )
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
 from dcsc.guarantees.search import optimise_levels
 from dcsc.guarantees.tails import best_threshold
 from dcsc.guarantees.uniform_thresholding import RULES
 from dcsc.model import Cascade
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, reduce_codes
 from dcsc.sparsity import extreme_magnitudes, patch_norm
 
 FORMS = ("babel2", "coherence", "instance")
@@ -199,11 +203,11 @@ def statistical(
     ):  # fmt: skip
         check_choice(value, allowed, name)
     shares = _check_options(model, delta, form, signs, method, debias, split, noise_deviation, noise_failure)
-    dense, eps = check_path(model, codes, noise)
+    listed, eps = check_path(model, codes, noise)
     batch = eps.shape
-    flat = [code.reshape(-1, *code.shape[len(batch) :]) for code in dense]
+    flat = [code.reshape((eps.size,)) for code in listed]
     problem = _Problem(model, flat, np.array(eps).ravel(), shares, form, rule, signs, debias, noise_deviation**2)
-    determined, cause = determined_paths(model, flat, signs)
+    determined, cause = _determined(problem)
     if method == "split":
         layers, certified = problem.split(threshold)
         certified &= determined if signs == "deepest" else True
@@ -213,7 +217,7 @@ def statistical(
         probability = np.minimum(1.0, probability + noise_failure)
         certified = probability <= delta
     if rule == "relu":
-        signed = np.any([(code < 0).reshape(len(code), -1).any(axis=1) for code in flat], axis=0)
+        signed = np.any([reduce_codes(np.minimum, code.value, code, 0.0) < 0 for code in flat], axis=0)
         certified, probability = certified & ~signed, np.where(signed, 1.0, probability)
         cause = cause or ("a code has negative entries, which ReLU cannot return" if signed.any() else "")
     reason = _reason(certified, cause, layers, method, delta)
@@ -256,55 +260,43 @@ def _check_options(
     return weights * (delta - noise_failure)
 
 
-def determined_paths(model: Cascade, codes: list[NDArray], signs: str) -> tuple[NDArray, str]:
-    """
-    Tell whether supports and magnitudes of each path follow from those of its deepest code.
-
-    Parameters
-    ----------
-    model : Cascade
-        The layers.
-    codes : list of ndarray, each of shape (code, filter, *position)
-        [X^(1), ..., X^(L)].
-    signs : {"rademacher", "deepest"}
-        Independent signs at every layer, or only those of the deepest code.
-
-    Returns
-    -------
-    determined : ndarray of bool, shape (code,)
-        True where they do.
-    reason : str
-        Why some do not, empty when all do.
-
-    Raises
-    ------
-    UserError
-        When codes of the plain model do not follow from the deepest ones.
-    """
-    if signs == "deepest":
-        disjoint = np.array([_disjoint(model, [code[row] for code in codes]) for row in range(len(codes[0]))], bool)
-        return disjoint, "" if disjoint.all() else "the propagated columns of two active deepest atoms overlap"
-    single = np.array(
-        [
-            all(
-                write_counts(dictionary, code[row]).max(initial=0) <= 1
-                for dictionary, code in zip(model.dictionaries[1:], codes[1:], strict=True)
-            )
-            for row in range(len(codes[0]))
-        ],
-        bool,
-    )
-    return single, "" if single.all() else "two active atoms write to one entry of the layer above"
+def _determined(problem: _Problem) -> tuple[NDArray, str]:
+    """Whether supports and magnitudes of each path follow from those of its deepest code, and why not."""
+    model, codes = problem.model, problem.codes
+    if problem.signs == "deepest":
+        found, cause = _disjoint(codes, problem.columns), "the propagated columns of two active deepest atoms overlap"
+    else:
+        counts = [
+            largest_write_counts(dictionary, code)
+            for dictionary, code in zip(model.dictionaries[1:], codes[1:], strict=True)
+        ]
+        found = np.all([count <= 1 for count in counts], axis=0) if counts else np.ones(len(problem.eps), dtype=bool)
+        cause = "two active atoms write to one entry of the layer above"
+    return found, "" if found.all() else cause
 
 
-def _disjoint(model: Cascade, path: list[NDArray]) -> bool:
-    for layer in range(1, model.depth):
-        columns = propagated_columns(model, path[-1], layer)
-        if ((columns != 0).sum(axis=0) > 1).any():
-            return False
-        if not np.allclose(np.abs(columns).sum(axis=0), np.abs(path[layer - 1]).ravel(), rtol=1e-6, atol=1e-12):
+def _disjoint(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> NDArray:
+    """Whether the columns of each deepest code have disjoint supports, at every layer above it."""
+    n_codes = len(codes[-1].row_size)
+    of_column = np.repeat(np.arange(n_codes), codes[-1].row_size)
+    disjoint = np.ones(n_codes, dtype=bool)
+    for layer, (code, column) in enumerate(zip(codes[:-1], columns[:-1], strict=True), start=1):
+        n_atoms = math.prod(code.code_shape)
+        rows = np.repeat(of_column, column.row_size)
+        places, inverse, written = np.unique(rows * n_atoms + column.atom, return_inverse=True, return_counts=True)
+        disjoint[np.unique(places[written > 1] // n_atoms)] = False
+        made = np.bincount(inverse, np.abs(column.value), len(places))
+        true = np.repeat(np.arange(n_codes), code.row_size) * n_atoms + code.atom
+        expected = np.zeros(len(places))
+        at = np.minimum(np.searchsorted(places, true), max(len(places) - 1, 0))
+        found = places[at] == true if len(places) else np.zeros(len(true), dtype=bool)
+        expected[at[found]] = np.abs(code.value[found])
+        wrong = ~np.isclose(made, expected, rtol=1e-6, atol=1e-12)
+        left = np.abs(code.value[~found]) > 1e-12
+        wrong_codes = np.concatenate([places[wrong] // n_atoms, true[~found][left] // n_atoms])
+        if disjoint[wrong_codes].any():
             raise UserError(f"codes of layer {layer} do not follow from the deepest ones in the plain model.")
-    return True
+    return disjoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +304,7 @@ class _Problem:
     """The paths of a flat batch and the options that the two methods share."""
 
     model: Cascade
-    codes: list[NDArray]
+    codes: list[RaggedCodes]
     eps: NDArray
     shares: NDArray
     form: str
@@ -321,26 +313,44 @@ class _Problem:
     debias: bool
     noise_variance: float
 
+    @cached_property
+    def columns(self) -> list[RaggedCodes]:
+        """What each active deepest atom makes of every layer, in the plain model."""
+        return propagated_columns(self.model, self.codes[-1])
+
     def _interference(self, layer: int) -> Interference:
+        """The interference at every atom."""
         if self.signs == "deepest":
-            return plain_interference(self.model, self.codes[-1], layer)
+            return plain_interference(self.model, self.codes[-1], layer, self.columns[layer - 1])
         return rademacher_interference(self.model.dictionaries[layer - 1], self.codes[layer - 1])
 
-    def _levels(self, layer: int, interference: Interference | None) -> tuple[Levels, NDArray]:
+    def _sigma2(self, layer: int) -> float:
+        return self.noise_variance if layer == 1 else 0.0
+
+    def _growth(self, layer: int) -> float:
+        """Square of the level that a sum of variance 1 exceeds with at most the layer's share."""
+        return 2 * math.log(2 * self.model.dictionaries[layer - 1].n_atoms / self.shares[layer - 1])
+
+    def _of_layer(self, layer: int) -> LayerInterference:
+        """The interference on the supports, and its extremes elsewhere."""
+        code, growth, sigma2 = self.codes[layer - 1], self._growth(layer), self._sigma2(layer)
+        if self.signs == "deepest":
+            return self._interference(layer).of_layer(code, growth, sigma2)
+        return layer_interference(self.model.dictionaries[layer - 1], code, growth=growth, noise_variance=sigma2)
+
+    def _levels(self, layer: int, interference: LayerInterference | None) -> tuple[Levels, NDArray]:
         """Levels that the interference of a layer exceeds with at most its share, and the largest variance."""
         dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
-        sigma2 = self.noise_variance if layer == 1 else 0.0
-        log_term = 2 * math.log(2 * dictionary.n_atoms / self.shares[layer - 1])
+        sigma2, growth = self._sigma2(layer), self._growth(layer)
         if interference is None:
             variance = closed_variance(dictionary, code, self.form)
-            level = np.sqrt((variance + sigma2) * log_term)
+            level = np.sqrt((variance + sigma2) * growth)
             return Levels(level, extreme_magnitudes(code, dictionary.rank)[0] - level, level), variance
-        level = np.sqrt((interference.variance + sigma2) * log_term)
-        level = np.minimum(level, interference.bound + math.sqrt(sigma2 * log_term))
-        floor = np.where(interference.active, interference.magnitude + interference.locked - level, np.inf)
-        entry = (level + np.abs(interference.locked)).reshape(code.shape)
-        off = np.where(interference.active, 0.0, level).max(axis=1)
-        return Levels(off, floor.min(axis=1), entry), interference.variance.max(axis=1)
+        level = np.sqrt((interference.variance + sigma2) * growth)
+        level = np.minimum(level, interference.bound + math.sqrt(sigma2 * growth))
+        on = reduce_codes(np.minimum, np.abs(code.value) + interference.locked - level, code, np.inf)
+        each = level + np.abs(interference.locked)
+        return Levels(interference.off_level, on, each=each), interference.largest_variance
 
     def _debiased(self, layer: int, eps: NDArray) -> tuple[NDArray, NDArray]:
         """Error bound of least squares, and the smallest singular value of the active atoms."""
@@ -355,7 +365,7 @@ class _Problem:
         """Certify with shares of delta that were fixed before the draw."""
         eps, certified, layers = self.eps, np.ones(len(self.eps), dtype=bool), []
         for layer, (dictionary, code) in enumerate(zip(self.model.dictionaries, self.codes, strict=True), start=1):
-            interference = self._interference(layer) if self.form == "instance" else None
+            interference = self._of_layer(layer) if self.form == "instance" else None
             levels, variance = self._levels(layer, interference)
             guard = rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], eps)
             interval = choose_threshold(levels, eps, guard, threshold)
@@ -381,20 +391,22 @@ class _Problem:
     def optimise(self, determined: NDArray, delta: float) -> tuple[list[StatisticalLayer], NDArray]:
         """Bound the failure of each draw with the best thresholds and levels for it."""
         depth = self.model.depth
-        interferences = [
-            self._interference(layer) if self.form == "instance" else None for layer in range(1, depth + 1)
-        ]
         guards = [
             rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], self.eps)
             for dictionary, code in zip(self.model.dictionaries, self.codes, strict=True)
         ]
         if depth > 1 and not self.debias:
+            everywhere = [self._interference(layer) for layer in range(1, depth + 1)]
             betas, errors, probabilities = optimise_levels(
-                self.model, self.codes, interferences, self.eps, guards, self.rule, self.noise_variance
+                self.model, self.codes, everywhere, self.eps, guards, self.rule, self.noise_variance
             )
             singular = [np.full(len(self.eps), np.nan)] * depth
+            interferences = [
+                one.of_layer(code, self._growth(layer), self._sigma2(layer))
+                for layer, (one, code) in enumerate(zip(everywhere, self.codes, strict=True), start=1)
+            ]
         else:
-            betas, errors, probabilities, singular = self._layer_by_layer(interferences, guards)
+            betas, errors, probabilities, singular, interferences = self._layer_by_layer(guards)
         # Noiseless debiasing passes on no error, so that each layer is bounded given its own code.
         applies = determined | (self.debias & (self.eps == 0)) | (depth == 1)
         total = np.where(applies, np.minimum(1.0, np.sum(probabilities, axis=0)), 1.0)
@@ -412,27 +424,31 @@ class _Problem:
             )  # fmt: skip
         return layers, total
 
-    def _layer_by_layer(
-        self, interferences: list[Interference | None], guards: list[NDArray]
-    ) -> tuple[list[NDArray], list[NDArray], list[NDArray], list[NDArray]]:
-        """Thresholds, errors, probabilities and singular values when errors do not depend on levels."""
-        eps, found = self.eps, ([], [], [], [])
-        for layer, (interference, guard) in enumerate(zip(interferences, guards, strict=True), start=1):
-            sigma2 = self.noise_variance if layer == 1 else 0.0
-            code = self.codes[layer - 1]
+    def _layer_by_layer(self, guards: list[NDArray]) -> tuple[list, list, list, list, list]:
+        """Thresholds, errors, probabilities, singular values and interferences when errors do not depend on levels."""
+        eps, found = self.eps, ([], [], [], [], [])
+        for layer, guard in enumerate(guards, start=1):
             finite = np.where(np.isfinite(eps), eps, 0.0)
-            if interference is None:
-                beta, probability = closed_form(self.model.dictionaries[layer - 1], code, finite, self.form, sigma2)
-            else:
-                beta, probability = best_threshold(interference, finite, guard, sigma2)
+            interference, beta, probability = self._best(layer, finite, guard)
             error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
             if self.debias:
                 error, smallest = self._debiased(layer, eps)
             probability = np.where(np.isfinite(eps) & ~(smallest <= INJECTIVE), probability, 1.0)
-            for values, value in zip(found, (beta, error, probability, smallest), strict=True):
+            for values, value in zip(found, (beta, error, probability, smallest, interference), strict=True):
                 values.append(value)
             eps = error
         return found
+
+    def _best(self, layer: int, eps: NDArray, guard: NDArray) -> tuple[LayerInterference | None, NDArray, NDArray]:
+        """The best threshold of a layer and its failure bound, and the interference that they come from."""
+        dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
+        growth, sigma2 = self._growth(layer), self._sigma2(layer)
+        if self.form != "instance":
+            return None, *closed_form(dictionary, code, eps, self.form, sigma2)
+        if self.signs == "deepest":
+            everywhere = self._interference(layer)
+            return everywhere.of_layer(code, growth, sigma2), *best_threshold(everywhere, eps, guard, sigma2)
+        return layer_failure(dictionary, code, eps, guard, growth=growth, noise_variance=sigma2)
 
 
 def _statement(method: str, determined: NDArray, debias: bool) -> str:

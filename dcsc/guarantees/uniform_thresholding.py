@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.coherence import babel, mutual_coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
-from dcsc.guarantees.interference import interference_bound
+from dcsc.guarantees.interference import layer_interference
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound, given_thresholds
 from dcsc.model import Cascade
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, reduce_codes
 from dcsc.sparsity import extreme_magnitudes, patch_norm, stripe_norm
 
 RULES = ("hard", "relu", "soft")
@@ -154,7 +154,7 @@ def uniform(
     return PathGuarantee(tuple(layers), rule, form)
 
 
-def uniform_levels(dictionary: ConvolutionalDictionary, code: NDArray, form: str) -> Levels:
+def uniform_levels(dictionary: ConvolutionalDictionary, code: RaggedCodes, form: str) -> Levels:
     """
     Bound the interference of one layer over all signs.
 
@@ -162,8 +162,8 @@ def uniform_levels(dictionary: ConvolutionalDictionary, code: NDArray, form: str
     ----------
     dictionary : ConvolutionalDictionary
         The layer's dictionary.
-    code : ndarray, shape (..., filter, *position)
-        Its codes.
+    code : RaggedCodes
+        Its codes, batch shape (...).
     form : {"coherence", "babel", "instance"}
         What bounds the interference.
 
@@ -172,12 +172,11 @@ def uniform_levels(dictionary: ConvolutionalDictionary, code: NDArray, form: str
     Levels
         Of docs/theory.md, "Uniform guarantees".
     """
-    x_min, x_max = extreme_magnitudes(code, dictionary.rank)
     if form == "instance":
-        axes = tuple(range(-dictionary.rank - 1, 0))
-        bound = interference_bound(dictionary, code)
-        on = np.where(code != 0, np.abs(code) - bound, np.inf).min(axis=axes)
-        return Levels(np.where(code == 0, bound, 0.0).max(axis=axes), on, bound)
+        found = layer_interference(dictionary, code.reshape((code.row_size.size,)))
+        on = reduce_codes(np.minimum, np.abs(code.value) - found.bound, code, np.inf)
+        return Levels(found.off_bound.reshape(code.batch_shape), on, each=found.bound)
+    x_min, x_max = extreme_magnitudes(code, dictionary.rank)
     k = np.asarray(stripe_norm(code, dictionary))
     mu = mutual_coherence(dictionary)
     off, active = (
@@ -187,13 +186,13 @@ def uniform_levels(dictionary: ConvolutionalDictionary, code: NDArray, form: str
 
 
 def _layer(
-    model: Cascade, layer: int, code: NDArray, eps: NDArray, rule: str, form: str, threshold: str | ArrayLike
+    model: Cascade, layer: int, code: RaggedCodes, eps: NDArray, rule: str, form: str, threshold: str | ArrayLike
 ) -> LayerGuarantee:
     dictionary, below = model.dictionaries[layer - 1], model.next_dictionary(layer)
     x_min, x_max = extreme_magnitudes(code, model.rank)
     levels = uniform_levels(dictionary, code, form)
     interval = choose_threshold(levels, eps, rounding_guard(dictionary, x_max, eps), threshold)
-    signed = (code < 0).any(axis=tuple(range(-model.rank - 1, 0))) & (rule == "relu")
+    signed = (reduce_codes(np.minimum, code.value, code, 0.0) < 0) & (rule == "relu")
     holds = interval.contains & ~signed
     shrink = np.zeros_like(eps) if rule == "hard" else interval.threshold
     bound = error_bound(levels, code, eps, shrink, below, model.rank)

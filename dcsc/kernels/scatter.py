@@ -122,6 +122,20 @@ def add_codes_by_runs(out, room, pattern, reach, atom, value, starts, layout):
 
 
 @compiled
+def fullest_entries(out, target, pattern, atom, starts, layout):
+    """Largest entry of the sum of the patterns of each of consecutive codes, of integers."""
+    ones = np.ones(1, pattern.dtype)
+    flat = target.ravel()
+    for code in range(len(starts) - 1):
+        first, last = starts[code], starts[code + 1]
+        add_code(target, pattern, atom[first:last], np.repeat(ones, last - first), layout)
+        most = flat[0]
+        for k in range(len(flat)):
+            most = max(most, flat[k])
+        out[code] = most
+
+
+@compiled
 def add_transposed(flat, addition):
     """Add an array (filter, position) to one of shape (position, filter)."""
     for start in range(0, len(flat), 16):

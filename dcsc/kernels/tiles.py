@@ -120,6 +120,97 @@ largest_magnitude_of_row = _tile_of(1, ROW_VECTORS, "magnitude")
 
 
 @intrinsic
+def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):  # noqa: ANN201
+    """
+    Sum magnitudes and squares of the products of a tile of one row, half of `ROW_BYTES` long, without checks.
+
+    One reading of the source serves both: sums[lane] is the sum over k of |weight[k] source[k, lane]|, squares[lane]
+    that of their squares.
+    """
+    number = types.int64
+    signature = types.void(sums, squares, number, weight, source, number, s_offsets)
+
+    def generate(context, builder, signature, arguments):
+        arrays = [make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3, 4, 6)]
+        entry = context.get_data_type(signature.args[0].dtype)
+        size = context.get_abi_sizeof(entry)
+        lanes = VECTOR_BYTES // size
+        vector = ir.VectorType(entry, lanes)
+
+        def function(name, count):
+            shape = ir.FunctionType(vector, [vector] * count)
+            return cgutils.get_or_insert_function(builder.module, shape, f"llvm.{name}.v{lanes}f{8 * size}")
+
+        fused, magnitude = function("fmuladd", 3), function("fabs", 1)
+        found = [
+            [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(ROW_VECTORS // 2)]
+            for _ in range(2)
+        ]
+
+        def at(array, index, v):
+            place = builder.add(index, ir.Constant(index.type, v * lanes))
+            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+
+        with cgutils.for_range(builder, builder.extract_value(arrays[4].shape, 0)) as loop:
+            offset = builder.load(builder.gep(arrays[4].data, [loop.index]))
+            here = builder.add(arguments[5], offset)
+            factor = _spread(builder, vector, builder.load(builder.gep(arrays[2].data, [loop.index])))
+            for v in range(ROW_VECTORS // 2):
+                product = builder.fmul(factor, builder.load(at(arrays[3], here, v), align=size))
+                larger = builder.fadd(builder.load(found[0][v]), builder.call(magnitude, [product]))
+                builder.store(larger, found[0][v])
+                builder.store(builder.call(fused, [product, product, builder.load(found[1][v])]), found[1][v])
+        for array, values in zip(arrays, found, strict=False):
+            for v, value in enumerate(values):
+                builder.store(builder.load(value), at(array, arguments[2], v), align=size)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def raise_extremes(typing, most, sums, squares, start, growth):  # noqa: ANN201
+    """
+    Widen extremes by what `magnitudes_and_squares_of_row` found; returns the largest sum of this tile, without checks.
+
+    `most` holds a vector each of the largest sums, the largest squares, and the largest of the smaller of
+    squares * growth and the square of the sum, as 12 numbers of float64.
+    """
+    real = types.float64
+    signature = real(most, sums, squares, types.int64, real)
+
+    def generate(context, builder, signature, arguments):
+        target, magnitudes, squared = (make_array(signature.args[i])(context, builder, arguments[i]) for i in range(3))
+        lanes = VECTOR_BYTES // 8
+        vector = ir.VectorType(ir.DoubleType(), lanes)
+        factor = _spread(builder, vector, arguments[4])
+
+        def at(array, index, v):
+            place = builder.add(index, ir.Constant(index.type, v * lanes))
+            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+
+        def choose(relation, one, other):
+            return builder.select(builder.fcmp_ordered(relation, one, other), one, other)
+
+        found = [None] * 3
+        for v in range(ROW_VECTORS // 2):
+            magnitude, square = (builder.load(at(array, arguments[3], v), align=8) for array in (magnitudes, squared))
+            level = choose("<", builder.fmul(square, factor), builder.fmul(magnitude, magnitude))
+            for k, values in enumerate((magnitude, square, level)):
+                found[k] = values if found[k] is None else choose(">", values, found[k])
+        for k, values in enumerate(found):
+            place = at(target, ir.Constant(ir.IntType(64), 0), k)
+            builder.store(choose(">", values, builder.load(place, align=8)), place, align=8)
+        largest = None
+        for lane in range(lanes):
+            here = builder.extract_element(found[0], ir.Constant(ir.IntType(32), lane))
+            largest = here if largest is None else choose(">", here, largest)
+        return largest
+
+    return signature, generate
+
+
+@intrinsic
 def add_run(typing, out, start, pattern, p_start, value, n_vectors):  # noqa: ANN201
     """
     Add a multiple of a run of a pattern to a run of out, some whole vectors long, without checks.

@@ -9,7 +9,6 @@ how non-negative codes of A T are found as codes of A, since |T x|_1 = |x|_1.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.parallel import cores
 from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
 
 STOPS = ("gap", "kkt")
@@ -161,8 +161,7 @@ def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> 
     list
         What the trials returned, in their order.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(allowed, n_trials)
+    threads = min(cores(), n_trials)
     if threads <= 1:
         return list(_shown(map(work, range(n_trials)), n_trials, progress))
     with ThreadPoolExecutor(threads) as pool:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc import guarantees, sparsity
 from dcsc.errors import UserError, nearest
-from dcsc.guarantees.interference import dense_codes
+from dcsc.guarantees.interference import listed_codes
 from dcsc.model import Cascade
 from dcsc.pursuit.least_squares import least_squares
 from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
@@ -173,7 +173,7 @@ def derived_thresholds(
     """
     if name == "statistical":
         smallest = [
-            sparsity.extreme_magnitudes(dense_codes(code, layer), model.rank)[0] / 2
+            sparsity.extreme_magnitudes(listed_codes(code, layer), model.rank)[0] / 2
             for code, layer in zip(reference, model.dictionaries, strict=True)
         ]
         return [np.where(np.isfinite(beta), beta, 1.0) for beta in smallest]  # any threshold suits an empty code

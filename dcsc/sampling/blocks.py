@@ -9,10 +9,10 @@ import numpy as np
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
+from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import DeepDraw, deep_codes
 from dcsc.seeds import BLOCK, stream
-from dcsc.sparse_path import over_blocks
 
 
 def _head(codes: RaggedCodes, trials: int) -> RaggedCodes:

@@ -11,8 +11,9 @@ from dcsc import adversary
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.kernels import deep
+from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.sparse_path import filter_patterns, over_blocks
+from dcsc.sparse_path import filter_patterns
 
 CANCELLED = 2.0**-44
 """An entry below that share of its summands' magnitudes is rounding error, hence in no support."""

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError, nearest, shown
 
 Sampler = Callable[..., Any]
 
@@ -129,11 +129,14 @@ def named(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     Raises
     ------
     UserError
-        When a mapping has no name.
+        When a mapping has no name, or one that is no text.
     """
     if isinstance(choice, str):
         return choice, {}
     parameters = dict(choice)
     if "name" not in parameters:
-        raise UserError(f"{parameters} names no sampler: add a `name`.")
-    return parameters.pop("name"), parameters
+        raise UserError(f"{shown(parameters)} names no sampler: add a `name`.")
+    name = parameters.pop("name")
+    if not isinstance(name, str):
+        raise UserError(f"name = {shown(name)} is not allowed: give the name of a sampler as text.")
+    return name, parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ from dcsc import guarantees, ragged, sparsity
 from dcsc.dataset import codes_from_dataset
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
+from dcsc.recovery import take
 from dcsc.stages.dictionaries import cascade_of
 from dcsc.stages.pursuits import runs
 from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of, noise_of_replicate
 
-ROWS = 256
-"""Trials that are expanded at once: enough to spare Python's overhead, few enough for the cache."""
+ROWS = 128
+"""Trials whose interference may have to be known at every atom at once, in the plain model."""
 
 _BATCH_OF_REPLICATE = ("variant", "active", "trial")
 
@@ -31,10 +32,6 @@ class _Truth:
     cascade: Cascade
     codes: list[RaggedCodes]
     noise: NDArray
-
-    def expanded(self, rows: slice) -> tuple[list[NDArray], NDArray]:
-        """Dense codes and noise of a run of trials."""
-        return [code.rows(rows).to_dense() for code in self.codes], self.noise.ravel()[rows]
 
 
 def measure_recovery(
@@ -108,36 +105,25 @@ def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list
     ]
 
 
-def _spans(total: int) -> list[slice]:
-    return [slice(start, min(start + ROWS, total)) for start in range(0, total, ROWS)]
-
-
-def _joined(blocks: list[dict[str, NDArray]], batch: tuple[int, ...]) -> _Measured:
-    """Join arrays (layer, row) over blocks of rows, and unfold the rows."""
-    whole = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in blocks[0]}
-    return {
-        name: (("layer", *_BATCH_OF_REPLICATE), values.reshape(len(values), *batch)) for name, values in whole.items()
-    }
+def _by_layer(values: Mapping[str, Sequence[NDArray]]) -> _Measured:
+    """Stack what was measured at each layer."""
+    return {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(of_layers)) for name, of_layers in values.items()}
 
 
 def _of_signals(truth: _Truth) -> _Measured:
     """What concerns the true codes alone."""
     cascade, rank = truth.cascade, truth.cascade.rank
-    blocks = []
-    for rows in _spans(truth.noise.size):
-        codes, noise = truth.expanded(rows)
-        guarantee = guarantees.uniform(cascade, codes, noise)
-        below = [cascade.next_dictionary(layer) for layer in range(1, cascade.depth + 1)]
-        blocks.append(
-            {
-                "stripe_sparsity": np.stack([layer.stripe_sparsity for layer in guarantee.layers]),
-                "patch_sparsity": np.stack([layer.patch_sparsity for layer in guarantee.layers]),
-                "contrast": np.stack([sparsity.contrast(code, rank) for code in codes]),
-                "uniform_guarantee": np.stack([layer.holds for layer in guarantee.layers]),
-                "magnitude": np.stack([sparsity.patch_l2(c, d, rank) for c, d in zip(codes, below, strict=True)]),
-            }
-        )
-    return _joined(blocks, truth.codes[0].batch_shape)
+    guarantee = guarantees.uniform(cascade, truth.codes, truth.noise)
+    below = [cascade.next_dictionary(layer) for layer in range(1, cascade.depth + 1)]
+    return _by_layer(
+        {
+            "stripe_sparsity": [layer.stripe_sparsity for layer in guarantee.layers],
+            "patch_sparsity": [layer.patch_sparsity for layer in guarantee.layers],
+            "contrast": [sparsity.contrast(code, rank) for code in truth.codes],
+            "uniform_guarantee": [layer.holds for layer in guarantee.layers],
+            "magnitude": [sparsity.patch_l2(code, d, rank) for code, d in zip(truth.codes, below, strict=True)],
+        }
+    )
 
 
 def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], errors: bool) -> _Measured:
@@ -145,52 +131,31 @@ def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], 
     compared = [ragged.compare(code, one.codes) for code, one in zip(truth.codes, found, strict=True)]
     exact = [(one.misses == 0) & (one.false_alarms == 0) for one in compared]
     right_signs = [one.wrong_signs == 0 for one in compared]
+    covered, bounds = _guaranteed(truth.cascade, truth.codes, truth.noise, options, [one.threshold for one in found])
     per_layer = {
         "support_recovered": exact,
         "misses": [one.misses for one in compared],
         "false_alarms": [one.false_alarms for one in compared],
         "threshold": [one.threshold for one in found],
         "iterations": [one.iterations for one in found],
+        "covered": covered,
     }
-    measured = {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(values)) for name, values in per_layer.items()}
-    path = np.logical_and.reduce(exact)
-    blocks = [_against_guarantee(truth, found, options, errors, rows) for rows in _spans(truth.noise.size)]
-    return (
-        measured
-        | _joined(blocks, truth.codes[0].batch_shape)
-        | {
-            "path_recovered": (_BATCH_OF_REPLICATE, path),
-            "signs_recovered": (_BATCH_OF_REPLICATE, path & np.logical_and.reduce(right_signs)),
-        }
-    )
-
-
-def _against_guarantee(
-    truth: _Truth,
-    found: list[_Found],
-    options: Mapping[str, Any],
-    errors: bool,
-    rows: slice,
-) -> dict[str, NDArray]:
-    """Which trials a theorem covers as the pursuit was run, and how large errors are and may be."""
-    cascade = truth.cascade
-    codes, noise = truth.expanded(rows)
-    covered, bounds = _guaranteed(cascade, codes, noise, options, [one.threshold.ravel()[rows] for one in found])
-    measured = {"covered": covered}
     if errors:
-        recovered = [one.codes.rows(rows).to_dense() for one in found]
-        measured["error"] = np.stack(
-            [
-                sparsity.patch_l2(other - code, cascade.next_dictionary(layer), cascade.rank)
-                for layer, (code, other) in enumerate(zip(codes, recovered, strict=True), start=1)
-            ]
-        )
-        measured["error_bound"] = np.where(np.isfinite(bounds), bounds, np.nan)
-    return measured
+        below = [truth.cascade.next_dictionary(layer) for layer in range(1, truth.cascade.depth + 1)]
+        per_layer["error"] = [
+            sparsity.patch_l2(ragged.difference(code, one.codes), dictionary, truth.cascade.rank)
+            for code, one, dictionary in zip(truth.codes, found, below, strict=True)
+        ]
+        per_layer["error_bound"] = np.where(np.isfinite(bounds), bounds, np.nan)
+    path = np.logical_and.reduce(exact)
+    return _by_layer(per_layer) | {
+        "path_recovered": (_BATCH_OF_REPLICATE, path),
+        "signs_recovered": (_BATCH_OF_REPLICATE, path & np.logical_and.reduce(right_signs)),
+    }
 
 
 def _guaranteed(
-    cascade: Cascade, codes: list[NDArray], noise: NDArray, options: Mapping[str, Any], thresholds: list[NDArray]
+    cascade: Cascade, codes: list[RaggedCodes], noise: NDArray, options: Mapping[str, Any], thresholds: list[NDArray]
 ) -> tuple[NDArray, NDArray]:
     """Which theorem of [PRE17] speaks of a pursuit, whether it covers each layer, and its bound on the error."""
     if options["method"] == "layered-thresholding":  # Theorems 8 and 10
@@ -202,7 +167,7 @@ def _guaranteed(
             # Top-k does what the best threshold does, and any inside the interval is one.
             threshold="midpoint" if options["rule"] == "top-k" else thresholds,
         )
-    elif options["method"] == "layered-basis-pursuit" and options["parameters"]["penalty"] in (0, "guaranteed"):
+    elif _is_guaranteed_basis_pursuit(options):
         guarantee = guarantees.basis_pursuit(cascade, codes, noise)  # Theorems 11 and 12
         if options["parameters"]["penalty"] == 0 and np.any(noise > 0):
             noisy = (cascade.depth, *noise.shape)  # the equality form fits the noise too
@@ -213,29 +178,49 @@ def _guaranteed(
     return tuple(np.stack([getattr(layer, name) for layer in guarantee.layers]) for name in ("holds", "error_bound"))
 
 
+def _is_guaranteed_basis_pursuit(options: Mapping[str, Any]) -> bool:
+    """Whether Theorem 11 or 12 speaks of a pursuit as it was run; fitting anew what it found is another pursuit."""
+    parameters = options["parameters"]
+    return (
+        options["method"] == "layered-basis-pursuit"
+        and parameters["penalty"] in (0, "guaranteed")
+        and not parameters.get("debias", False)
+    )
+
+
 def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
     """Guarantees that look at the supports, for the first trials of every cell; NaN elsewhere."""
     cascade, batch = truth.cascade, truth.codes[0].batch_shape
     names = ("instance_covered", "certified", "failure_bound")
     bounds = {name: np.full(batch, np.nan) for name in names}
-    chosen = slice(0, int(np.count_nonzero(signals["layer_1"]["trial"] < settings["bounds"]["trials"])))
-    certificates = [str(carried).split() for carried in signals["certificates"].to_numpy()]
-    for variant, (draw, carried) in enumerate(zip(settings["variants"].values(), certificates, strict=True)):
-        # The noise of a variant is scaled to its signal, hence no bound on it is known before the signs are drawn.
-        statistical = draw["noise_db"] is None and any(name in carried for name in ("statistical", "statistical-plain"))
-        for cell in np.flatnonzero(signals["drawn"][variant]) if chosen.stop else ():
-            place = (variant, cell, chosen)
-            codes = [code[variant][cell].rows(chosen).to_dense() for code in truth.codes]
-            covered = guarantees.uniform(cascade, codes, truth.noise[place], form="instance")
-            bounds["instance_covered"][place] = covered.holds
-            if statistical:
-                found = guarantees.statistical(
-                    cascade,
-                    codes,
-                    delta=settings["bounds"]["delta"],
-                    signs="rademacher" if "statistical" in carried else "deepest",
-                    method="optimised" if cascade.depth == 1 else "split",
-                )
-                bounds["certified"][place] = found.certified
-                bounds["failure_bound"][place] = found.probability
+    drawn = signals["drawn"].to_numpy().astype(bool)
+    chosen = drawn[..., None] & (signals["layer_1"]["trial"].to_numpy() < settings["bounds"]["trials"])
+    rows = np.flatnonzero(chosen)
+    if len(rows):
+        codes = [take(code, rows) for code in truth.codes]
+        covered = guarantees.uniform(cascade, codes, truth.noise.ravel()[rows], form="instance")
+        bounds["instance_covered"].reshape(-1)[rows] = covered.holds
+    for signs, variants in _sign_models(settings, signals).items():
+        every = np.flatnonzero(chosen & variants[:, None, None])
+        for start in range(0, len(every), ROWS):
+            rows = every[start : start + ROWS]
+            found = guarantees.statistical(
+                cascade,
+                [take(code, rows) for code in truth.codes],
+                delta=settings["bounds"]["delta"],
+                signs=signs,
+                method="optimised" if cascade.depth == 1 else "split",
+            )
+            bounds["certified"].reshape(-1)[rows] = found.certified
+            bounds["failure_bound"].reshape(-1)[rows] = found.probability
     return {name: (_BATCH_OF_REPLICATE, values) for name, values in bounds.items()}
+
+
+def _sign_models(settings: Mapping[str, Any], signals: xr.DataTree) -> dict[str, NDArray]:
+    """Which variants carry a statistical guarantee, by the signs that it is about."""
+    carried = [str(names).split() for names in signals["certificates"].to_numpy()]
+    # The noise of a variant is scaled to its signal, hence no bound on it is known before the signs are drawn.
+    noiseless = np.array([draw["noise_db"] is None for draw in settings["variants"].values()])
+    independent = np.array(["statistical" in names for names in carried])
+    plain = np.array(["statistical-plain" in names for names in carried]) & ~independent
+    return {"rademacher": noiseless & independent, "deepest": noiseless & plain}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -16,15 +17,15 @@ CLOSED_RUNGS = ("uniform-coherence", "uniform-babel", "statistical-coherence", "
 
 
 def summarize(
-    metrics: Mapping[str, Sequence[xr.Dataset]], dictionaries: Mapping[str, xr.DataTree], delta: float
+    metrics: Mapping[str, Iterable[xr.Dataset]], dictionaries: Mapping[str, xr.DataTree], delta: float
 ) -> xr.Dataset:
     """
     Pool the trials of every cell.
 
     Parameters
     ----------
-    metrics : mapping of str to sequence of Dataset
-        The chunks of the metrics stage by cascade.
+    metrics : mapping of str to iterable of Dataset
+        The chunks of the metrics stage by cascade; of a generator, one is held at a time.
     dictionaries : mapping of str to DataTree
         Of the dictionaries stage, by cascade.
     delta : float
@@ -37,16 +38,11 @@ def summarize(
     """
     cascades = []
     for name, chunks in metrics.items():
-        counts = [_counts(chunk) for chunk in chunks]
-        total = sum(counts[1:], start=counts[0])
-        bounds = [_bounds(chunk) for chunk in chunks]
-        bound = sum(bounds[1:], start=bounds[0])
-        sparsity = sum(_stripe_sums(chunk) for chunk in chunks) / sum(chunk.sizes["trial"] for chunk in chunks)
-        drawn = chunks[0]["measured"].astype(bool).any("pursuit")
-        contrasts = [
-            chunk["contrast"].isel(layer=0).where(drawn).min(("replicate", "active", "trial")) for chunk in chunks
-        ]
-        contrast = functools.reduce(np.minimum, contrasts)
+        parts = [_reduced(chunk) for chunk in chunks]  # one chunk in memory at a time
+        total = _added([part.counts for part in parts])
+        bound = _added([part.bounds for part in parts])
+        sparsity = sum(part.stripe_sums for part in parts) / sum(part.trials for part in parts)
+        contrast = functools.reduce(np.minimum, [part.contrast for part in parts])
         first = dictionaries[name]["layer_1"]
         cascades.append(
             total.merge(bound[["bounded", "instance_covered", "certified"]].astype(np.int64)).assign(
@@ -62,6 +58,27 @@ def summarize(
     missing = dict.fromkeys(cascades[0].data_vars, np.nan) | counted
     names = xr.DataArray(list(metrics), dims="cascade", name="cascade")
     return xr.concat(cascades, names, join="outer", fill_value=missing)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reduced:
+    """What is counted of one chunk."""
+
+    counts: xr.Dataset
+    bounds: xr.Dataset
+    stripe_sums: xr.DataArray
+    contrast: xr.DataArray
+    trials: int
+
+
+def _reduced(chunk: xr.Dataset) -> _Reduced:
+    drawn = chunk["measured"].astype(bool).any("pursuit")
+    contrast = chunk["contrast"].isel(layer=0).where(drawn).min(("replicate", "active", "trial"))
+    return _Reduced(_counts(chunk), _bounds(chunk), _stripe_sums(chunk), contrast, chunk.sizes["trial"])
+
+
+def _added(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    return sum(parts[1:], start=parts[0])
 
 
 def _certified(dictionaries: xr.DataTree, contrast: xr.DataArray, delta: float) -> xr.DataArray:
@@ -102,6 +119,7 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
             "trials": (xr.ones_like(recovered, dtype=np.int64) * ran).sum("trial"),
             "covered": covered.sum("trial"),
             "violations": (covered & ~recovered).sum("trial"),
+            "bounded_failures": (chunk["instance_covered"].notnull() & ran & ~recovered).sum("trial"),
         }
     ).astype(np.int64)
     return counts.transpose("replicate", "pursuit", "variant", "active")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from dcsc import ragged, seeds, statistics
 from dcsc.dataset import codes_from_dataset
@@ -20,13 +19,16 @@ REPLICATES = 2
 LEVELS = (0.97, 0.03)
 """Recovery rates between which cells are added."""
 
+NARROWING = 4
+"""Cells inside a fall that are looked at before the final ones are placed, since the listed ones may lie far apart."""
+
 
 def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.Dataset:
     """
     Find where recovery falls, and spread further cells over it.
 
     A variant is drawn at its own cells alone: the coarse ones up to the second at which no pursuit
-    recovers anything, and those spread evenly (in the logarithm) over each of its transitions. The
+    recovers anything, a few that narrow each fall, and those spread evenly (in the logarithm) over it. The
     coarse trials have streams of their own, so that the choice of the cells depends on no trial that is
     counted later.
 
@@ -46,34 +48,38 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     few = dictionaries.map_over_datasets(lambda group: group.isel(replicate=slice(REPLICATES)) if group else group)
     coarse = sorted(settings["active"])
     pursuits = settings["pursuits"]
+    trials = seeds.BLOCK * few["layer_1"].sizes["replicate"]
     found, wanted = {}, {}
     for variant in settings["variants"]:
         ran = {name: options for name, options in pursuits.items() if variant in (options["variants"] or [variant])}
         counts = _fall(settings, few, variant, coarse, ran)
-        seen = coarse[: len(next(iter(counts.values()), coarse))]
-        found[variant] = (seen, counts)
-        wanted[variant] = set(seen)
-        trials = seeds.BLOCK * few["layer_1"].sizes["replicate"]
-        for recovered in counts.values():
-            wanted[variant] |= _between(seen, recovered, trials, settings["refine"])
+        placed: set[int] = set()
+        for name, options in ran.items():  # one by one, so that a further pursuit moves no cell of another
+            curve = {number: count[name] for number, count in counts.items() if number in coarse}
+            within = sorted(_between(curve, trials, NARROWING) - curve.keys())
+            narrowed = _fall(settings, few, variant, within, {name: options}, stop=False)
+            for number, count in narrowed.items():
+                curve[number] = count[name]
+                counts.setdefault(number, {})[name] = count[name]
+            placed |= _between(curve, trials, settings["refine"])
+        found[variant] = counts
+        wanted[variant] = counts.keys() | placed
     active = sorted(set().union(*wanted.values()))
     drawn = [[number in wanted[variant] for number in active] for variant in wanted]
-    looked = [[number in found[variant][0] for number in active] for variant in wanted]
-    shape = (len(pursuits), len(wanted), len(active))
-    recovered, trials = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for row, (seen, counts) in enumerate(found.values()):
-        columns = np.searchsorted(active, seen)
-        for index, name in enumerate(pursuits):
-            if name in counts:
-                recovered[index, row, columns] = counts[name]
-                trials[index, row, columns] = seeds.BLOCK * few["layer_1"].sizes["replicate"]
+    looked = [[number in found[variant] for number in active] for variant in wanted]
+    recovered, drawn_trials = np.zeros((2, len(pursuits), len(wanted), len(active)), np.int64)
+    for row, counts in enumerate(found.values()):
+        for column, number in enumerate(active):
+            for name, count in counts.get(number, {}).items():
+                place = list(pursuits).index(name), row, column
+                recovered[place], drawn_trials[place] = count, trials
     dims = ("pursuit", "variant", "active")
     return xr.Dataset(
         {
             "drawn": (dims[1:], np.array(drawn)),
             "coarse": (dims[1:], np.array(looked)),
             "recovered": (dims, recovered),
-            "trials": (dims, trials),
+            "trials": (dims, drawn_trials),
         },
         coords={"pursuit": list(pursuits), "variant": list(wanted), "active": active},
     )
@@ -85,9 +91,11 @@ def _fall(
     variant: str,
     coarse: Sequence[int],
     pursuits: Mapping[str, Any],
-) -> dict[str, NDArray]:
-    """Recovered paths of every pursuit, cell by cell until nothing is recovered any more."""
-    counts: list[list[int]] = []
+    stop: bool = True,
+) -> dict[int, dict[str, int]]:
+    """Recovered paths of every pursuit, cell by cell, until nothing is recovered any more if it may stop."""
+    counts: dict[int, dict[str, int]] = {}
+    nothing = 0
     for number in coarse:
         cell = {
             **settings,
@@ -100,15 +108,14 @@ def _fall(
         drawn = sample_signals(cell, dictionaries)
         signals = xr.DataTree.from_dict(drawn)
         recovered = run_pursuits({"pursuits": pursuits, "errors": False}, signals, dictionaries)
-        counts.append(
-            [
-                _recovered(signals, xr.DataTree.from_dict(recovered), name, variant in settings["adversarial"])
-                for name in pursuits
-            ]
-        )
-        if len(counts) > 1 and not any(counts[-1]) and not any(counts[-2]):
+        counts[number] = {
+            name: _recovered(signals, xr.DataTree.from_dict(recovered), name, variant in settings["adversarial"])
+            for name in pursuits
+        }
+        nothing = 0 if any(counts[number].values()) else nothing + 1
+        if stop and nothing == 2:
             break
-    return {name: np.array([count[index] for count in counts]) for index, name in enumerate(pursuits)}
+    return counts
 
 
 def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_signs: bool) -> int:
@@ -124,8 +131,10 @@ def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_sign
     return int(np.count_nonzero(exact))
 
 
-def _between(active: Sequence[int], recovered: NDArray, trials: int, count: int) -> set[int]:
+def _between(curve: Mapping[int, int], trials: int, count: int) -> set[int]:
     """Spread cells evenly over the fall of one curve; none when it does not fall within the cells."""
+    active = sorted(curve)
+    recovered = np.array([curve[number] for number in active])
     high, low = (
         statistics.transition_point(active, recovered, np.full(len(active), trials), level)[0] for level in LEVELS
     )

@@ -37,6 +37,10 @@ LAYER = ("cascades", "lapped", "layers", 0)
 PURSUITS = ("experiments", "transition", "pursuits")
 
 
+def basis_pursuit(**parameters):
+    return {"method": "layered-basis-pursuit", "parameters": parameters}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -78,6 +82,19 @@ PURSUITS = ("experiments", "transition", "pursuits")
         ((*PURSUITS, "hard", "threshold"), [0.1, 0.2], ["2 entries", "1 layers"]),
         ((*PURSUITS, "hard", "threshold"), None, ["needs a threshold"]),
         ((*PURSUITS, "top-k", "threshold"), 1, ["no use for a threshold"]),
+        ((*PURSUITS, "top-k", "parameters"), {"k": 1}, ["top-k", "parameters are not for 'layered-thresholding'"]),
+        ((*PURSUITS, "top-k", "variants"), ["random"], ["top-k.variants", "'random'", "'random signs'"]),
+        ((*PURSUITS, "bp"), basis_pursuit(), ["pursuits.bp", "needs the parameter 'penalty'"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalti=1), ["'penalti'", "did you mean 'penalty'?"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty=1, reference=1), ["'reference'", "unknown"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty={"a": 1}), ["pursuits.bp.parameters.penalty"]),
+        ((*PURSUITS, "bp"), {**basis_pursuit(penalty=1), "rule": "hard"}, ["not for 'layered-basis-pursuit'"]),
+        ((*PURSUITS, "bp"), {**basis_pursuit(penalty=1), "debias": True}, ["not for 'layered-basis-pursuit'"]),
+        ((*SIGNALS, "density"), [0.1], ["either active or density"]),
+        ((*SIGNALS, "active"), None, ["either active or density"]),
+        ((*SIGNALS, "refine"), -1, ["refine = -1", "greater than or equal to 0"]),
+        (("cascades", "lapped", "vary"), {"parameter": "grid", "values": [64, 64.5]}, ["64.5", "whole numbers"]),
+        (("cascades", "lapped", "vary"), {"parameter": "grid", "values": [64, 64]}, ["twice"]),
     ],
 )
 def test_a_wrong_key_is_named_with_its_value_and_what_is_allowed(path, value, words):
@@ -96,6 +113,24 @@ def test_defaults_are_filled_in_and_numbers_read_from_text():
     text = yaml.safe_load("confidence: 9.9e-1")  # YAML reads this as text in some spellings
     assert config.validate({**SMOKE, **text}).confidence == 0.99
     assert config.validate({**SMOKE, "confidence": "99e-2"}).confidence == 0.99
+
+
+def test_densities_are_refused_twice_and_out_of_range():
+    densities = changed((*SIGNALS, "active"), None)
+    place = densities["experiments"]["transition"]["signals"]
+    for value, words in (([0.1, 0.1], "density holds a value twice"), ([0.0], "greater than 0"), ([1.5], "equal to 1")):
+        place["density"] = value
+        with pytest.raises(UserError, match=words):
+            config.validate(densities)
+    place["density"] = [0.1, 0.5]
+    assert config.validate(densities).experiments["transition"].signals.cells(64) == [6, 32]
+
+
+def test_parameters_of_a_pursuit_are_read_from_text():
+    study = config.validate(changed((*PURSUITS, "bp"), basis_pursuit(penalty="1e-3", solver="proximal-gradient")))
+    options = study.experiments["transition"].pursuits["bp"]
+    assert options.parameters == {"penalty": 1e-3, "solver": "proximal-gradient"}
+    assert options.variants is None
 
 
 def test_series_are_spelt_out():

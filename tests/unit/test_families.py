@@ -393,7 +393,7 @@ def broken_files(folder):
     ("name", "message"),
     [
         ("missing.npy", "does not exist"),
-        ("objects.npy", "can't be read"),
+        ("objects.npy", "Python objects"),
         ("text.npy", "real numbers"),
         ("complex.npy", "real numbers"),
         ("flat.npy", "one tap axis"),
@@ -407,8 +407,8 @@ def broken_files(folder):
         ("damaged.npz", "can't be read"),
         ("empty.npy", "can't be read"),
         ("short.npy", "can't be read"),
-        ("filters.csv", "npy or .npz"),
-        ("folder.npy", "can't be read"),
+        ("filters.csv", "give a .npy, .npz or .safetensors file"),
+        ("folder.npy", "is no file"),
     ],
 )
 def test_a_file_that_can_not_be_used_is_named_in_one_sentence(tmp_path, name, message):
@@ -513,7 +513,7 @@ REFUSALS = [
     ("gaussian", 16, {**GAUSSIAN, "taps": 0}, "taps"),
     ("gaussian", 16, {**GAUSSIAN, "taps": (2, 2)}, "2 axes"),
     ("gaussian", 16, {**GAUSSIAN, "taps": 10**12}, "more than grid"),
-    ("gaussian", 16, {**GAUSSIAN, "n_filters": 10**14}, "memory"),
+    ("gaussian", 16, {**GAUSSIAN, "n_filters": 10**14}, "they hold .* numbers, give at most"),
     ("gaussian", 16, {**GAUSSIAN, "stride": 3}, "not a multiple"),
     ("gaussian", 16, {**GAUSSIAN, "taps": 12}, "too short"),
     ("gaussian", 0, GAUSSIAN, "grid 0"),

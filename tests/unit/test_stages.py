@@ -172,5 +172,5 @@ def test_summary_counts_every_trial_once(tmp_path):
         joined["failure_bound"].isel(trial=slice(0, 40)).mean("trial").transpose("replicate", "variant", "active"),
     )
     mu = drawn["layer_1"]["mutual_coherence"].to_numpy()
-    limit = counts["certified_sparsity"].sel(cascade="it", rung="uniform-coherence")
+    limit = counts["certified_sparsity"].sel(cascade="it", variant="random", rung="uniform-coherence")
     np.testing.assert_allclose(limit, (1 + 1 / mu) / 2)

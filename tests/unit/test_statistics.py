@@ -53,3 +53,14 @@ def test_transition_point_finds_where_a_curve_falls_through_the_level(middle, le
 def test_transitions_beyond_the_cells_are_said_to_be():
     assert statistics.transition_point([1, 2, 4], [10, 10, 9], [10, 10, 10]) == (4.0, "above")
     assert statistics.transition_point([1, 2, 4], [3, 1, 0], [10, 10, 10]) == (1.0, "below")
+
+
+def test_area_under_the_curve_counts_pairs():
+    rng = np.random.default_rng(5)
+    scores, positive = rng.integers(0, 6, 80), rng.random(80) < 0.4
+    pairs = [np.sign(one - other) / 2 + 0.5 for one in scores[positive] for other in scores[~positive]]
+    np.testing.assert_allclose(statistics.auc(scores, positive), np.mean(pairs))
+    false_alarms, hits = statistics.roc_curve(scores, positive)
+    np.testing.assert_allclose(np.trapezoid(hits, false_alarms), np.mean(pairs))
+    assert (false_alarms[0], hits[0], false_alarms[-1], hits[-1]) == (0, 0, 1, 1)
+    assert np.isnan(statistics.auc([1, 2], [True, True]))

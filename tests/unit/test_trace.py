@@ -177,6 +177,7 @@ def test_a_record_that_is_none_is_refused(tmp_path, text):
     file = tmp_path / "x.nc"
     with netCDF4.Dataset(file, "w") as opened:
         opened.provenance = text
+    dataset.sidecar(file).write_text(provenance.file_digest(file))
     with pytest.raises(UserError, match="has no provenance of dcsc"):
         trace.read_record(file)
 

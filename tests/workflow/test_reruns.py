@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dcsc
 from dcsc.provenance import PACKAGE, SCRIPTS, closure
 from tests.workflow.support import TINY, Workflow, copy_of_repository, experiments_of, rules_of
 
@@ -15,7 +16,8 @@ DRAWING = {"render_recovery", "render_thresholds", "render_local_snr"}
 BELOW_METRICS = {"summarize_metrics"} | DRAWING
 BELOW_PURSUITS = {"measure_recovery"} | BELOW_METRICS
 BELOW_SIGNALS = {"run_pursuits"} | BELOW_PURSUITS
-ALL = {"draw_dictionaries", "sample_signals"} | BELOW_SIGNALS
+BELOW_SWEEPS = {"sample_signals"} | BELOW_SIGNALS
+ALL = {"draw_dictionaries", "refine_sweep"} | BELOW_SWEEPS
 
 
 def changed(*path_and_value):
@@ -64,10 +66,14 @@ def test_a_further_value_of_a_series_redoes_no_other_cascade(study):
 
 EDITS = {
     "dcsc/sparsity.py": ({"measure_recovery"}, {"draw_dictionaries"}),
-    "dcsc/statistics.py": ({"render_recovery"}, {"draw_dictionaries", "sample_signals", "run_pursuits"}),
+    "dcsc/statistics.py": (
+        {"refine_sweep", "render_recovery"},
+        {"draw_dictionaries", "sample_signals", "run_pursuits"},
+    ),
     "dcsc/figures/recovery.py": ({"render_recovery"}, ALL - DRAWING),
     "dcsc/figures/local_snr.py": ({"render_local_snr"}, ALL - {"render_local_snr"}),
-    "dcsc/stages/pursuits.py": ({"run_pursuits"}, {"draw_dictionaries", "sample_signals"}),
+    "dcsc/stages/pursuits.py": ({"refine_sweep", "run_pursuits"}, {"draw_dictionaries", "sample_signals"}),
+    "dcsc/stages/sweeps.py": ({"refine_sweep"}, {"draw_dictionaries"} | BELOW_SWEEPS),
     "dcsc/families/lapped.py": ({"draw_dictionaries"}, set()),
     "dcsc/kernels/scatter.py": ({"sample_signals"}, set()),
     "scripts/job.py": (ALL, set()),
@@ -86,9 +92,23 @@ def test_an_edit_of_the_library_reruns_what_uses_it(study, path):
     rerun, kept = EDITS[path]
     with (study.folder / path).open("a", encoding="utf-8") as file:
         file.write("# a remark\n")
-    rules = rules_of(study.planned())
-    assert rules >= rerun
-    assert not rules & kept
+    jobs = study.planned()
+    assert rules_of(jobs) >= rerun
+    if "refine_sweep" in rerun:  # the cells of a refined experiment follow from its pursuits
+        jobs = [job for job in jobs if experiments_of([job], TINY) != {"transition"}]
+    assert not rules_of(jobs) & kept
+
+
+def test_an_edit_that_changes_no_sweep_draws_the_same_signals_again(study):
+    paths = sorted(study.results.glob("transition/signals/*/*.nc"))
+    before = [dcsc.open_results(path) for path in paths]
+    study.edit("dcsc/stages/sweeps.py", "\nLEVELS", "\n# a remark\nLEVELS")
+    study.run("signals")
+    after = [dcsc.open_results(path) for path in paths]
+    assert len(before) == 4
+    for one, other in zip(before, after, strict=True):
+        assert one.attrs != other.attrs
+        assert one.equals(other)
 
 
 def test_what_every_job_really_loads_is_in_its_closure(finished):

@@ -15,8 +15,8 @@ rule judge_claims:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("judge_claims"),
+        runtime=minutes("judge_claims"),
     params:
         settings=claim_settings,
         library=library("judge_claims.py"),
@@ -45,8 +45,8 @@ rule render_reproduction:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("render_reproduction"),
+        runtime=minutes("render_reproduction"),
     params:
         settings=page_settings,
         library=library("render_reproduction.py"),

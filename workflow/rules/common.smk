@@ -10,6 +10,8 @@ sys.path.insert(0, str(ROOT))
 from dcsc import config as configuration
 from dcsc import families, provenance
 from dcsc.errors import UserError
+from dcsc.estimate import model
+from dcsc.estimate.sizes import StudySizes
 from dcsc.stages import dictionaries as dictionaries_stage
 
 try:
@@ -18,6 +20,7 @@ except UserError as error:
     sys.exit(f"error in the configuration: {error}")
 
 RESULTS = STUDY.results
+SIZES = StudySizes(STUDY, look=False)
 BLOCK = 32
 MEMBERS = {
     name: member
@@ -58,6 +61,11 @@ def library(script, *modules, plugins=()):
 def results_folder(wildcards):
     """Folder that the paths in provenance records are relative to."""
     return RESULTS
+
+
+def results_stand_in(wildcards):
+    """A folder as deep, for what studies share: paths relative to it are the same, but not its name."""
+    return "/".join("results" for _ in Path(RESULTS).parts)
 
 
 def members_of(experiment):
@@ -190,6 +198,7 @@ def figure_settings(wildcards):
             for member in configuration.members(STUDY, name)
         },
         "variants": variant_settings(wildcards.experiment),
+        "pursuits": pursuit_settings(wildcards)["pursuits"],
         "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
@@ -204,6 +213,31 @@ def metrics_files(wildcards):
         cascade=members_of(wildcards.experiment),
         chunk=chunks_of(wildcards.experiment),
     )
+
+
+def digests(*paths):
+    """Digests beside datasets: what a job reads of them, and hence must not lose before it runs."""
+    return [f"{RESULTS}/{path}.sha256" for path in paths]
+
+
+def drawing_digests(wildcards):
+    """Digests of the datasets that the signals of a cascade are drawn from."""
+    files = [f"{RESULTS}/dictionaries/{wildcards.cascade}.nc", *sweep_file(wildcards)]
+    return [f"{path}.sha256" for path in files]
+
+
+def summarized_digests(wildcards):
+    """Digests of the datasets that the summary of an experiment is made from."""
+    files = [*metrics_files(wildcards), *dictionary_files(wildcards)]
+    return [f"{path}.sha256" for path in files]
+
+
+def drawn_digests(wildcards):
+    """Digests of the datasets that a figure is made from."""
+    return [
+        f"{RESULTS}/{wildcards.experiment}/metrics/summary.nc.sha256",
+        *summarized_digests(wildcards),
+    ]
 
 
 def cascade_of_metrics(wildcards):
@@ -235,26 +269,24 @@ def kept(stage, path):
     return path if getattr(STUDY.keep, stage) else temp(path)
 
 
-def signals_mb(wildcards):
-    """Memory of a job that holds one chunk of signals."""
-    signals = STUDY.experiments[wildcards.experiment].signals
-    trials = min(signals.chunk_blocks * BLOCK, signals.trials)
-    member = MEMBERS[wildcards.cascade]
-    cells = cells_of(wildcards.experiment, wildcards.cascade)
-    entries = (
-        # Added cells lie below the largest one.
-        (sum(cells) + signals.refine * max(cells) // 2)
-        * trials
-        * len(signals.variants)
-        * member.replicates
-        * len(member.layers)
-    )
-    return 600 + entries * 100 // 2**20
+def memory(rule):
+    """Memory of a job by its size, half as much again as predicted, and more when it is tried again."""
+
+    def megabytes(wildcards, attempt):
+        cost = model.predicted(rule, SIZES.features(rule, dict(wildcards.items())))
+        return attempt * (300 + math.ceil(1.5 * cost.memory_mb))
+
+    return megabytes
 
 
-def signals_minutes(wildcards):
-    """Time of a job on one chunk of signals, generous."""
-    return 10 + signals_mb(wildcards) // 200
+def minutes(rule):
+    """Time of a job by its size, generous, and more when it is tried again."""
+
+    def runtime(wildcards, attempt):
+        cost = model.predicted(rule, SIZES.features(rule, dict(wildcards.items())))
+        return attempt * (5 + math.ceil(cost.seconds / 12))
+
+    return runtime
 
 
 def stage_files(stage):
@@ -319,16 +351,21 @@ def experiment_title(wildcards):
 
 
 def verdicts():
-    """What the last run said of its claims, by figure, for the captions of the report."""
+    """What the last run said of its claims, by figure and all together, for the captions of the report."""
     path = Path(RESULTS, "claims.json")
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     lines = {}
     for claim in found:
         verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
-        for table in claim["evidence"]:
-            lines.setdefault(Path(table).stem, []).append(
-                f"- **{claim['id']} {verdict}**: {claim['statement']} ({claim['criterion']})"
-            )
+        measured = "none" if claim["measured"] is None else f"{claim['measured']:.4g}"
+        if claim["interval"]:
+            measured += " [{:.4g}, {:.4g}]".format(*claim["interval"])
+        text = (
+            f"- **{claim['id']} {verdict}**: {claim['statement']} "
+            f"Measured {measured} over {claim['sample']}; criterion: {claim['criterion']}."
+        )
+        for figure in ("", *(Path(table).stem for table in claim["evidence"])):
+            lines.setdefault(figure, []).append(text)
     return {figure: "\n\n" + "\n".join(text) for figure, text in lines.items()}
 
 

@@ -3,18 +3,21 @@ rule draw_dictionaries:
         plugins=STUDY.plugins,
         files=brought_files,
     output:
-        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        digest=f"{RESULTS}/dictionaries/{{cascade}}.nc.sha256",
+        multiext(
+            f"{RESULTS}/dictionaries/{{cascade}}",
+            dictionaries=".nc",
+            digest=".nc.sha256",
+        ),
     log:
         f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.log",
-    benchmark:
-        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.tsv"
+    # Studies share dictionaries when Snakemake is given --cache; it then allows no benchmark, and the log has the times.
+    cache: True
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=memory("draw_dictionaries"),
+        runtime=minutes("draw_dictionaries"),
     params:
         settings=lambda wildcards: {
             "cascade": MEMBERS[wildcards.cascade].model_dump(mode="json"),
@@ -22,6 +25,6 @@ rule draw_dictionaries:
         },
         library=library("draw_dictionaries.py", plugins=STUDY.plugins),
         sources=sources("draw_dictionaries.py"),
-        results=results_folder,
+        results=results_stand_in,
     script:
         "../../scripts/draw_dictionaries.py"

@@ -8,6 +8,7 @@ for panel in configuration.PANELS:
             summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
             metrics=metrics_files,
             dictionaries=dictionary_files,
+            digests=drawn_digests,
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",
@@ -32,8 +33,8 @@ for panel in configuration.PANELS:
             "../envs/dcsc.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=20,
+            mem_mb=memory(f"render_{drawing}"),
+            runtime=minutes(f"render_{drawing}"),
         params:
             settings=figure_settings,
             cascade_of_metrics=cascade_of_metrics,

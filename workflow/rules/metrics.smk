@@ -3,6 +3,11 @@ rule measure_recovery:
         pursuits=f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc",
         signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests(
+            "{experiment}/pursuits/{cascade}/{chunk}.nc",
+            "{experiment}/signals/{cascade}/{chunk}.nc",
+            "dictionaries/{cascade}.nc",
+        ),
     output:
         metrics=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
         digest=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc.sha256",
@@ -10,12 +15,13 @@ rule measure_recovery:
         f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.log",
     benchmark:
         f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    priority: 2  # a chunk is finished before the next one starts, so that little waits on disk
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=signals_mb,
-        runtime=signals_minutes,
+        mem_mb=memory("measure_recovery"),
+        runtime=minutes("measure_recovery"),
     params:
         settings=metrics_settings,
         library=library("measure_recovery.py"),
@@ -29,6 +35,7 @@ rule summarize_metrics:
     input:
         metrics=metrics_files,
         dictionaries=dictionary_files,
+        digests=summarized_digests,
     output:
         summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
         digest=f"{RESULTS}/{{experiment}}/metrics/summary.nc.sha256",
@@ -40,8 +47,8 @@ rule summarize_metrics:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("summarize_metrics"),
+        runtime=minutes("summarize_metrics"),
     params:
         settings=summary_settings,
         cascade_of_metrics=cascade_of_metrics,

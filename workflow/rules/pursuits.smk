@@ -2,6 +2,9 @@ rule run_pursuits:
     input:
         signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests(
+            "{experiment}/signals/{cascade}/{chunk}.nc", "dictionaries/{cascade}.nc"
+        ),
         plugins=STUDY.plugins,
     output:
         pursuits=kept(
@@ -15,12 +18,13 @@ rule run_pursuits:
         f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.log",
     benchmark:
         f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+    priority: 1  # a chunk is finished before the next one starts, so that little waits on disk
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=signals_mb,
-        runtime=signals_minutes,
+        mem_mb=memory("run_pursuits"),
+        runtime=minutes("run_pursuits"),
     params:
         settings=pursuit_settings,
         library=library("run_pursuits.py", plugins=STUDY.plugins),

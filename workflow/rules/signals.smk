@@ -2,6 +2,7 @@ rule sample_signals:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
         sweep=sweep_file,
+        digests=drawing_digests,
         plugins=STUDY.plugins,
     output:
         signals=kept(
@@ -19,8 +20,8 @@ rule sample_signals:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=signals_mb,
-        runtime=signals_minutes,
+        mem_mb=memory("sample_signals"),
+        runtime=minutes("sample_signals"),
     params:
         settings=signal_settings,
         library=library("sample_signals.py", plugins=STUDY.plugins),

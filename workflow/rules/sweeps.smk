@@ -1,6 +1,7 @@
 rule refine_sweep:
     input:
         dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
+        digests=digests("dictionaries/{cascade}.nc"),
         plugins=STUDY.plugins,
     output:
         sweep=f"{RESULTS}/{{experiment}}/sweeps/{{cascade}}.nc",
@@ -13,8 +14,8 @@ rule refine_sweep:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=memory("refine_sweep"),
+        runtime=minutes("refine_sweep"),
     params:
         settings=sweep_settings,
         library=library("refine_sweep.py", plugins=STUDY.plugins),

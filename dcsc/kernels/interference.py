@@ -1,0 +1,147 @@
+"""
+The interference of a layer at every atom: what of it concerns the support, and its extremes elsewhere.
+
+Interference is summed a tile at a time, as `gather` does it, over patterns whose atoms do not reach themselves; one
+reading of a pattern gives the bound sum |x_j| |g_ij| and the variance sum x_j^2 g_ij^2. Nothing of the other atoms is
+written but what `dcsc.kernels.failure` can need.
+
+=============  ===========  =================================================================
+array          axes         meaning
+=============  ===========  =================================================================
+kept_bound     (atom,)      bounds off the support, tile after tile; `ACTIVE` where none counts
+kept_variance  (atom,)      variances of the same atoms
+most           (3 * lane,)  lanes of the largest bound, variance and squared level of them
+extremes       (3,)         largest bound, variance and level off the support
+=============  ===========  =================================================================
+
+The level of an atom is min(sqrt(v growth), b).
+"""
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types
+
+from __future__ import annotations
+
+import numpy as np
+
+from dcsc.kernels.compile import compiled
+from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
+from dcsc.kernels.selection import next_in_row
+from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, magnitudes_and_squares_of_row, raise_extremes
+
+LANES = ROW_BYTES // 16
+"""Atoms of a tile: two sums of each are kept in registers."""
+ACTIVE = -1.0
+"""The bound of an atom that does not count: below every margin."""
+
+
+@compiled
+def code_interference(
+    room, most, pattern, atom, magnitude, layout, n_filters, growth, lowest,
+    on_bound, on_variance, kept_bound, kept_variance,
+):  # fmt: skip
+    """
+    Interference of one code; returns how many atoms it keeps, and the atom of the largest bound off the support.
+
+    Keeps whole tiles with a bound of at least `lowest`; the atom is the lowest of equals, and -1 if there is none.
+    """
+    counts, order, begins, offsets, weights = room[1:6]
+    length = pattern.shape[4] - 2 * (ROW_BYTES // 8)
+    q1, q2 = layout[0, 1], layout[0, 2]
+    size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
+    patterns, order = pattern.ravel(), order[: len(atom)]
+    sort_by_last_axis(atom, layout, counts, order)
+    most[:] = 0.0
+    n_kept, worst, worst_atom = 0, 0.0, np.int64(-1)
+    for row in range(layout[0, 0] * q1):
+        n = list_row(room, row // q1, row % q1, pattern, atom, magnitude, layout)
+        first, last = 0, 0
+        k, place = next_in_row(0, row, atom, order, q2, per_filter, n_filters)
+        for t in range(0, size, LANES):
+            first, last = run_at(t, LANES, length, begins, first, last, n)
+            magnitudes_and_squares_of_row(
+                kept_bound, kept_variance, n_kept, weights[first:last], patterns, t, offsets[first:last]
+            )
+            while place < t + LANES:
+                here = n_kept + place - t
+                on_bound[order[k]], on_variance[order[k]] = kept_bound[here], kept_variance[here]
+                kept_bound[here], kept_variance[here] = ACTIVE, 0.0
+                k, place = next_in_row(k + 1, row, atom, order, q2, per_filter, n_filters)
+            for here in range(n_kept + size - t, n_kept + LANES):  # what lies beyond the last position
+                kept_bound[here], kept_variance[here] = ACTIVE, 0.0
+            largest = raise_extremes(most, kept_bound, kept_variance, n_kept, growth)
+            if largest >= worst:
+                for lane in range(LANES):
+                    if kept_bound[n_kept + lane] == largest:
+                        there, i = divmod(t + lane, n_filters)
+                        here = i * per_filter + row * q2 + there
+                        if largest > worst or worst_atom < 0 or here < worst_atom:
+                            worst, worst_atom = largest, here
+            if largest >= lowest:
+                n_kept += LANES
+    return n_kept, worst_atom
+
+
+@compiled
+def extremes_of(most, extremes):
+    """Largest bound, variance and level off the support, from their lanes."""
+    lanes = len(most) // 3
+    for k in range(3):
+        extremes[k] = most[k * lanes : (k + 1) * lanes].max()
+    extremes[2] = np.sqrt(extremes[2])
+
+
+@compiled
+def add_noise(bound, variance, n_kept, noise, growth, extremes):
+    """Count Gaussian noise of a variance in: no bound holds any more, and levels sqrt((v + noise) growth) grow."""
+    more, most = np.sqrt(noise * growth), 0.0
+    for k in range(n_kept):
+        if bound[k] >= 0:
+            variance[k] += noise
+            most = max(most, min(np.sqrt(variance[k] * growth), bound[k] + more))
+            bound[k] = np.inf
+    extremes[2] = most
+
+
+@compiled
+def layer_interference(
+    room, pattern, atom, magnitude, starts, layout, n_filters, growth, noise,
+    on_bound, on_variance, extremes, worst_atom,
+):  # fmt: skip
+    """Interference of consecutive codes, on their supports, and its extremes (code, 3) and worst atom elsewhere."""
+    room_for_all = layout[0, 0] * layout[0, 1] * (layout[0, 2] * n_filters + LANES) + LANES
+    kept_bound, kept_variance = np.empty(room_for_all), np.empty(room_for_all)
+    most = np.empty(3 * VECTOR_BYTES // 8)
+    for code in range(len(starts) - 1):
+        here = slice(starts[code], starts[code + 1])
+        n_kept, worst_atom[code] = code_interference(
+            room, most, pattern, atom[here], magnitude[here], layout, n_filters, growth, 0.0 if noise > 0 else np.inf,
+            on_bound[here], on_variance[here], kept_bound, kept_variance,
+        )  # fmt: skip
+        extremes_of(most, extremes[code])
+        if noise > 0:
+            add_noise(kept_bound, kept_variance, n_kept, noise, growth, extremes[code])
+
+
+@compiled
+def columns_interference(room, pattern, atom, value, starts, layout, n_filters, locked, magnitude, bound, variance):
+    """
+    Interference of a code whose non-zeros share signs, those of a column one: locked, magnitude, bound and variance.
+
+    Columns have disjoint supports. What a column makes of its own entries is locked to their sign.
+    """
+    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
+    target = room[0]
+    for column in range(len(starts) - 1):
+        first, last = starts[column], starts[column + 1]
+        gather_code(room, pattern, atom[first:last], value[first:last], layout)
+        for k in range(first, last):
+            i, position = divmod(np.int64(atom[k]), size)
+            here = target[position * n_filters + i]
+            locked[atom[k]] = here if value[k] > 0 else -here
+            magnitude[atom[k]] = abs(value[k])
+            target[position * n_filters + i] = 0.0
+        for position in range(size):
+            for i in range(n_filters):
+                here = target[position * n_filters + i]
+                bound[i * size + position] += abs(here)
+                variance[i * size + position] += here * here

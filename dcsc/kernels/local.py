@@ -1,0 +1,76 @@
+"""
+Local measures of sparse codes: the fullest stripe, and the fullest or largest patch.
+
+Positions and grids have three axes, padded with 1; `room` is written over.
+"""
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types
+
+from __future__ import annotations
+
+from dcsc.kernels.compile import compiled
+
+
+@compiled
+def sum_windows(counts, n_outer, period, step, before, length, line):
+    """Replace counts along one axis by their sums over periodic windows that begin `before` each place."""
+    for outer in range(n_outer):
+        for inner in range(step):
+            start = outer * period * step + inner
+            for place in range(period):
+                line[place] = counts[start + place * step]
+            head, tail, total = (-before) % period, (-before) % period, 0
+            for _ in range(length):
+                total += line[head]
+                head = head + 1 if head + 1 < period else 0
+            for place in range(period):
+                counts[start + place * step] = total
+                total += line[head] - line[tail]
+                head = head + 1 if head + 1 < period else 0
+                tail = tail + 1 if tail + 1 < period else 0
+
+
+@compiled
+def fullest_stripes(atom, starts, positions, overlap, room, line, out):
+    """Largest number of atoms in a stripe of each code."""
+    n_positions = positions[0] * positions[1] * positions[2]
+    counts = room[:n_positions]
+    for code in range(len(starts) - 1):
+        counts[:] = 0
+        for k in range(starts[code], starts[code + 1]):
+            counts[atom[k] % n_positions] += 1
+        step, n_outer = n_positions, 1
+        for axis in range(3):
+            period = positions[axis]
+            step //= period
+            if period > 1:
+                length = min(2 * overlap[axis] - 1, period)
+                sum_windows(counts, n_outer, period, step, overlap[axis] - 1, length, line)
+            n_outer *= period
+        most = 0
+        for place in range(n_positions):
+            most = max(most, counts[place])
+        out[code] = most
+
+
+@compiled
+def largest_patches(atom, weight, starts, grid, step, taps, room, out):
+    """Largest sum of weights in a patch of each code, taps long and a step apart along each axis."""
+    n_points = grid[0] * grid[1] * grid[2]
+    n0, n1, n2 = grid[0] // step[0], grid[1] // step[1], grid[2] // step[2]
+    sums = room[: n0 * n1 * n2]
+    for code in range(len(starts) - 1):
+        sums[:] = 0
+        for k in range(starts[code], starts[code + 1]):
+            rest, x2 = divmod(atom[k] % n_points, grid[2])
+            x0, x1 = divmod(rest, grid[1])
+            for p0 in range(-((taps[0] - 1 - x0) // step[0]), x0 // step[0] + 1):
+                row0 = (p0 + n0 if p0 < 0 else p0) * n1
+                for p1 in range(-((taps[1] - 1 - x1) // step[1]), x1 // step[1] + 1):
+                    row = (row0 + (p1 + n1 if p1 < 0 else p1)) * n2
+                    for p2 in range(-((taps[2] - 1 - x2) // step[2]), x2 // step[2] + 1):
+                        sums[row + (p2 + n2 if p2 < 0 else p2)] += weight[k]
+        most = 0.0
+        for place in range(n0 * n1 * n2):
+            most = sums[place] if sums[place] > most else most
+        out[code] = most

@@ -1,0 +1,156 @@
+"""
+Sums of the tails of Hoeffding's inequality over lists of atoms, many at a time.
+
+Off the support a tail is min(1, 2 exp(-t^2 / (2 v))), on the support min(1, exp(-m^2 / (2 v))), with t and m the
+margins and v the variance of an atom's interference; it is 0 where the margin exceeds the bound of the interference,
+else 1 where v is 0. Lists are filled up to whole `STEP`s with atoms of bound -1. numba's own exponential takes one
+number at a time, and all the time would go to it, hence the few lines of LLVM.
+"""
+
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202 - numba infers the types
+
+from __future__ import annotations
+
+import math
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+LANES = 8
+VECTORS = 2
+STEP = LANES * VECTORS
+"""Entries that are summed at once."""
+
+LOWEST = -700.0
+"""Exponents below are raised to it: the tail stays a bound, and no subnormal number slows the sum down."""
+ROUNDING = 1.5 * 2.0**52
+"""Added to a number, it leaves the nearest integer in the lowest bits."""
+LOG2 = (0.693147180369123816490, 1.90821492927058770002e-10)
+"""Natural logarithm of 2, in two parts: any integer in question times the first one is exact."""
+SERIES = [1 / 479001600, 1 / 39916800, 1 / 3628800, 1 / 362880, 1 / 40320, 1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6]
+SERIES += [0.5, 1.0, 1.0]
+
+_REAL = ir.DoubleType()
+_VECTOR = ir.VectorType(_REAL, LANES)
+_INTEGERS = ir.VectorType(ir.IntType(64), LANES)
+
+
+def _constant(value):
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _call(builder, name, *arguments):
+    shape = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, shape, f"llvm.{name}.v{LANES}f64"), list(arguments)
+    )
+
+
+def _exponential(builder, exponent):
+    """Exponentials of a vector of numbers from `LOWEST` to 0: 2^n times a series of the rest."""
+    shifted = _call(builder, "fmuladd", exponent, _constant(1 / math.log(2)), _constant(ROUNDING))
+    whole = builder.fsub(shifted, _constant(ROUNDING))
+    rest = _call(builder, "fmuladd", whole, _constant(-LOG2[0]), exponent)
+    rest = _call(builder, "fmuladd", whole, _constant(-LOG2[1]), rest)
+    value = _constant(SERIES[0])
+    for coefficient in SERIES[1:]:
+        value = _call(builder, "fmuladd", value, rest, _constant(coefficient))
+    power = builder.shl(builder.bitcast(shifted, _INTEGERS), ir.Constant(_INTEGERS, [52] * LANES))
+    power = builder.add(power, ir.Constant(_INTEGERS, [1023 << 52] * LANES))
+    return builder.fmul(value, builder.bitcast(power, _VECTOR))
+
+
+def _copied(builder, scalar):
+    """A scalar in every lane."""
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def _load(builder, array, index, v):
+    place = builder.add(index, ir.Constant(index.type, v * LANES))
+    return builder.load(builder.bitcast(builder.gep(array.data, [place]), _VECTOR.as_pointer()), align=8)
+
+
+def _tail(builder, margin, variance, bound, slack, on_support):
+    """Tails of a vector of atoms."""
+    nothing, one, lowest = _constant(0.0), _constant(1.0), _constant(LOWEST)
+    margin = builder.select(builder.fcmp_ordered(">", margin, nothing), margin, nothing)
+    exponent = builder.fdiv(builder.fmul(builder.fmul(margin, _constant(-0.5)), margin), variance)
+    exponent = builder.select(builder.fcmp_ordered(">", variance, nothing), exponent, nothing)
+    tail = _exponential(builder, builder.select(builder.fcmp_ordered(">", exponent, lowest), exponent, lowest))
+    tail = tail if on_support else builder.fadd(tail, tail)
+    tail = builder.select(builder.fcmp_ordered("<", tail, one), tail, one)
+    return builder.select(builder.fcmp_ordered(">", margin, builder.fadd(bound, slack)), nothing, tail)
+
+
+def _total(builder, sums):
+    """Add the lanes of a few vectors, in one order."""
+    total = builder.load(sums[0])
+    for other in sums[1:]:
+        total = builder.fadd(total, builder.load(other))
+    found = ir.Constant(_REAL, 0.0)
+    for lane in range(LANES):
+        found = builder.fadd(found, builder.extract_element(total, ir.Constant(ir.IntType(32), lane)))
+    return found
+
+
+def _sum_of_tails(on_support):
+    """Compile the sum over a part of a list, which begins at a whole step."""
+
+    @intrinsic
+    def add(typing, variance, bound, floor, start, stop, level, slack):
+        number, real = types.int64, types.float64
+        signature = types.float64(variance, bound, floor, number, number, real, real)
+
+        def generate(context, builder, signature, arguments):
+            variances, bounds, floors = (
+                make_array(signature.args[i])(context, builder, arguments[i]) for i in range(3)
+            )
+            level, slack = (_copied(builder, argument) for argument in arguments[5:])
+            sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None)) for _ in range(VECTORS)]
+            step = ir.Constant(ir.IntType(64), STEP)
+            with cgutils.for_range_slice(builder, arguments[3], arguments[4], step, inc=True) as (index, _):
+                for v in range(VECTORS):
+                    margin = builder.fsub(_load(builder, floors, index, v), level) if on_support else level
+                    variance, bound = (_load(builder, array, index, v) for array in (variances, bounds))
+                    tail = _tail(builder, margin, variance, bound, slack, on_support)
+                    builder.store(builder.fadd(builder.load(sums[v]), tail), sums[v])
+            return _total(builder, sums)
+
+        return signature, generate
+
+    return add
+
+
+sum_off_support = _sum_of_tails(False)
+"""Sum of tails at the margin `level`; takes contiguous arrays (floors are not read) and checks no bounds."""
+
+sum_on_support = _sum_of_tails(True)
+"""Sum of tails at the margins floor - level; takes contiguous arrays and checks no bounds."""
+
+
+@intrinsic
+def largest_of(typing, values, start, stop):
+    """Largest of a part of a list that begins and ends at whole steps, without checks."""
+
+    def generate(context, builder, signature, arguments):
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        most = [cgutils.alloca_once_value(builder, _constant(float("-inf"))) for _ in range(VECTORS)]
+        step = ir.Constant(ir.IntType(64), STEP)
+        with cgutils.for_range_slice(builder, arguments[1], arguments[2], step, inc=True) as (index, _):
+            for v in range(VECTORS):
+                here, before = _load(builder, array, index, v), builder.load(most[v])
+                builder.store(builder.select(builder.fcmp_ordered(">", here, before), here, before), most[v])
+        found = ir.Constant(_REAL, float("-inf"))
+        for vector in most:
+            for lane in range(LANES):
+                here = builder.extract_element(builder.load(vector), ir.Constant(ir.IntType(32), lane))
+                found = builder.select(builder.fcmp_ordered(">", here, found), here, found)
+        return found
+
+    return types.float64(values, types.int64, types.int64), generate

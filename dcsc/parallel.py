@@ -1,0 +1,139 @@
+"""
+Spans of trials on threads that are kept: starting a thread costs more than many a span.
+
+A span that asks for threads itself runs on the one that it has, so that nothing waits for a busy pool.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from dcsc.seeds import BLOCK
+
+T = TypeVar("T")
+
+ENVIRONMENT_VARIABLE = "DCSC_NUM_THREADS"
+"""Names how many threads to use at most; by default the cores that this process may use."""
+
+MOST_THREADS = 256
+"""Threads that are ever kept; they are started when they are first needed."""
+
+
+class _Kept(threading.local):
+    """What a thread knows of itself: whether it works on a span."""
+
+    busy = False
+
+
+_here = _Kept()
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def _kept_pool() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="dcsc")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """A forked process has none of the threads."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+    _here.busy = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def cores() -> int:
+    """
+    Count the threads to use when a caller names no number.
+
+    Returns
+    -------
+    int
+        What DCSC_NUM_THREADS says, else the cores this process may use; at least 1.
+    """
+    given = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
+    """
+    Run work on blocks of `dcsc.seeds.BLOCK` trials.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials in all.
+    work : callable
+        Takes the first trial of a block and the one after its last.
+    threads : int, optional
+        At most that many at once; by default those of `cores`.
+
+    Returns
+    -------
+    list
+        What the blocks returned, in their order.
+    """
+    return over_spans(n_trials, BLOCK, work, threads)
+
+
+def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
+    """
+    Run work on spans of trials, the calling thread among others.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials in all.
+    size : int
+        Trials a span.
+    work : callable
+        Takes the first trial of a span and the one after its last.
+    threads : int, optional
+        At most that many at once; by default those of `cores`.
+
+    Returns
+    -------
+    list
+        What the spans returned, in their order.
+    """
+    spans = [(first, min(first + size, n_trials)) for first in range(0, n_trials, size)]
+    threads = min(threads or cores(), len(spans), MOST_THREADS)
+    if threads <= 1 or _here.busy:
+        return [work(*span) for span in spans]
+    found: list = [None] * len(spans)
+    turns = itertools.count()
+
+    def drain() -> None:
+        _here.busy = True
+        try:
+            while (turn := next(turns)) < len(spans):
+                found[turn] = work(*spans[turn])
+        except BaseException:
+            for _ in spans:  # the others need not go on
+                next(turns)
+            raise
+        finally:
+            _here.busy = False
+
+    others = [_kept_pool().submit(drain) for _ in range(threads - 1)]
+    try:
+        drain()
+    finally:
+        for other in others:
+            if not other.cancel():  # one that has not begun would find nothing left
+                other.result()
+    return found

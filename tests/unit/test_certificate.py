@@ -1,0 +1,266 @@
+"""Certificates: the same numbers as the functions they are made of, of layers and of measured codes."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dcsc
+from dcsc import certificate_report, coherence, dataset, guarantees, sparsity
+from dcsc.__main__ import main
+from dcsc.errors import UserError
+from dcsc.guarantees import RUNGS
+from tests.strategies import cascades, dictionaries
+
+CLOSED = [rung for rung in RUNGS if not rung.endswith("instance")]
+
+
+@given(dictionaries(), st.floats(0.2, 1.0))
+@settings(max_examples=20)
+def test_a_certificate_has_the_numbers_of_the_functions(dictionary, contrast):
+    (layer,) = dcsc.certify(dictionary, contrast=contrast, draws=0).layers
+    assert layer.dictionary.grid == dictionary.grid
+    np.testing.assert_allclose(layer.mutual_coherence, coherence.mutual_coherence(dictionary), atol=1e-12)
+    assert layer.welch_bound == coherence.welch_bound(dictionary)
+    counts = np.arange(dictionary.stripe_size)
+    np.testing.assert_allclose(layer.babel, coherence.babel(dictionary, counts), atol=1e-9)
+    np.testing.assert_allclose(layer.babel2, coherence.babel2(dictionary, counts), atol=1e-9)
+    assert list(layer.certified) == CLOSED
+    for rung in CLOSED:
+        expected = guarantees.certified_stripe_sparsity(layer.dictionary, contrast, 0.01, rung=rung)
+        assert layer.certified[rung] == expected
+
+
+def test_the_rungs_that_need_supports_are_drawn_and_stand_above_the_others():
+    dictionary = dcsc.families.create("perturbed", (128,), 0, base="lapped", n_filters=16, perturbation=0.1)
+    first, second = (dcsc.certify(dictionary, draws=32, seed=seed).layers[0] for seed in (1, 1))
+    found = {rung: certified.stripe_sparsity for rung, certified in first.certified.items()}
+    assert list(found) == list(RUNGS)
+    assert found["uniform-coherence"] <= found["uniform-babel"] <= found["uniform-instance"]
+    assert found["uniform-instance"] <= found["statistical-instance"]
+    assert found == {rung: certified.stripe_sparsity for rung, certified in second.certified.items()}
+
+
+@given(cascades(max_depth=3, ranks=(1,)))
+@settings(max_examples=10)
+def test_every_layer_of_a_cascade_is_certified(cascade):
+    found = dcsc.certify(cascade, draws=0)
+    assert found.is_cascade
+    for layer, dictionary in zip(found.layers, cascade.dictionaries, strict=True):
+        assert layer.dictionary.grid == dictionary.grid
+        np.testing.assert_allclose(layer.mutual_coherence, coherence.mutual_coherence(dictionary), atol=1e-9)
+
+
+def test_signals_are_measured_through_the_layers(tmp_path):
+    rng = np.random.default_rng(1)
+    weight = rng.standard_normal((4, 1, 6))
+    np.savez(tmp_path / "net.npz", **{"a.weight": weight, "a.bias": np.full(4, -2.5), "a.stride": 2})
+    network = dcsc.read_network(tmp_path / "net.npz")
+    signals = rng.standard_normal((5, 1, 30))
+    (layer,) = dcsc.certify(network, draws=0, signals=signals).measured
+    dictionary = network.dictionaries((30,))[0]
+    norms = network.layers[0].norms
+    codes = np.maximum(dictionary.correlate(signals) - (2.5 / norms)[:, None], 0)
+    np.testing.assert_array_equal(layer.active, np.count_nonzero(codes, axis=(1, 2)))
+    np.testing.assert_array_equal(layer.stripe_sparsity, sparsity.stripe_norm(codes, dictionary))
+    np.testing.assert_allclose(layer.contrast, sparsity.contrast(codes, 1))
+    held = guarantees.ladder(dcsc.Cascade([dictionary]), [codes]).holds
+    for rung in RUNGS:
+        np.testing.assert_array_equal(layer.covered[rung], held[rung])
+    made = dictionary.synthesize(codes)
+    for trial in range(5):
+        if made[trial].any():
+            scale = (made[trial] * signals[trial]).sum() / (made[trial] ** 2).sum()
+            rest = np.linalg.norm(signals[trial] - scale * made[trial]) / np.linalg.norm(signals[trial])
+            np.testing.assert_allclose(layer.misfit[trial], rest, atol=1e-9)
+
+
+def test_signals_that_the_codes_synthesize_have_no_misfit(tmp_path):
+    dictionary = dcsc.families.create("lapped", (64,), n_filters=8)
+    np.savez(tmp_path / "net.npz", filters=dictionary.filters, stride=8, bias=np.full(8, -0.5))
+    network = dcsc.read_network(tmp_path / "net.npz")
+    code = np.zeros((1, *dictionary.code_shape))
+    code[0, 3, 2] = 2.0
+    (layer,) = dcsc.certify(network, draws=0, signals=dictionary.synthesize(code)).measured
+    assert layer.active[0] == 1
+    assert layer.misfit[0] == pytest.approx(0, abs=1e-6)
+    assert layer.covered["uniform-coherence"].all()
+
+
+def test_activations_are_placed_where_no_atom_wraps(tmp_path):
+    """Stripes of a network that does not wrap, counted one by one."""
+    rng = np.random.default_rng(2)
+    np.savez(tmp_path / "net.npz", **{"a.weight": rng.standard_normal((3, 1, 5)), "a.stride": 2})
+    network = dcsc.read_network(tmp_path / "net.npz")
+    for positions in (1, 2, 4, 9):
+        codes = np.maximum(rng.standard_normal((6, 3, positions)), 0)
+        (layer,) = dcsc.certify(network, draws=0, activations={"a": codes}).measured
+        for trial, p in itertools.product(range(6), range(positions)):
+            near = [q for q in range(positions) if abs(p - q) < 3]
+            assert layer.stripe_sparsity[trial] >= np.count_nonzero(codes[trial][:, near])
+        largest = [max(np.count_nonzero(code[:, max(0, p - 2) : p + 3]) for p in range(positions)) for code in codes]
+        np.testing.assert_array_equal(layer.stripe_sparsity, largest)
+        scaled = codes / network.layers[0].norms[:, None]
+        np.testing.assert_allclose(layer.contrast, sparsity.contrast(scaled, 1))
+
+
+def test_activations_keep_the_axes_of_the_network(tmp_path):
+    rng = np.random.default_rng(2)
+    weight = rng.standard_normal((3, 1, 5, 1))
+    weight[1] = 0
+    np.savez(tmp_path / "net.npz", **{"a.weight": weight})
+    network = dcsc.read_network(tmp_path / "net.npz")
+    codes = np.maximum(rng.standard_normal((2, 3, 7, 1)), 0)
+    (layer,) = dcsc.certify(network, draws=0, activations={"a": codes}).measured
+    np.testing.assert_array_equal(layer.active, np.count_nonzero(codes[:, [0, 2]], axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contrast": 0}, "contrast 0 and delta 0.01 are not allowed"),
+        ({"delta": 1}, "delta 1 are not allowed"),
+        ({"draws": -1}, "draws -1"),
+        ({"signals": np.ones((1, 2, 24))}, r"signals have shape \(1, 2, 24\): give \(trial, 1 channels"),
+        ({"signals": np.full((1, 1, 24), np.inf)}, "signals hold NaN or infinity"),
+        ({"signals": np.array([["a"]])}, "no real numbers"),
+        ({"activations": {"layer 2": np.ones((1, 3, 12))}}, "'layer 2' were given, which is no layer: did you mean"),
+        ({"signals": np.ones(24), "activations": {}}, "give one of them"),
+        ({"largest": 1000}, "leave it out with --layers, or raise --memory"),
+        ({"largest": 20_000, "draws": 1000}, "lower --draws or --grid, or raise --memory"),
+        ({"largest": 10_000, "draws": 0, "signals": np.ones((1, 1, 2400))}, "raise --memory"),
+    ],
+)
+def test_a_mistake_is_one_sentence(options, message):
+    dictionary = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=3, taps=4, stride=2)
+    with pytest.raises(UserError, match=message):
+        dcsc.certify(dictionary, **options)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    rng = np.random.default_rng(4)
+    state = {
+        "conv1.weight": rng.standard_normal((4, 1, 8)), "conv1.bias": rng.standard_normal(4), "conv1.stride": 2,
+        "conv2.weight": rng.standard_normal((3, 4, 3)), "conv1_BN.running_mean": np.zeros(4),
+    }  # fmt: skip
+    path = tmp_path / "net.npz"
+    np.savez(path, **state)
+    np.save(tmp_path / "signals.npy", rng.standard_normal((3, 41)))
+    return path
+
+
+ARGUMENTS = ("--stride", "conv2=1", "--padding", "conv1=4", "--padding", "1", "--pool", "2", "--draws", "8")
+
+
+def test_the_command_prints_tables_and_what_is_left_out(weights, capsys):
+    assert main(["certify", str(weights), *ARGUMENTS, "--signals", str(weights.with_name("signals.npy"))]) == 0
+    text = capsys.readouterr().out
+    said = (
+        "net.npz: a cascade of 2 layers",
+        "Babel function",
+        "Certified stripe-sparsity",
+        "Measured on 3 codes",
+        "zero padding of conv1 (4), conv2 (1)",
+        "pooling after conv1 (2), conv2 (2)",
+        "batch normalisation conv1_BN",
+        "Zeros are appended to the signals of 41 points",
+    )
+    for words in said:
+        assert words in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= certificate_report.WIDTH
+    tables = text[: text.index("\n\nNotes")].split("\n\n")[1:]
+    for table in tables:
+        rows = [line for line in table.splitlines() if line.startswith(("conv1", "conv2"))]
+        assert len(rows) == 2
+        assert len({len(row.rstrip()) for row in rows}) <= 2
+
+
+def test_the_command_speaks_json(weights, capsys):
+    assert main(["certify", str(weights), *ARGUMENTS, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [layer["name"] for layer in found["layers"]] == ["conv1", "conv2"]
+    assert found["layers"][0]["certified"]["uniform-coherence"]["stripe_sparsity"] >= 1
+    assert found["measured"] == []
+
+
+def test_the_command_writes_a_dataset_that_is_the_same_every_time_and_traceable(weights, capsys, monkeypatch):
+    monkeypatch.chdir(weights.parent)
+    arguments = ["certify", "net.npz", *ARGUMENTS, "--signals", "signals.npy", "--output"]
+    assert main([*arguments, "first/c.nc"]) == 0
+    assert main([*arguments, "second/c.nc"]) == 0
+    first, second = weights.parent / "first", weights.parent / "second"
+    assert (first / "c.nc").read_bytes() == (second / "c.nc").read_bytes()
+    assert (first / "c.nc.sha256").read_bytes() == (second / "c.nc.sha256").read_bytes()
+    tree = dcsc.open_results(first / "c.nc")
+    network = dcsc.read_network("net.npz", stated={"stride": {"conv2": (1,)}})
+    found = dcsc.certify(network, draws=8, signals=np.load("signals.npy"))
+    np.testing.assert_array_equal(tree["mutual_coherence"], [layer.mutual_coherence for layer in found.layers])
+    np.testing.assert_array_equal(tree["layer_2/babel"], found.layers[1].babel)
+    np.testing.assert_array_equal(tree["measured_1/stripe_sparsity"], found.measured[0].stripe_sparsity)
+    for number, rung in enumerate(RUNGS):
+        assert tree["certified_sparsity"][number, 0] == found.layers[0].certified[rung].stripe_sparsity
+        np.testing.assert_array_equal(tree["measured_2/covered"][number], found.measured[1].covered[rung])
+    assert str(weights.parent) not in tree.attrs["provenance"]
+    capsys.readouterr()
+    assert main(["trace", "first/c.nc"]) == 0
+    assert "all verified" in capsys.readouterr().out
+
+
+def test_without_draws_the_dataset_says_so(weights, tmp_path):
+    assert main(["certify", str(weights), "--draws", "0", "--output", str(tmp_path / "c.nc")]) == 0
+    tree = dcsc.open_results(tmp_path / "c.nc")
+    assert (tree["certified_sparsity"].sel(rung="uniform-instance") == -1).all()
+    assert tree["certified_limit"].sel(rung="uniform-instance").isnull().all()
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_activations_come_by_the_names_of_the_layers(tmp_path, capsys, rank):
+    rng = np.random.default_rng(5)
+    np.savez(tmp_path / "net.npz", **{"a.weight": rng.standard_normal((3, 1, *[2] * rank)),
+                                      "b.weight": rng.standard_normal((2, 3, *[3] * rank))})  # fmt: skip
+    np.savez(tmp_path / "act.npz", a=np.maximum(rng.standard_normal((4, 3, *[5] * rank)), 0))
+    command = ["certify", str(tmp_path / "net.npz"), "--draws", "0", "--activations", str(tmp_path / "act.npz")]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "Measured on 4 codes" in text
+    assert "No activations were given of b." in text
+    np.savez(tmp_path / "act.npz", c=np.ones(3))
+    assert main(command) == 1
+    assert "holds activations 'c' of no layer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--contrast", "2"], "--contrast '2' is not allowed: give a number above 0 and at most 1"),
+        (["--delta", "x"], "--delta 'x' is not allowed"),
+        (["--delta", "nan"], "--delta 'nan' is not allowed"),
+        (["--draws", "-3"], "--draws is '-3'"),
+        (["--draws", "1,2"], "give one whole number"),
+        (["--grid", "5,5"], "--grid 5,5 is not allowed: give 1 positive numbers"),
+        (["--grid", "10"], "layer 'conv1': grid 10 is too short"),
+        (["--layers", "conv3"], "no layer 'conv3': did you mean 'conv2'?"),
+        (["--stride", "2", "--stride", "3"], "states all other layers twice"),
+        (["--stride", "conv1=3"], "states stride 2 of layer 'conv1', not 3"),
+        (["--output", "c.csv"], "name a file that ends in .nc"),
+        (["--memory", "0"], "--memory '0' is not allowed"),
+        (["--memory", "1e-9"], "than the"),
+        (["--signals", "nowhere.npy"], "nowhere.npy does not exist"),
+    ],
+)
+def test_a_wrong_option_ends_with_one_sentence(weights, capsys, arguments, message):
+    assert main(["certify", str(weights), *arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_the_schema_is_known():
+    assert dataset.SCHEMAS["certificate"] is dataset.CERTIFICATE
+    assert math.isinf(dcsc.certify(dcsc.families.create("lapped", (64,), n_filters=8), draws=0).layers[0].welch_ratio)

@@ -1,0 +1,34 @@
+"""The estimate beside Snakemake's own plan."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+
+def estimated(study, *arguments):
+    study.command()
+    command = [sys.executable, "-m", "dcsc", "estimate", "--configfile", "study.yaml", "--json", *arguments]
+    code, output = study.execute(command)
+    assert code == 0, output
+    return json.loads(output)
+
+
+def test_only_what_is_to_be_done_costs(study):
+    assert estimated(study)["jobs"] == 0
+    for file in study.results.glob("figures/transition-recovery.*"):
+        file.unlink()
+    found = estimated(study)
+    assert found["rules"].keys() == {"render_recovery"}
+    assert found["timed_jobs"] >= 20  # of the run that made the rest
+
+
+@pytest.mark.slow
+def test_a_fresh_study_costs_what_snakemake_plans(clone, study):
+    fresh = study.configured({**study.configuration, "results": "results-fresh"})
+    found = estimated(fresh)
+    assert found["jobs"] == len(fresh.planned())
+    assert found["timed_jobs"] == 0
+    assert 0 < found["core_hours"] < 0.2
