@@ -14,14 +14,15 @@ from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
     plain_interference,
+    propagated_columns,
     rademacher_interference,
     support_gram,
 )
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
-from dcsc.guarantees.statistical_thresholding import SIGNS, determined_paths
+from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns
 from dcsc.guarantees.tails import failure
 from dcsc.model import Cascade
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, reduce_codes
 from dcsc.sparsity import extreme_magnitudes
 
 
@@ -34,7 +35,7 @@ class PathInterference:
     ----------
     model : Cascade
         The layers.
-    codes : list of ndarray, each of shape (code, filter, *position)
+    codes : list of RaggedCodes, batch shape (code,)
         [X^(1), ..., X^(L)].
     batch : tuple of int
         Shape of the batch.
@@ -43,18 +44,16 @@ class PathInterference:
     random : list of Interference
         Over the random signs.
     determined : ndarray of bool, shape (code,)
-        Whether the deepest support and magnitudes fix those of every layer.
-    signs : str
-        Which signs are random.
+        Whether the statistical forms apply: always in D-CSC-R; in the plain model where the deepest support
+        and magnitudes fix those of every layer.
     """
 
     model: Cascade
-    codes: list[NDArray]
+    codes: list[RaggedCodes]
     batch: tuple[int, ...]
     uniform: list[Interference]
     random: list[Interference]
     determined: NDArray
-    signs: str
 
 
 def path_interference(
@@ -78,15 +77,15 @@ def path_interference(
         For `as_run`.
     """
     check_choice(signs, SIGNS, "signs")
-    dense, eps = check_path(model, codes, 0.0)
-    flat = [code.reshape(-1, *code.shape[eps.ndim :]) for code in dense]
+    listed, eps = check_path(model, codes, 0.0)
+    flat = [code.reshape((eps.size,)) for code in listed]
     uniform = [rademacher_interference(*layer) for layer in zip(model.dictionaries, flat, strict=True)]
     if signs == "rademacher":
         # Given X^(l), its signs are Rademacher, however its support came about.
-        return PathInterference(model, flat, eps.shape, uniform, uniform, np.ones(len(flat[0]), bool), signs)
-    random = [plain_interference(model, flat[-1], layer) for layer in range(1, model.depth + 1)]
-    fixed, _ = determined_paths(model, flat, signs)
-    return PathInterference(model, flat, eps.shape, uniform, random, fixed, signs)
+        return PathInterference(model, flat, eps.shape, uniform, uniform, np.ones(eps.size, dtype=bool))
+    columns = propagated_columns(model, flat[-1])
+    random = [plain_interference(model, flat[-1], layer, column) for layer, column in enumerate(columns, start=1)]
+    return PathInterference(model, flat, eps.shape, uniform, random, disjoint_columns(flat, columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,36 +141,38 @@ def as_run(
         for row in np.flatnonzero(~covered & (bound < 1)):
             bound[row] = bound[row] if _injective(paths, row) else 1.0
     else:
-        logs = [2 * math.log(2 * paths.model.depth * layer.n_atoms / delta) for layer in paths.model.dictionaries]
-        certified = _holds(paths, paths.random, logs, betas, debias) & paths.determined
+        growths = [2 * math.log(2 * paths.model.depth * layer.n_atoms / delta) for layer in paths.model.dictionaries]
+        certified = _holds(paths, paths.random, growths, betas, debias) & paths.determined
         bound = np.where(certified, delta, 1.0)
     bound = np.where(covered, 0.0, bound)
     return AsRun(covered.reshape(paths.batch), bound.reshape(paths.batch))
 
 
 def _guard(paths: PathInterference, layer: int, eps: ArrayLike = 0.0) -> NDArray:
-    dictionary, code = paths.model.dictionaries[layer], paths.codes[layer]
-    largest = extreme_magnitudes(code, dictionary.rank)[1]
+    dictionary = paths.model.dictionaries[layer]
+    largest = extreme_magnitudes(paths.codes[layer], dictionary.rank)[1]
     return rounding_guard(dictionary, largest, np.broadcast_to(np.asarray(eps, np.float64), largest.shape))
 
 
 def _holds(
     paths: PathInterference,
     interferences: Sequence[Interference],
-    logs: Sequence[float],
+    growths: Sequence[float],
     betas: Sequence[NDArray],
     debias: bool,
 ) -> NDArray:
-    """Whether every threshold separates, with levels sqrt(log v) or the largest interference, whichever is less."""
+    """Whether every threshold separates, with levels sqrt(growth v) or the largest interference, whichever is less."""
     model = paths.model
     eps, holds = np.zeros(len(betas[0])), np.ones(len(betas[0]), dtype=bool)
-    for layer, (found, log, beta) in enumerate(zip(interferences, logs, betas, strict=True)):
-        level = found.bound if math.isinf(log) else np.minimum(found.bound, np.sqrt(log * found.variance))
-        code, active = paths.codes[layer], found.active
+    for layer, (found, growth, beta) in enumerate(zip(interferences, growths, betas, strict=True)):
+        code = paths.codes[layer]
+        uniform = math.isinf(growth)
+        one = found.of_layer(code, 0.0 if uniform else growth)
+        level = one.bound if uniform else np.minimum(one.bound, np.sqrt(growth * one.variance))
         levels = Levels(
-            off=np.where(active, 0.0, level).max(axis=1),
-            on=np.where(active, found.magnitude + found.locked - level, np.inf).min(axis=1),
-            entry=(level + np.abs(found.locked)).reshape(code.shape),
+            off=one.off_bound if uniform else one.off_level,
+            on=reduce_codes(np.minimum, np.abs(code.value) + one.locked - level, code, np.inf),
+            each=level + np.abs(one.locked),
         )
         holds = holds & choose_threshold(levels, eps, _guard(paths, layer, eps), beta).contains
         if not debias:
@@ -183,8 +184,8 @@ def _holds(
 
 def _injective(paths: PathInterference, row: int) -> bool:
     """Whether the active atoms of each layer are independent, by factors of their Gram matrix less a margin."""
-    for dictionary, code in zip(paths.model.dictionaries, paths.codes, strict=True):
-        gram = support_gram(dictionary, code[row])
+    for dictionary, codes in zip(paths.model.dictionaries, paths.codes, strict=True):
+        gram = support_gram(dictionary, codes.rows(slice(row, row + 1)).to_dense()[0])
         try:
             np.linalg.cholesky(gram - INJECTIVE * np.eye(len(gram)))
         except np.linalg.LinAlgError:
