@@ -31,8 +31,16 @@ PANELS = {
     "prediction": (),
     "local-snr": ("errors",),
     "paper-table": (),
+    "families": ("dictionaries",),
+    "gallery": ("signals", "pursuits", "errors"),
+    "exact": (),
 }
-"""The figures that an experiment can ask for, and what of the experiment each needs beside its summary."""
+"""
+The figures that an experiment can ask for, and what each needs beside the summary, the metrics and the dictionaries.
+
+"dictionaries" needs nothing else; "signals" and "pursuits" are datasets of these stages; "errors" the recovered
+values; "beside" shows numbers of other experiments' figures, where the configuration names any.
+"""
 
 
 LONGEST, MOST_ENTRIES, DEEPEST = 2**18, 50_000, 32
@@ -280,6 +288,11 @@ class BoundOptions(Options):
     trials: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
         default=32, description="Trials of each cell and replicate for which they are computed, 0 for none."
     )
+    of: Literal["draws", "pursuits"] = Field(
+        default="draws",
+        description="`draws`: with the best thresholds for each draw; `pursuits`: of each pursuit by hard thresholding "
+        "as it is run, with its thresholds and debiasing.",
+    )
 
 
 class ExperimentOptions(Options):
@@ -294,6 +307,10 @@ class ExperimentOptions(Options):
     bounds: BoundOptions = Field(default=BoundOptions(), description="Guarantees that depend on the supports.")
     errors: bool = Field(default=False, description="Keep the recovered values, not only supports, and measure errors.")
     figures: list[Literal[tuple(PANELS)]] = Field(min_length=1, description="What is drawn.")
+    beside: list[str] = Field(
+        default=[],
+        description="Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too.",
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> ExperimentOptions:
@@ -316,6 +333,8 @@ class ExperimentOptions(Options):
                 raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
             if "dictionaries" not in PANELS[panel] and self.signals is None:
                 raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
+        if self.beside and not any("beside" in PANELS[panel] for panel in self.figures):
+            raise ValueError("beside is for figure 'depth': remove it.")
         return self
 
 
@@ -424,7 +443,20 @@ class Study(Options):
                             f"experiments.{name}.pursuits.{pursuit}.threshold has {len(options.threshold)} entries, "
                             f"but cascade {cascade!r} has {depth} layers: give one a layer."
                         )
-        drawn = [f"{name}-{panel}" for name, experiment in self.experiments.items() for panel in experiment.figures]
+        drawn = {
+            f"{name}-{panel}": experiment
+            for name, experiment in self.experiments.items()
+            for panel in experiment.figures
+        }
+        for name, experiment in self.experiments.items():
+            # A figure that shows numbers of others must not be shown by them in turn.
+            others = [figure for figure, owner in drawn.items() if owner is not experiment and not owner.beside]
+            for figure in experiment.beside:
+                if figure not in others:
+                    raise ValueError(
+                        f"experiments.{name}.beside names {figure!r}, which no other experiment draws: "
+                        f"{nearest(figure, others)}"
+                    )
         for name, claim in self.claims.items():
             for figure in claim.figures:
                 if figure not in drawn:

@@ -141,7 +141,7 @@ PURSUITS = Schema(
 _TRIALS = ("pursuit", "layer", *BATCH)
 METRICS = Schema(
     "metrics",
-    2,
+    3,
     {
         "/": {
             "measured": Variable(("pursuit", *_SWEPT), "b", "1", "whether the pursuit ran on the cell"),
@@ -150,6 +150,7 @@ METRICS = Schema(
             "support_recovered": Variable(_TRIALS, "b", "1", "the support of the layer is exact"),
             "misses": Variable(_TRIALS, "i", "1", "active atoms that were not found"),
             "false_alarms": Variable(_TRIALS, "i", "1", "inactive atoms that were found"),
+            "nonzeros": Variable(("layer", *BATCH), "i", "1", "number of non-zeros of the code"),
             "stripe_sparsity": Variable(("layer", *BATCH), "i", "1", "largest number of non-zeros in a stripe"),
             "patch_sparsity": Variable(("layer", *BATCH), "i", "1", "largest number of non-zeros in a patch"),
             "contrast": Variable(("layer", *BATCH), "f", "1", "smallest over largest non-zero magnitude"),
@@ -157,6 +158,20 @@ METRICS = Schema(
             "instance_covered": Variable(BATCH, "f", "1", "1 where the uniform instance form covers the path, else 0"),
             "certified": Variable(BATCH, "f", "1", "1 where the statistical instance form certifies the path, else 0"),
             "failure_bound": Variable(BATCH, "f", "1", "failure probability that the statistical instance form bounds"),
+            "covered_as_run": Variable(
+                ("pursuit", *BATCH),
+                "f",
+                "1",
+                "1 where the uniform instance form covers the path with the pursuit's thresholds, else 0",
+                required=False,
+            ),
+            "failure_bound_as_run": Variable(
+                ("pursuit", *BATCH),
+                "f",
+                "1",
+                "failure probability that the statistical instance form bounds with the pursuit's thresholds",
+                required=False,
+            ),
             "covered": Variable(_TRIALS, "b", "1", "[PRE17] Thm 8 or 10 holds up to this layer with these thresholds"),
             "threshold": Variable(_TRIALS, "f", "1", "threshold, or penalty, of the layer; NaN where there is none"),
             "iterations": Variable(_TRIALS, "i", "1", "steps taken at the layer, 0 where the pursuit did not run"),

@@ -1,6 +1,8 @@
 """Render one figure of an experiment in every format, with the numbers it shows beside it."""
 
 import importlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import job
@@ -9,24 +11,40 @@ from dcsc import dataset
 from dcsc.figures import style
 from dcsc.figures.results import Results, TrialsOnDemand
 
+READ = ("summary", "metrics", "signals", "pursuits", "dictionaries", "beside")
+"""Inputs that a figure is made from; the others are the digests beside them."""
+
+
+def by_cascade(snakemake: Any, paths: Sequence[str]) -> dict[str, list[str]]:
+    """Sort the chunks of a stage; none where the figure does not need it."""
+    sorted_paths: dict[str, list[str]] = {name: [] for name in snakemake.params.settings["cascades"]} if paths else {}
+    for path, name in zip(paths, snakemake.params.cascade_of_metrics if paths else (), strict=True):
+        sorted_paths[name].append(path)
+    return sorted_paths
+
 
 def main(snakemake: Any) -> None:
     settings, inputs = snakemake.params.settings, snakemake.input
     figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
-    paths = {name: [] for name in settings["cascades"]}
-    for path, name in zip(inputs.metrics, snakemake.params.cascade_of_metrics, strict=True):
-        paths[name].append(path)
     results = Results(
-        summary=dataset.read(inputs.summary, dataset.SUMMARY).to_dataset(),
-        trials=TrialsOnDemand(paths),
         dictionaries={
             name: dataset.read(path, dataset.DICTIONARIES)
-            for name, path in zip(paths, inputs.dictionaries, strict=True)
+            for name, path in zip(settings["cascades"], inputs.dictionaries, strict=True)
         },
+        summary=dataset.read(inputs.summary[0], dataset.SUMMARY).to_dataset() if inputs.summary else None,
+        trials=TrialsOnDemand(by_cascade(snakemake, inputs.metrics)),
+        **{
+            stage: {
+                name: [dataset.read(path, schema) for path in paths]
+                for name, paths in by_cascade(snakemake, inputs[stage]).items()
+            }
+            for stage, schema in (("signals", dataset.SIGNALS), ("pursuits", dataset.PURSUITS))
+        },
+        beside={Path(path).stem: dataset.read_table(path) for path in inputs.beside},
     )
     with job.computing():
         table = figure_module.tidy(results, settings)
-    files = [inputs.summary, *inputs.metrics, *inputs.dictionaries]
+    files = [path for name in READ for path in inputs[name]]
     record = job.record(snakemake, "figure", 1, files)
     with style.applied(settings["style"]), job.computing():
         figure = figure_module.draw(table, settings)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 # Importing a module registers its families; PyWavelets and scipy are imported when a family is built.
 from dcsc.families import (  # noqa: F401
+    aligned,
     file,
     integer,
     lapped,

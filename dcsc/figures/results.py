@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import pandas as pd
 import xarray as xr
 
 from dcsc import dataset
@@ -42,18 +43,25 @@ class TrialsOnDemand(Mapping[str, xr.Dataset]):
 @dataclass(frozen=True, eq=False)
 class Results:
     """
-    The datasets of one experiment.
+    The datasets of one experiment; a figure gets those that `dcsc.config.PANELS` says it needs.
 
     Parameters
     ----------
-    summary : Dataset
-        Of the summary stage.
-    trials : mapping of str to Dataset
-        Of the metrics stage, all chunks joined, by cascade.
     dictionaries : mapping of str to DataTree
         Of the dictionaries stage, by cascade.
+    summary : Dataset or None
+        Of the summary stage; None for figures that show dictionaries alone.
+    trials : mapping of str to Dataset
+        Of the metrics stage, all chunks joined, by cascade.
+    signals, pursuits : mapping of str to sequence of DataTree
+        Of these stages, the chunks in order, by cascade.
+    beside : mapping of str to pandas.DataFrame
+        Numbers of other experiments' figures, by experiment-panel.
     """
 
-    summary: xr.Dataset
-    trials: Mapping[str, xr.Dataset]
     dictionaries: Mapping[str, xr.DataTree]
+    summary: xr.Dataset | None = None
+    trials: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    signals: Mapping[str, Sequence[xr.DataTree]] = field(default_factory=dict)
+    pursuits: Mapping[str, Sequence[xr.DataTree]] = field(default_factory=dict)
+    beside: Mapping[str, pd.DataFrame] = field(default_factory=dict)

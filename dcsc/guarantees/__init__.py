@@ -10,6 +10,7 @@ function                                  what it tells
 `statistical`                             recovery with probability 1 - delta over random signs
 `ladder`                                  all of them side by side
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
+`path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
 `least_squares_gain`                      how much debiasing amplifies an input error
@@ -17,6 +18,7 @@ function                                  what it tells
 ========================================  =====================================================
 """
 
+from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, path_interference
 from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
 from dcsc.guarantees.interference import interference_bound, interference_variance
 from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, Ladder, certified_stripe_sparsity, ladder
@@ -26,14 +28,17 @@ from dcsc.guarantees.uniform_thresholding import LayerGuarantee, PathGuarantee, 
 
 __all__ = [
     "RUNGS",
+    "AsRun",
     "BasisPursuitLayer",
     "BasisPursuitPath",
     "CertifiedSparsity",
     "Ladder",
     "LayerGuarantee",
     "PathGuarantee",
+    "PathInterference",
     "StatisticalLayer",
     "StatisticalPath",
+    "as_run",
     "basis_pursuit",
     "certified_stripe_sparsity",
     "gaussian_noise_bound",
@@ -41,6 +46,7 @@ __all__ = [
     "interference_variance",
     "ladder",
     "least_squares_gain",
+    "path_interference",
     "statistical",
     "uniform",
     "uniqueness",

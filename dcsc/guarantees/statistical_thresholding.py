@@ -264,7 +264,10 @@ def _determined(problem: _Problem) -> tuple[NDArray, str]:
     """Whether supports and magnitudes of each path follow from those of its deepest code, and why not."""
     model, codes = problem.model, problem.codes
     if problem.signs == "deepest":
-        found, cause = _disjoint(codes, problem.columns), "the propagated columns of two active deepest atoms overlap"
+        found, cause = (
+            disjoint_columns(codes, problem.columns),
+            "the propagated columns of two active deepest atoms overlap",
+        )
     else:
         counts = [
             largest_write_counts(dictionary, code)
@@ -275,8 +278,27 @@ def _determined(problem: _Problem) -> tuple[NDArray, str]:
     return found, "" if found.all() else cause
 
 
-def _disjoint(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> NDArray:
-    """Whether the columns of each deepest code have disjoint supports, at every layer above it."""
+def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> NDArray:
+    """
+    Tell whether the columns of each deepest code have disjoint supports, at every layer above it.
+
+    Parameters
+    ----------
+    codes : list of RaggedCodes
+        [X^(1), ..., X^(L)] of the plain model.
+    columns : list of RaggedCodes
+        What the active deepest atoms make of every layer, from `propagated_columns`.
+
+    Returns
+    -------
+    ndarray of bool, shape (code,)
+        Where they are, the deepest support and magnitudes fix those of every layer.
+
+    Raises
+    ------
+    UserError
+        When codes do not follow from the deepest ones.
+    """
     n_codes = len(codes[-1].row_size)
     of_column = np.repeat(np.arange(n_codes), codes[-1].row_size)
     disjoint = np.ones(n_codes, dtype=bool)

@@ -43,8 +43,9 @@ def measure_recovery(
     Parameters
     ----------
     settings : mapping
-        `pursuits` (parameters by name), `errors` (whether values were kept), `bounds` (`delta` and the
-        number of `trials` for which instance guarantees are computed) and `variants` (how each is drawn).
+        `pursuits` (parameters by name), `errors` (whether values were kept), `bounds` (`delta`, the number of
+        `trials` for which instance guarantees are computed, and whether they are `of` draws or pursuits) and
+        `variants` (how each is drawn).
     pursuits, signals, dictionaries : DataTree
         Of the stages before.
 
@@ -63,10 +64,13 @@ def measure_recovery(
         truth = _Truth(cascade, codes, norms if noise is None else sparsity.patch_l2(noise, cascade.dictionaries[0]))
         measured = _of_signals(truth)
         measured |= _instance_bounds(truth, settings, signals)
+        found = {name: _found(pursuits, name, replicate, depth) for name in settings["pursuits"]}
         of_pursuits = [
-            _of_pursuit(truth, _found(pursuits, name, replicate, depth), options, settings["errors"])
+            _of_pursuit(truth, found[name], options, settings["errors"])
             for name, options in settings["pursuits"].items()
         ]
+        if settings["bounds"]["of"] == "pursuits":
+            measured |= _bounds_as_run(truth, found, settings, signals)
         measured |= {
             name: (("pursuit", *dims), np.stack([one[name][1] for one in of_pursuits]))
             for name, (dims, _) in of_pursuits[0].items()
@@ -117,6 +121,7 @@ def _of_signals(truth: _Truth) -> _Measured:
     below = [cascade.next_dictionary(layer) for layer in range(1, cascade.depth + 1)]
     return _by_layer(
         {
+            "nonzeros": [code.row_size for code in truth.codes],
             "stripe_sparsity": [layer.stripe_sparsity for layer in guarantee.layers],
             "patch_sparsity": [layer.patch_sparsity for layer in guarantee.layers],
             "contrast": [sparsity.contrast(code, rank) for code in truth.codes],
@@ -193,8 +198,7 @@ def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.Dat
     cascade, batch = truth.cascade, truth.codes[0].batch_shape
     names = ("instance_covered", "certified", "failure_bound")
     bounds = {name: np.full(batch, np.nan) for name in names}
-    drawn = signals["drawn"].to_numpy().astype(bool)
-    chosen = drawn[..., None] & (signals["layer_1"]["trial"].to_numpy() < settings["bounds"]["trials"])
+    chosen = _chosen(settings, signals) & (settings["bounds"]["of"] == "draws")
     rows = np.flatnonzero(chosen)
     if len(rows):
         codes = [take(code, rows) for code in truth.codes]
@@ -214,6 +218,43 @@ def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.Dat
             bounds["certified"].reshape(-1)[rows] = found.certified
             bounds["failure_bound"].reshape(-1)[rows] = found.probability
     return {name: (_BATCH_OF_REPLICATE, values) for name, values in bounds.items()}
+
+
+def _chosen(settings: Mapping[str, Any], signals: xr.DataTree) -> NDArray:
+    """Trials of the drawn cells for which instance guarantees are computed, shape (variant, active, trial)."""
+    drawn = signals["drawn"].to_numpy().astype(bool)
+    return drawn[..., None] & (signals["layer_1"]["trial"].to_numpy() < settings["bounds"]["trials"])
+
+
+def _bounds_as_run(
+    truth: _Truth, found: Mapping[str, list[_Found]], settings: Mapping[str, Any], signals: xr.DataTree
+) -> _Measured:
+    """The same at the thresholds of each pursuit by hard thresholding, without noise; NaN elsewhere."""
+    names = ("covered_as_run", "failure_bound_as_run")
+    bounds = {name: np.full((len(found), *truth.codes[0].batch_shape), np.nan) for name in names}
+    noiseless = np.array([draw["noise_db"] is None for draw in settings["variants"].values()])
+    models = _sign_models(settings, signals)
+    uncarried = noiseless & ~np.any(list(models.values()), axis=0)  # the form for all signs needs no certificate
+    ran = {
+        number: runs(signals, options)
+        for number, options in enumerate(settings["pursuits"].values())
+        if options["rule"] == "hard" and options["threshold"] != "oracle"  # which looks at the signs
+    }
+    for signs, variants in (*models.items(), (None, uncarried)):
+        every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
+        for start in range(0, len(every) if ran else 0, ROWS):
+            rows = every[start : start + ROWS]
+            codes = [take(code, rows) for code in truth.codes]
+            paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
+            for number, cells in ran.items():
+                name, options = list(settings["pursuits"].items())[number]
+                thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
+                one = guarantees.as_run(paths, thresholds, debias=options["debias"], delta=settings["bounds"]["delta"])
+                there = np.broadcast_to(cells[..., None], truth.codes[0].batch_shape).ravel()[rows]
+                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = one.covered[there]
+                if signs:
+                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = one.failure_bound[there]
+    return {name: (("pursuit", *_BATCH_OF_REPLICATE), values) for name, values in bounds.items()}
 
 
 def _sign_models(settings: Mapping[str, Any], signals: xr.DataTree) -> dict[str, NDArray]:

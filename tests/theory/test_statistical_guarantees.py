@@ -526,3 +526,17 @@ def test_wrong_questions_are_refused_with_a_sentence(options, words):
     codes = cascade.synthesize(np.zeros((2, *cascade.dictionaries[-1].code_shape)))[1:]
     with pytest.raises(UserError, match=words):
         guarantees.statistical(cascade, codes, **options)
+
+
+@pytest.mark.parametrize("signs", ["deepest", "rademacher"])
+def test_a_deepest_code_without_atoms_is_certified(signs):
+    """Sequential insertion may leave a draw empty; then nothing can fail."""
+    cascade = dcsc.Cascade(
+        [
+            dcsc.families.create("lapped", (32,), n_filters=4),
+            dcsc.families.create("sparse-random", (8,), 0, n_filters=3, taps=2, n_nonzeros=2, n_channels=4),
+        ]
+    )
+    codes = cascade.synthesize(np.zeros((2, *cascade.dictionaries[-1].code_shape)))[1:]
+    found = guarantees.statistical(cascade, codes, signs=signs)
+    assert found.certified.all()

@@ -16,6 +16,7 @@ from dcsc.families.low_coherence import _keys
 from dcsc.families.optimised import EXPONENTS, coherence_norm, minimise_coherence
 
 CASES = {
+    "aligned": [((1,), {}), ((2, 3), {"size": 4, "columns": (0, 1, 2), "target": 3, "n_channels": 8})],
     "daubechies": [
         ((64,), {"order": 3, "levels": 2}),
         ((64,), {"order": 3, "levels": 2, "stride": 2, "n_channels": 2}),

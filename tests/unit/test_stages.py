@@ -20,6 +20,14 @@ DEEP = {
         {"family": "gaussian", "parameters": {"n_filters": 4, "taps": 6, "stride": 3}},
     ],
 }
+SPARSE = {
+    "grid": [256],
+    "replicates": 1,
+    "layers": [
+        {"family": "perturbed", "parameters": {"base": "lapped", "n_filters": 16, "perturbation": 0.05}},
+        {"family": "low-coherence-sparse", "parameters": {"n_filters": 8, "taps": 4, "n_nonzeros": 3, "stride": 4}},
+    ],
+}
 RANDOM = {"random": {}}
 BOTH = {"random": {}, "worst": {"signs": {"name": "worst-case", "threshold": "statistical"}}}
 PURSUITS = {
@@ -39,7 +47,7 @@ def saved(content, path, schema):
     return dataset.read(path, schema)
 
 
-def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it"):
+def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it", of="draws"):
     drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", dataset.DICTIONARIES)
     options = config.SignalOptions(active=active, trials=trials, variants=variants)
     settings = {
@@ -55,7 +63,7 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it")
     settings = {
         "pursuits": PURSUITS,
         "errors": True,
-        "bounds": {"delta": 0.01, "trials": 40},
+        "bounds": {"delta": 0.01, "trials": 40, "of": of},
         "variants": settings["variants"],
     }
     found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
@@ -108,8 +116,33 @@ def test_stages_agree_with_the_library(tmp_path, member, variants):
             np.testing.assert_array_equal(row["uniform_guarantee"], promise.layers[layer - 1].holds)
             stripes = dcsc.stripe_norm(codes[layer - 1], cascade.dictionaries[layer - 1])
             np.testing.assert_array_equal(row["stripe_sparsity"], stripes)
+            np.testing.assert_array_equal(row["nonzeros"], np.count_nonzero(codes[layer - 1], axis=(-2, -1)))
     if "noisy" not in variants:
         assert not (measured["covered"].all("layer") & ~measured["path_recovered"]).any()
+
+
+def test_bounds_of_pursuits_are_those_of_their_thresholds(tmp_path):
+    variants = {"plain": {}, "T": {"layer_signs": True}, "noisy": {"noise_db": 30}}
+    drawn, sampled, found, measured = chain(tmp_path, SPARSE, [1, 3], variants, 20, (0, 1), of="pursuits")
+    assert measured["instance_covered"].isnull().all()
+    cascade = dictionaries.cascade_of(drawn, 0)
+    codes = [signals.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    bounds = measured[["covered_as_run", "failure_bound_as_run"]].isel(replicate=0)
+    assert bounds.sel(variant="noisy").to_array().isnull().all()
+    for name in PURSUITS:
+        one = bounds.sel(pursuit=name)
+        if name != "hard":  # other rules, and thresholds that look at the signs, have none
+            assert one.to_array().isnull().all()
+            continue
+        thresholds = [found[f"{name}/layer_{layer}"]["threshold"].to_numpy()[0] for layer in (1, 2)]
+        for variant, (label, signs) in enumerate((("plain", "deepest"), ("T", "rademacher"))):
+            paths = guarantees.path_interference(cascade, [code[variant] for code in codes], signs)
+            expected = guarantees.as_run(paths, [beta[variant] for beta in thresholds])
+            np.testing.assert_array_equal(one["covered_as_run"].sel(variant=label), expected.covered)
+            np.testing.assert_array_equal(one["failure_bound_as_run"].sel(variant=label), expected.failure_bound)
+    covered = measured["covered_as_run"] == 1
+    assert covered.any()
+    assert measured["path_recovered"].where(covered, True).astype(bool).all()
 
 
 def test_draws_differ_between_trials_replicates_and_cells(tmp_path):

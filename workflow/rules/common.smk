@@ -200,19 +200,47 @@ def figure_settings(wildcards):
         "variants": variant_settings(wildcards.experiment),
         "pursuits": pursuit_settings(wildcards)["pursuits"],
         "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
+        "seed": STUDY.seed,
         "confidence": STUDY.confidence,
         "style": STUDY.style.model_dump(mode="json"),
     }
 
 
+def chunk_files(experiment, stage):
+    """Datasets of one stage of an experiment, cascade by cascade, chunk by chunk."""
+    return [
+        f"{RESULTS}/{experiment}/{stage}/{member}/{chunk}.nc"
+        for member in members_of(experiment)
+        for chunk in chunks_of(experiment)
+    ]
+
+
 def metrics_files(wildcards):
-    """Metrics of all chunks of an experiment, cascade by cascade."""
-    return expand(
-        f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
-        experiment=wildcards.experiment,
-        cascade=members_of(wildcards.experiment),
-        chunk=chunks_of(wildcards.experiment),
-    )
+    """Metrics of all chunks of an experiment."""
+    return chunk_files(wildcards.experiment, "metrics")
+
+
+def signals_files(wildcards):
+    """Signals of all chunks of an experiment."""
+    return chunk_files(wildcards.experiment, "signals")
+
+
+def pursuits_files(wildcards):
+    """What the pursuits found in all chunks of an experiment."""
+    return chunk_files(wildcards.experiment, "pursuits")
+
+
+def summary_files(wildcards):
+    """Counts of the cells of an experiment."""
+    return [f"{RESULTS}/{wildcards.experiment}/metrics/summary.nc"]
+
+
+def beside_files(wildcards):
+    """Numbers of other experiments' figures that a figure shows too."""
+    return [
+        f"{RESULTS}/figures/{figure}.csv"
+        for figure in STUDY.experiments[wildcards.experiment].beside
+    ]
 
 
 def digests(*paths):
@@ -232,16 +260,35 @@ def summarized_digests(wildcards):
     return [f"{path}.sha256" for path in files]
 
 
-def drawn_digests(wildcards):
-    """Digests of the datasets that a figure is made from."""
-    return [
-        f"{RESULTS}/{wildcards.experiment}/metrics/summary.nc.sha256",
-        *summarized_digests(wildcards),
-    ]
+def drawn_digests(needs):
+    """Digests of the datasets that a panel of these needs is made from."""
+
+    def files(wildcards):
+        stages = [
+            stage
+            for stage in ("metrics", "signals", "pursuits")
+            if stage in needs or (stage == "metrics" and "dictionaries" not in needs)
+        ]
+        return [
+            f"{path}.sha256"
+            for path in [
+                *dictionary_files(wildcards),
+                *(summary_files(wildcards) if "metrics" in stages else []),
+                *(
+                    file
+                    for stage in stages
+                    for file in chunk_files(wildcards.experiment, stage)
+                ),
+            ]
+        ]
+
+    return files
 
 
 def cascade_of_metrics(wildcards):
-    """The cascade of each of those files."""
+    """The cascade of the metrics, and of the signals and pursuits; none for an experiment on dictionaries alone."""
+    if wildcards.experiment not in MEASURED:
+        return []
     chunks = chunks_of(wildcards.experiment)
     return [member for member in members_of(wildcards.experiment) for _ in chunks]
 
@@ -291,12 +338,7 @@ def minutes(rule):
 
 def stage_files(stage):
     """Datasets of one stage, of every experiment."""
-    return [
-        f"{RESULTS}/{experiment}/{stage}/{member}/{chunk}.nc"
-        for experiment in MEASURED
-        for member in members_of(experiment)
-        for chunk in chunks_of(experiment)
-    ]
+    return [file for experiment in MEASURED for file in chunk_files(experiment, stage)]
 
 
 def claim_files():

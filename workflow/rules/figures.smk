@@ -1,14 +1,18 @@
-for panel in configuration.PANELS:
+for panel, needs in configuration.PANELS.items():
     drawing = panel.replace("-", "_")
+    measured = "dictionaries" not in needs
 
     rule:
         name:
             f"render_{drawing}"
         input:
-            summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
-            metrics=metrics_files,
+            summary=summary_files if measured else [],
+            metrics=metrics_files if measured else [],
+            signals=signals_files if "signals" in needs else [],
+            pursuits=pursuits_files if "pursuits" in needs else [],
             dictionaries=dictionary_files,
-            digests=drawn_digests,
+            beside=beside_files if "beside" in needs else [],
+            digests=drawn_digests(needs),
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",

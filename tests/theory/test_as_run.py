@@ -1,0 +1,136 @@
+"""The instance forms at given thresholds: what they promise, against all signs and against the other functions."""
+
+import numpy as np
+import pytest
+
+import dcsc
+from dcsc import guarantees
+from tests.theory import support
+from tests.theory.test_statistical_guarantees import exact_failure, exact_path_failure, spread_out
+
+GROUPS = [name for name in support.CASCADES if "groups" in name]
+
+
+def half_thresholds(codes):
+    """X_min / 2 of every layer."""
+    flat = [np.abs(code).reshape(len(code), -1) for code in codes]
+    smallest = [np.where(layer > 0, layer, np.inf).min(axis=1) / 2 for layer in flat]
+    return [np.where(np.isfinite(beta), beta, 1.0) for beta in smallest]
+
+
+@pytest.mark.parametrize("name", ["1-D, stride 1", "1-D, two channels, stride 4", "2-D, unequal strides"])
+def test_exact_failure_of_one_layer_stays_below_its_bound(name):
+    dictionary = support.DICTIONARIES[name]()
+    rng = np.random.default_rng(1150)
+    codes = support.random_codes(rng, dictionary.code_shape, rng.integers(2, 11, 60), np.ones(60), dictionary.overlap)
+    gram = support.dense_gram(dictionary)
+    paths = guarantees.path_interference(dcsc.Cascade([dictionary]), [codes])
+    informative = failing = 0
+    for factor in (0.6, 0.8, 1.0, 1.2):
+        beta = factor * half_thresholds([codes])[0]
+        found = guarantees.as_run(paths, [beta], debias=True)
+        for row in np.flatnonzero(found.failure_bound < 1):
+            exact = exact_failure(gram, codes[row], beta[row], 0.0)
+            assert exact <= found.failure_bound[row] + 1e-12
+            informative += found.failure_bound[row] > 0
+            failing += exact > 0
+    assert informative > 20
+    assert failing > 0
+
+
+@pytest.mark.parametrize(("debias", "active"), [(False, 100), (True, 200)])
+def test_random_signs_are_certified_beyond_all_signs(debias, active):
+    parameters = {"base": "lapped", "n_filters": 128, "perturbation": 0.1}
+    dictionary = dcsc.families.create("perturbed", (512,), 0, **parameters)
+    cascade = dcsc.Cascade([dictionary])
+    rng = np.random.default_rng(1160)
+    codes = support.random_codes(rng, dictionary.code_shape, np.full(6, active), np.ones(6))
+    paths = guarantees.path_interference(cascade, [codes])
+    found = guarantees.as_run(paths, [0.5], debias=debias)
+    promised = np.flatnonzero(~found.covered & (found.failure_bound <= 0.01))
+    assert len(promised) > 3
+    for row in promised[:2]:
+        model, layers = support.random_path(rng, cascade, np.repeat(codes[row : row + 1], 200, axis=0))
+        missed = 200 - support.recovered(support.pursue(model, layers[0], "hard", [0.5]), layers)[0].sum()
+        assert support.clopper_pearson_lower(missed, 200, 1 - 1e-6) <= found.failure_bound[row]
+
+
+@pytest.mark.parametrize("debias", [False, True])
+@pytest.mark.parametrize("signs", ["rademacher", "deepest"])
+@pytest.mark.parametrize("name", GROUPS)
+def test_failure_of_paths_stays_below_its_bound(name, signs, debias):
+    cascade = support.CASCADES[name]()
+    rng = np.random.default_rng(1200)
+    deepest = spread_out(rng, cascade.dictionaries[-1], 24, 4)
+    codes = cascade.synthesize(deepest)[1:]
+    paths = guarantees.path_interference(cascade, codes, signs)
+    betas = half_thresholds(codes)
+    found = guarantees.as_run(paths, betas, debias=debias, delta=0.2)
+    assert not found.failure_bound[found.covered].any()
+    fixed = guarantees.statistical(cascade, codes, signs=signs).determined
+    promised = np.flatnonzero(fixed & (found.failure_bound < 1))[:6]
+    assert len(promised) > 2
+    for row in promised:
+        chosen = [beta[row] for beta in betas]
+        if signs == "deepest":
+            failure = exact_path_failure(cascade, deepest[row], "hard", chosen, True, debias)
+        else:
+            model, layers = support.random_path(rng, cascade, np.repeat(deepest[row : row + 1], 60, axis=0))
+            result = support.pursue(model, layers[0], "hard", [np.full(60, b) for b in chosen], debias=debias)
+            missed = 60 - np.logical_and.reduce(support.recovered(result, layers)).sum()
+            failure = support.clopper_pearson_lower(missed, 60, 1 - 1e-6)
+        assert failure <= found.failure_bound[row] + 1e-12
+
+
+@pytest.mark.parametrize("name", support.CASCADES)
+def test_the_uniform_part_agrees_with_the_instance_form(name):
+    cascade = support.CASCADES[name]()
+    rng = np.random.default_rng(1100)
+    deepest = support.random_codes(rng, cascade.dictionaries[-1].code_shape, rng.integers(0, 9, 100), np.ones(100))
+    codes = cascade.synthesize(deepest)[1:]
+    paths = guarantees.path_interference(cascade, codes)
+    best = guarantees.uniform(cascade, codes, form="instance")
+    for betas in (best.thresholds, half_thresholds(codes), [np.float64(0.3)] * cascade.depth):
+        expected = guarantees.uniform(cascade, codes, form="instance", threshold=betas).holds
+        np.testing.assert_array_equal(guarantees.as_run(paths, betas).covered, expected)
+        # Debiasing passes on no error, so that each layer stands for itself, and covers more.
+        alone = [
+            guarantees.uniform(dcsc.Cascade([layer]), [code], form="instance", threshold=[beta]).holds
+            for layer, code, beta in zip(cascade.dictionaries, codes, betas, strict=True)
+        ]
+        debiased = guarantees.as_run(paths, betas, debias=True).covered
+        np.testing.assert_array_equal(debiased, np.logical_and.reduce(alone))
+        assert (debiased >= expected).all()
+    assert guarantees.as_run(paths, best.thresholds).covered.any()
+
+
+@pytest.mark.parametrize("signs", ["rademacher", "deepest"])
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_statistical_part_agrees_with_the_split_form_at_its_thresholds(name, signs):
+    cascade = support.CASCADES[name]()
+    rng = np.random.default_rng(1400)
+    deepest = spread_out(rng, cascade.dictionaries[-1], 60, 6)
+    codes = cascade.synthesize(deepest)[1:]
+    split = guarantees.statistical(cascade, codes, signs=signs, delta=0.3)
+    thresholds = [np.where(np.isfinite(beta), beta, 1.0) for beta in split.thresholds]
+    found = guarantees.as_run(guarantees.path_interference(cascade, codes, signs), thresholds, delta=0.3)
+    np.testing.assert_array_equal(found.failure_bound < 1, split.certified | found.covered)
+    assert split.certified.any()
+    assert not split.certified.all()
+
+
+def test_dependent_active_atoms_are_not_certified_for_debiasing():
+    filters = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]])[:, None]
+    cascade = dcsc.Cascade([dcsc.ConvolutionalDictionary(filters, 3, (9,), normalize=True)])
+    code = np.zeros((1, 3, 3))
+    code[0, :, 0] = 1.0
+    paths = guarantees.path_interference(cascade, [code])
+    assert guarantees.as_run(paths, [0.0], debias=True).failure_bound == 1.0
+
+
+def test_batches_keep_their_shape():
+    cascade = support.CASCADES[GROUPS[0]]()
+    deepest = spread_out(np.random.default_rng(0), cascade.dictionaries[-1], 6, 2)
+    codes = [code.reshape(2, 3, *code.shape[1:]) for code in cascade.synthesize(deepest)[1:]]
+    found = guarantees.as_run(guarantees.path_interference(cascade, codes), [0.1, 0.1])
+    assert found.covered.shape == found.failure_bound.shape == (2, 3)
