@@ -32,12 +32,12 @@ smallest floor - bound on the support, largest bound off it (infinite with Gauss
 
 PART = 2048
 """Atoms between two looks at whether a sum has grown too large to matter."""
-REPRESENTATIVES = 128
-"""Groups of atoms that stand for a longer list while the threshold is sought."""
-FEW = 64
-"""Atoms of a group from which on a sample of them is representative."""
+PICKED = 2048
+"""Atoms that are looked at one by one while the threshold is sought; more have representatives."""
 VARIANCES = 8
 """How far below the largest a variance counts for nothing in the search."""
+REPRESENTATIVES = 128
+"""Groups of atoms that stand for a long list in the search."""
 FIRST = 0.45
 """Smallest threshold that is tried at first over X_min: there are more atoms off the support than on it."""
 GRID, SHRINKS = 24, 12
@@ -90,13 +90,13 @@ def failure(support, n_on, others, n_off, threshold, limits, enough):
 @compiled
 def pick(others, n_off, limits, picked):
     """List the atoms whose tails count for anything; returns their number, or one too many when there is no room."""
-    variance, bound, most = others[0], others[1], picked.shape[1] - STEP
+    variance, bound = others[0], others[1]
     smallest, lowest = largest_of(variance, 0, n_off) / VARIANCES, limits[LOWEST] - limits[GUARD] / 2
     n_picked = 0
     for k in range(n_off):
         if variance[k] >= smallest and bound[k] >= lowest:
-            if n_picked == most:
-                return most + 1
+            if n_picked == PICKED:
+                return PICKED + 1
             picked[0, n_picked], picked[1, n_picked] = variance[k], bound[k]
             n_picked += 1
     return n_picked
@@ -114,7 +114,7 @@ def represent(others, n_off, few):
         worst[0, g], worst[1, g] = largest_of(variance, start, stop), largest_of(bound, start, stop)
         sample[0, g], sample[1, g] = variance[middle], bound[middle]
     filled_up(sample, n_groups)
-    return filled_up(worst, n_groups), group
+    return filled_up(worst, n_groups), group - 1
 
 
 @compiled
@@ -206,10 +206,10 @@ def best_threshold(support, n_on, others, n_off, few, limits, out):
         elif limits[TOP] - eps <= lowest:
             continue
         else:
-            n_few, share = few.shape[2] - STEP + 1, 0
-            if n_off <= FEW * REPRESENTATIVES:
+            n_few, share = PICKED + 1, 0
+            if n_off <= 4 * PICKED:
                 n_few = pick(others, n_off, limits, few[0])
-            if n_few <= few.shape[2] - STEP:
+            if n_few <= PICKED:
                 n_few = filled_up(few[0], n_few)
             else:
                 n_few, share = represent(others, n_off, few)
@@ -279,7 +279,7 @@ def layer_failure(
         longest = max(longest, starts[code + 1] - starts[code])
     rows = layout[0, 0] * layout[0, 1]
     support, others = np.empty((3, longest + STEP)), np.empty((2, rows * (layout[0, 2] * n_filters + LANES) + LANES))
-    few, limits, out = np.empty((2, 2, 4 * REPRESENTATIVES + STEP)), np.empty(8), np.empty(2)
+    few, limits, out = np.empty((2, 2, PICKED + STEP)), np.empty(8), np.empty(2)
     most = np.empty(3 * VECTOR_BYTES // 8)
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
@@ -301,7 +301,7 @@ def listed_failure(active, magnitude, locked, variance, bound, noise, eps, guard
     """The best threshold of each code and its bound, from the interference at every atom (code, atom)."""
     n_atoms = active.shape[1]
     support, others = np.empty((3, n_atoms + STEP)), np.empty((2, n_atoms + STEP))
-    few, limits, out = np.empty((2, 2, 4 * REPRESENTATIVES + STEP)), np.empty(8), np.empty(2)
+    few, limits, out = np.empty((2, 2, PICKED + STEP)), np.empty(8), np.empty(2)
     for code in range(len(active)):
         n_on, n_off, off = 0, 0, 0.0
         for i in range(n_atoms):
