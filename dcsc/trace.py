@@ -466,7 +466,9 @@ def _is_in(path: str, folder: str) -> bool:
 
 def _untraceable(names: Mapping[str, Path], folder: Path) -> dict[str, str]:
     """Say of each traceable file what is wrong with it or with anything that it was made from."""
-    roots = {name: path for name, path in names.items() if path.suffix in _READERS}
+    roots = {
+        name: path for name, path in names.items() if path.suffix in _READERS and not name.endswith(_TABLE_METADATA)
+    }
     nodes = dict(_followed(roots, folder))
     broken = {name: node.problems[0] for name, node in nodes.items() if node.problems}
     grown = True

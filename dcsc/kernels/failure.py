@@ -135,7 +135,7 @@ def at_steps(support, n_on, few, n_few, left, right, best, lowest, limits):
         bound = few[0, 1, k] if k < n_few else support[1, k - n_few]
         if bound < 0 or n_tried == STEPS:
             continue
-        threshold = bound + limits[EPS] + limits[GUARD]
+        threshold = bound + limits[EPS] + 16 * limits[GUARD]  # clear of rounding, however the sums are formed
         if k >= n_few:
             threshold = support[2, k - n_few] - threshold
         if left < threshold < right:

@@ -46,7 +46,7 @@ def test_no_text_is_run_and_nothing_unpickled(path):
 
 def test_the_only_command_that_is_run_is_snakemake_by_a_list_of_words():
     found = [(path, call) for path in SOURCES for call in calls(path) if dotted(call.func).startswith("subprocess.")]
-    assert [path.name for path, _ in found] == ["trace.py"]
+    assert [path.name for path, _ in found] == ["workflow_plan.py"]
     (call,) = [call for _, call in found]
     assert isinstance(call.args[0], ast.List)
 
