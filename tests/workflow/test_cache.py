@@ -31,7 +31,8 @@ class Shared:
         command = study.command("dictionaries", "--cores", "2", *(options or ["--cache"]))
         code, output = study.execute(command, SNAKEMAKE_OUTPUT_CACHE=str(self.cache))
         assert code == 0, output
-        computed = {log.stem for log in logs.glob("*.log")}
+        # A dictionary from the cache has an empty log.
+        computed = {log.stem for log in logs.glob("*.log") if "done" in log.read_text(encoding="utf-8")}
         for log in logs.glob("*.log"):
             log.unlink()
         files = study.results.glob("dictionaries/*")
