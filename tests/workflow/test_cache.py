@@ -9,6 +9,8 @@ import pytest
 
 from tests.workflow.support import TINY, Workflow, copy_of_repository
 
+pytestmark = pytest.mark.slow
+
 
 def with_results(results, **changes):
     configuration = deepcopy(TINY)

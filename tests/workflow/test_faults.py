@@ -17,6 +17,8 @@ from tests.workflow.test_errors import needs_mounts, truncate
 HOLDING = """
 import os, pathlib, sys, time
 
+pytestmark = pytest.mark.slow
+
 wanted, folder = os.environ.get("HOLD", ""), pathlib.Path(os.environ.get("HOLD_FOLDER", "."))
 if wanted and sys.argv[0].endswith(f"{wanted}.py"):
     folder.joinpath(f"{os.getpid()}.held").touch()
