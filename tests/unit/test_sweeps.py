@@ -42,7 +42,7 @@ def settings_of(active=ACTIVE, variants=VARIANTS, names=PURSUITS, refine=REFINE,
         "refine": refine,
         "pursuits": {name: config.PursuitOptions(**PURSUITS[name]).model_dump(mode="json") for name in names},
         "errors": False,
-        "bounds": {"delta": 0.01, "trials": 4},
+        "bounds": config.BoundOptions(trials=4).model_dump(mode="json"),
         "trials": trials,
         "blocks": [0, 2],
     }

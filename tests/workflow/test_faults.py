@@ -14,10 +14,10 @@ import pytest
 from tests.workflow.support import TINY, Workflow, copy_of_repository, digests, environment
 from tests.workflow.test_errors import needs_mounts, truncate
 
+pytestmark = pytest.mark.slow
+
 HOLDING = """
 import os, pathlib, sys, time
-
-pytestmark = pytest.mark.slow
 
 wanted, folder = os.environ.get("HOLD", ""), pathlib.Path(os.environ.get("HOLD_FOLDER", "."))
 if wanted and sys.argv[0].endswith(f"{wanted}.py"):
