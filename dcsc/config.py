@@ -34,6 +34,7 @@ PANELS = {
     "families": ("dictionaries",),
     "gallery": ("signals", "pursuits", "errors"),
     "exact": (),
+    "depth": ("beside",),
 }
 """
 The figures that an experiment can ask for, and what each needs beside the summary, the metrics and the dictionaries.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +53,6 @@ def active_columns(dictionary: ConvolutionalDictionary, atoms: NDArray) -> scipy
     shape = (int(np.prod(dictionary.signal_shape)), len(atoms))
     rows = np.array(np.broadcast_to(rows, (len(atoms), *rows.shape[1:]))).ravel()
     matrix = scipy.sparse.csc_array((values, rows, starts), shape)
-    matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
 
@@ -74,25 +73,49 @@ def fit(columns: scipy.sparse.csc_array, target: NDArray) -> NDArray:
     ndarray, shape (column,)
         The coefficients, of minimum norm where the columns are dependent.
     """
-    import scipy.linalg
     import scipy.sparse.linalg
 
     if not columns.shape[1]:
         return np.zeros(0)
     if columns.shape[1] > DENSE_LIMIT:
         return scipy.sparse.linalg.lsqr(columns, target, atol=1e-15, btol=1e-15, iter_lim=20 * columns.shape[1])[0]
-    gram = (columns.T @ columns).toarray()
+    solve = _factorised((columns.T @ columns).tocsr())
+    if solve is None:
+        return fit_dense(columns.toarray(), target)
+    solution = np.zeros(columns.shape[1])
+    for _ in range(3):  # refinement wins back what squaring the condition number lost
+        solution += solve(columns.T @ (target - columns @ solution))
+    return solution
+
+
+def _factorised(gram: scipy.sparse.csr_array) -> Callable[[NDArray], NDArray] | None:
+    """Factorise a Gram matrix, as a band where few atoms meet each other; nothing where it is too close to singular."""
+    import scipy.linalg
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    size = gram.shape[0]
+    order = reverse_cuthill_mckee(gram, symmetric_mode=True)
+    place = np.empty(size, dtype=np.int64)
+    place[order] = np.arange(size)
+    row, column = place[np.repeat(np.arange(size), np.diff(gram.indptr))], place[gram.indices]
+    width = int((column - row).max())
     try:
-        factor = scipy.linalg.cho_factor(gram)
-        pivots = np.diagonal(factor[0])
-        if pivots.min() > _WELL_CONDITIONED * pivots.max():
-            solution = np.zeros(columns.shape[1])
-            for _ in range(3):  # refinement wins back what squaring the condition number lost
-                solution += scipy.linalg.cho_solve(factor, columns.T @ (target - columns @ solution))
-            return solution
+        if 2 * width >= size:
+            factor = scipy.linalg.cho_factor(gram.toarray(), check_finite=False)
+            pivots = np.diagonal(factor[0])
+        else:
+            band = np.zeros((width + 1, size))
+            above = column >= row
+            band[width - (column - row)[above], column[above]] = gram.data[above]
+            factor = (scipy.linalg.cholesky_banded(band, check_finite=False), False)
+            pivots = factor[0][-1]
     except scipy.linalg.LinAlgError:
-        pass
-    return fit_dense(columns.toarray(), target)
+        return None
+    if pivots.min() <= _WELL_CONDITIONED * pivots.max():
+        return None
+    if 2 * width >= size:
+        return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
+    return lambda right: scipy.linalg.cho_solve_banded(factor, right[order], check_finite=False)[place]
 
 
 def fit_dense(columns: NDArray, target: NDArray) -> NDArray:
