@@ -140,7 +140,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             if column:
                 panel.set_yticklabels([])
             else:
-                panel.set_ylabel(f"{pursuit}, {variant}\ncoherence $\\mu$", fontsize="small")
+                panel.set_ylabel(f"{pursuit}\n{variant}", fontsize="small")
+    figure.supylabel("coherence $\\mu$ of layer 1", fontsize="small")
     figure.colorbar(image, ax=axes[: len(kinds)].ravel().tolist(), label="paths recovered (share)", aspect=40, pad=0.01)
     for row, numbers in enumerate(beside.values(), start=len(kinds)):
         _draw_beside(figure, axes[row], numbers)

@@ -155,7 +155,8 @@ def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray
     Returns
     -------
     ndarray of float64, shape (..., filter, *position)
-        The least squares codes, of minimum norm where the sub-dictionary is not injective.
+        The least squares codes, of minimum norm where the sub-dictionary is not injective; an entry of the
+        support that is fitted as 0 gets the smallest positive number, so that the code has that support.
     """
     dictionary = model.dictionaries[layer - 1]
     batch = support.shape[: -model.rank - 1]
@@ -165,7 +166,9 @@ def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray
     fitted = np.zeros(supports.shape)
     for row, (target, active) in enumerate(zip(targets, supports, strict=True)):
         atoms = np.flatnonzero(active)
-        fitted[row, atoms] = fit(active_columns(dictionary, atoms), target)
+        values = fit(active_columns(dictionary, atoms), target)
+        # Whether a false alarm is fitted as 0 or as 1e-17 is chance: rounding must not decide on supports.
+        fitted[row, atoms] = np.where(values == 0, np.finfo(np.float64).tiny, values)
     fitted = fitted.reshape(support.shape)
     return fitted if model.signs is None else model.signs[layer - 1] * fitted
 
@@ -191,7 +194,7 @@ def oracle_least_squares(
     Returns
     -------
     PursuitResult
-        Codes of every layer; an entry that the fit leaves at 0 is not in the support.
+        Codes of every layer, with the true supports.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import dcsc
 from dcsc import guarantees
 from dcsc.errors import UserError
+from dcsc.pursuit import least_squares as fitting
 from dcsc.pursuit.lasso import StoppingRule, proximal_gradient, working_set
 from dcsc.pursuit.spectrum import SpectralGram, gram_spectrum, lipschitz_constant
 from tests.strategies import cascades, dense_matrix, dictionaries, sparse_codes
@@ -376,3 +377,32 @@ def test_oracle_least_squares_is_the_dense_fit(model, seed):
         if active.any():
             expected[active] = np.linalg.lstsq(matrix, signals[trial].ravel(), rcond=None)[0]
         np.testing.assert_allclose(result.codes[0][trial].ravel(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1, 40, 300, 900])
+def test_banded_and_dense_factorisations_solve_the_same_problem(size):
+    # Few atoms meet in the first dictionary, so that a band is narrow; in the second most do.
+    wide = dcsc.families.create("perturbed", grid=(1024,), seed=1, base="lapped", n_filters=32, perturbation=0.5)
+    tight = dcsc.families.create("gaussian", grid=(64,), seed=1, n_filters=64, taps=30, stride=4)
+    rng = np.random.default_rng(size)
+    for dictionary in (wide, tight):
+        atoms = np.sort(
+            rng.choice(dictionary.n_atoms, min(size, int(np.prod(dictionary.signal_shape)) * 3 // 4), replace=False)
+        )
+        columns = fitting.active_columns(dictionary, atoms)
+        target = rng.standard_normal(columns.shape[0])
+        expected = np.linalg.lstsq(columns.toarray(), target, rcond=None)[0]
+        np.testing.assert_allclose(fitting.fit(columns, target), expected, atol=1e-10)
+
+
+def test_false_alarms_stay_in_a_debiased_support():
+    dictionary = dcsc.families.create("perturbed", grid=(256,), seed=1, base="lapped", n_filters=16, perturbation=0.3)
+    code = np.zeros((1, *dictionary.code_shape))
+    code[0, 0, 0] = 1.0
+    signals = dictionary.synthesize(code)
+    correlations = dictionary.correlate(signals)
+    result = dcsc.pursuit.layered_thresholding(
+        dcsc.Cascade([dictionary]), signals, rule="hard", threshold=0.01, debias=True
+    )
+    np.testing.assert_array_equal(result.codes[0] != 0, np.abs(correlations) > 0.01)
+    np.testing.assert_allclose(result.codes[0], code, atol=1e-12)
