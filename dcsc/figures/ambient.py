@@ -108,7 +108,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         panel.set_xscale("log", base=2)
         panel.set_xlabel("ambient dimension $N$")
         panel.set_ylabel(label)
-        panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.26))
     styles.footnote(
         figure,
         style,

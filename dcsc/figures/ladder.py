@@ -100,7 +100,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     labels = [f"{name}, $\\mu$ = {coherence:.3f}" for name, coherence in cascades.items()]
     for row in axes:
         row[0].set_yticks(range(len(place)), labels, fontsize="x-small")
-    axes[0, 0].set_ylim(-0.5, len(place) - 0.5)
+    axes[0, 0].set_ylim(-0.5, len(place) - 0.75 + 0.14 * len(settings["variants"]))
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize="x-small")
     note = (

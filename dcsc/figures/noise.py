@@ -100,8 +100,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             same = (table["cascade"] == curve.cascade) & (table["pursuit"] == curve.pursuit)
             part = table[same & (table["layer"] == layer)].sort_values("noise_db")
             label = curve.pursuit if len(curves["cascade"].unique()) == 1 else f"{curve.cascade}, {curve.pursuit}"
-            styles.curve_with_band(axes[0, column], part, "noise_db", "rate", colour[index], index, label=label)
-            styles.curve_with_band(axes[1, column], part, "noise_db", "error", colour[index], index)
+            size = {"markersize": 5.5 - 2 * index / len(curves)}  # a curve that coincides with another one shows around it
+            styles.curve_with_band(axes[0, column], part, "noise_db", "rate", colour[index], index, label=label, **size)
+            styles.curve_with_band(axes[1, column], part, "noise_db", "error", colour[index], index, **size)
             bounded = part[2 * part["covered"] >= part["trials"]]
             axes[1, column].plot(bounded["noise_db"], bounded["bound"], color=colour[index], linestyle="--", lw=1)
         axes[0, column].set_title(f"layer {layer}", fontsize="medium")

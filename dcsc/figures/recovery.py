@@ -13,6 +13,9 @@ from dcsc import statistics, transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
+FALL = (0.05, 0.95)
+"""Recovery rates between which a transition must be resolved."""
+
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
@@ -28,7 +31,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit, variant and number of active atoms.
+        A row for each cascade, pursuit, variant and number of active atoms; `falls` and `cells_in_fall` are of its curve.
     """
     summary = results.summary
     counts = summary[["trials", "covered", "violations", "bounded_failures"]].assign(
@@ -53,9 +56,18 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     table["bound_applies"] = table["failure_bound"].notna() & table["pursuit"].map(
         {name: _bound_applies(options, depth) for name, options in settings["pursuits"].items()}
     )
+    table["falls"], table["cells_in_fall"] = _falls(table)
     table["bound_exceeded"] = _exceeded(table, settings["confidence"]) & table["bound_applies"]
     order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
+
+
+def _falls(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Whether the curve of each row falls through all of FALL, and how many of its cells lie within."""
+    rates = table.groupby(["cascade", "pursuit", "variant"])["rate"]
+    within = table["rate"].between(*FALL, inclusive="neither")
+    cells = within.groupby([table[name] for name in ("cascade", "pursuit", "variant")]).transform("sum")
+    return (rates.transform("min") <= FALL[0]) & (rates.transform("max") >= FALL[1]), cells
 
 
 def _bound_applies(options: Mapping[str, Any], depth: int) -> bool:
@@ -98,11 +110,13 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
     style = settings["style"]
     pairs = list(table[["pursuit", "variant"]].drop_duplicates().itertuples(index=False, name=None))
+    pairs.sort(key=lambda pair: list(settings["variants"]).index(pair[1]))  # a row of panels for each kind of signs
     series = table[["cascade", "mutual_coherence", "uniform_limit"]].drop_duplicates().sort_values("mutual_coherence")
     colour = styles.sequence(style, len(series))
     columns = 2 if len(pairs) in (2, 4) else min(len(pairs), 3)
     rows = -(-len(pairs) // columns)
-    figure, axes = styles.canvas(style, rows, columns, 0.62 if columns > 1 else 0.5, sharex=True, sharey=True)
+    aspect = {1: 0.5, 2: 0.62}.get(columns, 0.8)
+    figure, axes = styles.canvas(style, rows, columns, aspect, sharex=True, sharey=True)
     for panel, (pursuit, variant) in zip(axes.flat, pairs, strict=False):
         chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
         for index, cascade in enumerate(series.itertuples()):
@@ -116,8 +130,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         panel.tick_params(labelbottom=True)
     for panel in axes.flat[len(pairs) :]:
         panel.set_axis_off()
-    for row in axes:
-        row[0].set_ylabel("recovered (share)")
+    figure.supylabel("recovered (share)", fontsize="medium")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles,

@@ -95,10 +95,12 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     series, panels = list(table["series"].unique()), list(table["pursuit"].unique())
     figure, axes = styles.canvas(style, len(series), len(panels), 0.95, sharex="row", sharey=True)
     table = table[table["kind"] != "difference"]
-    local = table[table["span"] == "local"]
+    local, whole = (table[table["span"] == span] for span in ("local", "whole"))
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, panels, strict=True):
-            part = local[(local["series"] == name) & (local["pursuit"] == pursuit)]
+            part, over_all = (
+                rows[(rows["series"] == name) & (rows["pursuit"] == pursuit)] for rows in (local, whole)
+            )
             curves = sorted(table[table["pursuit"] == pursuit]["curve"].unique())
             colour = styles.colours(style, len(curves))
             for index, curve in enumerate(curves):
@@ -113,24 +115,26 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     markersize=4,
                     linewidth=1,
                     capsize=2,
-                    label=curve,
+                    label=f"{curve}{_over_all(over_all[over_all['curve'] == curve])}",
                 )
             for reference in (-1, -2):
                 panel.axhline(reference, color="0.4", linewidth=0.8, linestyle=":")
             styles.logarithmic(panel.xaxis, part["coherence"])
             panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
+            panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.2))
         row[0].set_ylabel("local slope of log sparsity")
-    for panel in (axes[0, 0], axes[0, -1]):
-        handles, labels = panel.get_legend_handles_labels()
-        side = "left" if panel is axes[0, 0] else "right"
-        figure.legend(handles, labels, fontsize="x-small", loc=f"outside upper {side}", ncols=2)
     lowest = local["slope"].min()
     axes[0, 0].set_ylim(max(-5.0, lowest - 0.8), 0.2)
     styles.footnote(
         figure,
         style,
-        f"slopes between neighbouring cascades; bars: Student {settings['confidence']:.0%} over "
-        f"{int(table['replicates'].max())} dictionaries",
+        f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
+        f"bars and brackets: Student {settings['confidence']:.0%} over {int(table['replicates'].max())} dictionaries",
     )
     return figure
+
+
+def _over_all(fitted: pd.DataFrame) -> str:
+    """The slope over a whole series with its interval, for a legend; empty where there is none."""
+    return "".join(f": {row.slope:.2f} [{row.slope_lower:.2f}, {row.slope_upper:.2f}]" for row in fitted.itertuples())

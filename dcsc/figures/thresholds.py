@@ -138,6 +138,7 @@ def _draw_crossing(panel: Axes, table: pd.DataFrame) -> None:
             fontsize="xx-small",
             ha="center",
             va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
         )
 
 

@@ -6,8 +6,9 @@ import pytest
 import xarray as xr
 
 from dcsc import dataset
-from dcsc.figures import depth
+from dcsc.figures import depth, recovery
 from dcsc.figures.results import Results
+from dcsc.stages import summary
 from tests.unit.test_stages import PURSUITS, SPARSE, chain
 
 
@@ -41,3 +42,22 @@ def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
         assert (row.covered, row.violations) == (covered.sum(), 0)
         assert row.certified == pytest.approx(covered.mean())
         assert row.certified <= row.assured
+
+
+def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
+    variants = {"random": {}, "plain": {"layer_signs": True}}
+    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 2, 3, 4, 6, 20], variants, 40)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn}, 0.01)
+    settings = {
+        "confidence": 0.95,
+        "variants": {name: {"signs": "rademacher", "layer_signs": False} for name in variants},
+        "pursuits": PURSUITS,
+    }
+    table = recovery.tidy(Results({"it": drawn}, counts, {"it": measured}), settings)
+    curves = table.groupby(["pursuit", "variant"])
+    assert len(curves) == 2 * len(PURSUITS)
+    assert table["falls"].nunique() == 2  # some curves of this study fall, some do not
+    for _, curve in curves:
+        rates = curve["rate"].to_numpy()
+        assert set(curve["falls"]) == {bool(rates.min() <= 0.05 and rates.max() >= 0.95)}
+        assert set(curve["cells_in_fall"]) == {np.sum((rates > 0.05) & (rates < 0.95))}
