@@ -100,7 +100,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             same = (table["cascade"] == curve.cascade) & (table["pursuit"] == curve.pursuit)
             part = table[same & (table["layer"] == layer)].sort_values("noise_db")
             label = curve.pursuit if len(curves["cascade"].unique()) == 1 else f"{curve.cascade}, {curve.pursuit}"
-            size = {"markersize": 5.5 - 2 * index / len(curves)}  # a curve that coincides with another one shows around it
+            size = {"markersize": 5.5 - 2 * index / len(curves)}  # where curves coincide, the one below shows
             styles.curve_with_band(axes[0, column], part, "noise_db", "rate", colour[index], index, label=label, **size)
             styles.curve_with_band(axes[1, column], part, "noise_db", "error", colour[index], index, **size)
             bounded = part[2 * part["covered"] >= part["trials"]]

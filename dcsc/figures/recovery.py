@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
@@ -13,8 +14,8 @@ from dcsc import statistics, transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
-FALL = (0.05, 0.95)
-"""Recovery rates between which a transition must be resolved."""
+FALL, ENOUGH = (0.05, 0.95), 6
+"""Recovery rates between which a transition must be resolved, and by how many cells."""
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -31,7 +32,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit, variant and number of active atoms; `falls` and `cells_in_fall` are of its curve.
+        A row for each cascade, pursuit, variant and number of active atoms; `falls`, `cells_in_fall` and `resolved`
+        are of its curve.
     """
     summary = results.summary
     counts = summary[["trials", "covered", "violations", "bounded_failures"]].assign(
@@ -56,18 +58,21 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     table["bound_applies"] = table["failure_bound"].notna() & table["pursuit"].map(
         {name: _bound_applies(options, depth) for name, options in settings["pursuits"].items()}
     )
-    table["falls"], table["cells_in_fall"] = _falls(table)
+    curves = table.groupby(["cascade", "pursuit", "variant"], group_keys=False)
+    table = table.join(curves[["active", "rate"]].apply(_fall))
     table["bound_exceeded"] = _exceeded(table, settings["confidence"]) & table["bound_applies"]
     order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
 
 
-def _falls(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Whether the curve of each row falls through all of FALL, and how many of its cells lie within."""
-    rates = table.groupby(["cascade", "pursuit", "variant"])["rate"]
-    within = table["rate"].between(*FALL, inclusive="neither")
-    cells = within.groupby([table[name] for name in ("cascade", "pursuit", "variant")]).transform("sum")
-    return (rates.transform("min") <= FALL[0]) & (rates.transform("max") >= FALL[1]), cells
+def _fall(curve: pd.DataFrame) -> pd.DataFrame:
+    """Tell whether a curve falls through all of FALL, and whether ENOUGH cells, or all numbers, lie within."""
+    low, high = FALL
+    last, first = curve.loc[curve["rate"] >= high, "active"].max(), curve.loc[curve["rate"] <= low, "active"].min()
+    cells = int(curve["rate"].between(low, high, inclusive="neither").sum())
+    falls = not np.isnan(last) and not np.isnan(first)
+    resolved = falls and (cells >= ENOUGH or curve["active"].between(last, first).sum() == first - last + 1)
+    return pd.DataFrame({"falls": falls, "cells_in_fall": cells, "resolved": resolved}, index=curve.index)
 
 
 def _bound_applies(options: Mapping[str, Any], depth: int) -> bool:

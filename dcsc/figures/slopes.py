@@ -98,9 +98,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     local, whole = (table[table["span"] == span] for span in ("local", "whole"))
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, panels, strict=True):
-            part, over_all = (
-                rows[(rows["series"] == name) & (rows["pursuit"] == pursuit)] for rows in (local, whole)
-            )
+            part, over_all = (rows[(rows["series"] == name) & (rows["pursuit"] == pursuit)] for rows in (local, whole))
             curves = sorted(table[table["pursuit"] == pursuit]["curve"].unique())
             colour = styles.colours(style, len(curves))
             for index, curve in enumerate(curves):

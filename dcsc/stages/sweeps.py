@@ -19,8 +19,8 @@ REPLICATES = 2
 LEVELS = (0.97, 0.03)
 """Recovery rates between which cells are added."""
 
-NARROWING = 4
-"""Cells inside a fall that are looked at before the final ones are placed, since the listed ones may lie far apart."""
+NARROWING, ROUNDS = 4, 3
+"""Cells inside a fall that are looked at, and how often, before the final ones are placed: listed ones lie far apart."""
 
 
 def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.Dataset:
@@ -28,9 +28,9 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     Find where recovery falls, and spread further cells over it.
 
     A variant is drawn at its own cells alone: the coarse ones up to the second at which no pursuit
-    recovers anything, a few that narrow each fall, and those spread evenly (in the logarithm) over it. The
-    coarse trials have streams of their own, so that the choice of the cells depends on no trial that is
-    counted later.
+    recovers anything, and those spread evenly (in the logarithm) over each fall, which further coarse trials
+    narrow first. These have streams of their own, so that the choice of the cells depends on no trial that
+    is counted later.
 
     Parameters
     ----------
@@ -53,17 +53,16 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     for variant in settings["variants"]:
         ran = {name: options for name, options in pursuits.items() if variant in (options["variants"] or [variant])}
         counts = _fall(settings, few, variant, coarse, ran)
-        placed: set[int] = set()
+        wanted[variant] = set(counts)
         for name, options in ran.items():  # one by one, so that a further pursuit moves no cell of another
             curve = {number: count[name] for number, count in counts.items() if number in coarse}
-            within = sorted(_between(curve, trials, NARROWING) - curve.keys())
-            narrowed = _fall(settings, few, variant, within, {name: options}, stop=False)
-            for number, count in narrowed.items():
-                curve[number] = count[name]
-                counts.setdefault(number, {})[name] = count[name]
-            placed |= _between(curve, trials, settings["refine"])
+            for _ in range(ROUNDS):
+                within = sorted(_between(curve, trials, NARROWING) - curve.keys())
+                for number, count in _fall(settings, few, variant, within, {name: options}, stop=False).items():
+                    curve[number] = count[name]
+                    counts.setdefault(number, {})[name] = count[name]
+            wanted[variant] |= _between(curve, trials, settings["refine"])
         found[variant] = counts
-        wanted[variant] = counts.keys() | placed
     active = sorted(set().union(*wanted.values()))
     drawn = [[number in wanted[variant] for number in active] for variant in wanted]
     looked = [[number in found[variant] for number in active] for variant in wanted]

@@ -58,6 +58,13 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
     assert len(curves) == 2 * len(PURSUITS)
     assert table["falls"].nunique() == 2  # some curves of this study fall, some do not
     for _, curve in curves:
-        rates = curve["rate"].to_numpy()
+        rates, active = curve["rate"].to_numpy(), curve["active"].to_numpy()
         assert set(curve["falls"]) == {bool(rates.min() <= 0.05 and rates.max() >= 0.95)}
         assert set(curve["cells_in_fall"]) == {np.sum((rates > 0.05) & (rates < 0.95))}
+        if curve["falls"].any():
+            last, first = active[rates >= 0.95].max(), active[rates <= 0.05].min()
+            every = set(range(last, first)) <= set(active)
+            assert set(curve["resolved"]) == {every or curve["cells_in_fall"].iloc[0] >= 6}
+        else:
+            assert not curve["resolved"].any()
+    assert table["resolved"].nunique() == 2
