@@ -20,7 +20,7 @@ LEVELS = (0.97, 0.03)
 """Recovery rates between which cells are added."""
 
 NARROWING, ROUNDS = 4, 3
-"""Cells inside a fall that are looked at, and how often, before the final ones are placed: listed ones lie far apart."""
+"""Cells in a fall that are looked at, and how often, before the final ones are placed: listed ones may be far apart."""
 
 
 def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.Dataset:
