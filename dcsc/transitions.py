@@ -201,7 +201,7 @@ def slopes(
         them, the number of cascades fitted, and the range of coherence.
     """
     rows = []
-    for name, group in _uncensored(points[points[y] > 0], curve).groupby(curve, sort=False):
+    for name, group in uncensored(points[points[y] > 0], curve).groupby(curve, sort=False):
         fitted = _replicate_slopes(group, x, y)
         mean, lower, upper = statistics.mean_interval(fitted, confidence)
         rows.append(
@@ -219,8 +219,22 @@ def slopes(
     return pd.DataFrame(rows)
 
 
-def _uncensored(points: pd.DataFrame, curve: list[str]) -> pd.DataFrame:
-    """Drop a cascade when any replicate of it is censored, so that all replicates fit the same points."""
+def uncensored(points: pd.DataFrame, curve: list[str]) -> pd.DataFrame:
+    """
+    Drop a cascade when any replicate of it is censored, so that all replicates fit the same points.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        From `measured` or `certified`.
+    curve : list of str
+        Columns that tell the curves apart.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of each curve the cascades in which every replicate's transition lies among the cells.
+    """
     if "censored" not in points:
         return points
     bad = points.assign(bad=points["censored"] != "").groupby([*curve, "cascade"])["bad"].transform("any")
@@ -248,7 +262,7 @@ def slope_difference(
     Parameters
     ----------
     first, second : pandas.DataFrame
-        Rows of `measured`, one curve each; cascades that are censored in either are left out of both.
+        Rows of `measured`, one curve each; cascades that are censored or missing in either are left out of both.
     confidence : float
         Level of the interval.
 
@@ -261,8 +275,9 @@ def slope_difference(
     """
     curves = (first, second)
     bad = {cascade for part in curves for cascade in part.loc[part["censored"] != "", "cascade"]}
+    common = set(first["cascade"]) & set(second["cascade"]) - bad
     fitted = [
-        _replicate_slopes(part[~part["cascade"].isin(bad)], "mutual_coherence", "stripe_sparsity") for part in curves
+        _replicate_slopes(part[part["cascade"].isin(common)], "mutual_coherence", "stripe_sparsity") for part in curves
     ]
     difference = (fitted[0] - fitted[1]).dropna()
     return (*statistics.mean_interval(difference, confidence), len(difference))

@@ -15,10 +15,15 @@ from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 from dcsc.figures.thresholds import LEVELS, RUNGS
 
+CURVE = ["pursuit", "curve"]
+"""Columns that tell curves apart."""
+
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
-    Fit slopes over neighbouring cascades of a series, over the half of lower coherence, and over the whole of it.
+    Fit slopes over neighbouring cascades of a series, over the whole of it, and over its half of lower coherence.
+
+    That half is of the cascades in which the transition of a curve lies among the cells.
 
     Parameters
     ----------
@@ -45,12 +50,11 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         points["series"] = points["cascade"].map(settings["series"])
         for series, of_series in points.groupby("series", sort=False):
             order = of_series.groupby("cascade")["mutual_coherence"].mean().sort_values().index
-            spans = [("whole", list(order)), ("lower half", list(order[: (len(order) + 1) // 2]))]
-            spans += [("local", list(pair)) for pair in itertools.pairwise(order)]
-            for span, names in spans:
-                part = of_series[of_series["cascade"].isin(names)]
-                fitted = transitions.slopes(part, ["pursuit", "curve"], settings["confidence"])
-                fitted = fitted[fitted["cascades"] == len(names)] if span == "local" else fitted
+            pairs = [of_series[of_series["cascade"].isin(pair)] for pair in itertools.pairwise(order)]
+            spans = [("whole", of_series), ("lower half", _lower_half(of_series)), *(("local", part) for part in pairs)]
+            for span, part in spans:
+                fitted = transitions.slopes(part, CURVE, settings["confidence"])
+                fitted = fitted[fitted["cascades"] == 2] if span == "local" else fitted
                 tables.append(fitted.assign(kind=kind, series=series, span=span))
                 if kind == "measured" and span != "local":
                     differences = _differences(part, random, settings)
@@ -58,6 +62,15 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     table["coherence"] = np.sqrt(table["lowest_coherence"] * table["highest_coherence"])
     return table
+
+
+def _lower_half(points: pd.DataFrame) -> pd.DataFrame:
+    """Of every curve the half of lower coherence, the one in the middle included."""
+    halves = [points.iloc[:0]]
+    for _, curve in transitions.uncensored(points, CURVE).groupby(CURVE, sort=False):
+        order = curve.groupby("cascade")["mutual_coherence"].mean().sort_values().index
+        halves.append(curve[curve["cascade"].isin(order[: (len(order) + 1) // 2])])
+    return pd.concat(halves)
 
 
 def _differences(points: pd.DataFrame, random: str, settings: Mapping[str, Any]) -> pd.DataFrame:
