@@ -46,7 +46,7 @@ def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
 
 def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
     variants = {"random": {}, "plain": {"layer_signs": True}}
-    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 2, 3, 4, 6, 20], variants, 40)
+    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 3, 6, 8, 10, 12, 14, 20, 28], variants, 40)
     counts = summary.summarize({"it": [measured]}, {"it": drawn}, 0.01)
     settings = {
         "confidence": 0.95,
