@@ -98,8 +98,16 @@ def evaluate(name: str, claim: Mapping[str, Any], tables: Mapping[str, pd.DataFr
         criterion(claim),
         holds,
         [f"figures/{figure}.csv" for figure in claim["figures"]],
-        f"{sample:,} {claim['counted']}",
+        _counted(rows, sample, claim["counted"]),
     )
+
+
+def _counted(rows: pd.DataFrame, sample: int, counted: str) -> str:
+    """What a number was counted over; of a single one, the dictionaries behind it."""
+    if sample == 1 and len(rows) == 1:
+        replicates = rows.get("replicates", pd.Series(np.nan, rows.index)).iloc[0]
+        return "one value" if np.isnan(replicates) else f"{int(replicates):,} dictionaries"
+    return f"{sample:,} {counted}"
 
 
 def _selected(tables: Mapping[str, pd.DataFrame], figure: str, select: Mapping[str, Any], name: str) -> pd.DataFrame:

@@ -186,7 +186,7 @@ class SignalOptions(DrawOptions):
     refine: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=100)] = Field(
         default=0,
         description="Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for "
-        "each cascade, variant and pursuit, and this many cells are spread over it.",
+        "each cascade, variant and pursuit, and this many cells are spread over it, with one more beyond either end.",
     )
     trials: Count = Field(description="Signals for each cell and dictionary replicate.")
     variants: dict[Label, VariantOptions] = Field(

@@ -201,8 +201,9 @@ class StudySizes:
         if swept is not None and set(swept) == set(signals.variants):
             return swept
         reached = active[: max(1, math.ceil(SHARE_REACHED * len(active)))]
-        added = ADDED_AT * reached[-1] * signals.refine
-        return dict.fromkeys(signals.variants, (len(reached) + signals.refine, sum(reached) + added))
+        added = signals.refine + 2  # one beyond either end of the fall
+        entries = sum(reached) + ADDED_AT * reached[-1] * added
+        return dict.fromkeys(signals.variants, (len(reached) + added, entries))
 
     def trials_of(self, experiment: str, chunk: str | None = None) -> int:
         """

@@ -61,7 +61,7 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
                 for number, count in _fall(settings, few, variant, within, {name: options}, stop=False).items():
                     curve[number] = count[name]
                     counts.setdefault(number, {})[name] = count[name]
-            wanted[variant] |= _between(curve, trials, settings["refine"])
+            wanted[variant] |= _between(curve, trials, settings["refine"], beyond=1)
         found[variant] = counts
     active = sorted(set().union(*wanted.values()))
     drawn = [[number in wanted[variant] for number in active] for variant in wanted]
@@ -130,8 +130,12 @@ def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_sign
     return int(np.count_nonzero(exact))
 
 
-def _between(curve: Mapping[int, int], trials: int, count: int) -> set[int]:
-    """Spread cells evenly over the fall of one curve; none when it does not fall within the cells."""
+def _between(curve: Mapping[int, int], trials: int, count: int, beyond: int = 0) -> set[int]:
+    """
+    Spread cells evenly over the fall of one curve; none when it does not fall within the cells.
+
+    Some lie beyond either end, at the same distance: dictionaries that were not looked at fall a little elsewhere.
+    """
     active = sorted(curve)
     recovered = np.array([curve[number] for number in active])
     high, low = (
@@ -139,4 +143,6 @@ def _between(curve: Mapping[int, int], trials: int, count: int) -> set[int]:
     )
     if recovered[0] < LEVELS[1] * trials or recovered[-1] > LEVELS[0] * trials:
         return set()
-    return {int(number) for number in np.rint(np.geomspace(high, low, count))}
+    step = (low / high) ** (1 / max(count - 1, 1))
+    cells = np.geomspace(high * step**-beyond, low * step**beyond, count + 2 * beyond)
+    return {int(number) for number in np.rint(np.clip(cells, active[0], active[-1]))}

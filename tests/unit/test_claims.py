@@ -17,6 +17,7 @@ TABLES = {
             "high": [-0.9, -1.9, np.nan],
             "hits": [0, 2, 1],
             "draws": [100, 100, 50],
+            "replicates": [8, 8, np.nan],
         }
     ),
     "b-y": pd.DataFrame({"kind": ["point"], "cascade": ["two"], "value": [4.0], "hits": [3], "draws": [50]}),
@@ -34,6 +35,8 @@ def test_one_row_is_measured_with_its_interval():
     assert (found.measured, found.interval, found.holds) == (-1.0, [-1.1, -0.9], True)
     assert found.criterion == "measured between -1.2 and -0.8"
     assert found.evidence == ["figures/a-x.csv"]
+    assert found.sample == "8 dictionaries"
+    assert judged(figures=["b-y"], select={"kind": "point"}, at_least=0).sample == "one value"
 
 
 @pytest.mark.parametrize(
