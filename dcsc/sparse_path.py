@@ -87,11 +87,12 @@ def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[]
 def room_of(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
     """What `gather` writes over for each code: its target, with room for two tiles more, and its lists."""
     longest = int(np.diff(starts).max(initial=0))
-    order, begins, offsets = np.empty((3, 3 * longest), dtype=np.int64)
+    begins, offsets = np.empty((2, 3 * longest), dtype=np.int64)
     return (
         np.empty(dictionary.n_atoms + 2 * (ROW_BYTES // dtype.itemsize), dtype),
         np.empty(dictionary.positions[-1] + 1, dtype=np.int64),
-        order,
+        np.empty(longest, dtype=np.int64),
+        np.empty((3, longest), dtype=np.int64),
         begins,
         offsets,
         np.empty(3 * longest, dtype),

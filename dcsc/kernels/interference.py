@@ -44,18 +44,18 @@ def code_interference(
 
     Keeps whole tiles with a bound of at least `lowest`; the atom is the lowest of equals, and -1 if there is none.
     """
-    counts, order, begins, offsets, weights = room[1:6]
+    counts, order, places, begins, offsets, weights = room[1:7]
     length = pattern.shape[4] - 2 * (ROW_BYTES // 8)
     q1, q2 = layout[0, 1], layout[0, 2]
     size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
     patterns, order = pattern.ravel(), order[: len(atom)]
-    sort_by_last_axis(atom, layout, counts, order)
+    sort_by_last_axis(atom, layout, counts, order, places)
     most[:] = 0.0
     n_kept, worst, worst_atom = 0, 0.0, np.int64(-1)
     for row in range(layout[0, 0] * q1):
-        n = list_row(room, row // q1, row % q1, pattern, atom, magnitude, layout)
+        n = list_row(room, row // q1, row % q1, pattern, magnitude, layout)
         first, last = 0, 0
-        k, place = next_in_row(0, row, atom, order, q2, per_filter, n_filters)
+        k, place = next_in_row(0, row, order, places, n_filters)
         for t in range(0, size, LANES):
             first, last = run_at(t, LANES, length, begins, first, last, n)
             magnitudes_and_squares_of_row(
@@ -65,7 +65,7 @@ def code_interference(
                 here = n_kept + place - t
                 on_bound[order[k]], on_variance[order[k]] = kept_bound[here], kept_variance[here]
                 kept_bound[here], kept_variance[here] = ACTIVE, 0.0
-                k, place = next_in_row(k + 1, row, atom, order, q2, per_filter, n_filters)
+                k, place = next_in_row(k + 1, row, order, places, n_filters)
             for here in range(n_kept + size - t, n_kept + LANES):  # what lies beyond the last position
                 kept_bound[here], kept_variance[here] = ACTIVE, 0.0
             largest = raise_extremes(most, kept_bound, kept_variance, n_kept, growth)

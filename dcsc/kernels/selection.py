@@ -14,7 +14,13 @@ import numpy as np
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
 from dcsc.kernels.scatter import add_transposed
-from dcsc.kernels.tiles import ROW_BYTES, largest_magnitude_of_row, largest_value_of_row, multiply_row
+from dcsc.kernels.tiles import (
+    ROW_BYTES,
+    largest_in_row,
+    largest_magnitude_of_row,
+    largest_value_of_row,
+    multiply_row,
+)
 
 CHUNK = 64
 HARD, SOFT, RELU, TOP_K = 0, 1, 2, 3
@@ -76,12 +82,11 @@ def take_from_support(correlations, index, value, one_sided, out):
 
 
 @compiled
-def next_in_row(k, row, atom, order, q2, per_filter, n_filters):
+def next_in_row(k, row, order, places, n_filters):
     """The next sorted non-zero in a row of the target, from k on, and its place there; far away when there is none."""
     while k < len(order):
-        i, position = divmod(np.int64(atom[order[k]]), per_filter)
-        if position // q2 == row:
-            return k, position % q2 * n_filters + i
+        if places[1, order[k]] == row:
+            return k, places[2, order[k]] * n_filters + places[0, order[k]]
         k += 1
     return k, np.int64(2**62)
 
@@ -89,19 +94,18 @@ def next_in_row(k, row, atom, order, q2, per_filter, n_filters):
 @compiled
 def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, out):
     """Margins of one code; the correlations of a tile without active atoms never leave the registers."""
-    target, counts, order, begins, offsets, weights, numbers = room
+    target, counts, order, places, begins, offsets, weights, numbers = room
     lanes = ROW_BYTES // target.itemsize
     length = pattern.shape[4] - 2 * lanes
-    q1, q2 = layout[0, 1], layout[0, 2]
-    size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
+    size, q1 = layout[0, 2] * n_filters, layout[0, 1]
     patterns, order = pattern.ravel(), order[: len(atom)]
-    sort_by_last_axis(atom, layout, counts, order)
-    most, tile = target[:lanes], target[lanes : 2 * lanes]
-    most[:] = -np.inf if one_sided else 0.0
+    sort_by_last_axis(atom, layout, counts, order, places)
+    tile = target[:lanes]
+    most = tile.dtype.type(-np.inf if one_sided else 0.0)
     for row in range(layout[0, 0] * q1):
-        n = list_row(room, row // q1, row % q1, pattern, atom, value, layout)
+        n = list_row(room, row // q1, row % q1, pattern, value, layout)
         first, last = 0, 0
-        k, place = next_in_row(0, row, atom, order, q2, per_filter, n_filters)
+        k, place = next_in_row(0, row, order, places, n_filters)
         for t in range(0, size, lanes):
             first, last = run_at(t, lanes, length, begins, first, last, n)
             run, sources = numbers[first:last], offsets[first:last]
@@ -109,14 +113,14 @@ def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, ou
                 multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
                 while place < t + lanes:
                     take_from_support(tile, place - t, value[order[k]], one_sided, out)
-                    k, place = next_in_row(k + 1, row, atom, order, q2, per_filter, n_filters)
-                for lane in range(min(lanes, size - t)):
-                    most[lane] = max(most[lane], tile[lane] if one_sided else abs(tile[lane]))
+                    k, place = next_in_row(k + 1, row, order, places, n_filters)
+                tile[size - t :] = most
+                most = max(most, largest_in_row(tile, not one_sided))
             elif one_sided:
-                largest_value_of_row(most, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                most = max(most, largest_value_of_row(weights, 0, 0, run, patterns, t, sources))
             else:
-                largest_magnitude_of_row(most, 0, 0, weights, 0, 0, run, patterns, t, sources)
-    out[1] = most.max()
+                most = max(most, largest_magnitude_of_row(weights, 0, 0, run, patterns, t, sources))
+    out[1] = most
 
 
 @compiled
