@@ -83,6 +83,37 @@ def interleaved(
     return {name: Timing(np.array(seconds)) for name, seconds in found.items()}
 
 
+def made_anew(
+    makers: Mapping[str, Callable[[], Callable[[], Any]]], clock: Callable[[], float], repeats: int
+) -> dict[str, Timing]:
+    """
+    Time calls in turn that are made anew, untimed, before each: solvers keep what they found.
+
+    Parameters
+    ----------
+    makers : mapping of str to callable
+        Each makes a call.
+    clock : callable
+        `time.perf_counter` or `time.thread_time`.
+    repeats : int
+        Rounds.
+
+    Returns
+    -------
+    dict of str to Timing
+        Of the same names.
+    """
+    found: dict[str, list[float]] = {name: [] for name in makers}
+    for _ in range(repeats):
+        for name, make in makers.items():
+            call = make()
+            time.sleep(PAUSE)
+            start = clock()
+            call()
+            found[name].append(clock() - start)
+    return {name: Timing(np.array(seconds)) for name, seconds in found.items()}
+
+
 def ratio(peer: Timing, ours: Timing) -> dict[str, float]:
     """
     Compare two calls round by round.

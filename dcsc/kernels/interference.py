@@ -1,9 +1,9 @@
 """
 The interference of a layer at every atom: what of it concerns the support, and its extremes elsewhere.
 
-Interference is summed a tile at a time, as `gather` does it, over patterns whose atoms do not reach themselves; one
-reading of a pattern gives the bound sum |x_j| |g_ij| and the variance sum x_j^2 g_ij^2. Nothing of the other atoms is
-written but what `dcsc.kernels.failure` can need.
+Interference is summed a tile at a time, as `gather` does it, over patterns |g_ij| whose atoms do not reach themselves;
+one reading of a pattern gives the bound sum |x_j| |g_ij| and the variance sum x_j^2 g_ij^2. Nothing of the other atoms
+is written but what `dcsc.kernels.failure` can need.
 
 =============  ===========  =================================================================
 array          axes         meaning
@@ -26,7 +26,7 @@ import numpy as np
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
 from dcsc.kernels.selection import next_in_row
-from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, magnitudes_and_squares_of_row, raise_extremes
+from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, raise_extremes, sums_and_squares_of_row
 
 LANES = ROW_BYTES // 16
 """Atoms of a tile: two sums of each are kept in registers."""
@@ -58,7 +58,7 @@ def code_interference(
         k, place = next_in_row(0, row, order, places, n_filters)
         for t in range(0, size, LANES):
             first, last = run_at(t, LANES, length, begins, first, last, n)
-            magnitudes_and_squares_of_row(
+            sums_and_squares_of_row(
                 kept_bound, kept_variance, n_kept, weights[first:last], patterns, t, offsets[first:last]
             )
             while place < t + LANES:

@@ -168,11 +168,11 @@ largest_magnitude_of_row = _largest_of_row(True)
 
 
 @intrinsic
-def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):  # noqa: ANN201
+def sums_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):  # noqa: ANN201
     """
-    Sum magnitudes and squares of the products of a tile of one row, half of `ROW_BYTES` long, without checks.
+    Sum the products of a tile of one row, half of `ROW_BYTES` long, and their squares, without checks.
 
-    One reading of the source serves both: sums[lane] is the sum over k of |weight[k] source[k, lane]|, squares[lane]
+    One reading of the source serves both: sums[lane] is the sum over k of weight[k] source[k, lane], squares[lane]
     that of their squares.
     """
     number = types.int64
@@ -185,11 +185,9 @@ def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, 
         lanes = VECTOR_BYTES // size
         vector = ir.VectorType(entry, lanes)
 
-        def function(name, count):
-            shape = ir.FunctionType(vector, [vector] * count)
-            return cgutils.get_or_insert_function(builder.module, shape, f"llvm.{name}.v{lanes}f{8 * size}")
-
-        fused, magnitude = function("fmuladd", 3), function("fabs", 1)
+        fused = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
+        )
         found = [
             [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(ROW_VECTORS // 2)]
             for _ in range(2)
@@ -205,8 +203,7 @@ def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, 
             factor = _spread(builder, vector, builder.load(builder.gep(arrays[2].data, [loop.index])))
             for v in range(ROW_VECTORS // 2):
                 product = builder.fmul(factor, builder.load(at(arrays[3], here, v), align=size))
-                larger = builder.fadd(builder.load(found[0][v]), builder.call(magnitude, [product]))
-                builder.store(larger, found[0][v])
+                builder.store(builder.fadd(builder.load(found[0][v]), product), found[0][v])
                 builder.store(builder.call(fused, [product, product, builder.load(found[1][v])]), found[1][v])
         for array, values in zip(arrays, found, strict=False):
             for v, value in enumerate(values):
@@ -219,7 +216,7 @@ def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, 
 @intrinsic
 def raise_extremes(typing, most, sums, squares, start, growth):  # noqa: ANN201
     """
-    Widen extremes by what `magnitudes_and_squares_of_row` found; returns the largest sum of this tile, without checks.
+    Widen extremes by what `sums_and_squares_of_row` found; returns the largest sum of this tile, without checks.
 
     `most` holds a vector each of the largest sums, the largest squares, and the largest of the smaller of
     squares * growth and the square of the sum, as 12 numbers of float64.
