@@ -43,7 +43,7 @@ def main() -> None:
 
 def measure(quick: bool, one_core: bool) -> dict:
     """Time everything, or one case of each kind, or on one core."""
-    from benchmarks import cases, harness, pursuits, scaling
+    from benchmarks import cases, harness, pursuits, scaling, startup
 
     if one_core:
         del cases.CLOCKS["all cores"]
@@ -60,6 +60,7 @@ def measure(quick: bool, one_core: bool) -> dict:
         "comparisons": found,
         "agreement": pursuits.agreement(),
         "scaling": [*([] if quick else scaling.curves()), *([] if one_core else [scaling.cores()])],
+        "startup": startup.startup(),
         "stream": scaling.million(20_000 if quick else 1_000_000),
         "load_at_the_end": [round(value, 2) for value in os.getloadavg()],
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-REPEATS = 11
+REPEATS = 9
 SHORTEST = 0.01
 """Seconds that a timed call should last; shorter ones are repeated."""
 PAUSE = 0.01

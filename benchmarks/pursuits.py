@@ -27,7 +27,7 @@ EXCESSES = (1e-4, 1e-6)
 """Relative excesses of the objective over the least one that are reached."""
 ROUNDS = 7
 MOST_ITERATIONS = 500
-PATIENCE = 1.5
+PATIENCE = 1.2
 """A setting of SPORCO is given up once it took so much longer than the fastest."""
 CONVERGED = 1000
 """Iterations after which SPORCO's objective no longer changes on the small problems."""
@@ -223,8 +223,8 @@ def agreement() -> list[dict[str, Any]]:
         matrix = peers.dense_matrix(dictionary)
         found = {"scikit-learn Lasso": peers.dense_lasso(matrix, signals, penalty, 1e-13, dictionary.code_shape)}
         if set(dictionary.stride) == {1}:
-            _, make = next(peers.sporco_settings(dictionary, signals, penalty))
-            solver = make(CONVERGED)
+            settings = dict(peers.sporco_settings(dictionary, signals, penalty))
+            solver = settings["ADMM, rho = 10 lambda, float64"](CONVERGED)
             solver.solve()
             found["SPORCO ADMM"] = peers.sporco_codes(solver)
         for peer, codes in found.items():

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Lasso, orthogonal_mp
 from sporco.admm import cbpdn as admm
 from sporco.pgm import cbpdn as pgm
-from sporco.pgm.momentum import MomentumGenLinear, MomentumNesterov
-from sporco.pgm.stepsize import StepSizePolicyBB
+from sporco.pgm.momentum import MomentumNesterov
 
 import dcsc
 from dcsc.pursuit.spectrum import lipschitz_constant
@@ -56,26 +55,20 @@ def sporco_settings(
 
         return make
 
-    for factor in (10.0, 50.0, 2.0):
-        yield f"ADMM, rho = {factor:g} lambda", of_admm(factor * penalty, 1.8, False, np.float64)
-    yield "ADMM, rho = 10 lambda, float32", of_admm(10 * penalty, 1.8, False, np.float32)
+    for factor, dtype in ((10.0, np.float32), (50.0, np.float32), (10.0, np.float64)):
+        yield f"ADMM, rho = {factor:g} lambda, {np.dtype(dtype).name}", of_admm(factor * penalty, 1.8, False, dtype)
     yield "ADMM, automatic rho", of_admm(50 * penalty + 1, 1.8, True, np.float64)
 
-    def of_pgm(momentum: object, step: object) -> Make:
-        def make(iterations: int, callback: Callable[[Any], bool] | None = None) -> Any:
-            # SPORCO's L refers to its unnormalised transform, whose gradient it scales alike.
-            options = {
-                **common, "MaxMainIter": iterations, "L": lipschitz_constant(dictionary), "Momentum": momentum,
-                "FastSolve": True, "Callback": callback,
-            }  # fmt: skip
-            options |= {} if step is None else {"StepSizePolicy": step}
-            return pgm.ConvBPDN(filters, stacked, penalty, pgm.ConvBPDN.Options(options), dimK=1, dimN=rank)
+    def accelerated(iterations: int, callback: Callable[[Any], bool] | None = None) -> Any:
+        # SPORCO's L refers to its unnormalised transform, whose gradient it scales alike.
+        options = {
+            **common, "MaxMainIter": iterations, "L": lipschitz_constant(dictionary), "Momentum": MomentumNesterov(),
+            "FastSolve": True, "Callback": callback,
+        }  # fmt: skip
+        arrays = filters.astype(np.float32), stacked.astype(np.float32)
+        return pgm.ConvBPDN(*arrays, penalty, pgm.ConvBPDN.Options(options), dimK=1, dimN=rank)
 
-        return make
-
-    yield "PGM, Nesterov, exact L", of_pgm(MomentumNesterov(), None)
-    yield "PGM, generalised linear momentum, exact L", of_pgm(MomentumGenLinear(), None)
-    yield "PGM, Barzilai-Borwein", of_pgm(MomentumNesterov(), StepSizePolicyBB())
+    yield "PGM, Nesterov, exact L, float32", accelerated
 
 
 def sporco_codes(solver: Any) -> NDArray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
+from dcsc.kernels.gather import gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.scatter import add_transposed
 from dcsc.kernels.tiles import (
     ROW_BYTES,
@@ -82,38 +82,29 @@ def take_from_support(correlations, index, value, one_sided, out):
 
 
 @compiled
-def next_in_row(k, row, order, places, n_filters):
-    """The next sorted non-zero in a row of the target, from k on, and its place there; far away when there is none."""
-    while k < len(order):
-        if places[1, order[k]] == row:
-            return k, places[2, order[k]] * n_filters + places[0, order[k]]
-        k += 1
-    return k, np.int64(2**62)
-
-
-@compiled
 def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, out):
     """Margins of one code; the correlations of a tile without active atoms never leave the registers."""
-    target, counts, order, places, begins, offsets, weights, numbers = room
+    target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = room
     lanes = ROW_BYTES // target.itemsize
     length = pattern.shape[4] - 2 * lanes
-    size, q1 = layout[0, 2] * n_filters, layout[0, 1]
-    patterns, order = pattern.ravel(), order[: len(atom)]
-    sort_by_last_axis(atom, layout, counts, order, places)
+    size, patterns = layout[0, 2] * n_filters, pattern.ravel()
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
+    list_rows(room, pattern, value, layout)
     tile = target[:lanes]
     most = tile.dtype.type(-np.inf if one_sided else 0.0)
-    for row in range(layout[0, 0] * q1):
-        n = list_row(room, row // q1, row % q1, pattern, value, layout)
-        first, last = 0, 0
-        k, place = next_in_row(0, row, order, places, n_filters)
+    for row in range(layout[0, 0] * layout[0, 1]):
+        first = last = firsts[row]
+        k, stop = inner_firsts[row], inner_firsts[row + 1]
+        place = place_in_row(inner, k, stop, places, n_filters)
         for t in range(0, size, lanes):
-            first, last = run_at(t, lanes, length, begins, first, last, n)
+            first, last = run_at(t, lanes, length, begins, first, last, firsts[row + 1])
             run, sources = numbers[first:last], offsets[first:last]
             if place < t + lanes or t + lanes > size:
                 multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
                 while place < t + lanes:
-                    take_from_support(tile, place - t, value[order[k]], one_sided, out)
-                    k, place = next_in_row(k + 1, row, order, places, n_filters)
+                    take_from_support(tile, place - t, value[inner[k]], one_sided, out)
+                    k += 1
+                    place = place_in_row(inner, k, stop, places, n_filters)
                 tile[size - t :] = most
                 most = max(most, largest_in_row(tile, not one_sided))
             elif one_sided:

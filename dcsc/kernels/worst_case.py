@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import list_row, run_at, sort_by_last_axis
-from dcsc.kernels.selection import largest, next_in_row
+from dcsc.kernels.gather import list_rows, place_in_row, run_at, sort_by_last_axis
+from dcsc.kernels.selection import largest
 from dcsc.kernels.tiles import ROW_BYTES, largest_in_row, largest_value_of_row, multiply_row
 
 
@@ -164,30 +164,31 @@ def worst_of_code(room, pattern, atom, magnitude, own, layout, n_filters, extrem
 
     The bounds sum |x_j| |g_ij| of a tile without active atoms leave the registers only if they hold the largest one.
     """
-    target, counts, order, places, begins, offsets, weights, numbers = room
+    target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = room
     lanes = ROW_BYTES // target.itemsize
     length = pattern.shape[4] - 2 * lanes
-    q1, q2 = layout[0, 1], layout[0, 2]
-    size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
-    patterns, order, tile = pattern.ravel(), order[: len(atom)], target[:lanes]
-    sort_by_last_axis(atom, layout, counts, order, places)
+    n_rows, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
+    size, per_filter, patterns, tile = q2 * n_filters, n_rows * q2, pattern.ravel(), target[:lanes]
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
+    list_rows(room, pattern, magnitude, layout)
     smallest, most, at_smallest, at_most = np.inf, -1.0, np.int64(-1), np.int64(-1)
-    for row in range(layout[0, 0] * q1):
-        n = list_row(room, row // q1, row % q1, pattern, magnitude, layout)
-        first, last = 0, 0
-        k, place = next_in_row(0, row, order, places, n_filters)
+    for row in range(n_rows):
+        first = last = firsts[row]
+        k, stop = inner_firsts[row], inner_firsts[row + 1]
+        place = place_in_row(inner, k, stop, places, n_filters)
         for t in range(0, size, lanes):
-            first, last = run_at(t, lanes, length, begins, first, last, n)
+            first, last = run_at(t, lanes, length, begins, first, last, firsts[row + 1])
             run, sources = numbers[first:last], offsets[first:last]
             stored = place < t + lanes or t + lanes > size
             if stored:
                 multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
                 while place < t + lanes:
-                    left, here = own[order[k]] - tile[place - t], np.int64(atom[order[k]])
+                    left, here = own[inner[k]] - tile[place - t], np.int64(atom[inner[k]])
                     if left < smallest or (left == smallest and here < at_smallest):
                         smallest, at_smallest = left, here
                     tile[place - t] = -1
-                    k, place = next_in_row(k + 1, row, order, places, n_filters)
+                    k += 1
+                    place = place_in_row(inner, k, stop, places, n_filters)
                 tile[size - t :] = -1
                 largest_here = largest_in_row(tile, False)
             else:
