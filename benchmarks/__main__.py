@@ -14,6 +14,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # our own threads; the peers' are set case by case
 
 import argparse  # noqa: E402
+import importlib.metadata  # noqa: E402
+import itertools  # noqa: E402
 import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -41,24 +43,24 @@ def main() -> None:
 
 def measure(quick: bool, one_core: bool) -> dict:
     """Time everything, or one case of each kind, or on one core."""
-    import torch
-
-    from benchmarks import cases, harness, scaling
+    from benchmarks import cases, harness, pursuits, scaling, startup
 
     if one_core:
         del cases.CLOCKS["all cores"]
     machine = harness.machine()
-    machine["versions"]["torch"] = torch.__version__
+    machine["versions"] |= {name: importlib.metadata.version(name) for name in ("torch", "sporco", "scikit-learn")}
     found = []
-    for row in cases.everything(quick):
+    for row in itertools.chain(cases.everything(quick), () if one_core else pursuits.everything(quick)):
         low, high = row["ratio"]["low"], row["ratio"]["high"]
-        print(f"{row['case']} | {row['clock']} | {row['ours']}: {row['ratio']['median']:.2f} [{low:.2f}, {high:.2f}]")
+        told = f"{row['case']} | {row['clock']} | {row['ours']}: {row['ratio']['median']:.2f} [{low:.2f}, {high:.2f}]"
+        print(told, flush=True)
         found.append(row)
     return {
         "machine": machine,
         "comparisons": found,
-        "scaling": [] if quick else scaling.curves(),
-        "cores": scaling.cores(),
+        "agreement": pursuits.agreement(),
+        "scaling": [*([] if quick else scaling.curves()), *([] if one_core else [scaling.cores()])],
+        "startup": startup.startup(),
         "stream": scaling.million(20_000 if quick else 1_000_000),
         "load_at_the_end": [round(value, 2) for value in os.getloadavg()],
     }

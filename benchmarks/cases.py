@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,19 +13,33 @@ import torch
 
 from benchmarks.harness import interleaved, ratio
 from benchmarks.peers import Fourier, Torch
-from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, dense_path, parallel, recovery, sparse_path, sparsity
+from dcsc import (
+    Cascade,
+    ConvolutionalDictionary,
+    RaggedCodes,
+    adversary,
+    dense_path,
+    guarantees,
+    parallel,
+    recovery,
+    sampling,
+    sparse_path,
+    sparsity,
+)
 
 N, FILTERS = 1024, 32
+CORES = parallel.cores()
 CLOCKS: dict[str, tuple[Callable[[], float], int | None]] = {
     "one core": (time.thread_time, 1),
     "all cores": (time.perf_counter, None),
 }
 
 
-def gaussian(taps: int, dtype: type, n: int = N, n_filters: int = FILTERS) -> ConvolutionalDictionary:
+def gaussian(taps: int | tuple[int, ...], dtype: type, grid: tuple[int, ...] = (N,)) -> ConvolutionalDictionary:
     """Random filters of unit norm, stride 1."""
-    filters = np.random.default_rng(1).standard_normal((n_filters, 1, taps)).astype(dtype)
-    return ConvolutionalDictionary(filters, 1, (n,), normalize=True)
+    shape = (FILTERS, 1, *np.atleast_1d(taps))
+    filters = np.random.default_rng(1).standard_normal(shape).astype(dtype)
+    return ConvolutionalDictionary(filters, 1, grid, normalize=True)
 
 
 def sparse_batch(dictionary: ConvolutionalDictionary, density: float, trials: int) -> tuple[np.ndarray, RaggedCodes]:
@@ -61,7 +77,8 @@ def compare(
         A row of the results, one a comparison.
     """
     for clock_name, (clock, threads) in CLOCKS.items():
-        torch.set_num_threads(threads or parallel.cores())
+        torch.set_num_threads(threads or CORES)
+        os.environ[parallel.ENVIRONMENT_VARIABLE] = str(threads or CORES)  # for calls that take no number of threads
         timings = interleaved(make(threads), clock)
         for ours, prefix, target in against:
             peers = [name for name in timings if name.startswith(prefix)]
@@ -78,26 +95,29 @@ def compare(
             }
 
 
-def analysis(taps: int, dtype: type) -> Iterator[dict[str, Any]]:
-    """Dense analysis and ReLU, a batch of 256."""
-    dictionary, trials, beta = gaussian(taps, dtype), 256, 0.1
-    signals = np.random.default_rng(3).standard_normal((trials, 1, N)).astype(dtype)
+def analysis(taps: int | tuple[int, ...], dtype: type, grid: tuple[int, ...] = (N,)) -> Iterator[dict[str, Any]]:
+    """Dense analysis and ReLU, a batch of 256 signals, or of as many images as have so many points."""
+    dictionary, beta = gaussian(taps, dtype, grid), 0.1
+    trials = 256 * N // math.prod(grid)
+    signals = np.random.default_rng(3).standard_normal((trials, 1, *grid)).astype(dtype)
     out = np.empty((trials, *dictionary.code_shape), dtype)
+    convolution = f"torch conv{len(grid)}d"
 
     def make(threads: int | None) -> dict[str, Callable[[], Any]]:
         calls = {
             "dcsc": lambda: dense_path.correlate(
                 dictionary, signals, rule="relu", threshold=beta, out=out, threads=threads
             ),
-            "scipy.fft": lambda: Fourier(dictionary.filters, N, threads or -1).analyse(signals, out, beta),
+            "scipy.fft": lambda: Fourier(dictionary.filters, grid, threads or -1).analyse(signals, out, beta),
         }
         for chunk in (1, 4, 16):
-            calls[f"torch conv1d, chunks of {chunk}"] = lambda chunk=chunk: Torch(dictionary.filters, chunk).analyse(
+            calls[f"{convolution}, chunks of {chunk}"] = lambda chunk=chunk: Torch(dictionary.filters, chunk).analyse(
                 signals, out, beta
             )
         return calls
 
-    title = f"analysis + ReLU, {taps} taps, {np.dtype(dtype).name}"
+    title = f"analysis + ReLU, {' x '.join(map(str, np.atleast_1d(taps)))} taps, {np.dtype(dtype).name}"
+    title += "" if len(grid) == 1 else f", {' x '.join(map(str, grid))} points"
     yield from compare(title, trials, make, [("dcsc", "torch", 1.0)])
 
 
@@ -111,6 +131,7 @@ def synthesis(density: float, dtype: type) -> Iterator[dict[str, Any]]:
         calls = {
             "dcsc, codes as arrays": lambda: dictionary.synthesize(codes, out=out, threads=threads),
             "dcsc, codes as lists": lambda: sparse_path.synthesize_codes(dictionary, ragged, out, threads=threads),
+            "reading the arrays once": lambda: np.dot(codes.ravel(), codes.ravel()),
         }
         for chunk in (1, 4, 16):
             calls[f"torch conv_transpose1d, chunks of {chunk}"] = lambda chunk=chunk: Torch(
@@ -120,7 +141,8 @@ def synthesis(density: float, dtype: type) -> Iterator[dict[str, Any]]:
 
     target = 8.0 if density <= 0.02 else 1.0
     title = f"synthesis, density {density:g}, {np.dtype(dtype).name}"
-    against = [("dcsc, codes as lists", "torch", target), ("dcsc, codes as arrays", "torch", target)]
+    arrays = "dcsc, codes as arrays"
+    against = [("dcsc, codes as lists", "torch", target), (arrays, "torch", target), (arrays, "reading", None)]
     yield from compare(title, trials, make, against)
 
 
@@ -148,13 +170,38 @@ def trial(density: float, dtype: type) -> Iterator[dict[str, Any]]:
     yield from compare(title, trials, make, [("dcsc", "torch", target), ("dcsc", "dense path", 1.0)])
 
 
-def measures(density: float) -> Iterator[dict[str, Any]]:
-    """Measures and worst cases of codes, against one batched pass of the dense path."""
-    dictionary, trials = gaussian(32, np.float64), 64
-    codes, ragged = sparse_batch(dictionary, density, trials)
-    out = np.empty(codes.shape)
+def drawing(density: float) -> Iterator[dict[str, Any]]:
+    """Seeding and sampling, against the trial that is made of it."""
+    dictionary, trials = gaussian(32, np.float64), 256
+    _, ragged = sparse_batch(dictionary, density, trials)
+    support = {"name": "uniform", "size": round(density * dictionary.n_atoms)}
+
+    def draw(rng: np.random.Generator, n: int) -> RaggedCodes:
+        return sampling.sample_codes(rng, dictionary, n, support=support)
 
     def make(threads: int | None) -> dict[str, Callable[[], Any]]:
+        return {
+            "seeding and drawing": lambda: sampling.draw_blocks(0, trials, draw, threads=threads),
+            "noiseless trial": lambda: recovery.margins(dictionary, ragged, threads=threads),
+        }
+
+    yield from compare(f"drawing, density {density:g}", trials, make, [("seeding and drawing", "noiseless trial", 1.0)])
+
+
+def measures(density: float) -> Iterator[dict[str, Any]]:
+    """Measures, guarantees and worst cases of codes, against one batched pass of the dense path."""
+    dictionary, trials = gaussian(32, np.float64), 64
+    codes, ragged = sparse_batch(dictionary, density, trials)
+    model, out = Cascade([dictionary]), np.empty(codes.shape)
+    aim = 1 / 3
+    aims = {"stripe counts": aim, "interference bound": aim, "interference variance": aim, "statistical, instance": aim}
+    aims |= {f"adversary at threshold {beta:g}": aim for beta in (0.3, 0.5, 1)}
+    aims |= {"adversary of top-k, sufficient": aim, "adversary of top-k, exact over pairs": None}
+
+    def make(threads: int | None) -> dict[str, Callable[[], Any]]:
+        def attack(beta: float) -> Callable[[], Any]:
+            return lambda: adversary.worst_signs_for_threshold(dictionary, ragged, beta, threads=threads)
+
         return {
             "one batched pass": lambda: dictionary.correlate(
                 dictionary.synthesize(codes, threads=threads), out=out, threads=threads
@@ -162,15 +209,18 @@ def measures(density: float) -> Iterator[dict[str, Any]]:
             "stripe counts": lambda: sparsity.stripe_counts(codes, dictionary),
             "interference bound": lambda: sparse_path.interference_bound(dictionary, ragged, threads=threads),
             "interference variance": lambda: sparse_path.interference_variance(dictionary, ragged, threads=threads),
-            "adversary at a threshold": lambda: adversary.worst_signs_for_threshold(
-                dictionary, ragged, 0.5, threads=threads
+            "statistical, instance": lambda: guarantees.statistical(model, [ragged], method="optimised"),
+            **{f"adversary at threshold {beta:g}": attack(beta) for beta in (0.3, 0.5, 1)},
+            "adversary of top-k, sufficient": lambda: adversary.separate_worst_cases(
+                dictionary, ragged, threads=threads
+            ),
+            "adversary of top-k, exact over pairs": lambda: adversary.worst_signs_for_top_k(
+                dictionary, ragged, threads=threads
             ),
         }
 
-    names = ("stripe counts", "interference bound", "interference variance", "adversary at a threshold")
-    yield from compare(
-        f"measures, density {density:g}", trials, make, [(name, "one batched pass", 1 / 3) for name in names]
-    )
+    against = [(name, "one batched pass", target) for name, target in aims.items()]
+    yield from compare(f"measures, density {density:g}", trials, make, against)
 
 
 def everything(quick: bool = False) -> Iterator[dict[str, Any]]:
@@ -194,7 +244,9 @@ def everything(quick: bool = False) -> Iterator[dict[str, Any]]:
             yield from trial(density, dtype)
         for taps in (32,) if quick else (32, 256):
             yield from analysis(taps, dtype)
+        yield from analysis((8, 8), dtype, (64, 64))
         for density in (0.002,) if quick else (0.002, 0.02, 0.3):
             yield from synthesis(density, dtype)
     for density in (0.002,) if quick else (0.002, 0.02):
+        yield from drawing(density)
         yield from measures(density)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-REPEATS = 11
+REPEATS = 9
 SHORTEST = 0.01
 """Seconds that a timed call should last; shorter ones are repeated."""
 PAUSE = 0.01
@@ -80,6 +80,37 @@ def interleaved(
             for _ in range(loops[name]):
                 call()
             found[name].append((clock() - start) / loops[name])
+    return {name: Timing(np.array(seconds)) for name, seconds in found.items()}
+
+
+def made_anew(
+    makers: Mapping[str, Callable[[], Callable[[], Any]]], clock: Callable[[], float], repeats: int
+) -> dict[str, Timing]:
+    """
+    Time calls in turn that are made anew, untimed, before each: solvers keep what they found.
+
+    Parameters
+    ----------
+    makers : mapping of str to callable
+        Each makes a call.
+    clock : callable
+        `time.perf_counter` or `time.thread_time`.
+    repeats : int
+        Rounds.
+
+    Returns
+    -------
+    dict of str to Timing
+        Of the same names.
+    """
+    found: dict[str, list[float]] = {name: [] for name in makers}
+    for _ in range(repeats):
+        for name, make in makers.items():
+            call = make()
+            time.sleep(PAUSE)
+            start = clock()
+            call()
+            found[name].append(clock() - start)
     return {name: Timing(np.array(seconds)) for name, seconds in found.items()}
 
 

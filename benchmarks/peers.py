@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 import torch
-from torch.nn.functional import conv1d, conv_transpose1d, pad
+from torch.nn.functional import conv1d, conv2d, conv_transpose1d, pad
 
 
 class Torch:
@@ -14,8 +14,8 @@ class Torch:
 
     Parameters
     ----------
-    filters : ndarray, shape (filter, 1, tap)
-        The filters, stride 1.
+    filters : ndarray, shape (filter, 1, *tap)
+        The filters, stride 1, of one or two dimensions.
     chunk : int
         Trials a call; small ones keep the result in the cache.
     """
@@ -23,6 +23,8 @@ class Torch:
     def __init__(self, filters: np.ndarray, chunk: int) -> None:
         self.filters = torch.from_numpy(np.array(filters))
         self.taps = filters.shape[-1]
+        self.more = [n for taps in filters.shape[:1:-1] for n in (0, taps - 1)]  # the last axis first
+        self.convolve = conv1d if filters.ndim == 3 else conv2d
         self.chunk = chunk
 
     @torch.no_grad()
@@ -30,8 +32,8 @@ class Torch:
         """Convolve and, with a threshold, apply ReLU(c - beta)."""
         y, target = torch.from_numpy(signals), torch.from_numpy(out)
         for first in range(0, len(y), self.chunk):
-            padded = pad(y[first : first + self.chunk], (0, self.taps - 1), mode="circular")
-            found = conv1d(padded, self.filters)
+            padded = pad(y[first : first + self.chunk], self.more, mode="circular")
+            found = self.convolve(padded, self.filters)
             target[first : first + self.chunk] = found if beta is None else found.sub_(beta).relu_()
 
     @torch.no_grad()
@@ -58,23 +60,25 @@ class Fourier:
 
     Parameters
     ----------
-    filters : ndarray, shape (filter, 1, tap)
+    filters : ndarray, shape (filter, 1, *tap)
         The filters, stride 1.
-    n : int
-        Positions.
+    grid : tuple of int
+        Points an axis.
     workers : int
         Threads.
     """
 
-    def __init__(self, filters: np.ndarray, n: int, workers: int) -> None:
-        self.spectra = scipy.fft.rfft(filters, n)
+    def __init__(self, filters: np.ndarray, grid: tuple[int, ...], workers: int) -> None:
+        self.grid = grid
+        self.axes = tuple(range(-len(grid), 0))
+        self.spectra = scipy.fft.rfftn(filters, grid, self.axes)[:, 0].conj()
         self.workers = workers
 
     def analyse(self, signals: np.ndarray, out: np.ndarray, beta: float) -> None:
         """Convolve and apply ReLU(c - beta), 16 trials at a time."""
         for first in range(0, len(signals), 16):
-            spectrum = scipy.fft.rfft(signals[first : first + 16], workers=self.workers)
-            found = scipy.fft.irfft(
-                spectrum * self.spectra[:, 0].conj(), signals.shape[-1], workers=self.workers, overwrite_x=True
+            spectrum = scipy.fft.rfftn(signals[first : first + 16], axes=self.axes, workers=self.workers)
+            found = scipy.fft.irfftn(
+                spectrum * self.spectra, self.grid, self.axes, workers=self.workers, overwrite_x=True
             )
             np.maximum(found - beta, 0, out=out[first : first + 16])

@@ -1,164 +1,152 @@
-"""
-Time to an equal objective of the Lagrangian basis pursuit, against SPORCO.
-
-Needs sporco beside the dependencies of dcsc. For each problem and each relative excess of the objective,
-SPORCO is credited with its fastest setting; every setting's own clock starts after its constructor, and
-settings that can run without computing statistics do so. Every solver uses all cores it may.
-
-Usage: python benchmarks/pursuits_peers.py [1-D|2-D [share of lambda_max ...]]
-"""
+"""Solvers of the same pursuits in other libraries: SPORCO in several settings, scikit-learn on dense matrices."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import Lasso, orthogonal_mp
+from sporco.admm import cbpdn as admm
+from sporco.pgm import cbpdn as pgm
+from sporco.pgm.momentum import MomentumNesterov
 
 import dcsc
-from dcsc.pursuit.lasso import StoppingRule, proximal_gradient, working_set
 from dcsc.pursuit.spectrum import lipschitz_constant
 
-EXCESSES = (1e-4, 1e-6)
-MAX_ITERATIONS = 300
-
-
-def problem(name: str) -> tuple[dcsc.ConvolutionalDictionary, NDArray]:
-    """Random filters, signals of sparse codes and a little noise."""
-    rng = np.random.default_rng(7)
-    shape, grid, batch = ((32, 1, 32), (1024,), 16) if name == "1-D" else ((32, 1, 8, 8), (64, 64), 4)
-    dictionary = dcsc.ConvolutionalDictionary(rng.standard_normal(shape), 1, grid, normalize=True)
-    codes = rng.standard_normal((batch, *dictionary.code_shape)) * (rng.random((batch, *dictionary.code_shape)) < 0.01)
-    signals = dictionary.synthesize(codes)
-    return dictionary, signals + 0.05 * signals.std() * rng.standard_normal(signals.shape)
-
-
-def objective(dictionary: dcsc.ConvolutionalDictionary, signals: NDArray, codes: NDArray, penalty: float) -> float:
-    """Sum over the batch of xi |x|_1 + |y - A x|^2 / 2."""
-    return float(penalty * np.abs(codes).sum() + ((signals - dictionary.synthesize(codes)) ** 2).sum() / 2)
+Make = Callable[..., Any]
+"""Makes a solver of at most some iterations, with a callback after each or, without one, as fast as it can be."""
 
 
 def sporco_settings(
     dictionary: dcsc.ConvolutionalDictionary, signals: NDArray, penalty: float
-) -> Iterator[tuple[str, Callable[[int, bool], object]]]:
-    """Name and constructor (iterations, silent) of each setting; silent ones compute no statistics."""
-    from sporco.admm import cbpdn as admm
-    from sporco.pgm import cbpdn as pgm
-    from sporco.pgm.momentum import MomentumGenLinear, MomentumNesterov
-    from sporco.pgm.stepsize import StepSizePolicyBB
+) -> Iterator[tuple[str, Make]]:
+    """
+    Set SPORCO's solvers of the Lagrangian basis pursuit up.
 
-    filters = np.moveaxis(dictionary.filters[:, 0], 0, -1)
-    stacked = np.moveaxis(signals[:, 0], 0, -1)
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        Of stride 1.
+    signals : ndarray, shape (trial, channel, *space)
+        y.
+    penalty : float
+        xi.
+
+    Yields
+    ------
+    str, callable
+        Name of a setting, and what makes its solver; settings that can, skip statistics (FastSolve).
+    """
     rank = dictionary.rank
+    filters = np.moveaxis(dictionary.filters, (0, 1), (-1, -2))
+    stacked = np.moveaxis(signals, (0, 1), (-1, -2))
     common = {"RelStopTol": 0.0, "Verbose": False}
 
-    def make_admm(rho: float, auto: bool) -> Callable[[int, bool], object]:
-        def make(iterations: int, silent: bool) -> object:
-            options = admm.ConvBPDN.Options(
-                {
-                    **common,
-                    "MaxMainIter": iterations,
-                    "rho": rho,
-                    "AutoRho": {"Enabled": auto},
-                    "RelaxParam": 1.8,
-                    "FastSolve": silent and not auto,
-                    "fEvalX": False,
-                    "gEvalY": True,
-                }
-            )
-            return admm.ConvBPDN(filters, stacked, penalty, options, dimK=1, dimN=rank)
+    def of_admm(rho: float, relaxation: float, auto: bool, dtype: type) -> Make:
+        def make(iterations: int, callback: Callable[[Any], bool] | None = None) -> Any:
+            options = {
+                **common, "MaxMainIter": iterations, "rho": rho, "AutoRho": {"Enabled": auto}, "Callback": callback,
+                "RelaxParam": relaxation, "FastSolve": not auto,
+            }  # fmt: skip
+            arrays = filters.astype(dtype), stacked.astype(dtype)
+            return admm.ConvBPDN(*arrays, penalty, admm.ConvBPDN.Options(options), dimK=1, dimN=rank)
 
         return make
 
-    for factor in (1.0, 10.0, 50.0):
-        yield f"ADMM, rho = {factor:g} lambda", make_admm(factor * penalty, False)
-    yield "ADMM, automatic rho", make_admm(50 * penalty + 1, True)
+    for factor, dtype in ((10.0, np.float32), (50.0, np.float32), (10.0, np.float64)):
+        yield f"ADMM, rho = {factor:g} lambda, {np.dtype(dtype).name}", of_admm(factor * penalty, 1.8, False, dtype)
+    yield "ADMM, automatic rho", of_admm(50 * penalty + 1, 1.8, True, np.float64)
 
-    def make_pgm(momentum: object, step: object) -> Callable[[int, bool], object]:
-        def make(iterations: int, silent: bool) -> object:
-            # SPORCO's L refers to its unnormalised transform, whose gradient it scales alike.
-            options = {**common, "MaxMainIter": iterations, "L": lipschitz_constant(dictionary), "Momentum": momentum}
-            options |= {"FastSolve": silent} | ({} if step is None else {"StepSizePolicy": step})
-            return pgm.ConvBPDN(filters, stacked, penalty, pgm.ConvBPDN.Options(options), dimK=1, dimN=rank)
+    def accelerated(iterations: int, callback: Callable[[Any], bool] | None = None) -> Any:
+        # SPORCO's L refers to its unnormalised transform, whose gradient it scales alike.
+        options = {
+            **common, "MaxMainIter": iterations, "L": lipschitz_constant(dictionary), "Momentum": MomentumNesterov(),
+            "FastSolve": True, "Callback": callback,
+        }  # fmt: skip
+        arrays = filters.astype(np.float32), stacked.astype(np.float32)
+        return pgm.ConvBPDN(*arrays, penalty, pgm.ConvBPDN.Options(options), dimK=1, dimN=rank)
 
-        return make
-
-    yield "PGM, Nesterov, exact L", make_pgm(MomentumNesterov(), None)
-    yield "PGM, generalised linear momentum, exact L", make_pgm(MomentumGenLinear(), None)
-    yield "PGM, Barzilai-Borwein", make_pgm(MomentumNesterov(), StepSizePolicyBB())
+    yield "PGM, Nesterov, exact L, float32", accelerated
 
 
-def best_of(times: int, work: Callable[[], object]) -> float:
-    """Shortest of several runs, in seconds."""
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+def sporco_codes(solver: Any) -> NDArray:
+    """
+    Read the codes of a SPORCO solver.
+
+    Parameters
+    ----------
+    solver : sporco.admm.cbpdn.ConvBPDN or sporco.pgm.cbpdn.ConvBPDN
+        After some iterations.
+
+    Returns
+    -------
+    ndarray of float64, shape (trial, filter, *position)
+        What it would return now.
+    """
+    found = np.asarray(solver.getcoef(), np.float64)  # (*space, 1, trial, filter)
+    return np.ascontiguousarray(np.moveaxis(found[..., 0, :, :], (-2, -1), (0, 1)))
 
 
-def time_own(dictionary: dcsc.ConvolutionalDictionary, signals: NDArray, penalty: float, least: float) -> dict:
-    """Seconds of the working set to each excess; prints them, those to a certified excess, and FISTA's."""
-    penalties = np.full(len(signals), penalty)
-    taken = {}
-    for excess in EXCESSES:
-        for tolerance in (1e3 * excess, 1e2 * excess, 10 * excess, excess):  # the loosest rule that gets there
-            rule = StoppingRule("gap", tolerance, 10**4)
-            codes = working_set(dictionary, signals, penalties, rule).codes
-            reached = objective(dictionary, signals, codes, penalty) / least - 1
-            if reached <= excess:
-                break
-        taken[excess] = best_of(5, partial(working_set, dictionary, signals, penalties, rule))
-        certain = StoppingRule("gap", excess, 10**4)
-        certified = best_of(5, partial(working_set, dictionary, signals, penalties, certain))
-        told = f"{1e3 * taken[excess]:.1f} ms at gap {tolerance:g}, reached {reached:.1e}"
-        print(f"  working set to {excess:g}: {told}; certified in {1e3 * certified:.1f} ms")
-    rule = StoppingRule("gap", 1e-4, 300)
-    steps = proximal_gradient(dictionary, signals, penalties, rule).iterations.max()
-    fista = best_of(1, partial(proximal_gradient, dictionary, signals, penalties, rule))
-    print(f"  own FISTA to 1e-4: {1e3 * fista:.1f} ms, {steps} iterations (of at most 300)")
-    return taken
+def dense_matrix(dictionary: dcsc.ConvolutionalDictionary) -> NDArray:
+    """
+    Write a dictionary as a matrix, as scikit-learn takes it best.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        A small one.
+
+    Returns
+    -------
+    ndarray, shape (channel * space, atom)
+        In Fortran order.
+    """
+    return np.asfortranarray(dictionary.to_sparse().toarray())
 
 
-def time_sporco(dictionary: dcsc.ConvolutionalDictionary, signals: NDArray, penalty: float, least: float) -> dict:
-    """Seconds of SPORCO's fastest setting to each excess; prints those of all settings."""
-    fastest = dict.fromkeys(EXCESSES, np.inf)
-    for setting, make in sporco_settings(dictionary, signals, penalty):
-        solver = make(MAX_ITERATIONS, False)
-        solver.solve()
-        values = np.array(solver.getitstat().ObjFun) / least - 1
-        told = []
-        for excess in EXCESSES:
-            reached = np.flatnonzero(values <= excess)
-            if len(reached):
-                iterations = int(reached[0]) + 1
-                taken = min(best_of(1, make(iterations, True).solve) for _ in range(2))
-                fastest[excess] = min(fastest[excess], taken)
-                told.append(f"{excess:g}: {1e3 * taken:.0f} ms, {iterations} iterations")
-        print(f"  {setting}: {'; '.join(told) or 'not reached'}; least excess {values.min():.1e}", flush=True)
-    return fastest
+def dense_lasso(matrix: NDArray, signals: NDArray, penalty: float, tolerance: float, shape: tuple[int, ...]) -> NDArray:
+    """
+    Solve the Lagrangian basis pursuit by scikit-learn's coordinate descent.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (channel * space, atom)
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        y.
+    penalty, tolerance : float
+        xi, and scikit-learn's bound on the duality gap over |y|^2.
+    shape : tuple of int
+        Shape of a code.
+
+    Returns
+    -------
+    ndarray, shape (trial, filter, *position)
+        The codes.
+    """
+    flat = signals.reshape(len(signals), -1)
+    lasso = Lasso(penalty / flat.shape[1], fit_intercept=False, tol=tolerance, max_iter=10**6)
+    return np.array([lasso.fit(matrix, signal).coef_ for signal in flat]).reshape(len(signals), *shape)
 
 
-def main(names: list[str], shares: list[float]) -> None:
-    """Print a table a problem."""
-    for name in names:
-        dictionary, signals = problem(name)
-        largest = float(np.abs(dictionary.correlate(signals)).max())
-        for share in shares:
-            penalty = share * largest
-            exact = working_set(dictionary, signals, np.full(len(signals), penalty), StoppingRule("gap", 1e-12, 1000))
-            least = objective(dictionary, signals, exact.codes, penalty)
-            active = np.count_nonzero(exact.codes) / len(signals)
-            print(f"\n{name}, lambda = {share} lambda_max: {active:.0f} active, gap {exact.optimality.max():.1e}")
-            ours = time_own(dictionary, signals, penalty, least)
-            theirs = time_sporco(dictionary, signals, penalty, least)
-            for excess in EXCESSES:
-                print(f"  ratio at {excess:g}: {theirs[excess] / ours[excess]:.1f}", flush=True)
+def dense_matching_pursuit(matrix: NDArray, signals: NDArray, size: int) -> NDArray:
+    """
+    Choose atoms by scikit-learn's orthogonal matching pursuit.
 
+    Parameters
+    ----------
+    matrix : ndarray, shape (channel * space, atom)
+        The dictionary.
+    signals : ndarray, shape (trial, channel, *space)
+        y.
+    size : int
+        Atoms of each code.
 
-if __name__ == "__main__":
-    main(sys.argv[1:2] or ["1-D", "2-D"], [float(share) for share in sys.argv[2:]] or [0.1, 0.02])
+    Returns
+    -------
+    ndarray, shape (trial, atom)
+        The codes.
+    """
+    return orthogonal_mp(matrix, signals.reshape(len(signals), -1).T, n_nonzero_coefs=size).T

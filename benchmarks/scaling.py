@@ -48,9 +48,9 @@ def _pass(n: int, n_filters: int, taps: int, method: str) -> Call:
 
 
 def _cascade(depth: int) -> Call:
-    layers = [dictionary_of(512, 8, 8)] + [dictionary_of(512, 8, 8, 8) for _ in range(depth - 1)]
-    model = Cascade(layers)
-    deepest = np.random.default_rng(4).standard_normal((8, *layers[-1].code_shape))
+    # Signals have as many channels as the layers have filters, so that no layer is cheaper than the others.
+    model = Cascade([dictionary_of(512, 8, 8, 8) for _ in range(depth)])
+    deepest = np.random.default_rng(4).standard_normal((8, *model.dictionaries[-1].code_shape))
     return lambda: model.synthesize(deepest), len(deepest)
 
 
@@ -68,8 +68,8 @@ CURVES: dict[str, tuple[str, list[int], Callable[[int], Call], float | None]] = 
         lambda n: _trial(n, 8, 32, n // 64, "sparse"),
         1.0,
     ),
-    "filters, dense path": ("filters", [8, 16, 32, 64, 128], lambda m: _pass(4096, m, 32, "direct"), 1.0),
-    "taps, direct": ("taps", [16, 32, 64, 128, 256], lambda t: _pass(4096, 16, t, "direct"), 1.0),
+    "filters, dense path": ("filters", [8, 16, 32, 64, 128], lambda m: _pass(4096, m, 32, "direct"), None),
+    "taps, direct": ("taps", [16, 32, 64, 128, 256], lambda t: _pass(4096, 16, t, "direct"), None),
     "taps, cheaper method": ("taps", [16, 32, 64, 128, 256, 512, 1024], lambda t: _pass(4096, 16, t, "auto"), None),
     "non-zeros, sparse path": (
         "non-zeros",
@@ -97,8 +97,6 @@ def curves() -> list[dict[str, Any]]:
         timings = interleaved(calls, time.thread_time, REPEATS)
         rounds = np.array([timings[size].seconds / trials for size, (_, trials) in made.items()])
         seconds = np.median(rounds, axis=1).tolist()
-        exponents = [float(np.polyfit(np.log(sizes), np.log(rounds[:, turn]), 1)[0]) for turn in range(REPEATS)]
-        low, median, high = np.percentile(exponents, [25, 50, 75])
         found.append(
             {
                 "curve": title,
@@ -107,11 +105,18 @@ def curves() -> list[dict[str, Any]]:
                 "seconds": seconds,
                 "bytes": [_peak(call) for call in calls.values()],
                 "trials": [trials for _, trials in made.values()],
-                "exponent": {"median": float(median), "low": float(low), "high": float(high)},
+                "exponent": _exponent(sizes, rounds),
                 "expected": expected,
             }
         )
     return found
+
+
+def _exponent(sizes: list[int], rounds: np.ndarray) -> dict[str, float]:
+    """Slope of a straight line through the logarithms of each round: its median and quartiles."""
+    slopes = np.polyfit(np.log(sizes), np.log(rounds), 1)[0]
+    low, median, high = np.percentile(slopes, [25, 50, 75])
+    return {"median": float(median), "low": float(low), "high": float(high)}
 
 
 def _peak(call: Callable[[], Any]) -> int:
@@ -124,16 +129,28 @@ def _peak(call: Callable[[], Any]) -> int:
 
 def cores() -> dict[str, Any]:
     """
-    Time 512 trials on one thread and on all cores, in turn.
+    Time 512 trials on one thread, and on each power of 2 up to all cores, in turn.
 
     Returns
     -------
     dict
-        Seconds by number of threads.
+        As a curve, in time on the clock.
     """
-    threads = sorted({1, parallel.cores()})
-    timings = interleaved({str(n): _cores(n) for n in threads}, time.perf_counter)
-    return {"threads": threads, "seconds": [timings[str(n)].median for n in threads]}
+    most = parallel.cores()
+    threads = sorted({*(2**k for k in range(most.bit_length())), most})
+    calls = {str(n): _cores(n) for n in threads}
+    timings = interleaved(calls, time.perf_counter)
+    rounds = np.array([timings[str(n)].seconds / 512 for n in threads])
+    return {
+        "curve": "cores, noiseless trials, time on the clock",
+        "axis": "threads",
+        "sizes": threads,
+        "seconds": np.median(rounds, axis=1).tolist(),
+        "bytes": [_peak(call) for call in calls.values()],
+        "trials": [512 for _ in threads],
+        "exponent": _exponent(threads, rounds) if len(threads) > 1 else None,
+        "expected": None,
+    }
 
 
 MILLION = """

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.coherence import filter_coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.kernels import worst_case
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.sparse_path import AXES, interference_bound
+from dcsc.sparse_path import AXES, interference_bound, room_of, tiled_patterns
 
 
 class ThresholdAttack(NamedTuple):
@@ -115,21 +116,23 @@ def _own(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:
     return codes.value * squared_norms.astype(np.float64)[codes.atom // (dictionary.n_atoms // dictionary.n_filters)]
 
 
-class _WorstCases(NamedTuple):
-    """Of some codes: own |x_i| g_ii of each non-zero, bounds (trial, atom), extremes and their atoms (trial, 2)."""
-
-    own: NDArray
-    bound: NDArray
-    extremes: NDArray
-    where: NDArray
-
-
-def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _WorstCases:
-    n_trials, own = len(codes.row_size), _own(dictionary, codes)
-    bound = interference_bound(dictionary, codes, threads=1).reshape(n_trials, dictionary.n_atoms)
-    extremes, where = np.empty((n_trials, 2)), np.empty((n_trials, 2), np.int64)
-    worst_case.separate(bound, codes.atom, own, codes.starts, extremes, where)
-    return _WorstCases(own, bound, extremes, where)
+def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> tuple[NDArray, NDArray]:
+    """Smallest |x_i| g_ii - interference on the support, largest interference off it, and their atoms: (trial, 2)."""
+    patterns = tiled_patterns(dictionary, "magnitude", np.float64)
+    extremes, where = np.empty((len(codes.row_size), 2)), np.empty((len(codes.row_size), 2), np.int64)
+    worst_case.worst_of_codes(
+        room_of(dictionary, codes.starts, np.dtype(np.float64)),
+        patterns.pattern,
+        codes.atom,
+        codes.value,
+        _own(dictionary, codes),
+        codes.starts,
+        patterns.layout,
+        dictionary.n_filters,
+        extremes,
+        where,
+    )
+    return extremes, where
 
 
 def _joined(parts: list[tuple], batch: tuple[int, ...]) -> list[NDArray]:
@@ -148,7 +151,6 @@ def worst_signs_for_threshold(
     codes: RaggedCodes,
     threshold: ArrayLike,
     *,
-    supports: bool = True,
     threads: int | None = None,
 ) -> ThresholdAttack:
     """
@@ -164,8 +166,6 @@ def worst_signs_for_threshold(
         Supports and magnitudes, batch axes (...); their signs do not count.
     threshold : float or array_like, shape (...)
         beta >= 0 of the rule |c| > beta.
-    supports : bool
-        Whether to tell also if the attack is exact for supports alone, which looks at all pairs of active atoms.
     threads : int, optional
         At most that many at once.
 
@@ -185,21 +185,22 @@ def worst_signs_for_threshold(
         raise UserError(f"threshold = {threshold} is not allowed: give one that is not negative, or one a trial.")
     thresholds = np.array(np.broadcast_to(thresholds, codes.batch_shape)).ravel()
     gram, positions = _gram_and_positions(dictionary)
+    peaks = filter_coherence(dictionary)
 
     def work(first: int, last: int) -> tuple:
         block = _part(codes, first, last)
-        cases = _worst_cases(dictionary, block)
+        extremes, where = _worst_cases(dictionary, block)
         found, signs = np.empty((last - first, 4)), np.empty(len(block.atom), np.int8)
         worst_case.attack_threshold(
             gram,
+            peaks,
             positions,
             block.atom,
             block.value,
             block.starts,
             thresholds[first:last],
-            cases.extremes,
-            cases.where,
-            supports,
+            extremes,
+            where,
             found,
         )
         target = found[:, 0].astype(np.int64)
@@ -285,22 +286,25 @@ def worst_signs_for_top_k(
 
     def work(first: int, last: int) -> tuple:
         block = _part(codes, first, last)
-        cases, starts = _worst_cases(dictionary, block), block.starts
+        starts, own, n_trials = block.starts, _own(dictionary, block), last - first
+        bound = interference_bound(dictionary, block, threads=1).reshape(n_trials, dictionary.n_atoms)
+        extremes, where = np.empty((n_trials, 2)), np.empty((n_trials, 2), np.int64)
+        worst_case.separate(bound, block.atom, own, starts, extremes, where)
         signs = np.ones(len(block.atom), np.int8)
         pairs = np.full((last - first, 2), -1, dtype=np.int64)
         margin = np.full(last - first, np.inf)
         for trial in range(last - first):
             span = slice(starts[trial], starts[trial + 1])
-            if np.any(cases.where[trial] < 0):
+            if np.any(where[trial] < 0):
                 continue
             margin[trial] = -worst_case.worst_pair(
                 gram,
                 positions,
                 block.atom[span],
                 block.value[span],
-                cases.own[span],
-                cases.bound[trial],
-                cases.where[trial, 1],
+                own[span],
+                bound[trial],
+                where[trial, 1],
                 signs[span],
                 pairs[trial],
             )
@@ -341,7 +345,7 @@ def separate_worst_cases(
 
     def work(first: int, last: int) -> tuple:
         block = _part(codes, first, last)
-        extremes = _worst_cases(dictionary, block).extremes
+        extremes, _ = _worst_cases(dictionary, block)
         return np.empty(0, np.int8), extremes[:, 0], extremes[:, 1]
 
     return Separation(*_joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape)[1:])

@@ -33,6 +33,27 @@ def off_diagonal(dictionary: ConvolutionalDictionary) -> NDArray:
     return magnitudes[others].reshape(dictionary.n_filters, -1)
 
 
+def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
+    """
+    Largest inner product of atoms of each pair of filters.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+
+    Returns
+    -------
+    ndarray of float64, shape (filter, filter)
+        max |g_ij| over different atoms i and j of the two filters, whose own maximum is the mutual coherence.
+    """
+    if dictionary not in _PEAKS:
+        magnitudes = np.abs(dictionary.gram().astype(np.float64)).reshape(*[dictionary.n_filters] * 2, -1)
+        np.einsum("iil->il", magnitudes)[:, magnitudes.shape[-1] // 2] = 0  # an atom and itself
+        _PEAKS[dictionary] = magnitudes.max(axis=-1)
+    return _PEAKS[dictionary]
+
+
 def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
     """
     Largest inner product of two different atoms, mu = max |g_ij| over i != j.
@@ -50,6 +71,7 @@ def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
     return float(_largest_sums(dictionary, 1)[1])
 
 
+_PEAKS: weakref.WeakKeyDictionary[ConvolutionalDictionary, NDArray] = weakref.WeakKeyDictionary()
 _SUMS: weakref.WeakKeyDictionary[ConvolutionalDictionary, dict[int, NDArray]] = weakref.WeakKeyDictionary()
 
 

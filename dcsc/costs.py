@@ -24,8 +24,10 @@ RUN_START = 2.0e-9
 """Starting on a contiguous run of a pattern."""
 NONZERO = 5.0e-9
 """Reading a non-zero and finding its place."""
-GATHER_ENTRY = {4: 0.75e-10, 8: 1.2e-10}
+GATHER_ENTRY = {4: 0.58e-10, 8: 1.03e-10}
 """One entry of a stripe, summed in registers."""
+LISTING = 6.0e-9
+"""Listing a non-zero for one row of the positions that it reaches."""
 SCAN = 1.5e-10
 """Looking at an entry of an array."""
 
@@ -88,14 +90,14 @@ def scatter(pattern_shape: tuple[int, ...], itemsize: int) -> float:
     return NONZERO + math.prod(pattern_shape[:-1]) * (RUN_START + pattern_shape[-1] * RUN_ENTRY[itemsize])
 
 
-def gather(stripe_size: int, itemsize: int) -> float:
+def gather(stripe_size: int, n_rows: int, itemsize: int) -> float:
     """
     Estimate what one non-zero adds to the correlations of a sparse code.
 
     Parameters
     ----------
-    stripe_size : int
-        Atoms that it reaches.
+    stripe_size, n_rows : int
+        Atoms that it reaches, and rows along the last axis in which they lie.
     itemsize : int, in bytes
         Size of an entry.
 
@@ -104,4 +106,4 @@ def gather(stripe_size: int, itemsize: int) -> float:
     float, in seconds
         On one core.
     """
-    return NONZERO + stripe_size * GATHER_ENTRY[itemsize]
+    return NONZERO + n_rows * LISTING + stripe_size * GATHER_ENTRY[itemsize]

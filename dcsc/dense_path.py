@@ -569,7 +569,9 @@ def _synthesize_chunks(
         most = int(plan.direct_cost / costs.scatter(patterns.pattern.shape[1:], out.itemsize))
         most = min(most, dictionary.n_atoms)
     seconds = costs.SCAN * dictionary.n_atoms + plan.direct_cost / 8
-    size = span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
+    fitting = span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
+    # A code is read once to be scattered, but again and again to be correlated.
+    size = span_size(len(out), out[0].nbytes, seconds, threads) if scattered and len(out) else fitting
 
     def work(first: int, last: int) -> None:
         here = np.ascontiguousarray(codes[first:last])
@@ -588,17 +590,15 @@ def _synthesize_chunks(
                 left,
             )
         rows = np.flatnonzero(left)
-        if len(rows):
-            sources = here[rows].reshape(len(rows), *dictionary.code_shape)
+        for start in range(0, len(rows), fitting):
+            some = rows[start : start + fitting]
+            sources = here[some].reshape(len(some), *dictionary.code_shape)
             padded = padded_sources(plan, sources)
-            phases = np.empty((len(rows), plan.n_filters * math.prod(plan.positions)), out.dtype)
+            phases = np.empty((len(some), plan.n_filters * math.prod(plan.positions)), out.dtype)
             no_threshold = np.zeros(1, out.dtype)
             dense.correlate_trials(phases, padded, *_kernel_arguments(plan), dense.KEEP, no_threshold)
-            if len(rows) == last - first:
-                _join_phases(dictionary, phases, out[first:last])
-            else:
-                joined = np.empty((len(rows), *dictionary.signal_shape), out.dtype)
-                _join_phases(dictionary, phases, joined)
-                out[first + rows] = joined
+            joined = np.empty((len(some), *dictionary.signal_shape), out.dtype)
+            _join_phases(dictionary, phases, joined)
+            out[first + some] = joined
 
     over_spans(len(out), size, work, threads)

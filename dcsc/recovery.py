@@ -51,7 +51,8 @@ def densest_sparse(dictionary: ConvolutionalDictionary, dtype: np.dtype | type, 
         return -1
     size = np.dtype(dtype).itemsize
     convolution = dense_path.correlation_cost(dictionary, dtype)
-    one_row = costs.gather(dictionary.stripe_size, size)
+    n_rows = math.prod(2 * overlap - 1 for overlap in dictionary.overlap[:-1])
+    one_row = costs.gather(dictionary.stripe_size, n_rows, size)
     one_atom = costs.scatter((dictionary.n_channels, *dictionary.taps), size)
     if noisy:
         return 0 if one_row < one_atom else -1

@@ -87,15 +87,23 @@ def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[]
 def room_of(dictionary: ConvolutionalDictionary, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
     """What `gather` writes over for each code: its target, with room for two tiles more, and its lists."""
     longest = int(np.diff(starts).max(initial=0))
-    order, begins, offsets = np.empty((3, 3 * longest), dtype=np.int64)
+    listed = 3 * longest * math.prod(2 * overlap - 1 for overlap in dictionary.overlap[:-1])
+    n_rows = math.prod(dictionary.positions[:-1])
+    order, inner = np.empty((2, longest), dtype=np.int64)
+    firsts, inner_firsts = np.empty((2, n_rows + 2), dtype=np.int64)
+    begins, offsets = np.empty((2, listed), dtype=np.int64)
     return (
         np.empty(dictionary.n_atoms + 2 * (ROW_BYTES // dtype.itemsize), dtype),
         np.empty(dictionary.positions[-1] + 1, dtype=np.int64),
         order,
+        np.empty((3, longest), dtype=np.int64),
+        firsts,
         begins,
         offsets,
-        np.empty(3 * longest, dtype),
-        np.arange(3 * longest),
+        np.empty(listed, dtype),
+        np.arange(listed),
+        inner,
+        inner_firsts,
     )
 
 

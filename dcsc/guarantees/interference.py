@@ -190,7 +190,7 @@ def _over_codes(
     error: tuple[NDArray, NDArray] | None,
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """Interference, and the best thresholds too for given bounds on the input error."""
-    patterns = sparse_path.tiled_patterns(dictionary, "others", np.float64)
+    patterns = sparse_path.tiled_patterns(dictionary, "magnitude", np.float64)
     atoms, magnitudes, starts = codes.atom.astype(np.int32), np.abs(codes.value.astype(np.float64)), codes.starts
     bound, variance = np.empty((2, len(atoms)))
     extremes, worst_atom = np.empty((len(starts) - 1, 3)), np.empty(len(starts) - 1, np.int64)

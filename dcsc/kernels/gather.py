@@ -17,60 +17,117 @@ from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 
 @compiled
-def sort_by_last_axis(atom, layout, counts, order):
-    """Order non-zeros by their position along the last axis, those of one position by atom."""
-    q2 = layout[0, 2]
+def sort_by_last_axis(atom, layout, counts, order, places):
+    """
+    Order non-zeros by their position along the last axis, those of one position by atom.
+
+    Writes filter, row of (p0, p1) and position along the last axis of each of them to `places`, so that no division
+    is needed any more.
+    """
+    q01, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
+    per_filter, filter_index, begin = q01 * q2, np.int64(0), np.int64(0)
     counts[:] = 0
     for k in range(len(atom)):
-        counts[atom[k] % q2 + 1] += 1
+        if atom[k] < begin or atom[k] >= begin + per_filter:
+            filter_index = np.int64(atom[k]) // per_filter
+            begin = filter_index * per_filter
+        row, position = np.int64(0), atom[k] - begin
+        if q01 > 1:
+            row, position = divmod(position, q2)
+        places[0, k], places[1, k], places[2, k] = filter_index, row, position
+        counts[position + 1] += 1
     for position in range(q2):
         counts[position + 1] += counts[position]
+    position = places[2]
     for k in range(len(atom)):
-        position = atom[k] % q2
-        order[counts[position]] = k
-        counts[position] += 1
+        order[counts[position[k]]] = k
+        counts[position[k]] += 1
     for place in range(1, len(order)):  # atoms come in order as a rule, and then nothing moves
         k, before = order[place], place
-        while before > 0 and (atom[order[before - 1]] % q2, atom[order[before - 1]]) > (atom[k] % q2, atom[k]):
+        while before > 0 and (position[order[before - 1]], atom[order[before - 1]]) > (position[k], atom[k]):
             order[before] = order[before - 1]
             before -= 1
         order[before] = k
 
 
 @compiled
-def reach_row(x0, x1, pattern, atom, value, layout, order, lanes, length, turn, begins, offsets, weights, n):
-    """List the non-zeros that reach a row of the target, moved by whole turns of the last axis."""
-    q0, q1, q2 = layout[0, 0], layout[0, 1], layout[0, 2]
-    n0, n1, n2 = pattern.shape[2], pattern.shape[3], pattern.shape[4]
-    size = layout[3, 2] * q2
-    for k in order:
-        filter_index, position = divmod(np.int64(atom[k]), q0 * q1 * q2)
-        p01, p2 = divmod(position, q2)
-        begin = (p2 + layout[2, 2]) * layout[3, 2] + turn * size
-        if begin >= size or begin + length <= 0:
-            continue
-        p0, p1 = divmod(p01, q1)
-        d0 = (x0 - p0 - layout[2, 0]) % q0
-        d1 = (x1 - p1 - layout[2, 1]) % q1
-        if d0 < n0 and d1 < n1:
-            begins[n] = begin
-            offsets[n] = ((filter_index * n0 + d0) * n1 + d1) * n2 + lanes - begin
-            weights[n] = value[k]
-            n += 1
-    return n
+def list_line(room, pattern, value, layout):
+    """As `list_rows` for a target of one row, where nothing needs to be counted first."""
+    target, _, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = room
+    size, n2 = layout[0, 2] * layout[3, 2], pattern.shape[4]
+    lanes, n = ROW_BYTES // target.itemsize, 0
+    length, order = n2 - 2 * lanes, order[: len(value)]
+    for turn in range(-1, 2):
+        for k in order:
+            begin = (places[2, k] + layout[2, 2]) * layout[3, 2] + turn * size
+            if begin >= size:
+                break
+            if begin + length > 0:
+                begins[n], offsets[n], weights[n] = begin, places[0, k] * n2 + lanes - begin, value[k]
+                n += 1
+    inner[: len(order)] = order
+    firsts[0], firsts[1], inner_firsts[0], inner_firsts[1] = 0, n, 0, len(order)
 
 
 @compiled
-def list_row(room, x0, x1, pattern, atom, value, layout):
-    """List the sorted non-zeros that reach a row of the target, in the order of where they begin."""
-    target, _, order, begins, offsets, weights, _ = room
+def list_rows(room, pattern, value, layout):
+    """
+    List the sorted non-zeros that reach each row of the target, in the order of where they begin, and those in the row.
+
+    Those that reach row r are begins[firsts[r] : firsts[r + 1]], ..., the ones in it inner[inner_firsts[r] : ...].
+    """
+    target, _, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = room
+    q0, q1, size = layout[0, 0], layout[0, 1], layout[0, 2] * layout[3, 2]
+    n0, n1, n2 = pattern.shape[2], pattern.shape[3], pattern.shape[4]
+    if q0 * q1 == 1:
+        list_line(room, pattern, value, layout)
+        return
     lanes = ROW_BYTES // target.itemsize
-    length = pattern.shape[4] - 2 * lanes
-    order = order[: len(atom)]
-    n = 0
-    for turn in range(-1, 2):
-        n = reach_row(x0, x1, pattern, atom, value, layout, order, lanes, length, turn, begins, offsets, weights, n)
-    return n
+    length, order = n2 - 2 * lanes, order[: len(value)]
+    firsts[:] = 0
+    inner_firsts[:] = 0
+    for filling in range(2):  # counts first, then writes
+        for turn in range(-1, 2):  # of the last axis
+            for k in order:
+                begin = (places[2, k] + layout[2, 2]) * layout[3, 2] + turn * size
+                if begin + length <= 0:
+                    continue
+                if begin >= size:
+                    break
+                p0, p1 = divmod(places[1, k], q1)
+                offset = places[0, k] * n0 * n1 * n2 + lanes - begin
+                for d0 in range(n0):
+                    x0 = p0 + layout[2, 0] + d0
+                    x0 += q0 if x0 < 0 else (-q0 if x0 >= q0 else 0)
+                    for d1 in range(n1):
+                        x1 = p1 + layout[2, 1] + d1
+                        x1 += q1 if x1 < 0 else (-q1 if x1 >= q1 else 0)
+                        row = x0 * q1 + x1
+                        if filling:
+                            n = firsts[row + 1]
+                            begins[n], offsets[n], weights[n] = begin, offset, value[k]
+                            firsts[row + 1] += 1
+                        else:
+                            firsts[row + 2] += 1
+                        offset += n2
+        for k in order:
+            if filling:
+                inner[inner_firsts[places[1, k] + 1]] = k
+                inner_firsts[places[1, k] + 1] += 1
+            else:
+                inner_firsts[places[1, k] + 2] += 1
+        if not filling:
+            for row in range(q0 * q1):
+                firsts[row + 1] += firsts[row]
+                inner_firsts[row + 1] += inner_firsts[row]
+            firsts[q0 * q1 + 1] += firsts[q0 * q1]
+            inner_firsts[q0 * q1 + 1] += inner_firsts[q0 * q1]
+
+
+@compiled
+def place_in_row(inner, k, stop, places, n_filters):
+    """Place in its row of the k-th non-zero of a list; far away when the list stops before it."""
+    return places[2, inner[k]] * n_filters + places[0, inner[k]] if k < stop else np.int64(2**62)
 
 
 @compiled
@@ -86,21 +143,20 @@ def run_at(t, lanes, length, begins, first, last, n):
 @compiled
 def gather_code(room, pattern, atom, value, layout):
     """Sum the patterns of one sparse code into the target, rows of (p0, p1) one after another, flat."""
-    target, counts, order, begins, offsets, weights, numbers = room
+    target, counts, order, places, firsts, begins, offsets, weights, numbers, _, _ = room
     lanes = ROW_BYTES // target.itemsize
     length = pattern.shape[4] - 2 * lanes
     size = layout[0, 2] * layout[3, 2]
     flat = pattern.ravel()
-    sort_by_last_axis(atom, layout, counts, order[: len(atom)])
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
+    list_rows(room, pattern, value, layout)
     start = 0
-    for x0 in range(layout[0, 0]):
-        for x1 in range(layout[0, 1]):
-            n = list_row(room, x0, x1, pattern, atom, value, layout)
-            first, last = 0, 0
-            for t in range(0, size, lanes):
-                first, last = run_at(t, lanes, length, begins, first, last, n)
-                multiply_row(target, start + t, 0, weights, 0, 0, numbers[first:last], flat, t, offsets[first:last])
-            start += size
+    for row in range(layout[0, 0] * layout[0, 1]):
+        first = last = firsts[row]
+        for t in range(0, size, lanes):
+            first, last = run_at(t, lanes, length, begins, first, last, firsts[row + 1])
+            multiply_row(target, start + t, 0, weights, 0, 0, numbers[first:last], flat, t, offsets[first:last])
+        start += size
 
 
 @compiled

@@ -1,9 +1,9 @@
 """
 The interference of a layer at every atom: what of it concerns the support, and its extremes elsewhere.
 
-Interference is summed a tile at a time, as `gather` does it, over patterns whose atoms do not reach themselves; one
-reading of a pattern gives the bound sum |x_j| |g_ij| and the variance sum x_j^2 g_ij^2. Nothing of the other atoms is
-written but what `dcsc.kernels.failure` can need.
+Interference is summed a tile at a time, as `gather` does it, over patterns |g_ij| whose atoms do not reach themselves;
+one reading of a pattern gives the bound sum |x_j| |g_ij| and the variance sum x_j^2 g_ij^2. Nothing of the other atoms
+is written but what `dcsc.kernels.failure` can need.
 
 =============  ===========  =================================================================
 array          axes         meaning
@@ -24,9 +24,8 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
-from dcsc.kernels.selection import next_in_row
-from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, magnitudes_and_squares_of_row, raise_extremes
+from dcsc.kernels.gather import gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
+from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, raise_extremes, sums_and_squares_of_row
 
 LANES = ROW_BYTES // 16
 """Atoms of a tile: two sums of each are kept in registers."""
@@ -44,28 +43,29 @@ def code_interference(
 
     Keeps whole tiles with a bound of at least `lowest`; the atom is the lowest of equals, and -1 if there is none.
     """
-    counts, order, begins, offsets, weights = room[1:6]
+    _, counts, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = room
     length = pattern.shape[4] - 2 * (ROW_BYTES // 8)
-    q1, q2 = layout[0, 1], layout[0, 2]
-    size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
-    patterns, order = pattern.ravel(), order[: len(atom)]
-    sort_by_last_axis(atom, layout, counts, order)
+    n_rows, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
+    size, per_filter, patterns = q2 * n_filters, n_rows * q2, pattern.ravel()
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
+    list_rows(room, pattern, magnitude, layout)
     most[:] = 0.0
     n_kept, worst, worst_atom = 0, 0.0, np.int64(-1)
-    for row in range(layout[0, 0] * q1):
-        n = list_row(room, row // q1, row % q1, pattern, atom, magnitude, layout)
-        first, last = 0, 0
-        k, place = next_in_row(0, row, atom, order, q2, per_filter, n_filters)
+    for row in range(n_rows):
+        first = last = firsts[row]
+        k, stop = inner_firsts[row], inner_firsts[row + 1]
+        place = place_in_row(inner, k, stop, places, n_filters)
         for t in range(0, size, LANES):
-            first, last = run_at(t, LANES, length, begins, first, last, n)
-            magnitudes_and_squares_of_row(
+            first, last = run_at(t, LANES, length, begins, first, last, firsts[row + 1])
+            sums_and_squares_of_row(
                 kept_bound, kept_variance, n_kept, weights[first:last], patterns, t, offsets[first:last]
             )
             while place < t + LANES:
                 here = n_kept + place - t
-                on_bound[order[k]], on_variance[order[k]] = kept_bound[here], kept_variance[here]
+                on_bound[inner[k]], on_variance[inner[k]] = kept_bound[here], kept_variance[here]
                 kept_bound[here], kept_variance[here] = ACTIVE, 0.0
-                k, place = next_in_row(k + 1, row, atom, order, q2, per_filter, n_filters)
+                k += 1
+                place = place_in_row(inner, k, stop, places, n_filters)
             for here in range(n_kept + size - t, n_kept + LANES):  # what lies beyond the last position
                 kept_bound[here], kept_variance[here] = ACTIVE, 0.0
             largest = raise_extremes(most, kept_bound, kept_variance, n_kept, growth)

@@ -12,9 +12,15 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import gather_code, list_row, run_at, sort_by_last_axis
+from dcsc.kernels.gather import gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.scatter import add_transposed
-from dcsc.kernels.tiles import ROW_BYTES, largest_magnitude_of_row, largest_value_of_row, multiply_row
+from dcsc.kernels.tiles import (
+    ROW_BYTES,
+    largest_in_row,
+    largest_magnitude_of_row,
+    largest_value_of_row,
+    multiply_row,
+)
 
 CHUNK = 64
 HARD, SOFT, RELU, TOP_K = 0, 1, 2, 3
@@ -76,47 +82,36 @@ def take_from_support(correlations, index, value, one_sided, out):
 
 
 @compiled
-def next_in_row(k, row, atom, order, q2, per_filter, n_filters):
-    """The next sorted non-zero in a row of the target, from k on, and its place there; far away when there is none."""
-    while k < len(order):
-        i, position = divmod(np.int64(atom[order[k]]), per_filter)
-        if position // q2 == row:
-            return k, position % q2 * n_filters + i
-        k += 1
-    return k, np.int64(2**62)
-
-
-@compiled
 def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, out):
     """Margins of one code; the correlations of a tile without active atoms never leave the registers."""
-    target, counts, order, begins, offsets, weights, numbers = room
+    target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = room
     lanes = ROW_BYTES // target.itemsize
     length = pattern.shape[4] - 2 * lanes
-    q1, q2 = layout[0, 1], layout[0, 2]
-    size, per_filter = q2 * n_filters, layout[0, 0] * q1 * q2
-    patterns, order = pattern.ravel(), order[: len(atom)]
-    sort_by_last_axis(atom, layout, counts, order)
-    most, tile = target[:lanes], target[lanes : 2 * lanes]
-    most[:] = -np.inf if one_sided else 0.0
-    for row in range(layout[0, 0] * q1):
-        n = list_row(room, row // q1, row % q1, pattern, atom, value, layout)
-        first, last = 0, 0
-        k, place = next_in_row(0, row, atom, order, q2, per_filter, n_filters)
+    size, patterns = layout[0, 2] * n_filters, pattern.ravel()
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
+    list_rows(room, pattern, value, layout)
+    tile = target[:lanes]
+    most = tile.dtype.type(-np.inf if one_sided else 0.0)
+    for row in range(layout[0, 0] * layout[0, 1]):
+        first = last = firsts[row]
+        k, stop = inner_firsts[row], inner_firsts[row + 1]
+        place = place_in_row(inner, k, stop, places, n_filters)
         for t in range(0, size, lanes):
-            first, last = run_at(t, lanes, length, begins, first, last, n)
+            first, last = run_at(t, lanes, length, begins, first, last, firsts[row + 1])
             run, sources = numbers[first:last], offsets[first:last]
             if place < t + lanes or t + lanes > size:
                 multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
                 while place < t + lanes:
-                    take_from_support(tile, place - t, value[order[k]], one_sided, out)
-                    k, place = next_in_row(k + 1, row, atom, order, q2, per_filter, n_filters)
-                for lane in range(min(lanes, size - t)):
-                    most[lane] = max(most[lane], tile[lane] if one_sided else abs(tile[lane]))
+                    take_from_support(tile, place - t, value[inner[k]], one_sided, out)
+                    k += 1
+                    place = place_in_row(inner, k, stop, places, n_filters)
+                tile[size - t :] = most
+                most = max(most, largest_in_row(tile, not one_sided))
             elif one_sided:
-                largest_value_of_row(most, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                most = max(most, largest_value_of_row(weights, 0, 0, run, patterns, t, sources))
             else:
-                largest_magnitude_of_row(most, 0, 0, weights, 0, 0, run, patterns, t, sources)
-    out[1] = most.max()
+                most = max(most, largest_magnitude_of_row(weights, 0, 0, run, patterns, t, sources))
+    out[1] = most
 
 
 @compiled

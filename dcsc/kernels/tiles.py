@@ -42,18 +42,61 @@ def _spread(builder, vector, scalar):
     return builder.shuffle_vector(first, undefined, ir.Constant(index, None))
 
 
-def _larger(builder, vector, size, found, most, magnitude):
-    """The larger of each lane, or the larger magnitude."""
+def _largest_of(builder, vectors, size, magnitude):
+    """The largest entry of some vectors, or the largest magnitude."""
+    vector = vectors[0].type
     if magnitude:
         name = f"llvm.fabs.v{vector.count}f{8 * size}"
-        found = builder.call(
-            cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name), [found]
-        )
-    return builder.select(builder.fcmp_ordered(">", found, most), found, most)
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name)
+        vectors = [builder.call(function, [found]) for found in vectors]
+
+    def larger(one, other):
+        return builder.select(builder.fcmp_ordered(">", one, other), one, other)
+
+    while len(vectors) > 1:  # in pairs, so that comparisons need not wait for one another
+        pairs = [vectors[k : k + 2] for k in range(0, len(vectors), 2)]
+        vectors = [larger(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    lanes = [builder.extract_element(vectors[0], ir.Constant(ir.IntType(32), lane)) for lane in range(vector.count)]
+    most = lanes[0]
+    for lane in lanes[1:]:
+        most = larger(lane, most)
+    return most
 
 
-def _tile_of(n_rows: int, n_vectors: int, finish: str = "store") -> Callable[..., Any]:
-    """Compile a tile that stores its sums, or keeps the largest of each lane, by value or by magnitude."""
+def _pointer(builder, vector, array, index, v=0):
+    """Where the v-th vector from an index on lies in an array."""
+    place = builder.add(index, ir.Constant(index.type, v * vector.count))
+    return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+
+
+def _sums_of_products(context, builder, types_, arguments, n_rows, n_vectors):
+    """Sums of a tile as vectors [row][vector], of the arguments of a tile from `factor` on."""
+    factor, f_offsets, source, s_offsets = (make_array(types_[i])(context, builder, arguments[i]) for i in (0, 3, 4, 6))
+    f_start, f_step, s_start = (arguments[i] for i in (1, 2, 5))
+    entry = context.get_data_type(types_[4].dtype)
+    size = context.get_abi_sizeof(entry)
+    vector = ir.VectorType(entry, VECTOR_BYTES // size)
+    fused = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{vector.count}f{8 * size}"
+    )
+    sums = [
+        [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(n_vectors)] for _ in range(n_rows)
+    ]
+    with cgutils.for_range(builder, builder.extract_value(s_offsets.shape, 0)) as loop:
+        f_offset = builder.load(builder.gep(f_offsets.data, [loop.index]))
+        here = builder.add(s_start, builder.load(builder.gep(s_offsets.data, [loop.index])))
+        runs = [builder.load(_pointer(builder, vector, source, here, v), align=size) for v in range(n_vectors)]
+        where = builder.add(f_start, f_offset)
+        for r in range(n_rows):
+            weight = _spread(builder, vector, builder.load(builder.gep(factor.data, [where])))
+            where = builder.add(where, f_step)
+            for v in range(n_vectors):
+                builder.store(builder.call(fused, [weight, runs[v], builder.load(sums[r][v])]), sums[r][v])
+    return [[builder.load(found) for found in row] for row in sums]
+
+
+def _tile_of(n_rows: int, n_vectors: int) -> Callable[..., Any]:
+    """Compile a tile that stores its sums."""
 
     @intrinsic
     def multiply(typing, out, start, step, factor, f_start, f_step, f_offsets, source, s_start, s_offsets):
@@ -61,43 +104,13 @@ def _tile_of(n_rows: int, n_vectors: int, finish: str = "store") -> Callable[...
         signature = types.void(out, number, number, factor, number, number, f_offsets, source, number, s_offsets)
 
         def generate(context, builder, signature, arguments):
-            arrays = {i: make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3, 6, 7, 9)}
-            entry = context.get_data_type(signature.args[0].dtype)
-            size = context.get_abi_sizeof(entry)
-            lanes = VECTOR_BYTES // size
-            vector = ir.VectorType(entry, lanes)
-            fused = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
-            )
-            sums = [
-                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(n_vectors)]
-                for _ in range(n_rows)
-            ]
-
-            def at(array, index, v=0):
-                place = builder.add(index, ir.Constant(index.type, v * lanes))
-                return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
-
-            with cgutils.for_range(builder, builder.extract_value(arrays[9].shape, 0)) as loop:
-                f_offset = builder.load(builder.gep(arrays[6].data, [loop.index]))
-                s_offset = builder.load(builder.gep(arrays[9].data, [loop.index]))
-                here = builder.add(arguments[8], s_offset)
-                runs = [builder.load(at(arrays[7], here, v), align=size) for v in range(n_vectors)]
-                where = builder.add(arguments[4], f_offset)
-                for r in range(n_rows):
-                    weight = _spread(builder, vector, builder.load(builder.gep(arrays[3].data, [where])))
-                    where = builder.add(where, arguments[5])
-                    for v in range(n_vectors):
-                        added = builder.call(fused, [weight, runs[v], builder.load(sums[r][v])])
-                        builder.store(added, sums[r][v])
+            target = make_array(signature.args[0])(context, builder, arguments[0])
+            sums = _sums_of_products(context, builder, signature.args[3:], arguments[3:], n_rows, n_vectors)
+            size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
             there = arguments[1]
-            for r in range(n_rows):
-                for v in range(n_vectors):
-                    found, place = builder.load(sums[r][v]), at(arrays[0], there, v)
-                    if finish != "store":
-                        most = builder.load(place, align=size)
-                        found = _larger(builder, vector, size, found, most, finish == "magnitude")
-                    builder.store(found, place, align=size)
+            for row in sums:
+                for v, found in enumerate(row):
+                    builder.store(found, _pointer(builder, found.type, target, there, v), align=size)
                 there = builder.add(there, arguments[2])
             return context.get_dummy_value()
 
@@ -106,25 +119,60 @@ def _tile_of(n_rows: int, n_vectors: int, finish: str = "store") -> Callable[...
     return multiply
 
 
+def _largest_of_row(magnitude: bool) -> Callable[..., Any]:
+    """Compile a tile of one row that keeps nothing but its largest sum."""
+
+    @intrinsic
+    def largest(typing, factor, f_start, f_step, f_offsets, source, s_start, s_offsets):
+        number = types.int64
+        signature = source.dtype(factor, number, number, f_offsets, source, number, s_offsets)
+
+        def generate(context, builder, signature, arguments):
+            (sums,) = _sums_of_products(context, builder, signature.args, arguments, 1, ROW_VECTORS)
+            size = context.get_abi_sizeof(context.get_data_type(signature.return_type))
+            return _largest_of(builder, sums, size, magnitude)
+
+        return signature, generate
+
+    return largest
+
+
+@intrinsic
+def largest_in_row(typing, tile, magnitude):  # noqa: ANN201
+    """The largest entry, or magnitude, of a tile of one row that is stored, without checks."""
+
+    def generate(context, builder, signature, arguments):
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        entry = context.get_data_type(signature.return_type)
+        size = context.get_abi_sizeof(entry)
+        vector, start = ir.VectorType(entry, VECTOR_BYTES // size), ir.Constant(ir.IntType(64), 0)
+        vectors = [builder.load(_pointer(builder, vector, array, start, v), align=size) for v in range(ROW_VECTORS)]
+        return builder.select(
+            arguments[1], _largest_of(builder, vectors, size, True), _largest_of(builder, vectors, size, False)
+        )
+
+    return tile.dtype(tile, types.boolean), generate
+
+
 multiply_rows = _tile_of(ROWS, VECTORS)
 """A tile of `ROWS` rows; takes contiguous one-dimensional arrays and checks no bounds."""
 
 multiply_row = _tile_of(1, ROW_VECTORS)
 """A tile of one row, for products that have only one."""
 
-largest_value_of_row = _tile_of(1, ROW_VECTORS, "value")
-"""As `multiply_row`, but each lane of out keeps the larger of what it was and the sum."""
+largest_value_of_row = _largest_of_row(False)
+"""The largest sum of a tile of one row, which is not stored; takes contiguous arrays and checks no bounds."""
 
-largest_magnitude_of_row = _tile_of(1, ROW_VECTORS, "magnitude")
-"""As `multiply_row`, but each lane of out keeps the larger of what it was and the sum's magnitude."""
+largest_magnitude_of_row = _largest_of_row(True)
+"""As `largest_value_of_row`, the largest magnitude of a sum."""
 
 
 @intrinsic
-def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):  # noqa: ANN201
+def sums_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):  # noqa: ANN201
     """
-    Sum magnitudes and squares of the products of a tile of one row, half of `ROW_BYTES` long, without checks.
+    Sum the products of a tile of one row, half of `ROW_BYTES` long, and their squares, without checks.
 
-    One reading of the source serves both: sums[lane] is the sum over k of |weight[k] source[k, lane]|, squares[lane]
+    One reading of the source serves both: sums[lane] is the sum over k of weight[k] source[k, lane], squares[lane]
     that of their squares.
     """
     number = types.int64
@@ -137,11 +185,9 @@ def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, 
         lanes = VECTOR_BYTES // size
         vector = ir.VectorType(entry, lanes)
 
-        def function(name, count):
-            shape = ir.FunctionType(vector, [vector] * count)
-            return cgutils.get_or_insert_function(builder.module, shape, f"llvm.{name}.v{lanes}f{8 * size}")
-
-        fused, magnitude = function("fmuladd", 3), function("fabs", 1)
+        fused = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
+        )
         found = [
             [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(ROW_VECTORS // 2)]
             for _ in range(2)
@@ -157,8 +203,7 @@ def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, 
             factor = _spread(builder, vector, builder.load(builder.gep(arrays[2].data, [loop.index])))
             for v in range(ROW_VECTORS // 2):
                 product = builder.fmul(factor, builder.load(at(arrays[3], here, v), align=size))
-                larger = builder.fadd(builder.load(found[0][v]), builder.call(magnitude, [product]))
-                builder.store(larger, found[0][v])
+                builder.store(builder.fadd(builder.load(found[0][v]), product), found[0][v])
                 builder.store(builder.call(fused, [product, product, builder.load(found[1][v])]), found[1][v])
         for array, values in zip(arrays, found, strict=False):
             for v, value in enumerate(values):
@@ -171,7 +216,7 @@ def magnitudes_and_squares_of_row(typing, sums, squares, start, weight, source, 
 @intrinsic
 def raise_extremes(typing, most, sums, squares, start, growth):  # noqa: ANN201
     """
-    Widen extremes by what `magnitudes_and_squares_of_row` found; returns the largest sum of this tile, without checks.
+    Widen extremes by what `sums_and_squares_of_row` found; returns the largest sum of this tile, without checks.
 
     `most` holds a vector each of the largest sums, the largest squares, and the largest of the smaller of
     squares * growth and the square of the sum, as 12 numbers of float64.

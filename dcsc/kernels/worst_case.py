@@ -12,7 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.gather import list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.selection import largest
+from dcsc.kernels.tiles import ROW_BYTES, largest_in_row, largest_value_of_row, multiply_row
 
 
 @compiled
@@ -33,10 +35,20 @@ def place(atom, positions, out):
 
 @compiled
 def places_of(atoms, positions):
-    """Filters and coordinates of atoms."""
-    places = np.empty((len(atoms), 4), np.int64)
+    """Filters and coordinates of atoms, without divisions where an atom shares the filter of the last one on a line."""
+    places = np.zeros((len(atoms), 4), np.int64)
+    per_filter, filter_index, begin = positions[0] * positions[1] * positions[2], np.int64(0), np.int64(0)
     for k in range(len(atoms)):
-        place(atoms[k], positions, places[k])
+        if atoms[k] < begin or atoms[k] >= begin + per_filter:
+            filter_index = np.int64(atoms[k]) // per_filter
+            begin = filter_index * per_filter
+        rest = np.int64(atoms[k]) - begin
+        if positions[0] * positions[1] > 1:
+            rest, places[k, 3] = divmod(rest, positions[2])
+            places[k, 1], places[k, 2] = divmod(rest, positions[1])
+        else:
+            places[k, 3] = rest
+        places[k, 0] = filter_index
     return places
 
 
@@ -68,29 +80,140 @@ def signs_against(gram, positions, atom, starts, target, out):
 
 
 @compiled
-def gram_among(gram, positions, places, magnitude, among):
-    """Fill the Gram matrix of some atoms, unless it is empty; returns their largest |x_j g_ij| over i != j."""
+def gram_among(gram, positions, places, among):
+    """Fill the Gram matrix of some atoms."""
     size = len(places)
     axis = np.argmax(positions)
     period, reach = positions[axis], gram.shape[2 + axis] // 2
     coordinate = places[:, 1 + axis].copy()
     order = np.argsort(coordinate)
-    found = 0.0
     among[:] = 0
     for r in range(size):
         i = order[r]
-        if len(among):
-            among[i, i] = gram_entry(gram, positions, places, i, places, i)
+        among[i, i] = gram_entry(gram, positions, places, i, places, i)
         for step in range(1, size):  # along the longest axis, only what follows within reach
             j = order[r + step - size if r + step >= size else r + step]
             ahead = coordinate[j] - coordinate[i]
             if (ahead + period if ahead < 0 else ahead) > reach:
                 break
-            entry = gram_entry(gram, positions, places, i, places, j)
-            found = max(found, abs(entry) * max(magnitude[i], magnitude[j]))
-            if len(among):
-                among[i, j] = among[j, i] = entry
-    return found
+            among[i, j] = among[j, i] = gram_entry(gram, positions, places, i, places, j)
+
+
+@compiled
+def atom_exceeds(gram, positions, places, magnitude, i, first, last, axis, low, high, beta):
+    """Tell if the i-th atom and one of a run with a coordinate in low..high interfere with one another beyond beta."""
+    while first < last:  # where such coordinates begin, as they ascend
+        middle = (first + last) // 2
+        if places[middle, axis] < low:
+            first = middle + 1
+        else:
+            last = middle
+    for j in range(first, len(places)):
+        if places[j, 0] != places[first, 0] or places[j, axis] > high:
+            break
+        entry = abs(gram_entry(gram, positions, places, i, places, j))
+        if j != i and entry * max(magnitude[i], magnitude[j]) > beta:
+            return True
+    return False
+
+
+@compiled
+def some_atom_exceeds(gram, peaks, positions, places, magnitude, beta):
+    """
+    Tell if some atom alone interferes with another one by more than beta; the atoms ascend.
+
+    Two filters are looked at only if `peaks`, their largest inner product, leaves that open, and of their atoms only
+    pairs within reach along the first axis.
+    """
+    size = len(places)
+    axis = 1
+    while axis < 3 and positions[axis - 1] == 1:
+        axis += 1
+    period, reach = positions[axis - 1], gram.shape[1 + axis] // 2
+    begins, strongest = np.empty(size + 1, np.int64), np.zeros(size)
+    n_runs = 0
+    for k in range(size):
+        if k == 0 or places[k, 0] != places[k - 1, 0]:
+            begins[n_runs] = k
+            n_runs += 1
+        strongest[n_runs - 1] = max(strongest[n_runs - 1], magnitude[k])
+    begins[n_runs] = size
+    for a in range(n_runs):
+        for b in range(a, n_runs):
+            first, last = begins[b], begins[b + 1]
+            peak = peaks[places[begins[a], 0], places[first, 0]]
+            if peak * max(strongest[a], strongest[b]) <= beta:
+                continue
+            for i in range(begins[a], begins[a + 1]):
+                here = places[i, axis]
+                for turn in range(-1, 2):
+                    low, high = here - reach + turn * period, here + reach + turn * period
+                    if (
+                        high >= 0
+                        and low < period
+                        and atom_exceeds(gram, positions, places, magnitude, i, first, last, axis, low, high, beta)
+                    ):
+                        return True
+    return False
+
+
+@compiled
+def worst_of_code(room, pattern, atom, magnitude, own, layout, n_filters, extremes, where):
+    """
+    Smallest own - bound of the active atoms of a code, and largest bound of the others, with their atoms.
+
+    The bounds sum |x_j| |g_ij| of a tile without active atoms leave the registers only if they hold the largest one.
+    """
+    target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = room
+    lanes = ROW_BYTES // target.itemsize
+    length = pattern.shape[4] - 2 * lanes
+    n_rows, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
+    size, per_filter, patterns, tile = q2 * n_filters, n_rows * q2, pattern.ravel(), target[:lanes]
+    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
+    list_rows(room, pattern, magnitude, layout)
+    smallest, most, at_smallest, at_most = np.inf, -1.0, np.int64(-1), np.int64(-1)
+    for row in range(n_rows):
+        first = last = firsts[row]
+        k, stop = inner_firsts[row], inner_firsts[row + 1]
+        place = place_in_row(inner, k, stop, places, n_filters)
+        for t in range(0, size, lanes):
+            first, last = run_at(t, lanes, length, begins, first, last, firsts[row + 1])
+            run, sources = numbers[first:last], offsets[first:last]
+            stored = place < t + lanes or t + lanes > size
+            if stored:
+                multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                while place < t + lanes:
+                    left, here = own[inner[k]] - tile[place - t], np.int64(atom[inner[k]])
+                    if left < smallest or (left == smallest and here < at_smallest):
+                        smallest, at_smallest = left, here
+                    tile[place - t] = -1
+                    k += 1
+                    place = place_in_row(inner, k, stop, places, n_filters)
+                tile[size - t :] = -1
+                largest_here = largest_in_row(tile, False)
+            else:
+                largest_here = largest_value_of_row(weights, 0, 0, run, patterns, t, sources)
+            if largest_here >= max(most, 0.0):
+                if not stored:
+                    multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                for lane in range(lanes):
+                    if tile[lane] == largest_here:
+                        position, i = divmod(t + lane, n_filters)
+                        here = i * per_filter + row * q2 + position
+                        if largest_here > most or here < at_most:
+                            most, at_most = largest_here, here
+    extremes[0], where[0] = smallest, at_smallest
+    extremes[1], where[1] = max(most, 0.0), at_most
+
+
+@compiled
+def worst_of_codes(room, pattern, atom, magnitude, own, starts, layout, n_filters, extremes, where):
+    """As `worst_of_code` for consecutive codes; an atom is -1 where there is none."""
+    for code in range(len(starts) - 1):
+        here = slice(starts[code], starts[code + 1])
+        worst_of_code(
+            room, pattern, atom[here], magnitude[here], own[here], layout, n_filters, extremes[code], where[code]
+        )
 
 
 @compiled
@@ -120,12 +243,12 @@ def separate(bound, atom, own, starts, extremes, where):
 
 
 @compiled
-def attack_threshold(gram, positions, atom, magnitude, starts, threshold, extremes, where, supports, out):
+def attack_threshold(gram, peaks, positions, atom, magnitude, starts, threshold, extremes, where, out):
     """
     Choose the atom of the worst case at a threshold; out (code, 4) is atom, margin, breaks and a flag.
 
     An active atom that only meets the threshold is lost, an inactive one is not. The flag tells
-    whether no single active atom interferes with another by more than the threshold, if `supports` asks for it.
+    whether no single active atom interferes with another by more than the threshold.
     """
     for trial in range(len(starts) - 1):
         first, last = starts[trial], starts[trial + 1]
@@ -135,14 +258,11 @@ def attack_threshold(gram, positions, atom, magnitude, starts, threshold, extrem
         lost, found = where[trial, 0] >= 0 and on <= 0, off < 0
         active_is_worse = on < off or (on == off and where[trial, 0] < where[trial, 1])
         on_support = where[trial, 0] >= 0 and (active_is_worse if lost == found else lost)
-        single = np.inf
-        if supports:  # looks at all pairs of active atoms, which costs more than all the rest
-            places = places_of(atom[first:last], positions)
-            single = gram_among(gram, positions, places, magnitude[first:last], np.empty((0, 0)))
         out[trial, 0] = where[trial, 0] if on_support else where[trial, 1]
         out[trial, 1] = on if on_support else off
         out[trial, 2] = lost or found
-        out[trial, 3] = single <= beta
+        places = places_of(atom[first:last], positions)
+        out[trial, 3] = not some_atom_exceeds(gram, peaks, positions, places, magnitude[first:last], beta)
 
 
 @compiled
@@ -170,7 +290,7 @@ def worst_pair(gram, positions, atom, magnitude, own, bound, first_j, out_signs,
     size = len(atom)
     places, aim = places_of(atom, positions), np.empty((1, 4), np.int64)
     among, toward, lead = np.empty((size, size)), np.empty(size), np.empty(size)
-    gram_among(gram, positions, places, magnitude, among)
+    gram_among(gram, positions, places, among)
     for i in range(size):
         lead[i] = -1 - bound[atom[i]] - own[i]
     order = np.argsort(-lead)

@@ -319,7 +319,7 @@ def worst_case(
         filled = magnitudes.row_size > 0
         smallest[filled] = np.minimum.reduceat(magnitudes.value, magnitudes.starts[:-1][filled.ravel()])
         threshold = smallest / 2
-    return adversary.worst_signs_for_threshold(dictionary, magnitudes, threshold, supports=False).signs
+    return adversary.worst_signs_for_threshold(dictionary, magnitudes, threshold).signs
 
 
 @register_signs("worst-case-of-atom")

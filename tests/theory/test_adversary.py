@@ -97,6 +97,21 @@ def test_threshold_attack_breaks_support_and_signs_iff_some_signs_do(problem):
     assert decided > 0
 
 
+@given(problems, st.floats(0.01, 0.9))
+@settings(max_examples=60)
+def test_attack_tells_when_no_atom_alone_exceeds_the_threshold(problem, share):
+    dictionary, seed = problem
+    rng = np.random.default_rng(seed)
+    codes, gram = instances(dictionary, rng, largest_support=40), gram_of(dictionary)
+    np.fill_diagonal(gram, 0)
+    ragged = RaggedCodes.from_dense(codes.reshape(-1, *dictionary.code_shape), dictionary.code_shape)
+    single = np.array([(np.abs(gram) * code * (code > 0)[:, None]).max() for code in codes])
+    thresholds = np.where(rng.random(INSTANCES) < 0.5, share * 4, single * rng.choice([1 - 1e-9, 1 + 1e-9], INSTANCES))
+    attack = adversary.worst_signs_for_threshold(dictionary, ragged, thresholds)
+    clear = np.abs(single - thresholds) > 1e-12
+    np.testing.assert_array_equal(attack.exact_for_supports[clear], (single <= thresholds)[clear])
+
+
 @given(problems)
 @settings(max_examples=120)
 def test_top_k_attack_breaks_support_and_signs_iff_some_signs_do(problem):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
+from dcsc.coherence import filter_coherence
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -21,6 +22,8 @@ def test_coherence_and_babel_agree_with_the_dense_gram_matrix(dictionary):
     np.fill_diagonal(gram, 0)
     descending = -np.sort(-gram, axis=1)
     assert dcsc.mutual_coherence(dictionary) == pytest.approx(gram.max(), abs=1e-12)
+    of_filters = gram.reshape(2 * (dictionary.n_filters, len(gram) // dictionary.n_filters)).max(axis=(1, 3))
+    np.testing.assert_allclose(filter_coherence(dictionary), of_filters, atol=1e-12)
     for k in (0, 1, 2, 5, 10**6):
         assert dcsc.babel(dictionary, k) == pytest.approx(descending[:, :k].sum(axis=1).max(), abs=1e-12)
         assert dcsc.babel2(dictionary, k) == pytest.approx(
