@@ -27,6 +27,10 @@ check() {
     if [[ -n ${SLURM_CONF:-} ]]; then
         fail "this machine has a Slurm of its own (SLURM_CONF=$SLURM_CONF): run the test on another one."
     fi
+    if [[ -e $CONFIGURATION ]] && scontrol ping 2>/dev/null | grep -q UP; then
+        fail "the Slurm of an earlier test is still running:" \
+            "'tests/slurm/cluster.sh stop $(sed -n 's,^StateSaveLocation=\(.*\)/state$,\1,p' "$CONFIGURATION")' stops it."
+    fi
 }
 
 configure() {
