@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import time
 from copy import deepcopy
@@ -54,8 +55,11 @@ def completed(cluster):
 
 
 def local(folder, configuration):
-    """The study as a laptop runs it."""
+    """The study as a laptop runs it; of what this checkout has made already, only what is outdated is made again."""
     study = Workflow(copy_of_repository(folder), configuration)
+    for made in (configuration["results"], ".snakemake/metadata") if configuration == smoke() else ():
+        if (ROOT / made).is_dir():
+            shutil.copytree(ROOT / made, folder / made)
     study.run()
     return digests(study.results)
 
