@@ -59,7 +59,7 @@ def local(folder, configuration):
     study = Workflow(copy_of_repository(folder), configuration)
     for made in (configuration["results"], ".snakemake/metadata") if configuration == smoke() else ():
         if (ROOT / made).is_dir():
-            shutil.copytree(ROOT / made, folder / made)
+            shutil.copytree(ROOT / made, folder / made, ignore=shutil.ignore_patterns("report.html"))
     study.run()
     return digests(study.results)
 
