@@ -18,7 +18,7 @@ import numpy as np
 import scipy.optimize
 
 from dcsc import config
-from dcsc.estimate.model import COEFFICIENTS, QUANTITIES, kind_of
+from dcsc.estimate.model import COEFFICIENTS, QUANTITIES, kind_of, shipped
 from dcsc.estimate.sizes import StudySizes
 from dcsc.estimate.timings import timed_jobs
 
@@ -26,7 +26,7 @@ TERMS = {
     "draw_dictionaries": {
         "seconds": ("job", "filters", "stripes", "optimised", "iterated"),
         "memory_mb": ("job", "filters", "stripes"),
-        "disk_mb": ("job", "filters"),
+        "disk_mb": ("job", "nonzeros"),
     },
     "refine_sweep": {
         "seconds": ("job", "run_entries", "run_places", "reached", "adversarial", "products", "iterations"),
@@ -90,7 +90,11 @@ def main(paths: list[str]) -> None:
                 (sizes.features(rule, wildcards), _processor_time(study.results, rule, measured, wildcards))
             )
     fitted = {
-        kind: {quantity: _fit(quantity, terms, jobs[kind]) for quantity, terms in TERMS[kind].items()} for kind in TERMS
+        kind: {
+            quantity: _fit(quantity, terms, jobs[kind]) or shipped()[kind][quantity]
+            for quantity, terms in TERMS[kind].items()
+        }
+        for kind in TERMS
     }
     for kind in ("render", "render_trials"):
         fitted[kind]["disk_mb"] = {"job": ASSUMED["figure files"]}
@@ -110,10 +114,10 @@ def _processor_time(results: str, rule: str, measured: dict[str, float], wildcar
 def _fit(
     quantity: str, terms: tuple[str, ...], jobs: list[tuple[dict[str, float], dict[str, float]]]
 ) -> dict[str, float]:
-    """Weighted least squares; what was not measured keeps what is assumed of it."""
+    """Weighted least squares; nothing where nothing was measured, such as the memory of jobs that are cached."""
     known = [(sizes, measured[quantity]) for sizes, measured in jobs if np.isfinite(measured.get(quantity, np.nan))]
     if not known:
-        return {"job": 1.0}
+        return {}
     targets = np.array([max(value, 1e-3) for _, value in known])
     matrix = np.array([[sizes.get(term, 0.0) for term in terms] for sizes, _ in known])
     scales = np.maximum(matrix.max(axis=0), 1e-300)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from dcsc import config
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
@@ -38,6 +40,8 @@ class Geometry:
         Multiplications of correlating with all atoms of each layer directly.
     filters : int
         Entries of all filters.
+    nonzeros : int
+        Those of them that are not zero: zeros take no place on disk.
     iterated : int
         Entries of the filters that an optimisation finds.
     """
@@ -46,6 +50,7 @@ class Geometry:
     stripes: tuple[int, ...]
     products: tuple[int, ...]
     filters: int
+    nonzeros: int
     iterated: int
 
     @classmethod
@@ -57,6 +62,7 @@ class Geometry:
             tuple(layer.stripe_size for layer in layers),
             tuple(layer.n_atoms * math.prod(layer.filters.shape[1:]) for layer in layers),
             sum(layer.filters.size for layer in layers),
+            sum(np.count_nonzero(layer.filters) for layer in layers),
             sum(
                 layer.filters.size
                 for layer, options in zip(layers, member.layers, strict=True)
@@ -260,6 +266,7 @@ class StudySizes:
         return {
             "job": 1.0,
             "filters": float(replicates * geometry.filters),
+            "nonzeros": float(replicates * geometry.nonzeros),
             "stripes": float(replicates * sum(geometry.stripes)),
             "optimised": replicates * optimised,
             "iterated": float(replicates * geometry.iterated),

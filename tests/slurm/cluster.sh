@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Slurm of four virtual nodes on the loopback device, for the tests: cluster.sh check|start|stop FOLDER
+# A Slurm of four virtual nodes on the loopback device, for the tests: cluster.sh vacant|check|start|stop FOLDER
 # Every process is its own and is stopped by the id that it wrote down; a machine that already has a Slurm is left alone.
 set -euo pipefail
 NODES=4
@@ -11,21 +11,29 @@ fail() {
     exit 1
 }
 
-check() {
-    local tool missing=()
-    for tool in slurmctld slurmd sbatch munged; do
-        PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("$tool")
-    done
-    if ((${#missing[@]})); then
-        fail "${missing[*]} not found: install them, on Debian with" \
-            "'apt-get install --no-install-recommends slurmctld slurmd slurm-client munge'."
-    fi
+vacant() {
     [[ $(id -u) == 0 ]] || fail "a Slurm of the test's own needs root: run it in a container."
     if [[ -e $CONFIGURATION ]] && [[ $(head -n 1 "$CONFIGURATION") != "$MARK" ]]; then
         fail "this machine has a Slurm of its own ($CONFIGURATION): run the test on another one."
     fi
     if [[ -n ${SLURM_CONF:-} ]]; then
         fail "this machine has a Slurm of its own (SLURM_CONF=$SLURM_CONF): run the test on another one."
+    fi
+    if [[ -e $CONFIGURATION ]] && scontrol ping 2>/dev/null | grep -q UP; then
+        fail "the Slurm of an earlier test is still running:" \
+            "'tests/slurm/cluster.sh stop $(sed -n 's,^StateSaveLocation=\(.*\)/state$,\1,p' "$CONFIGURATION")' stops it."
+    fi
+}
+
+check() {
+    local tool missing=()
+    vacant
+    for tool in slurmctld slurmd sbatch munged; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("$tool")
+    done
+    if ((${#missing[@]})); then
+        fail "${missing[*]} not found: install them, on Debian with" \
+            "'apt-get install --no-install-recommends slurmctld slurmd slurm-client munge'."
     fi
 }
 
@@ -103,7 +111,7 @@ stop() {
 }
 
 case ${1:-} in
-check) check ;;
+vacant | check) "$1" ;;
 start | stop) "$1" "${2:?a folder for what the daemons write}" ;;
-*) fail "say check, start FOLDER or stop FOLDER." ;;
+*) fail "say vacant, check, start FOLDER or stop FOLDER." ;;
 esac

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import time
 from copy import deepcopy
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.support import ROOT, TINY, Workflow, copy_of_repository, digests, environment
+from tests.workflow.support import ROOT, Workflow, copy_of_repository, digests, environment
 
 PROFILE = ("--workflow-profile", "profiles/slurm")
 # Without an accounting daemon squeue alone tells of finished jobs; one machine needs no long waits.
@@ -35,6 +36,11 @@ def queue():
     return listed.stdout.split()
 
 
+def logs_of_jobs(study):
+    """What Slurm writes of the jobs that have begun and did not succeed yet, named by their ids."""
+    return list((study.folder / "logs/slurm").rglob("*.log"))
+
+
 def until(condition, what):
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -49,8 +55,11 @@ def completed(cluster):
 
 
 def local(folder, configuration):
-    """The study as a laptop runs it."""
+    """The study as a laptop runs it; of what this checkout has made already, only what is outdated is made again."""
     study = Workflow(copy_of_repository(folder), configuration)
+    for made in (configuration["results"], ".snakemake/metadata") if configuration == smoke() else ():
+        if (ROOT / made).is_dir():
+            shutil.copytree(ROOT / made, folder / made, ignore=shutil.ignore_patterns("report.html"))
     study.run()
     return digests(study.results)
 
@@ -69,40 +78,33 @@ def assert_same_bytes(found, expected):
     assert [name for name in expected if found[name] != expected[name]] == []
 
 
-def test_smoke_gives_the_bytes_of_a_local_run_though_a_job_is_cancelled(cluster, tmp_path):
+def test_smoke_gives_the_bytes_of_a_local_run_though_a_job_is_cancelled_and_the_controller_killed(cluster, tmp_path):
     study = Workflow(copy_of_repository(tmp_path / "cluster"), smoke())
-    running = started(study)
+    controller = started(study)
     try:
-        until(queue, "the first job")
-        subprocess.run(["scancel", queue()[0]], check=True)
-        assert running.wait(timeout=PATIENCE) == 0, (study.folder / "controller.txt").read_text()
-    finally:
-        running.kill()
-    output = (study.folder / "controller.txt").read_text(encoding="utf-8")
-    assert "Trying to restart job" in output
-    states = [re.search(r"JobState=(\w+)", line).group(1) for line in completed(cluster)]
-    assert "CANCELLED" in states
-    assert states.count("COMPLETED") <= 10  # groups: not one of each of the study's 33 jobs
-    assert_same_bytes(digests(study.results), local(tmp_path / "local", smoke()))
-    assert list((study.folder / "logs/slurm").rglob("*.log"))  # of the job that failed
-
-
-def test_a_controller_killed_half_way_is_followed_by_one_that_redoes_nothing(cluster, tmp_path):
-    study = Workflow(copy_of_repository(tmp_path / "cluster"), TINY)
-    running = started(study, "--group-components", "chunk=1")
-    try:
+        until(lambda: logs_of_jobs(study), "the first job at work")
+        (cancelled,) = logs_of_jobs(study)
+        subprocess.run(["scancel", cancelled.stem], check=True)
         until(lambda: list(study.results.glob("*/metrics/*/*.nc.sha256")), "the first metrics")
     finally:
-        running.kill()  # -9: nobody tells Slurm, nobody unlocks
-        running.wait()
+        controller.kill()  # -9: nobody tells Slurm, nobody unlocks
+        controller.wait()
+    said = (study.folder / "controller.txt").read_text(encoding="utf-8")
+    assert "Trying to restart job" in said
+    code, output = study.snakemake(*PROFILE, *TESTED)
+    assert code != 0
+    assert "--unlock" in output
+
     until(lambda: not queue(), "the jobs that were left behind")
     before = {path: path.stat().st_mtime_ns for path in study.results.rglob("*.nc")}
-    code, _ = study.snakemake("--unlock")
-    assert code == 0
+    assert study.snakemake("--unlock")[0] == 0
     output = run(study)
-    redone = [path.name for path, time_ in before.items() if path.stat().st_mtime_ns != time_]
-    assert redone == [], output
-    assert_same_bytes(digests(study.results), local(tmp_path / "local", TINY))
+    assert [path.name for path, time_ in before.items() if path.stat().st_mtime_ns != time_] == [], output
+    states = [re.search(r"JobState=(\w+)", line).group(1) for line in completed(cluster)]
+    assert states.count("CANCELLED") == 1
+    assert states.count("COMPLETED") <= 10  # groups: not one of each of the study's 33 jobs
+    assert cancelled.is_file()
+    assert_same_bytes(digests(study.results), local(tmp_path / "local", smoke()))
 
 
 @pytest.mark.slow
@@ -116,6 +118,7 @@ def test_a_mid_size_study_gives_the_bytes_of_a_local_run(cluster, tmp_path):
     study = Workflow(copy_of_repository(tmp_path / "cluster"), configuration)
     run(study)
     assert_same_bytes(digests(study.results), local(tmp_path / "local", configuration))
+    assert study.planned() == []
 
 
 def test_the_start_script_refuses_a_machine_that_has_a_slurm(cluster, tmp_path):

@@ -206,3 +206,9 @@ def test_mistakes_end_with_one_sentence(capsys):
     assert len(lines) == 2
     assert "no-such.yaml cannot be read" in lines[0]
     assert "cores = 0 is not allowed" in lines[1]
+
+
+def test_the_model_knows_which_figures_read_every_trial():
+    figures = (ROOT / "dcsc/figures").glob("*.py")
+    reading = {path.stem for path in figures if "results.trials" in path.read_text(encoding="utf-8")}
+    assert set(model.OF_TRIALS) == reading

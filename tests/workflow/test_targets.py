@@ -28,6 +28,9 @@ def test_a_bare_dry_run_of_a_fresh_clone_lists_the_full_study(clone, snakefile):
     assert code == 0, output
     assert {"draw_dictionaries", "sample_signals", "run_pursuits", "measure_recovery"} <= rules_of(jobs_of(output))
     assert any(rule.startswith("render_") for rule in rules_of(jobs_of(output)))
+    # Paths become part of provenance: the bytes of a result must not depend on where the checkout lies.
+    named = [line.split() for line in output.splitlines() if line.startswith(("    input: ", "    output: "))]
+    assert [path for line in named for path in line if path.startswith("/")] == []
 
 
 QUICK = {"dictionaries", "metrics"}

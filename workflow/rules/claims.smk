@@ -30,10 +30,8 @@ rule render_reproduction:
     input:
         claims=f"{RESULTS}/claims.json",
         metadata=f"{RESULTS}/claims.json-metadata.json",
-        template=f"{ROOT}/workflow/report/reproduction.md",
-        captions=[
-            f"{ROOT}/workflow/report/{panel}.rst" for panel in shown_panels().values()
-        ],
+        template=f"{PAGES}/reproduction.md",
+        captions=[f"{PAGES}/{panel}.rst" for panel in shown_panels().values()],
     output:
         page=f"{RESULTS}/reproduction.md",
         metadata=f"{RESULTS}/reproduction.md-metadata.json",

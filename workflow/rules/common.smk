@@ -28,6 +28,9 @@ MEMBERS = {
     for name, member in configuration.members(STUDY, cascade).items()
 }
 MEASURED = [name for name, options in STUDY.experiments.items() if options.signals]
+PAGES = os.path.relpath(
+    ROOT / "workflow/report"
+)  # relative, as provenance must not name a machine
 FORMATS = ("pdf", "svg", "png", "csv", "csv-metadata.json")
 
 
