@@ -58,6 +58,36 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     return float(finite.mean()), float(lower), float(upper)
 
 
+def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """
+    Difference of two success rates on the same trials, with an interval.
+
+    The interval is the wider of two: Student's over the differences of independent replicates, which allows for
+    what the trials of a replicate share, and the exact one of the sign test, given how many trials decide.
+
+    Parameters
+    ----------
+    first, second : array_like of bool, shape (replicate, trial)
+        Successes; entry by entry of the same trial.
+    confidence : float
+        Level of the interval.
+
+    Returns
+    -------
+    difference, lower, upper : float
+        Rate of the first minus rate of the second; NaN without trials.
+    """
+    first, second = np.atleast_2d(np.asarray(first, dtype=bool)), np.atleast_2d(np.asarray(second, dtype=bool))
+    if not first.size:
+        return float("nan"), float("nan"), float("nan")
+    won, lost = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
+    low, high = (float(end) for end in proportion_interval(won, won + lost, confidence)) if won + lost else (0.5, 0.5)
+    share = (won + lost) / first.size
+    _, student_low, student_high = mean_interval((first.mean(axis=1) - second.mean(axis=1)), confidence)
+    lower, upper = np.nanmin([share * (2 * low - 1), student_low]), np.nanmax([share * (2 * high - 1), student_high])
+    return (won - lost) / first.size, float(max(lower, -1)), float(min(upper, 1))
+
+
 def transition_point(
     sparsity: ArrayLike, successes: ArrayLike, trials: ArrayLike, level: float = 0.5
 ) -> tuple[float, str]:

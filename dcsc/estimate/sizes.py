@@ -291,7 +291,7 @@ class StudySizes:
             "places": total * sum(geometry.atoms),
             "deep_places": total * sum(geometry.atoms) * (depth > 1),
             "deep_run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms) * (depth > 1),
-            "noise": sum(signals[v] for v, draw in draws.items() if draw.noise_db is not None) * geometry.atoms[0],
+            "noise": sum(signals[v] for v, draw in draws.items() if draw.is_noisy) * geometry.atoms[0],
             "adversarial": sum(entries[v] for v, draw in draws.items() if draw.is_adversarial) * stripe,
             "runs": sum(signals[variant] for _, variant in runs),
             "run_entries": sum(entries[variant] for _, variant in runs) * depth,
@@ -323,7 +323,7 @@ class StudySizes:
 def _is_sparse(pursuit: config.PursuitOptions, draw: config.DrawOptions, depth: int) -> bool:
     """Whether the signal need not be formed."""
     one_step = pursuit.method == "layered-thresholding" and depth == 1 and not pursuit.debias
-    return one_step and pursuit.threshold != "oracle" and draw.noise_db is None
+    return one_step and pursuit.threshold != "oracle" and not draw.is_noisy
 
 
 def _swept(path: Path) -> dict[str, tuple[float, float]] | None:
