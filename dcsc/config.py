@@ -438,6 +438,14 @@ class Study(Options):
     results: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
     ] = Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
+    title: str = Field(
+        default="The reproduction, figure by figure", min_length=1, description="Heading of the page about the run."
+    )
+    introduction: str = Field(
+        default="The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
+        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is.",
+        description="What the page about the run says before its figures.",
+    )
     seed: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
         description="Seed of the study; every random number derives from it and from what the number is for."
     )

@@ -63,7 +63,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     Difference of two success rates on the same trials, with an interval.
 
     The interval is the wider of two: Student's over the differences of independent replicates, which allows for
-    what the trials of a replicate share, and the exact one of the sign test, given how many trials decide.
+    what the trials of a replicate share, and the one that follows from the exact intervals of the shares of trials at
+    which only the first, or only the second, succeeds.
 
     Parameters
     ----------
@@ -80,12 +81,11 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     first, second = np.atleast_2d(np.asarray(first, dtype=bool)), np.atleast_2d(np.asarray(second, dtype=bool))
     if not first.size:
         return float("nan"), float("nan"), float("nan")
-    won, lost = np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)
-    low, high = (float(end) for end in proportion_interval(won, won + lost, confidence)) if won + lost else (0.5, 0.5)
-    share = (won + lost) / first.size
-    _, student_low, student_high = mean_interval((first.mean(axis=1) - second.mean(axis=1)), confidence)
-    lower, upper = np.nanmin([share * (2 * low - 1), student_low]), np.nanmax([share * (2 * high - 1), student_high])
-    return (won - lost) / first.size, float(max(lower, -1)), float(min(upper, 1))
+    alone = [np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)]
+    (low_won, low_lost), (high_won, high_lost) = proportion_interval(alone, first.size, (1 + confidence) / 2)
+    _, student_low, student_high = mean_interval(first.mean(axis=1) - second.mean(axis=1), confidence)
+    lower, upper = np.fmin(low_won - high_lost, student_low), np.fmax(high_won - low_lost, student_high)
+    return (alone[0] - alone[1]) / first.size, float(max(lower, -1)), float(min(upper, 1))
 
 
 def transition_point(

@@ -17,7 +17,7 @@ from dcsc.figures.results import Results
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
-    Count recovered paths, and compare every pursuit with the first one of the configuration, trial by trial.
+    Count recovered paths, and compare every pursuit with those before it in the configuration, trial by trial.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         For each cascade, variant, number of active atoms (and `all` of them together) and pursuit a row of kind
-        `recovered` (rate, with a Clopper-Pearson interval), of kind `difference` (of the rate from that of the
-        first pursuit, paired), and of kind `rescued` (the rate among the trials that no one-step thresholding
-        without knowledge of the true support recovers).
+        `recovered` (rate, with a Clopper-Pearson interval, and how many paths a theorem covers, and of these are lost),
+        of kind `rescued` (the rate among the trials that no one-step thresholding recovers which does not know the
+        size of the true support), and of kind `difference` for every pursuit before it (of the rates, paired).
     """
     rows = []
     for cascade, trials in results.trials.items():
@@ -81,8 +81,12 @@ def recovered(cell: xr.Dataset, pursuit: str) -> np.ndarray:
     ndarray of bool, shape (replicate, trial)
         The trials of all numbers of active atoms.
     """
-    found = cell["path_recovered"].sel(pursuit=pursuit).transpose("replicate", "active", "trial").to_numpy()
-    return found.astype(bool).reshape(len(found), -1)
+    return _flat(cell["path_recovered"].sel(pursuit=pursuit))
+
+
+def _flat(truths: xr.DataArray) -> np.ndarray:
+    found = truths.transpose("replicate", "active", "trial").to_numpy().astype(bool)
+    return found.reshape(len(found), -1)
 
 
 def _rows(cell: xr.Dataset, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -93,11 +97,13 @@ def _rows(cell: xr.Dataset, settings: Mapping[str, Any]) -> Iterator[dict[str, A
     for name in names:
         counted = {"pursuit": name, "trials": paths[name].size}
         rate = _proportion(int(paths[name].sum()), paths[name].size, settings["confidence"])
-        yield {"kind": "recovered", **counted, "recovered": int(paths[name].sum()), **rate}
-        if name != names[0]:
-            ends = statistics.paired_difference(paths[name], paths[names[0]], settings["confidence"])
+        covered = _flat(cell["covered"].sel(pursuit=name).all("layer"))
+        lost_though = {"covered": int(covered.sum()), "violations": int((covered & ~paths[name]).sum())}
+        yield {"kind": "recovered", **counted, "recovered": int(paths[name].sum()), **rate, **lost_though}
+        for other in names[: names.index(name)]:
+            ends = statistics.paired_difference(paths[name], paths[other], settings["confidence"])
             difference = dict(zip(("rate", "rate_lower", "rate_upper"), ends, strict=True))
-            yield {"kind": "difference", **counted, "versus": names[0], **difference}
+            yield {"kind": "difference", **counted, "versus": other, **difference}
         if lost is not None and name not in blind:
             found, among = int((paths[name] & lost).sum()), int(lost.sum())
             yield {
@@ -151,6 +157,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             panel = axes[row, column]
             for index, cell in enumerate(shown):
                 one = part[(part["kind"] == kind) & (part["active"] == cell)]
+                one = one if kind == "recovered" else one[one["versus"] == names[0]]
                 offset = 0.6 * ((index + 0.5) / len(shown) - 0.5)
                 places = [names.index(name) + offset for name in one["pursuit"]]
                 spans = np.abs(one[["rate_lower", "rate_upper"]].to_numpy().T - one["rate"].to_numpy())
@@ -172,6 +179,6 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         figure,
         style,
         f"{styles.count(counts)} draws a point, the same for all pursuits; bars: Clopper-Pearson "
-        f"{settings['confidence']:.0%} (above), the wider of Student's over dictionaries and the sign test's (below)",
+        f"{settings['confidence']:.0%} (above), the wider of its and Student's over dictionaries (below)",
     )
     return figure

@@ -56,6 +56,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
                             "cascade": cascade,
                             "variant": str(variant),
                             "active": int(active),
+                            "cell": f"{variant}, {active} active",
                             "pursuit": name,
                             "recovered": int(paths.sum()),
                             "trials": paths.size,

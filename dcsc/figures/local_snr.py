@@ -101,7 +101,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"{counts.iloc[0]} realisations a panel and pursuit. Exact supports over all layers: {shares}",
+        f"{styles.count(counts)} realisations a panel and pursuit. Exact supports over all layers: {shares}",
         label="activations in the deepest code",
     )
     return figure
