@@ -36,6 +36,8 @@ class Geometry:
         Atoms of a stripe, each layer.
     products : tuple of int
         Multiplications of correlating with all atoms of each layer directly.
+    signal : int
+        Entries of a signal.
     filters : int
         Entries of all filters.
     iterated : int
@@ -45,6 +47,7 @@ class Geometry:
     atoms: tuple[int, ...]
     stripes: tuple[int, ...]
     products: tuple[int, ...]
+    signal: int
     filters: int
     iterated: int
 
@@ -56,6 +59,7 @@ class Geometry:
             tuple(layer.n_atoms for layer in layers),
             tuple(layer.stripe_size for layer in layers),
             tuple(layer.n_atoms * math.prod(layer.filters.shape[1:]) for layer in layers),
+            math.prod(layers[0].signal_shape),
             sum(layer.filters.size for layer in layers),
             sum(
                 layer.filters.size
@@ -291,7 +295,7 @@ class StudySizes:
             "places": total * sum(geometry.atoms),
             "deep_places": total * sum(geometry.atoms) * (depth > 1),
             "deep_run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms) * (depth > 1),
-            "noise": sum(signals[v] for v, draw in draws.items() if draw.is_noisy) * geometry.atoms[0],
+            "noise": sum(signals[v] for v, draw in draws.items() if draw.is_noisy) * geometry.signal,
             "adversarial": sum(entries[v] for v, draw in draws.items() if draw.is_adversarial) * stripe,
             "runs": sum(signals[variant] for _, variant in runs),
             "run_entries": sum(entries[variant] for _, variant in runs) * depth,

@@ -150,7 +150,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     cells = [cell for cell in table["active"].unique() if cell != "all"]
     shown = cells if len(cells) <= len(styles.MARKERS) else ["all"]
     colour = styles.sequence(style, len(shown))
-    figure, axes = styles.canvas(style, 2, len(columns), 0.62 if len(columns) == 1 else 0.95, sharex=True, sharey="row")
+    figure, axes = styles.canvas(style, 2, len(columns), 0.38 if len(columns) == 1 else 0.75, sharex=True, sharey="row")
     for column, (cascade, variant) in enumerate(columns):
         part = table[(table["cascade"] == cascade) & (table["variant"] == variant)]
         for row, kind in enumerate(("recovered", "difference")):

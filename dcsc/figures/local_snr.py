@@ -70,7 +70,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     layers, shown = sorted(table["layer"].unique()), list(families.unique())
     largest = int(table.groupby(families)["pursuit"].nunique().max())
     colour = styles.colours(style, max(3, largest + 1))
-    figure, axes = styles.canvas(style, len(shown), len(layers), 0.85, sharex=True, sharey="row")
+    figure, axes = styles.canvas(
+        style, len(shown), len(layers), 0.85 if len(layers) > 2 else 0.6, sharex=True, sharey="row"
+    )
     for row, family in enumerate(shown):
         for panel, layer in zip(axes[row], layers, strict=True):
             part = table[(table["layer"] == layer) & (families == family)]
@@ -87,7 +89,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     linewidth=0.7 if oracle else 0,
                     label=pursuit,
                 )
-                if one["bound_db"].notna().any():
+                if not oracle and one["bound_db"].notna().any():
                     panel.scatter(
                         one["active"], one["bound_db"], s=9, color=colour[-1], marker="x", linewidth=0.7, label="bound"
                     )

@@ -168,4 +168,6 @@ def _span(low: float, high: float) -> str:
 def _number(value: float) -> str:
     if value == round(value):
         return f"{value:.0f}"
+    if abs(value) >= 1:
+        return f"{value:.5g}"
     return np.format_float_scientific(value, precision=3, trim="-", exp_digits=1)

@@ -121,7 +121,8 @@ def _draw_cell(
         None
         if draws[0].signs is None
         else [np.concatenate([draw.signs[layer] for draw in draws])[used] for layer in range(cascade.depth)],
-        None if noises[0] is None else np.concatenate(noises)[used],
+        # A copy, so that what was drawn in excess does not stay in memory.
+        None if noises[0] is None else np.concatenate(noises)[used].copy(),
         np.concatenate([draw.refused for draw in draws])[used],
         draws[0].certificates,
     )
