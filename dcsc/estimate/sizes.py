@@ -304,6 +304,8 @@ class StudySizes:
             "products": sum(signals[v] for p, v in runs if not _is_sparse(p, draws[v], depth)) * sum(geometry.products),
             "iterations": sum(signals[v] for p, v in runs if p.method != "layered-thresholding")
             * sum(geometry.products),
+            "dense": sum(signals[v] for p, v in runs if p.method == "holistic-pursuit")
+            * float(geometry.atoms[-1]) ** 3,
             "bounded": bounded * total * sum(geometry.atoms),
             "bounded_products": bounded * total * geometry.atoms[0] * stripe,
             "table": float(bounded > 0) * geometry.atoms[0] * stripe,
