@@ -17,6 +17,9 @@ from dcsc.figures.results import Results
 from dcsc.pursuit import work
 from dcsc.stages.dictionaries import cascade_of
 
+EXACT = 1e-8
+"""Errors below are rounding, and drawn there."""
+
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
@@ -112,12 +115,13 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             for quantity, panel in zip(("rate", "error"), axes[2 * row : 2 * row + 2, column], strict=True):
                 for one in part.itertuples():
                     index = names.index(one.pursuit)
-                    value = max(getattr(one, quantity), 1e-16)
-                    ends = [[value - getattr(one, f"{quantity}_lower")], [getattr(one, f"{quantity}_upper") - value]]
+                    least = 0.0 if quantity == "rate" else EXACT
+                    value = max(getattr(one, quantity), least)
+                    lower, upper = (max(getattr(one, f"{quantity}_{end}"), least) for end in ("lower", "upper"))
                     panel.errorbar(
                         [one.forward_passes],
                         [value],
-                        np.maximum(ends, 0),
+                        [[value - lower], [upper - value]],
                         fmt=styles.MARKERS[index % 10],
                         color=colour[index % 10],
                         mfc="none" if index >= 10 else colour[index],
@@ -128,6 +132,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                 panel.set_xscale("log")
             axes[2 * row, column].set_ylim(-0.05, 1.05)
             axes[2 * row + 1, column].set_yscale("log")
+            if table.loc[table["variant"] == variant, "error"].min() <= EXACT:
+                axes[2 * row + 1, column].set_ylim(EXACT / 3)
             axes[2 * row, column].set_title(f"{variant}: {active} active", fontsize="medium")
         axes[2 * row, 0].set_ylabel("paths recovered\n(share)")
         axes[2 * row + 1, 0].set_ylabel("largest relative\nerror of a layer")
@@ -139,8 +145,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         figure,
         style,
         f"{styles.count(table['trials'])} draws a point, the same for all pursuits; bars: Clopper-Pearson "
-        f"{settings['confidence']:.0%} of the share, 10 % to 90 % of the draws of the error. "
-        "Work: multiplications and additions of direct convolutions, counted, median of the draws",
+        f"{settings['confidence']:.0%} of the share, 10 % to 90 % of the draws of the error "
+        f"(drawn at {EXACT:g} where it is less). Work: multiplications and additions of direct convolutions, counted, "
+        "median of the draws",
         label="work, in forward passes",
     )
     return figure
