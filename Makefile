@@ -7,8 +7,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
+PAGE = $(if $(filter config/config.yaml,$(CONFIG)),reproduction,$(basename $(notdir $(CONFIG))))
 
-.PHONY: help reproduce smoke report docs estimate orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
+.PHONY: help reproduce reproduce-all smoke report docs estimate orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -26,6 +27,10 @@ reproduce: $(READY)  ## the full reproduction: every dataset, figure and table
 	$(SNAKEMAKE) --configfile $(CONFIG)
 	@echo "Up to date: figures and the numbers they show are in $(RESULTS)/figures; 'make report' gathers them in one page."
 
+reproduce-all: $(READY)  ## the reproduction, then iterative pursuits and real signals
+	$(MAKE) --no-print-directory reproduce
+	$(MAKE) --no-print-directory reproduce CONFIG=config/iterative.yaml
+
 smoke: $(READY)  ## every stage on tiny sizes, in under a minute
 	$(MAKE) --no-print-directory reproduce CONFIG=config/smoke.yaml
 
@@ -33,12 +38,12 @@ report: $(READY)  ## one page with all figures and captions, after reproduce
 	$(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html
 	@echo "Open $(RESULTS)/report.html in a browser."
 
-docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce
-	mkdir -p docs/images/reproduction
-	rm -f docs/images/reproduction/*.png
-	cp $(RESULTS)/figures/*.png docs/images/reproduction/
-	sed -E 's#\]\(figures/([^)]*\.png)\)#](images/reproduction/\1)#; s#\[([^]]*)\]\(figures/[^)]*\.csv\)#\1#g' \
-		$(RESULTS)/reproduction.md > docs/reproduction.md
+docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce; with CONFIG=config/iterative.yaml docs/iterative.md
+	mkdir -p docs/images/$(PAGE)
+	rm -f docs/images/$(PAGE)/*.png
+	cp $(RESULTS)/figures/*.png docs/images/$(PAGE)/
+	sed -E 's#\]\(figures/([^)]*\.png)\)#](images/$(PAGE)/\1)#; s#\[([^]]*)\]\(figures/[^)]*\.csv\)#\1#g' \
+		$(RESULTS)/reproduction.md > docs/$(PAGE).md
 
 estimate: $(READY)  ## jobs, core-hours, memory and disk of what is to be done, before it runs
 	@$(BIN)/python -m dcsc estimate --configfile $(CONFIG)
@@ -85,4 +90,4 @@ lock: $(READY)  ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra develop --extra slurm pyproject.toml -o requirements.lock
 
 clean:  ## remove what the workflow made, not the environment
-	rm -rf results results-smoke logs .snakemake
+	rm -rf results results-smoke results-iterative logs .snakemake

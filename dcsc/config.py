@@ -35,6 +35,9 @@ PANELS = {
     "gallery": ("signals", "pursuits", "errors"),
     "exact": (),
     "depth": ("beside",),
+    "comparison": (),
+    "compute": ("errors",),
+    "real-signals": ("signals", "errors"),
 }
 """
 The figures that an experiment can ask for, and what each needs beside the summary, the metrics and the dictionaries.
@@ -153,6 +156,30 @@ class DrawOptions(Options):
         default=None,
         description="Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default.",
     )
+    windows_of: str | None = Field(
+        default=None,
+        description="In place of random codes, those that approximate windows of a real signal by `active` atoms "
+        "through the whole cascade: `electrocardiogram`, `photograph` or a plugin's.",
+    )
+    residual: bool = Field(
+        default=False, description="Add to their synthesis what it misses, so that the windows themselves are observed."
+    )
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether a signal is more than the synthesis of its codes."""
+        return self.noise_db is not None or self.residual
+
+    @property
+    def conflict(self) -> str:
+        """What of the ways to draw excludes one another, as a sentence; empty when nothing does."""
+        if self.residual and (self.windows_of is None or self.noise_db is not None):
+            return "residual is what codes miss of windows_of: give that, and no noise_db."
+        random = {"layer_signs": self.layer_signs, "constraint": self.constraint != "none", "floor": self.floor}
+        wrong = [key for key, value in random.items() if value]
+        if self.windows_of is not None and wrong:
+            return f"{wrong[0]} is for random codes, not for those of windows_of: remove one of them."
+        return ""
 
     @property
     def is_adversarial(self) -> bool:
@@ -172,6 +199,8 @@ class VariantOptions(Options):
     )
     floor: Annotated[Number, Field(ge=0, le=1)] | None = Field(default=None, description="As above.")
     noise_db: Number | None = Field(default=None, description="As above.")
+    windows_of: str | None = Field(default=None, description="As above.")
+    residual: bool | None = Field(default=None, description="As above.")
 
 
 class SignalOptions(DrawOptions):
@@ -204,6 +233,9 @@ class SignalOptions(DrawOptions):
         values = getattr(self, key)
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
+        for label, draw in self.draws().items():
+            if draw.conflict:
+                raise ValueError(f"variant {label!r}: {draw.conflict}")
         jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
         if jobs > MOST_JOBS:
             raise ValueError(f"{self.trials} trials make {jobs} jobs, more than {MOST_JOBS}: raise chunk_blocks.")
@@ -406,6 +438,14 @@ class Study(Options):
     results: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
     ] = Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
+    title: str = Field(
+        default="The reproduction, figure by figure", min_length=1, description="Heading of the page about the run."
+    )
+    introduction: str = Field(
+        default="The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
+        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is.",
+        description="What the page about the run says before its figures.",
+    )
     seed: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
         description="Seed of the study; every random number derives from it and from what the number is for."
     )
@@ -690,12 +730,29 @@ def _check_cascades(study: Study) -> None:
             for experiment, options in study.experiments.items():
                 if name not in options.cascades or options.signals is None:
                     continue
+                _check_windows(experiment, options.signals, member)
                 largest = max(options.signals.cells(n_atoms))
                 if largest > n_atoms:
                     raise UserError(
                         f"experiments.{experiment}.signals.active = {largest} is not allowed: "
                         f"the deepest code of cascade {member.name!r} has {n_atoms} atoms."
                     )
+
+
+def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> None:
+    """Approximate a window of every real signal by one atom, which shows whether it fits the cascade."""
+    names = {draw.windows_of for draw in signals.draws().values()} - {None}
+    if not names:
+        return
+    from dcsc import windows
+    from dcsc.stages import dictionaries
+
+    layers = dictionaries.trial_cascade(member.model_dump(mode="json")).dictionaries
+    for name in sorted(names):
+        try:
+            windows.check(name, layers)
+        except UserError as error:
+            raise UserError(f"experiments.{experiment}.signals.windows_of: {error}") from None
 
 
 def _check_samplers(study: Study) -> None:

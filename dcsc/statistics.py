@@ -58,6 +58,36 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     return float(finite.mean()), float(lower), float(upper)
 
 
+def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """
+    Difference of two success rates on the same trials, with an interval.
+
+    The interval is the wider of two: Student's over the differences of independent replicates, which allows for
+    what the trials of a replicate share, and the one that follows from the exact intervals of the shares of trials at
+    which only the first, or only the second, succeeds.
+
+    Parameters
+    ----------
+    first, second : array_like of bool, shape (replicate, trial)
+        Successes; entry by entry of the same trial.
+    confidence : float
+        Level of the interval.
+
+    Returns
+    -------
+    difference, lower, upper : float
+        Rate of the first minus rate of the second; NaN without trials.
+    """
+    first, second = np.atleast_2d(np.asarray(first, dtype=bool)), np.atleast_2d(np.asarray(second, dtype=bool))
+    if not first.size:
+        return float("nan"), float("nan"), float("nan")
+    alone = [np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)]
+    (low_won, low_lost), (high_won, high_lost) = proportion_interval(alone, first.size, (1 + confidence) / 2)
+    _, student_low, student_high = mean_interval(first.mean(axis=1) - second.mean(axis=1), confidence)
+    lower, upper = np.fmin(low_won - high_lost, student_low), np.fmax(high_won - low_lost, student_high)
+    return (alone[0] - alone[1]) / first.size, float(max(lower, -1)), float(min(upper, 1))
+
+
 def transition_point(
     sparsity: ArrayLike, successes: ArrayLike, trials: ArrayLike, level: float = 0.5
 ) -> tuple[float, str]:

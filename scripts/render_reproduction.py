@@ -26,6 +26,8 @@ def main(snakemake: Any) -> None:
     }
     page = environment.from_string(Path(inputs.template).read_text(encoding="utf-8")).render(
         results=settings["results"],
+        title=settings["title"],
+        introduction=settings["introduction"].strip(),
         experiments=settings["experiments"],
         captions=captions,
         findings=findings,

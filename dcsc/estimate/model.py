@@ -13,7 +13,18 @@ COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 QUANTITIES = ("seconds", "memory_mb", "disk_mb")
 """Time on one core, the largest resident memory, and what the outputs take on disk."""
 
-OF_TRIALS = ("depth", "exact", "gallery", "local_snr", "noise", "paper_table", "prediction")
+OF_TRIALS = (
+    "comparison",
+    "compute",
+    "depth",
+    "exact",
+    "gallery",
+    "local_snr",
+    "noise",
+    "paper_table",
+    "prediction",
+    "real_signals",
+)
 """Figures that read every trial and not the counts alone."""
 
 PRIOR = {"seconds": 60.0, "memory_mb": 500.0, "disk_mb": 5.0}

@@ -38,6 +38,8 @@ class Geometry:
         Atoms of a stripe, each layer.
     products : tuple of int
         Multiplications of correlating with all atoms of each layer directly.
+    signal : int
+        Entries of a signal.
     filters : int
         Entries of all filters.
     nonzeros : int
@@ -49,6 +51,7 @@ class Geometry:
     atoms: tuple[int, ...]
     stripes: tuple[int, ...]
     products: tuple[int, ...]
+    signal: int
     filters: int
     nonzeros: int
     iterated: int
@@ -61,6 +64,7 @@ class Geometry:
             tuple(layer.n_atoms for layer in layers),
             tuple(layer.stripe_size for layer in layers),
             tuple(layer.n_atoms * math.prod(layer.filters.shape[1:]) for layer in layers),
+            math.prod(layers[0].signal_shape),
             sum(layer.filters.size for layer in layers),
             sum(np.count_nonzero(layer.filters) for layer in layers),
             sum(
@@ -299,7 +303,7 @@ class StudySizes:
             "places": total * sum(geometry.atoms),
             "deep_places": total * sum(geometry.atoms) * (depth > 1),
             "deep_run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms) * (depth > 1),
-            "noise": sum(signals[v] for v, draw in draws.items() if draw.noise_db is not None) * geometry.atoms[0],
+            "noise": sum(signals[v] for v, draw in draws.items() if draw.is_noisy) * geometry.signal,
             "adversarial": sum(entries[v] for v, draw in draws.items() if draw.is_adversarial) * stripe,
             "runs": sum(signals[variant] for _, variant in runs),
             "run_entries": sum(entries[variant] for _, variant in runs) * depth,
@@ -308,6 +312,8 @@ class StudySizes:
             "products": sum(signals[v] for p, v in runs if not _is_sparse(p, draws[v], depth)) * sum(geometry.products),
             "iterations": sum(signals[v] for p, v in runs if p.method != "layered-thresholding")
             * sum(geometry.products),
+            "dense": sum(signals[v] for p, v in runs if p.method == "holistic-pursuit")
+            * float(geometry.atoms[-1]) ** 3,
             "bounded": bounded * total * sum(geometry.atoms),
             "bounded_products": bounded * total * geometry.atoms[0] * stripe,
             "table": float(bounded > 0) * geometry.atoms[0] * stripe,
@@ -331,7 +337,7 @@ class StudySizes:
 def _is_sparse(pursuit: config.PursuitOptions, draw: config.DrawOptions, depth: int) -> bool:
     """Whether the signal need not be formed."""
     one_step = pursuit.method == "layered-thresholding" and depth == 1 and not pursuit.debias
-    return one_step and pursuit.threshold != "oracle" and draw.noise_db is None
+    return one_step and pursuit.threshold != "oracle" and not draw.is_noisy
 
 
 def _swept(path: Path) -> dict[str, tuple[float, float]] | None:

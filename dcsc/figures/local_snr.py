@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
+ROUNDING = 1e-9
+"""Share of the largest patch by which an error that is bounded by 0 may come out."""
+
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
@@ -27,30 +30,35 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit, layer and realisation: ratio and bound in decibels.
+        A row for each cascade, pursuit, layer and realisation: ratio and bound in decibels, and whether a theorem that
+        covers it was violated, by an error above its bound or a wrong support.
     """
     tables = []
     for cascade, dataset in results.trials.items():
-        names = ["error", "error_bound", "magnitude", "stripe_sparsity", "support_recovered", "covered"]
+        names = ["error", "error_bound", "magnitude", "stripe_sparsity", "support_recovered", "covered", "measured"]
         table = dataset[names].to_dataframe().reset_index().assign(cascade=cascade)
-        tables.append(table)
+        tables.append(table[table["measured"] == 1].drop(columns="measured"))
     table = pd.concat(tables, ignore_index=True)
     with np.errstate(divide="ignore"):  # an exact code has an infinite ratio
         table["local_snr_db"] = 20 * np.log10(table["magnitude"] / table["error"])
         table["bound_db"] = 20 * np.log10(table["magnitude"] / table["error_bound"])
+    kept = (table["error"] <= table["error_bound"] * (1 + 1e-9) + ROUNDING * table["magnitude"]) & (
+        table["support_recovered"] == 1
+    )
+    table["violations"] = ((table["covered"] == 1) & ~kept).astype(int)
     return table
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw one panel a layer and family of rules, the ratio of each realisation over its number of activations.
+    Draw one panel a layer and family of pursuits, the ratio of each realisation over its number of activations.
 
     Parameters
     ----------
     table : pandas.DataFrame
         From `tidy`.
     settings : mapping
-        `style`.
+        `style`. The first word of a pursuit's name, up to a hyphen, is its family.
 
     Returns
     -------
@@ -58,12 +66,16 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         Realisations as points, bounds as crosses.
     """
     style = settings["style"]
-    layers, rules = sorted(table["layer"].unique()), ["hard", "soft"]
-    colour = styles.colours(style, 3)
-    figure, axes = styles.canvas(style, len(rules), len(layers), 0.85, sharex=True, sharey="row")
-    for row, rule in enumerate(rules):
+    families = table["pursuit"].str.split("-").str[0]
+    layers, shown = sorted(table["layer"].unique()), list(families.unique())
+    largest = int(table.groupby(families)["pursuit"].nunique().max())
+    colour = styles.colours(style, max(3, largest + 1))
+    figure, axes = styles.canvas(
+        style, len(shown), len(layers), 0.85 if len(layers) > 2 else 0.6, sharex=True, sharey="row"
+    )
+    for row, family in enumerate(shown):
         for panel, layer in zip(axes[row], layers, strict=True):
-            part = table[(table["layer"] == layer) & table["pursuit"].str.startswith(rule)]
+            part = table[(table["layer"] == layer) & (families == family)]
             for index, pursuit in enumerate(part["pursuit"].unique()):
                 one = part[part["pursuit"] == pursuit]
                 oracle = pursuit.endswith("oracle")
@@ -77,9 +89,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     linewidth=0.7 if oracle else 0,
                     label=pursuit,
                 )
-                if not oracle:
+                if not oracle and one["bound_db"].notna().any():
                     panel.scatter(
-                        one["active"], one["bound_db"], s=9, color=colour[2], marker="x", linewidth=0.7, label="bound"
+                        one["active"], one["bound_db"], s=9, color=colour[-1], marker="x", linewidth=0.7, label="bound"
                     )
             panel.set_title(f"layer {layer}", fontsize="medium")
         axes[row, 0].set_ylabel("local SNR (dB)")
@@ -91,7 +103,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"{counts.iloc[0]} realisations a panel and pursuit. Exact supports over all layers: {shares}",
+        f"{styles.count(counts)} realisations a panel and pursuit. Exact supports over all layers: {shares}",
         label="activations in the deepest code",
     )
     return figure

@@ -1,4 +1,4 @@
-"""What [PRE17] section 8 prints of its noiseless experiment, beside what this run measured."""
+"""What [PRE17] section 8 prints of its three experiments, beside what this run measured."""
 
 from __future__ import annotations
 
@@ -7,24 +7,52 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 
+from dcsc.errors import UserError
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
-PRINTED = [
-    ("length of the layer's signal", 1, 21600, 21600, 0),
-    ("length of the layer's signal", 2, 3600, 3600, 0),
-    ("length of the layer's signal", 3, 600, 600, 0),
-    ("length of the deepest code", 3, 100, 100, 0),
-    ("mutual coherence", 1, 2.44e-4, 2.44e-4, 0.05e-4),
-    ("mutual coherence", 2, 4.33e-3, 4.33e-3, 0.005e-3),
-    ("mutual coherence", 3, 4.33e-3, 4.33e-3, 0.005e-3),
-    ("stripe-sparsity", 1, 8, 8, 0),
-    ("stripe-sparsity", 2, 5, 6, 0),
-    ("stripe-sparsity", 3, 3, 7, 0),
-]
-"""Quantity, layer, printed range, and half a unit of the last printed digit."""
+LENGTH, CODE = "length of the layer's signal", "length of the deepest code"
+COHERENCE, STRIPES, RATIO = "mutual coherence", "stripe-sparsity", "mean signal-to-noise ratio (dB)"
+
+
+def _coherences(depth: int) -> list[tuple[str, int, float, float, float]]:
+    later = [(COHERENCE, layer, 4.33e-3, 4.33e-3, 0.005e-3) for layer in range(2, depth + 1)]
+    return [(COHERENCE, 1, 2.44e-4, 2.44e-4, 0.05e-4), *later]
+
+
+PRINTED = {
+    2: [
+        (LENGTH, 1, 3600, 3600, 0),
+        (LENGTH, 2, 600, 600, 0),
+        (CODE, 2, 100, 100, 0),
+        *_coherences(2),
+        (STRIPES, 1, 7, 8, 0),
+        (STRIPES, 2, 3, 7, 0),
+        (RATIO, 0, 68.53, 68.53, 0.005),
+    ],
+    3: [
+        (LENGTH, 1, 21600, 21600, 0),
+        (LENGTH, 2, 3600, 3600, 0),
+        (LENGTH, 3, 600, 600, 0),
+        (CODE, 3, 100, 100, 0),
+        *_coherences(3),
+        (STRIPES, 1, 8, 8, 0),
+        (STRIPES, 2, 5, 6, 0),
+        (STRIPES, 3, 3, 7, 0),
+    ],
+    5: [
+        (LENGTH, 1, 777600, 777600, 0),
+        *_coherences(5),
+        (STRIPES, 1, 8, 8, 0),
+        *[(STRIPES, layer, 6, 6, 0) for layer in (2, 3, 4)],
+        (STRIPES, 5, 4, 7, 0),
+        (RATIO, 0, 124.43, 124.43, 0.005),
+    ],
+}
+"""By the number of layers: quantity, layer, printed range, and half a unit of the last printed digit."""
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -34,7 +62,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Parameters
     ----------
     results : Results
-        Of an experiment with one cascade of three layers.
+        Of an experiment with one cascade of two, three or five layers.
     settings : mapping
         Not used here.
 
@@ -42,18 +70,19 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row a quantity and layer, and whether the measured range lies within the printed one.
+
+    Raises
+    ------
+    UserError
+        When the paper prints nothing of such an experiment.
     """
+    if len(results.trials) != 1 or next(iter(results.trials.values())).sizes["layer"] not in PRINTED:
+        raise UserError("figure 'paper-table' is about one cascade of 2, 3 or 5 layers: see config/config.yaml.")
     ((name, trials),) = results.trials.items()
     rows = []
-    for quantity, layer, low, high, rounding in PRINTED:
-        dictionary = results.dictionaries[name][f"layer_{layer}"]
-        positions = dictionary["grid"].to_numpy() // dictionary["stride"].to_numpy()
-        measured = {
-            "length of the layer's signal": dictionary["grid"].to_numpy(),
-            "length of the deepest code": positions,
-            "mutual coherence": dictionary["mutual_coherence"].to_numpy(),
-            "stripe-sparsity": trials["stripe_sparsity"].sel(layer=layer).to_numpy(),
-        }[quantity]
+    for quantity, layer, low, high, rounding in PRINTED[trials.sizes["layer"]]:
+        dictionary = results.dictionaries[name][f"layer_{max(layer, 1)}"]
+        measured = _measured(quantity, layer, dictionary, trials)
         rows.append(
             {
                 "quantity": quantity,
@@ -67,6 +96,17 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _measured(quantity: str, layer: int, dictionary: xr.DataTree, trials: xr.Dataset) -> np.ndarray:
+    """All values of a quantity in this run."""
+    if quantity == RATIO:
+        return trials["signal_to_noise"].mean().to_numpy()
+    if quantity == STRIPES:
+        return trials["stripe_sparsity"].sel(layer=layer).to_numpy()
+    if quantity == CODE:
+        return dictionary["grid"].to_numpy() // dictionary["stride"].to_numpy()
+    return dictionary["grid" if quantity == LENGTH else "mutual_coherence"].to_numpy()
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
@@ -91,7 +131,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     cells = [
         [
             row.quantity,
-            str(row.layer),
+            str(row.layer or "signal"),
             _span(row.printed_low, row.printed_high),
             _span(row.measured_low, row.measured_high),
             "yes" if row.agrees else "NO",
@@ -128,4 +168,6 @@ def _span(low: float, high: float) -> str:
 def _number(value: float) -> str:
     if value == round(value):
         return f"{value:.0f}"
+    if abs(value) >= 1:
+        return f"{value:.5g}"
     return np.format_float_scientific(value, precision=3, trim="-", exp_digits=1)

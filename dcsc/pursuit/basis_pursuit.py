@@ -274,7 +274,8 @@ def layered_basis_pursuit(
         min |x|_1 subject to D x = y. 'guaranteed' is xi_l = 4 eps_{l-1} of [PRE17] Theorem 12, from the
         reference and the noise; 'discrepancy' is the xi whose residual has the norm given.
     discrepancy : float or sequence, optional
-        For 'discrepancy': the l2 norm of the residual, a number, or one entry a layer.
+        For 'discrepancy': the l2 norm of the residual, a number, or one entry a layer; by default that of
+        what the layer's true code leaves of its input.
     non_negative : bool or sequence of bool
         Demand codes without negative entries, in all layers or one by one.
     solver : {'working-set', 'proximal-gradient'}
@@ -336,7 +337,8 @@ def layered_basis_pursuit(
         flat = flat.astype(dtype)
         title = f"basis pursuit, layer {layer}" if progress else ""
         if penalty == "discrepancy":
-            norms = _numbers(discrepancy, layer, batch, "discrepancy")
+            norms = _residual_norms(model, layer, current, reference) if discrepancy is None else discrepancy
+            norms = _numbers(norms, layer, batch, "discrepancy")
             xi, solution = discrepancy_penalties(dictionary, flat, norms, rule, orientation, title)
         else:
             xi = _numbers(penalty, layer, batch, "penalty")
@@ -399,6 +401,12 @@ def _solve_layer(
     return replace(parts[0][1], codes=joined[0], iterations=joined[1], optimality=joined[2])
 
 
+def _residual_norms(model: Cascade, layer: int, signals: NDArray, reference: Sequence[ArrayLike]) -> NDArray:
+    """What the true code leaves of the signals of a layer, in l2 norm."""
+    left = signals - model.synthesize_layer(layer, np.asarray(reference[layer - 1], dtype=np.float64))
+    return np.sqrt((left**2).sum(axis=tuple(range(-model.rank - 1, 0))))
+
+
 def _numbers(value: object, layer: int, batch: tuple[int, ...], name: str) -> NDArray:
     """One number a trial, flat, of one layer."""
     number = np.asarray(value[layer - 1] if isinstance(value, Sequence) else value, dtype=np.float64)
@@ -424,8 +432,8 @@ def _check(
     for name, value in (("penalty", penalty), ("discrepancy", discrepancy), ("non_negative", non_negative)):
         if isinstance(value, Sequence) and not isinstance(value, str) and len(value) != model.depth:
             raise UserError(f"{name} has {len(value)} entries for {model.depth} layers: give one, or one a layer.")
-    if penalty == "discrepancy" and discrepancy is None:
-        raise UserError("penalty 'discrepancy' needs the norm of the residual: pass it as discrepancy.")
+    if penalty == "discrepancy" and discrepancy is None and reference is None:
+        raise UserError("penalty 'discrepancy' needs the norm of the residual: pass it as discrepancy, or the codes.")
     if penalty == "guaranteed" and reference is None:
         raise UserError("penalty 'guaranteed' derives from the true codes: pass them as reference.")
     demanded = list(non_negative) if isinstance(non_negative, Sequence) else [non_negative] * model.depth

@@ -18,8 +18,10 @@ from dcsc.pursuit.thresholding import soft
 MAX_ATOMS = 3000
 """Most deepest atoms: null spaces of dense matrices of that size are needed."""
 
+ITERATIONS = 400
+"""Of the alternating directions method, each round."""
+
 _RANK = 1e-9
-_ITERATIONS = 400
 
 
 def null_basis(matrix: NDArray) -> NDArray:
@@ -68,7 +70,7 @@ def constrained_lasso(columns: NDArray, target: NDArray, basis: NDArray, penalty
     rotated = basis @ vectors
     pull = rotated.T @ (columns.T @ target)
     sparse, dual = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
-    for _ in range(_ITERATIONS):
+    for _ in range(ITERATIONS):
         point = rotated @ ((pull + rho * (rotated.T @ (sparse - dual))) / (values + rho))
         sparse = soft(point + dual, penalty / rho)
         dual += point - sparse

@@ -113,11 +113,11 @@ def _iterate(
     progress: str,
 ) -> tuple[list[NDArray], NDArray, NDArray]:
     """Codes, iterations and last relative changes of every trial; a trial that is done stays as it is."""
-    batch = penalties[-1].shape[: -model.rank - 1]
+    batch, dtype = penalties[-1].shape[: -model.rank - 1], signals.dtype
     axes = tuple(range(-model.rank - 1, 0))
-    current = np.zeros((*batch, *model.dictionaries[-1].code_shape))
+    current = np.zeros((*batch, *model.dictionaries[-1].code_shape), dtype)
     point = current
-    codes = [np.zeros((*batch, *dictionary.code_shape)) for dictionary in model.dictionaries]
+    codes = [np.zeros((*batch, *dictionary.code_shape), dtype) for dictionary in model.dictionaries]
     momentum, iterations, change = np.ones(batch), np.zeros(batch, dtype=np.int64), np.full(batch, np.inf)
     rounds = range(max_iterations)
     if progress:
@@ -138,14 +138,16 @@ def _iterate(
         iterations += live
         grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         uphill = ((point - new) * (new - current)).sum(axis=axes) > 0
-        weight = np.where(uphill, 0.0, (momentum - 1) / grown) if accelerate else np.zeros(batch)
+        weight = (np.where(uphill, 0.0, (momentum - 1) / grown) if accelerate else np.zeros(batch)).astype(dtype)
         momentum = np.where(uphill, 1.0, grown)
         point = np.where(spread, new + weight[(..., *[None] * (model.rank + 1))] * (new - current), point)
         current = new
     return codes, iterations, change
 
 
-def _spread(penalty: float | Sequence[ArrayLike], model: Cascade, batch: tuple[int, ...]) -> list[NDArray]:
+def _spread(
+    penalty: float | Sequence[ArrayLike], model: Cascade, batch: tuple[int, ...], dtype: np.dtype
+) -> list[NDArray]:
     """One array a layer that broadcasts against its codes."""
     if isinstance(penalty, Sequence) and len(penalty) != model.depth:
         raise UserError(
@@ -157,7 +159,7 @@ def _spread(penalty: float | Sequence[ArrayLike], model: Cascade, batch: tuple[i
         value = np.asarray(value, dtype=np.float64)
         if not (value >= 0).all():
             raise UserError(f"penalty {value.min():g} of layer {layer} is not allowed: give numbers from 0.")
-        spread.append(np.broadcast_to(value, batch)[(..., *[None] * (model.rank + 1))])
+        spread.append(np.broadcast_to(value.astype(dtype), batch)[(..., *[None] * (model.rank + 1))])
     return spread
 
 
@@ -169,7 +171,7 @@ def _prepare(model: Cascade, signals: ArrayLike) -> tuple[NDArray, tuple[int, ..
     signs = () if model.signs is None else model.signs
     batch = np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (given, *signs)])
     dtype = np.result_type(model.dictionaries[0].dtype, given if given.dtype.kind == "f" else np.float32)
-    return given.astype(np.float64), batch, dtype
+    return given.astype(dtype), batch, dtype
 
 
 def _multilayer(
@@ -188,7 +190,7 @@ def _multilayer(
     if non_negative and model.signs is not None and model.depth > 1:
         raise UserError("inner codes of a cascade with signs are of mixed signs: leave non_negative at False.")
     given, batch, dtype = _prepare(model, signals)
-    penalties = _spread(penalty, model, batch)
+    penalties = _spread(penalty, model, batch, dtype)
     codes, iterations, change = _iterate(
         model,
         given,
@@ -440,7 +442,7 @@ def projection_pursuit(
         When an option is not allowed.
     """
     given, batch, dtype = _prepare(model, signals)
-    penalties = _spread([*[0.0] * (model.depth - 1), penalty], model, batch)
+    penalties = _spread([*[0.0] * (model.depth - 1), penalty], model, batch, dtype)
     codes, iterations, change = _iterate(
         model,
         given,

@@ -21,7 +21,7 @@ magnitudes on their supports.
 """
 
 from dcsc.sampling.blocks import deep_blocks, draw_blocks
-from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes
+from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, given_codes
 from dcsc.sampling.layers import synthesize_sparse, worst_layer_signs
 from dcsc.sampling.noise import adversarial_noise, bounded_noise, gaussian_noise, scale_to_snr, snr
 from dcsc.sampling.registry import named, register_magnitude, register_signs, register_support
@@ -40,6 +40,7 @@ __all__ = [
     "draw_signs",
     "draw_supports",
     "gaussian_noise",
+    "given_codes",
     "named",
     "register_magnitude",
     "register_signs",

@@ -305,6 +305,28 @@ def deep_codes(
     return DeepDraw(codes, inner, contrast, cancelled, refused, held)
 
 
+def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: RaggedCodes) -> DeepDraw:
+    """
+    Derive the codes of every layer from deepest codes that were not drawn at random.
+
+    Parameters
+    ----------
+    dictionaries : sequence of ConvolutionalDictionary
+        A^(1), ..., A^(L).
+    deepest : RaggedCodes
+        X^(L), batch shape (trial,).
+
+    Returns
+    -------
+    DeepDraw
+        In the plain model; such codes carry the uniform guarantees alone.
+    """
+    codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)
+    contrast = np.stack([contrasts(code) for code in codes], axis=-1)
+    refused = np.zeros(deepest.row_size.shape, np.int64)
+    return DeepDraw(codes, None, contrast, cancelled, refused, certificates("none", len(codes), False, False))
+
+
 def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
     if constraint not in CONSTRAINTS:
         raise UserError(f"constraint {constraint!r} is unknown: {nearest(constraint, CONSTRAINTS)}")

@@ -10,14 +10,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import guarantees, ragged, sparsity
+from dcsc import guarantees, ragged, sampling, seeds, sparsity
 from dcsc.dataset import codes_from_dataset
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.recovery import take
 from dcsc.stages.dictionaries import cascade_of
 from dcsc.stages.pursuits import runs
-from dcsc.stages.signals import batch_coordinates, codes_of_replicate, depth_of, noise_of_replicate
+from dcsc.stages.signals import (
+    batch_coordinates,
+    codes_of_replicate,
+    depth_of,
+    layer_signs_of_replicate,
+    noise_of_replicate,
+)
 
 ROWS = 128
 """Trials whose interference may have to be known at every atom at once, in the plain model."""
@@ -63,6 +69,8 @@ def measure_recovery(
         norms = np.zeros(codes[0].batch_shape)
         truth = _Truth(cascade, codes, norms if noise is None else sparsity.patch_l2(noise, cascade.dictionaries[0]))
         measured = _of_signals(truth)
+        if noise is not None:
+            measured["signal_to_noise"] = (_BATCH_OF_REPLICATE, _signal_to_noise(truth, noise, signals, replicate))
         measured |= _instance_bounds(truth, settings, signals)
         found = {name: _found(pursuits, name, replicate, depth) for name in settings["pursuits"]}
         of_pursuits = [
@@ -129,6 +137,20 @@ def _of_signals(truth: _Truth) -> _Measured:
             "magnitude": [sparsity.patch_l2(code, d, rank) for code, d in zip(truth.codes, below, strict=True)],
         }
     )
+
+
+def _signal_to_noise(truth: _Truth, noise: NDArray, signals: xr.DataTree, replicate: int) -> NDArray:
+    """Ratio of the powers in decibels, signal by signal; NaN without noise."""
+    first, signs = truth.cascade.dictionaries[0], layer_signs_of_replicate(signals, replicate)
+    ratios = np.full(truth.noise.size, np.nan)
+    noise = noise.reshape(-1, *first.signal_shape)
+    noisy = np.flatnonzero(truth.noise.ravel())
+    for start in range(0, len(noisy), seeds.BLOCK):
+        rows = noisy[start : start + seeds.BLOCK]
+        codes = take(truth.codes[0], rows).to_dense()
+        codes = codes if signs is None else codes * signs[0].reshape(-1, *first.code_shape)[rows]
+        ratios[rows] = sampling.snr(first.synthesize(codes), noise[rows], first.rank)
+    return ratios.reshape(truth.noise.shape)
 
 
 def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], errors: bool) -> _Measured:
@@ -232,7 +254,7 @@ def _bounds_as_run(
     """The same at the thresholds of each pursuit by hard thresholding, without noise; NaN elsewhere."""
     names = ("covered_as_run", "failure_bound_as_run")
     bounds = {name: np.full((len(found), *truth.codes[0].batch_shape), np.nan) for name in names}
-    noiseless = np.array([draw["noise_db"] is None for draw in settings["variants"].values()])
+    noiseless = np.array([draw["noise_db"] is None and not draw["residual"] for draw in settings["variants"].values()])
     models = _sign_models(settings, signals)
     uncarried = noiseless & ~np.any(list(models.values()), axis=0)  # the form for all signs needs no certificate
     ran = {
@@ -261,7 +283,7 @@ def _sign_models(settings: Mapping[str, Any], signals: xr.DataTree) -> dict[str,
     """Which variants carry a statistical guarantee, by the signs that it is about."""
     carried = [str(names).split() for names in signals["certificates"].to_numpy()]
     # The noise of a variant is scaled to its signal, hence no bound on it is known before the signs are drawn.
-    noiseless = np.array([draw["noise_db"] is None for draw in settings["variants"].values()])
+    noiseless = np.array([draw["noise_db"] is None and not draw["residual"] for draw in settings["variants"].values()])
     independent = np.array(["statistical" in names for names in carried])
     plain = np.array(["statistical-plain" in names for names in carried]) & ~independent
     return {"rademacher": noiseless & independent, "deepest": noiseless & plain}

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import ragged, sampling, seeds
+from dcsc import ragged, sampling, seeds, windows
 from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset, spatial_names
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
@@ -121,7 +121,8 @@ def _draw_cell(
         None
         if draws[0].signs is None
         else [np.concatenate([draw.signs[layer] for draw in draws])[used] for layer in range(cascade.depth)],
-        None if noises[0] is None else np.concatenate(noises)[used],
+        # A copy, so that what was drawn in excess does not stay in memory.
+        None if noises[0] is None else np.concatenate(noises)[used].copy(),
         np.concatenate([draw.refused for draw in draws])[used],
         draws[0].certificates,
     )
@@ -135,24 +136,38 @@ def _draw_block(
     streams = {
         purpose: seeds.stream(settings["seed"], purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
     }
-    name, parameters = sampling.named(options["support"])
-    draw = sampling.deep_codes(
-        streams["codes"],
-        cascade.dictionaries,
-        seeds.BLOCK,
-        support={"name": name, "size": key["active"], **parameters},
-        magnitude=options["magnitudes"],
-        signs=options["signs"],
-        layer_signs=streams["layer signs"] if options["layer_signs"] is True else options["layer_signs"] or None,
-        constraint=options["constraint"],
-        floor=options["floor"],
-    )
+    draw, observed = _draw_codes(streams, options, cascade, key["active"])
+    if options["residual"]:
+        return draw, observed - cascade.dictionaries[0].synthesize(draw.codes[0].to_dense())
     if options["noise_db"] is None:
         return draw, None
     first = cascade.dictionaries[0]
     signals = first.synthesize(draw.signed_codes(1).to_dense())
     noise = sampling.gaussian_noise(streams["noise"], first, seeds.BLOCK)
     return draw, sampling.scale_to_snr(signals, noise, options["noise_db"], first.rank)
+
+
+def _draw_codes(
+    streams: Mapping[str, np.random.Generator], options: Mapping[str, Any], cascade: Cascade, active: int
+) -> tuple[sampling.DeepDraw, NDArray | None]:
+    """The codes of one block, and the windows that they approximate where they do."""
+    if options["windows_of"]:
+        observed = windows.draw_windows(options["windows_of"], streams["codes"], cascade.dictionaries[0], seeds.BLOCK)
+        deepest = windows.approximate(cascade.dictionaries, observed, active)
+        return sampling.given_codes(cascade.dictionaries, deepest), observed
+    name, parameters = sampling.named(options["support"])
+    draw = sampling.deep_codes(
+        streams["codes"],
+        cascade.dictionaries,
+        seeds.BLOCK,
+        support={"name": name, "size": active, **parameters},
+        magnitude=options["magnitudes"],
+        signs=options["signs"],
+        layer_signs=streams["layer signs"] if options["layer_signs"] is True else options["layer_signs"] or None,
+        constraint=options["constraint"],
+        floor=options["floor"],
+    )
+    return draw, None
 
 
 def depth_of(signals: xr.DataTree) -> int:

@@ -273,6 +273,26 @@ def test_discrepancy_meets_the_norm_of_the_residual(dictionary, seed, share):
             assert result.thresholds[0][trial] > 0
 
 
+def test_discrepancy_is_by_default_what_the_true_codes_leave():
+    rng = np.random.default_rng(7)
+    first = dcsc.ConvolutionalDictionary(rng.standard_normal((2, 1, 6)), 3, (36,), normalize=True)
+    second = dcsc.ConvolutionalDictionary(rng.standard_normal((3, 2, 3)), 2, (12,), normalize=True)
+    model = signed(dcsc.Cascade([first, second]), 8, (4,))
+    layers = model.synthesize(sparse_codes(rng, second.code_shape, 0.2, batch=(4,)))
+    signals = layers[0] + 0.1 * rng.standard_normal(layers[0].shape)
+    result = dcsc.pursuit.layered_basis_pursuit(model, signals, penalty="discrepancy", reference=layers[1:])
+    observed = [signals, result.codes[0]]
+    for layer, (given_, found, true) in enumerate(zip(observed, result.codes, layers[1:], strict=True), start=1):
+        left, expected = (
+            np.linalg.norm((given_ - model.synthesize_layer(layer, code)).reshape(4, -1), axis=1)
+            for code in (found, true)
+        )
+        expected = np.minimum(expected, np.linalg.norm(given_.reshape(4, -1), axis=1))  # the code 0 leaves no more
+        reached = result.thresholds[layer - 1] > 1e-6
+        assert reached.any()
+        np.testing.assert_allclose(left[reached], expected[reached], rtol=1e-5)
+
+
 def test_guaranteed_penalties_are_those_of_the_theorem():
     rng = np.random.default_rng(9)
     first = dcsc.ConvolutionalDictionary(rng.standard_normal((4, 1, 6)), 3, (36,), normalize=True)
@@ -323,6 +343,25 @@ def test_iterations_that_run_out_are_told():
     )
     assert result.stopped == "3 of 3 problems above the tolerance"
     assert (result.iterations == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("layered-matching-pursuit", "matching pursuit, layer 1"),
+        ("multilayer-ista", "multi-layer pursuit"),
+        ("multilayer-fista", "multi-layer pursuit"),
+        ("projection-pursuit", "projection pursuit"),
+        ("holistic-pursuit", "holistic pursuit"),
+    ],
+)
+def test_every_long_pursuit_shows_its_progress_when_asked(name, title, capsys):
+    model = dcsc.Cascade([dcsc.ConvolutionalDictionary([[[1.0, 1.0]]], 2, (8,), normalize=True)])
+    options = {} if name == "layered-matching-pursuit" else {"penalty": 0.1}
+    codes = [np.ones((3, 1, 4))]
+    for progress in (False, True):
+        dcsc.pursuit.get(name)(model, model.synthesize(codes[0])[0], reference=codes, progress=progress, **options)
+        assert (title in capsys.readouterr().err) == progress
 
 
 def test_progress_is_shown_when_asked(capsys):

@@ -67,7 +67,7 @@ def test_cells_come_from_the_sweep_where_it_ran(tiny, monkeypatch):
     assert blind != drawn
 
 
-@pytest.mark.parametrize("name", ["config", "smoke", "cluster"])
+@pytest.mark.parametrize("name", ["config", "iterative", "smoke", "cluster"])
 def test_every_job_of_every_configuration_has_a_cost(name):
     study = config.load(ROOT / f"config/{name}.yaml")
     sizes = StudySizes(study)

@@ -5,11 +5,17 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from dcsc import dataset
-from dcsc.figures import depth, recovery
+from dcsc import config, dataset, guarantees, statistics
+from dcsc.errors import UserError
+from dcsc.figures import comparison, compute, depth, local_snr, paper_table, real_signals, recovery
 from dcsc.figures.results import Results
+from dcsc.pursuit import work
 from dcsc.stages import summary
-from tests.unit.test_stages import PURSUITS, SPARSE, chain
+from dcsc.stages.dictionaries import cascade_of
+from dcsc.stages.signals import codes_of_replicate
+from tests.unit.test_stages import DEEP, MEMBER, PURSUITS, SPARSE, chain
+
+STYLE = config.StyleOptions().model_dump()
 
 
 def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
@@ -68,3 +74,103 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
         else:
             assert not curve["resolved"].any()
     assert table["resolved"].nunique() == 2
+
+
+def settings_of(variants, **options):
+    draws = config.SignalOptions(active=[1], trials=1, variants=variants).draws()
+    drawn = {label: draw.model_dump(mode="json") for label, draw in draws.items()}
+    return {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, **options}
+
+
+def test_figure_comparison_counts_the_same_draws_for_every_pursuit(tmp_path):
+    variants = {"random": {}, "noisy": {"noise_db": 20}}
+    drawn, _, _, measured = chain(tmp_path, MEMBER, [2, 12], variants, 40)
+    results, settings = Results({"it": drawn}, trials={"it": measured}), settings_of(variants)
+    table = comparison.tidy(results, settings)
+    assert comparison.draw(table, settings).axes
+    for row in table.itertuples():
+        cells = measured.sel(variant=row.variant, active=[2, 12] if row.active == "all" else [int(row.active)])
+        paths = {name: cells["path_recovered"].sel(pursuit=name).to_numpy().astype(bool) for name in PURSUITS}
+        mine = paths[row.pursuit]
+        if row.kind == "recovered":
+            assert (row.recovered, row.trials) == (mine.sum(), mine.size)
+            assert (row.rate_lower, row.rate_upper) == statistics.proportion_interval(mine.sum(), mine.size)
+            covered = cells["covered"].sel(pursuit=row.pursuit).all("layer").to_numpy()
+            assert (row.covered, row.violations) == (covered.sum(), (covered & ~mine).sum())
+        elif row.kind == "difference":
+            assert row.rate == pytest.approx(mine.mean() - paths[row.versus].mean())
+            assert row.rate_lower <= row.rate <= row.rate_upper
+        else:
+            lost = ~(paths["hard"] | paths["soft"])
+            assert (row.recovered, row.trials) == ((mine & lost).sum(), lost.sum())
+    kinds = table.groupby("kind").size() / (2 * 3)
+    assert kinds.to_dict() == {"recovered": 4, "difference": 6, "rescued": 2}
+    assert table.loc[table["kind"] == "recovered", "violations"].sum() == 0
+
+
+def test_figure_compute_takes_the_work_of_every_trial(tmp_path):
+    drawn, _, _, measured = chain(tmp_path, DEEP, [1, 4], {"random": {}}, 20, (0, 1))
+    results, settings = Results({"it": drawn}, trials={"it": measured}), settings_of({"random": {}})
+    table = compute.tidy(results, settings)
+    assert compute.draw(table, settings).axes
+    dictionaries = cascade_of(drawn, 0).dictionaries
+    forward = sum(work.one_pass(layer) for layer in dictionaries)
+    for row in table.itertuples():
+        cell = measured.sel(pursuit=row.pursuit, active=row.active)
+        errors = (cell["error"] / cell["magnitude"]).max("layer")
+        assert row.error == pytest.approx(float(errors.median()))
+        assert row.rate == pytest.approx(float(cell["path_recovered"].mean()))
+        if row.pursuit != "debiased":
+            assert (row.multiply_adds, row.forward_passes) == (forward, 1)
+        else:
+            assert row.multiply_adds > forward
+
+
+def test_figure_real_signals_tells_what_codes_of_windows_are_like(tmp_path):
+    variants = {"synthesis": {"windows_of": "electrocardiogram"}}
+    variants["window"] = {**variants["synthesis"], "residual": True}
+    drawn, sampled, found, measured = chain(tmp_path, DEEP, [1, 3], variants, 20, (0, 1))
+    results = Results({"it": drawn}, trials={"it": measured}, signals={"it": [sampled]})
+    settings = settings_of(variants)
+    table = real_signals.tidy(results, settings)
+    assert real_signals.draw(table, settings).axes
+    cascade = cascade_of(drawn, 0)
+    codes = [codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    held = guarantees.basis_pursuit(cascade, [code[0] for code in codes]).holds
+    for index, active in enumerate((1, 3)):
+        covered = table[(table["kind"] == "guarantee") & (table["active"] == active)].set_index("pursuit")
+        assert covered.loc["Theorem 11", "successes"] == held[index].sum()
+        assert covered.loc["Theorem 8", "value"] <= covered.loc["Theorem 8, instance form", "value"]
+        for name in PURSUITS:
+            for layer in (1, 2):
+                key = (table["active"] == active) & (table["variant"] == "window") & (table["pursuit"] == name)
+                row = table[key & (table["kind"] == "agreement") & (table["layer"] == layer)].iloc[0]
+                group = dataset.codes_from_dataset(found[f"{name}/layer_{layer}"])[0].to_dense()[1, index] != 0
+                true = codes[layer - 1][1, index] != 0
+                assert row["recall"] == pytest.approx((group & true).sum() / true.sum())
+                assert row["value"] == pytest.approx(2 * (group & true).sum() / (group.sum() + true.sum()))
+    points = table[table["kind"] == "window"]
+    assert len(points) == 144
+    power = 10 * np.log10((points["synthesis"] ** 2).sum() / ((points["value"] - points["synthesis"]) ** 2).sum())
+    ratios = measured["signal_to_noise"].sel(variant="window", active=3).to_numpy().ravel()
+    assert power == pytest.approx(np.sort(ratios)[len(ratios) // 2])
+
+
+def test_figure_local_snr_sees_an_error_above_its_bound_and_a_wrong_support(tmp_path):
+    _, _, _, measured = chain(tmp_path, MEMBER, [1], {"random": {}}, 20, (0, 1))
+    results = Results({}, trials={"it": measured})
+    table = local_snr.tidy(results, {})
+    assert table["covered"].sum() > 20
+    assert table["violations"].sum() == 0
+    for name, worse in (("error", measured["error_bound"] * 1.01 + 1e-6), ("support_recovered", 0)):
+        changed = measured.copy()
+        changed[name] = xr.where(measured["covered"] == 1, worse, measured[name])
+        broken = local_snr.tidy(Results({}, trials={"it": changed}), {})
+        assert broken["violations"].sum() == table["covered"].sum()
+
+
+def test_figure_paper_table_knows_the_experiments_of_the_paper_alone(tmp_path):
+    drawn, _, _, measured = chain(tmp_path, MEMBER, [1], {"random": {}}, 4, (0, 1))
+    with pytest.raises(UserError) as refusal:
+        paper_table.tidy(Results({"it": drawn}, trials={"it": measured}), {})
+    assert "one cascade of 2, 3 or 5 layers" in str(refusal.value)

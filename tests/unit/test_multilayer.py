@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import dcsc
 from dcsc.errors import UserError
+from dcsc.pursuit import multilayer
 from dcsc.pursuit.multilayer import deepest_columns, multilayer_objective
 from tests.strategies import cascades, dense_matrix, sparse_codes
 from tests.unit.test_basis_pursuit import dense_layer, kkt_distance, problem, signed
@@ -105,6 +106,28 @@ def test_first_iteration_is_a_forward_pass_with_biases(model, seed, signs):
         current = np.sign(current) * np.maximum(np.abs(current) - 0.1 * scale, 0)
         step = scale
         np.testing.assert_allclose(result.codes[layer - 1], current, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["multilayer-ista", "multilayer-fista", "projection-pursuit"])
+def test_single_precision_computes_in_single_precision(name, monkeypatch):
+    model = two_layers()
+    single = dcsc.Cascade(
+        [dcsc.ConvolutionalDictionary(d.filters.astype(np.float32), d.stride, d.grid) for d in model.dictionaries]
+    )
+    signals = np.random.default_rng(14).standard_normal((3, 1, 24))
+    expected = dcsc.pursuit.get(name)(model, signals, penalty=0.3)
+    seen = set()
+    original = multilayer._pass
+    monkeypatch.setattr(
+        multilayer, "_pass", lambda *given: [seen.add(code.dtype.name) or code for code in original(*given)]
+    )
+    result = dcsc.pursuit.get(name)(single, signals.astype(np.float32), penalty=0.3)
+    assert seen == {"float32"}
+    assert result.stopped == "tolerance reached"
+    for found, code in zip(result.codes, expected.codes, strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, code, atol=2e-5)
+        np.testing.assert_array_equal(found != 0, code != 0)
 
 
 def test_trials_stop_alone():

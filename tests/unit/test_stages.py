@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc import config, dataset, guarantees, provenance, seeds
+from dcsc import config, dataset, guarantees, provenance, seeds, windows
 from dcsc.stages import dictionaries, metrics, pursuits, signals, summary
 
 MEMBER = {
@@ -117,7 +117,10 @@ def test_stages_agree_with_the_library(tmp_path, member, variants):
             stripes = dcsc.stripe_norm(codes[layer - 1], cascade.dictionaries[layer - 1])
             np.testing.assert_array_equal(row["stripe_sparsity"], stripes)
             np.testing.assert_array_equal(row["nonzeros"], np.count_nonzero(codes[layer - 1], axis=(-2, -1)))
-    if "noisy" not in variants:
+    if "noisy" in variants:
+        np.testing.assert_allclose(measured["signal_to_noise"], 20)
+    else:
+        assert "signal_to_noise" not in measured
         assert not (measured["covered"].all("layer") & ~measured["path_recovered"]).any()
 
 
@@ -143,6 +146,42 @@ def test_bounds_of_pursuits_are_those_of_their_thresholds(tmp_path):
     covered = measured["covered_as_run"] == 1
     assert covered.any()
     assert measured["path_recovered"].where(covered, True).astype(bool).all()
+
+
+def test_noise_is_measured_against_the_signed_synthesis(tmp_path):
+    variants = {"plain": {}, "T, 30 dB": {"layer_signs": True, "noise_db": 30}}
+    *_, measured = chain(tmp_path, SPARSE, [3], variants, 40)
+    np.testing.assert_allclose(measured["signal_to_noise"].sel(variant="T, 30 dB"), 30)
+    assert measured["signal_to_noise"].sel(variant="plain").isnull().all()
+
+
+def test_windows_are_observed_through_their_codes(tmp_path):
+    ways = {"synthesis": {}, "window": {"residual": True}}
+    variants = {name: {"windows_of": "electrocardiogram", **way} for name, way in ways.items()}
+    drawn, sampled, _, measured = chain(tmp_path, DEEP, [2, 5], variants, 20, (0, 1))
+    cascade = dictionaries.cascade_of(drawn, 0)
+    codes = [signals.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    for code in codes:
+        np.testing.assert_array_equal(code[0], code[1])
+    assert (np.count_nonzero(codes[1], axis=(-2, -1)) == np.array([2, 5])[:, None]).all()
+    added = signals.noise_of_replicate(sampled, 0)
+    assert not added[0].any()
+    synthesis = cascade.synthesize(codes[1])[0]
+    observed = (synthesis + added)[1].reshape(-1, 144)
+    pieces = np.lib.stride_tricks.sliding_window_view(windows.electrocardiogram()[0], 144)
+    pieces = pieces - pieces.mean(axis=1, keepdims=True)
+    for window in observed:
+        assert np.abs(pieces - window).max(axis=1).min() < 1e-9
+    # What the code misses is orthogonal to the atoms that it has.
+    left = cascade.correlate_layer(2, cascade.correlate_layer(1, added[1]))
+    np.testing.assert_allclose(left[codes[1][1] != 0], 0, atol=1e-8)
+    ratios = measured["signal_to_noise"].isel(replicate=0)
+    assert ratios.sel(variant="synthesis").isnull().all()
+    powers = [(array[1] ** 2).sum(axis=(-2, -1)) for array in (synthesis, added)]
+    np.testing.assert_allclose(ratios.sel(variant="window"), 10 * np.log10(powers[0] / powers[1]))
+    assert measured["failure_bound"].isnull().all()
+    covered = measured["covered"].sel(variant="synthesis").all("layer")
+    assert not (covered & ~measured["path_recovered"].sel(variant="synthesis")).any()
 
 
 def test_draws_differ_between_trials_replicates_and_cells(tmp_path):

@@ -64,3 +64,39 @@ def test_area_under_the_curve_counts_pairs():
     np.testing.assert_allclose(np.trapezoid(hits, false_alarms), np.mean(pairs))
     assert (false_alarms[0], hits[0], false_alarms[-1], hits[-1]) == (0, 0, 1, 1)
     assert np.isnan(statistics.auc([1, 2], [True, True]))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 40), st.floats(0, 1), st.floats(0, 1))
+def test_paired_difference_is_antisymmetric_and_inside_its_interval(seed, replicates, trials, one, other):
+    rng = np.random.default_rng(seed)
+    first, second = (rng.random((replicates, trials)) < rate for rate in (one, other))
+    difference, lower, upper = statistics.paired_difference(first, second)
+    assert difference == pytest.approx(first.mean() - second.mean())
+    assert -1 <= lower <= difference <= upper <= 1
+    swapped = statistics.paired_difference(second, first)
+    assert swapped == pytest.approx((-difference, -upper, -lower))
+    won, lost = (first & ~second).sum(), (second & ~first).sum()
+    test = stats.binomtest(int(won), int(won + lost)).pvalue if won + lost else 1.0
+    assert test < 0.05 + 1e-9 or lower <= 0 <= upper
+
+
+def test_paired_difference_covers_the_truth_when_dictionaries_differ():
+    rng = np.random.default_rng(11)
+    covered = 0
+    for _ in range(300):
+        advantage = np.clip(0.3 + 0.2 * rng.standard_normal((6, 1)), 0, 1)
+        second = rng.random((6, 30)) < 0.3
+        first = second | (rng.random((6, 30)) < advantage)
+        _, lower, upper = statistics.paired_difference(first, second)
+        covered += lower <= 0.7 * 0.3 <= upper
+    assert covered >= 300 * 0.95 - 3 * np.sqrt(300 * 0.95 * 0.05)
+
+
+def test_paired_difference_of_few_trials_is_no_certainty():
+    difference, lower, upper = statistics.paired_difference(np.ones((1, 20)), np.zeros((1, 20)))
+    assert (difference, upper) == (1, 1)
+    end = 0.0125 ** (1 / 20)  # of Clopper and Pearson for 20 of 20, and for 0 of 20
+    assert lower == pytest.approx(end - (1 - end))
+    _, lower, upper = statistics.paired_difference(np.ones((1, 20)), np.ones((1, 20)))
+    assert -lower == upper == pytest.approx(1 - end)
+    assert np.isnan(statistics.paired_difference(np.ones((1, 0)), np.ones((1, 0)))).all()

@@ -375,6 +375,8 @@ def page_settings(wildcards):
     """What the page about the run shows."""
     return {
         "results": RESULTS,
+        "title": STUDY.title,
+        "introduction": STUDY.introduction,
         "experiments": {
             name: {
                 "title": options.title,
