@@ -14,6 +14,9 @@ from dcsc import statistics
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
+ENOUGH = 16
+"""Draws of a number of active atoms from which its rate is worth a point; fewer are drawn together."""
+
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
@@ -142,13 +145,14 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     Returns
     -------
     Figure
-        A group of points a pursuit, from few active atoms to many.
+        A group of points a pursuit, from few active atoms to many, or one for all of them together.
     """
     style = settings["style"]
     columns = list(table[["cascade", "variant"]].drop_duplicates().itertuples(index=False, name=None))
     names = [name for name in settings["pursuits"] if name in set(table["pursuit"])]
     cells = [cell for cell in table["active"].unique() if cell != "all"]
-    shown = cells if len(cells) <= len(styles.MARKERS) else ["all"]
+    many = table.loc[table["active"] != "all", "trials"].max() >= ENOUGH
+    shown = cells if len(cells) == 1 or (many and len(cells) <= len(styles.MARKERS)) else ["all"]
     colour = styles.sequence(style, len(shown))
     figure, axes = styles.canvas(style, 2, len(columns), 0.38 if len(columns) == 1 else 0.75, sharex=True, sharey="row")
     for column, (cascade, variant) in enumerate(columns):

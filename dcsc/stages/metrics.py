@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import guarantees, ragged, sampling, seeds, sparsity
+from dcsc import guarantees, ragged, sampling, sparsity
 from dcsc.dataset import codes_from_dataset
+from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.recovery import take
@@ -27,6 +29,9 @@ from dcsc.stages.signals import (
 
 ROWS = 128
 """Trials whose interference may have to be known at every atom at once, in the plain model."""
+
+SIGNAL_ENTRIES = 2**22
+"""Entries of signals that are held densely at once."""
 
 _BATCH_OF_REPLICATE = ("variant", "active", "trial")
 
@@ -66,8 +71,7 @@ def measure_recovery(
         cascade = cascade_of(dictionaries, replicate)
         codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
         noise = noise_of_replicate(signals, replicate)
-        norms = np.zeros(codes[0].batch_shape)
-        truth = _Truth(cascade, codes, norms if noise is None else sparsity.patch_l2(noise, cascade.dictionaries[0]))
+        truth = _Truth(cascade, codes, _noise_norms(noise, cascade, codes[0].batch_shape))
         measured = _of_signals(truth)
         if noise is not None:
             measured["signal_to_noise"] = (_BATCH_OF_REPLICATE, _signal_to_noise(truth, noise, signals, replicate))
@@ -139,14 +143,30 @@ def _of_signals(truth: _Truth) -> _Measured:
     )
 
 
+def _few(rows: NDArray, first: ConvolutionalDictionary) -> Iterator[NDArray]:
+    """Split rows so that signals of those at hand fit into memory many times over."""
+    step = max(1, SIGNAL_ENTRIES // math.prod(first.signal_shape))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _noise_norms(noise: NDArray | None, cascade: Cascade, batch: tuple[int, ...]) -> NDArray:
+    """Patch norm of the noise on every signal, 0 without noise."""
+    first, norms = cascade.dictionaries[0], np.zeros(batch)
+    if noise is not None:
+        flat = noise.reshape(-1, *first.signal_shape)
+        for rows in _few(np.arange(len(flat)), first):
+            norms.reshape(-1)[rows] = sparsity.patch_l2(flat[rows], first)
+    return norms
+
+
 def _signal_to_noise(truth: _Truth, noise: NDArray, signals: xr.DataTree, replicate: int) -> NDArray:
     """Ratio of the powers in decibels, signal by signal; NaN without noise."""
     first, signs = truth.cascade.dictionaries[0], layer_signs_of_replicate(signals, replicate)
     ratios = np.full(truth.noise.size, np.nan)
     noise = noise.reshape(-1, *first.signal_shape)
     noisy = np.flatnonzero(truth.noise.ravel())
-    for start in range(0, len(noisy), seeds.BLOCK):
-        rows = noisy[start : start + seeds.BLOCK]
+    for rows in _few(noisy, first):
         codes = take(truth.codes[0], rows).to_dense()
         codes = codes if signs is None else codes * signs[0].reshape(-1, *first.code_shape)[rows]
         ratios[rows] = sampling.snr(first.synthesize(codes), noise[rows], first.rank)
