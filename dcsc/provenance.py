@@ -219,25 +219,42 @@ def closure(paths: Iterable[str | Path]) -> list[Path]:
     return sorted(found)
 
 
-def library(*paths: str | Path) -> dict[str, Any]:
+def modules(*paths: str | Path) -> list[str]:
     """
-    Hash the source of the library that some files use.
+    Name the source that some files use.
 
     Parameters
     ----------
     *paths : str or Path
         The script of a stage, modules that it loads by name, and plugins; scripts beside the package
-        count as library, plugins only with what they import.
+        count, plugins only with what they import.
+
+    Returns
+    -------
+    list of str
+        Files of the package and scripts, sorted, relative to the folder that holds both.
+    """
+    scripts = {Path(path).resolve() for path in paths}
+    files = {*closure(paths), *(path for path in scripts if path.parent == SCRIPTS)}
+    return [file.relative_to(PACKAGE.parent).as_posix() for file in sorted(files)]
+
+
+def library(names: Iterable[str]) -> dict[str, Any]:
+    """
+    Hash the source of the library.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Its files, from `modules`. A job is told them, since to find them anew takes longer than many a job.
 
     Returns
     -------
     dict
-        `sha256` changes when, and only when, a module in the import closure of the files
-        changes; `modules` has the first digits of the digest of each.
+        `sha256` changes when, and only when, one of the files changes; `modules` has the first digits of the
+        digest of each.
     """
-    scripts = {Path(path).resolve() for path in paths}
-    files = {*closure(paths), *(path for path in scripts if path.parent == SCRIPTS)}
-    digests = {file.relative_to(PACKAGE.parent).as_posix(): file_digest(file) for file in sorted(files)}
+    digests = {name: file_digest(PACKAGE.parent / name) for name in names}
     return {"sha256": digest(digests), "modules": {name: text[:DIGITS] for name, text in digests.items()}}
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
-from dcsc.kernels import lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +236,8 @@ def compare(truth: RaggedCodes, found: RaggedCodes) -> Comparison:
     Comparison
         One count a code of the batch.
     """
+    from dcsc.kernels import lists  # the compiler is slow to import, and few who read codes need it
+
     found_counts = np.empty((truth.row_size.size, 3), np.int64)
     lists.compare_lists(*_sides(truth, found), found_counts)
     return Comparison(*(found_counts[:, column].reshape(truth.batch_shape) for column in range(3)))
@@ -256,6 +257,8 @@ def difference(truth: RaggedCodes, found: RaggedCodes) -> RaggedCodes:
     RaggedCodes
         found - truth, in float64, without explicit zeros.
     """
+    from dcsc.kernels import lists
+
     room = len(truth.atom) + len(found.atom) + 1
     atoms, values, sizes = np.empty(room, np.int32), np.empty(room), np.empty(truth.row_size.size, np.int64)
     written = lists.subtract_lists(*_sides(truth, found), atoms, values, sizes)

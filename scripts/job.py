@@ -79,8 +79,7 @@ def _log(snakemake: Any, text: str) -> None:
 
 def _library(snakemake: Any) -> Mapping[str, Any]:
     """Hash the library's source, and refuse to go on when it is not the one that the workflow started with."""
-    plugins = getattr(snakemake.input, "plugins", [])
-    library = provenance.library(*[ROOT / source for source in snakemake.params.sources], *plugins)
+    library = provenance.library(snakemake.params.modules)
     if library["sha256"] != snakemake.params.library:
         raise UserError("a module of dcsc, or a plugin, changed after the workflow started: run again.")
     return library
@@ -93,7 +92,7 @@ def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapp
     Parameters
     ----------
     snakemake : object
-        Its params hold `settings`, `sources`, `library` (their digest) and `results`.
+        Its params hold `settings`, `modules`, `library` (their digest) and `results`.
     schema : str
         What is written.
     version : int

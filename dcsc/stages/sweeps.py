@@ -19,7 +19,7 @@ REPLICATES = 2
 LEVELS = (0.97, 0.03)
 """Recovery rates between which cells are added."""
 
-NARROWING, ROUNDS = 4, 3
+NARROWING, ROUNDS = 4, 5
 """Cells in a fall that are looked at, and how often, before the final ones are placed: listed ones may be far apart."""
 
 

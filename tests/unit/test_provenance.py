@@ -39,7 +39,9 @@ def test_different_contents_have_different_digests():
 
 
 def test_a_record_holds_nothing_of_the_machine_or_the_clock():
-    record = provenance.record("signals", 1, {"seed": 3}, provenance.library(SCRIPTS[0]), {"b.nc": "0", "a.nc": "1"})
+    record = provenance.record(
+        "signals", 1, {"seed": 3}, provenance.library(provenance.modules(SCRIPTS[0])), {"b.nc": "0", "a.nc": "1"}
+    )
     assert [entry["path"] for entry in record["inputs"]] == ["a.nc", "b.nc"]
     assert record["settings_digest"] == provenance.digest({"seed": 3})
     assert str(Path.home()) not in json.dumps(record)
@@ -106,13 +108,13 @@ def test_stages_use_what_they_should_and_no_more():
 
 def test_the_digest_of_a_library_covers_scripts_and_modules_named_by_hand():
     recovery, job = provenance.PACKAGE / "figures/recovery.py", ROOT / "scripts/job.py"
-    library = provenance.library(ROOT / "scripts/render_figure.py", job, recovery)
+    library = provenance.library(provenance.modules(ROOT / "scripts/render_figure.py", job, recovery))
     assert {"scripts/render_figure.py", "scripts/job.py", "dcsc/figures/recovery.py"} <= set(library["modules"])
-    assert library["sha256"] != provenance.library(ROOT / "scripts/render_figure.py", job)["sha256"]
+    assert library["sha256"] != provenance.library(provenance.modules(ROOT / "scripts/render_figure.py", job))["sha256"]
     assert provenance.changed(library) == []
 
 
 def test_changed_modules_are_named():
-    library = provenance.library(SCRIPTS[0])
+    library = provenance.library(provenance.modules(SCRIPTS[0]))
     library["modules"] |= {"dcsc/seeds.py": "0" * provenance.DIGITS, "dcsc/gone.py": "0" * provenance.DIGITS}
     assert provenance.changed(library) == ["dcsc/gone.py", "dcsc/seeds.py"]

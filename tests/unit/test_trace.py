@@ -24,7 +24,7 @@ NASTY = 'backslash \\ bracket ( ) quote " tag <b>&amp; newline \n umlaut ü 漢'
 
 
 def recorded(schema, settings, results, inputs):
-    library = provenance.library(provenance.SCRIPTS / "draw_dictionaries.py")
+    library = provenance.library(provenance.modules(provenance.SCRIPTS / "draw_dictionaries.py"))
     digests = {path: provenance.file_digest(results / path) for path in inputs}
     return provenance.record(schema, 1, settings, library, digests)
 

@@ -20,7 +20,7 @@ rule judge_claims:
     params:
         settings=claim_settings,
         library=library("judge_claims.py"),
-        sources=sources("judge_claims.py"),
+        modules=modules("judge_claims.py"),
         results=results_folder,
     script:
         "../../scripts/judge_claims.py"
@@ -48,7 +48,7 @@ rule render_reproduction:
     params:
         settings=page_settings,
         library=library("render_reproduction.py"),
-        sources=sources("render_reproduction.py"),
+        modules=modules("render_reproduction.py"),
         results=results_folder,
     script:
         "../../scripts/render_reproduction.py"

@@ -46,19 +46,19 @@ def check_writable(folder):
         )
 
 
-def sources(script, *modules):
-    """A script, what it imports from beside it, and the modules that it loads by name."""
-    return [
-        f"scripts/{script}",
-        "scripts/job.py",
-        *[f"dcsc/figures/{name}.py" for name in modules],
+def modules(script, *drawings, plugins=()):
+    """The source that a script, figures that it loads by name and plugins use."""
+    names = [script, "job.py"]
+    paths = [
+        *[ROOT / "scripts" / name for name in names],
+        *[ROOT / "dcsc/figures" / f"{drawing}.py" for drawing in drawings],
     ]
+    return provenance.modules(*paths, *plugins)
 
 
-def library(script, *modules, plugins=()):
-    """Digest of the library code that a script, modules that it loads by name and plugins use."""
-    paths = [ROOT / source for source in sources(script, *modules)]
-    return provenance.library(*paths, *plugins)["sha256"]
+def library(script, *drawings, plugins=()):
+    """Digest of that source."""
+    return provenance.library(modules(script, *drawings, plugins=plugins))["sha256"]
 
 
 def results_folder(wildcards):

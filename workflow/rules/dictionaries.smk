@@ -24,7 +24,7 @@ rule draw_dictionaries:
             "seed": STUDY.seed,
         },
         library=library("draw_dictionaries.py", plugins=STUDY.plugins),
-        sources=sources("draw_dictionaries.py"),
+        modules=modules("draw_dictionaries.py", plugins=STUDY.plugins),
         results=results_stand_in,
     script:
         "../../scripts/draw_dictionaries.py"

@@ -44,7 +44,7 @@ for panel, needs in configuration.PANELS.items():
             cascade_of_metrics=cascade_of_metrics,
             drawing=drawing,
             library=library("render_figure.py", drawing),
-            sources=sources("render_figure.py", drawing),
+            modules=modules("render_figure.py", drawing),
             results=results_folder,
         script:
             "../../scripts/render_figure.py"

@@ -25,7 +25,7 @@ rule measure_recovery:
     params:
         settings=metrics_settings,
         library=library("measure_recovery.py"),
-        sources=sources("measure_recovery.py"),
+        modules=modules("measure_recovery.py"),
         results=results_folder,
     script:
         "../../scripts/measure_recovery.py"
@@ -53,7 +53,7 @@ rule summarize_metrics:
         settings=summary_settings,
         cascade_of_metrics=cascade_of_metrics,
         library=library("summarize_metrics.py"),
-        sources=sources("summarize_metrics.py"),
+        modules=modules("summarize_metrics.py"),
         results=results_folder,
     script:
         "../../scripts/summarize_metrics.py"

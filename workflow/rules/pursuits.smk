@@ -28,7 +28,7 @@ rule run_pursuits:
     params:
         settings=pursuit_settings,
         library=library("run_pursuits.py", plugins=STUDY.plugins),
-        sources=sources("run_pursuits.py"),
+        modules=modules("run_pursuits.py", plugins=STUDY.plugins),
         results=results_folder,
     script:
         "../../scripts/run_pursuits.py"

@@ -25,7 +25,7 @@ rule sample_signals:
     params:
         settings=signal_settings,
         library=library("sample_signals.py", plugins=STUDY.plugins),
-        sources=sources("sample_signals.py"),
+        modules=modules("sample_signals.py", plugins=STUDY.plugins),
         results=results_folder,
     script:
         "../../scripts/sample_signals.py"

@@ -19,7 +19,7 @@ rule refine_sweep:
     params:
         settings=sweep_settings,
         library=library("refine_sweep.py", plugins=STUDY.plugins),
-        sources=sources("refine_sweep.py"),
+        modules=modules("refine_sweep.py", plugins=STUDY.plugins),
         results=results_folder,
     script:
         "../../scripts/refine_sweep.py"
