@@ -415,7 +415,7 @@ def write(
     }
     encoding = {
         node.path: {
-            name: {"zlib": True, "complevel": 4, "shuffle": True}
+            name: {"zlib": True, "complevel": 1, "shuffle": True}
             for name, variable in node.to_dataset(inherit=True).variables.items()
             if variable.size > 64 and variable.dtype.kind in "ifb"
         }

@@ -15,7 +15,7 @@ from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries as dictionaries_stage
 
-SWEPT_REPLICATES = 2
+SWEPT_REPLICATES = 4
 """Replicates that a coarse sweep looks at, see `dcsc.stages.sweeps`."""
 
 SHARE_REACHED = 0.85

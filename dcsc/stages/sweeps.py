@@ -13,7 +13,7 @@ from dcsc.dataset import codes_from_dataset
 from dcsc.stages.pursuits import run_pursuits
 from dcsc.stages.signals import depth_of, sample_signals
 
-REPLICATES = 2
+REPLICATES = 4
 """Dictionaries that the coarse sweep looks at, a block of trials each: enough to find the cells, not to measure."""
 
 LEVELS = (0.97, 0.03)
