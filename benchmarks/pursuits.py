@@ -73,7 +73,7 @@ def _solved(dictionary: dcsc.ConvolutionalDictionary, signals: NDArray, penalty:
 
 def _loosest(solve: Callable[[float], NDArray], value: Callable[[NDArray], float], allowed: float) -> float:
     """The loosest of some tolerances with which a solver gets an objective that is allowed."""
-    tolerances = [10.0**-k for k in range(1, 13)]
+    tolerances = np.geomspace(1e-1, 1e-12, 111)
     return next(tolerance for tolerance in tolerances if value(solve(tolerance)) <= allowed)
 
 

@@ -35,6 +35,8 @@ FORCING = 0.3
 """A Newton step on a face that will change soon need not be exact: relative residual, and iterations at most."""
 MAX_STALLED = 20
 """Iterations without a better KKT distance, after which rounding forbids more."""
+PRECISION = 0.3
+"""KKT distance on the working set, over that on all atoms, at which new atoms are looked for."""
 GAP, KKT = 0, 1
 
 
@@ -71,9 +73,10 @@ def correlate(values, by_tap, sizes, extended, windows, q):
             for lead in range(n_lead):
                 for t0 in range(a0):
                     for t1 in range(a1):
-                        source = extended[lead, x0 + t0, x1 + t1]
+                        source = extended[lead, x0 + t0, x1 + t1, x2 : x2 + a2]
+                        target = window[k : k + a2]
                         for t2 in range(a2):
-                            window[k + t2] = source[x2 + t2]
+                            target[t2] = source[t2]
                         k += a2
         np.dot(windows[: last - first], by_tap, q[first:last])
 
@@ -456,14 +459,15 @@ def solve(
     stop,
     tolerance,
     max_iterations,
+    most_active,
 ):
     """
     Minimise xi |x|_1 + |y - A x|^2 / 2 from a sparse start, for xi > 0.
 
     Each iteration correlates the residual with every atom, adds the atoms that violate optimality most to
     the active ones, and minimises over these. Stops when the duality gap is at most tolerance times the
-    objective, or the KKT distance at most tolerance. Returns atoms, values, iterations, gap over objective
-    and KKT distance.
+    objective, or the KKT distance at most tolerance, and with more atoms than most_active. Returns atoms,
+    values, iterations, gap over objective and KKT distance.
     """
     n_filters = by_tap.shape[1]
     n_positions = sizes[0, 0] * sizes[0, 1] * sizes[0, 2]
@@ -494,6 +498,7 @@ def solve(
             (relative_gap if stop == GAP else distance) <= tolerance
             or iterations == max_iterations
             or stalled > MAX_STALLED
+            or len(atom) > most_active
         ):
             break
         for k in range(len(atom)):
@@ -502,7 +507,7 @@ def solve(
         for k in range(len(atom)):
             is_active[atom[k]] = False
         candidates, x = merged(atom, value, found, n_found, is_active)
-        wanted = 0.1 * distance
+        wanted = PRECISION * distance
         if stop == KKT:
             wanted = max(wanted, 0.3 * tolerance)
         improve(candidates, x, q, gram, sizes, orientation, xi, wanted, first_at)

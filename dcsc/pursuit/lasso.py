@@ -1,9 +1,10 @@
 """
 One layer's basis pursuit in its Lagrangian form, xi |x|_1 + |y - A x|^2 / 2, for a batch of trials.
 
-Two solvers reach the same minimum: `working_set`, which grows a set of atoms and is the fast one, and
-`proximal_gradient`, which is ISTA or FISTA. A sign of +-1 an atom makes the problem one-sided; that is
-how non-negative codes of A T are found as codes of A, since |T x|_1 = |x|_1.
+Two solvers reach the same minimum: `working_set`, which grows a set of atoms and is the fast one (for dense
+codes with the help of `dcsc.pursuit.splitting`), and `proximal_gradient`, which is ISTA or FISTA. A sign of
++-1 an atom makes the problem one-sided; that is how non-negative codes of A T are found as codes of A, since
+|T x|_1 = |x|_1.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -21,9 +22,19 @@ from numpy.typing import NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.parallel import cores
+from dcsc.pursuit import splitting
 from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
 
 STOPS = ("gap", "kkt")
+
+DENSE, SMALLEST = 0.65, 500
+"""Active atoms over entries of the signal above which the working set has become slow, and entries that it needs."""
+LOOSE = 1e-3
+"""Relative duality gap down to which the splitting goes alone."""
+HANDED_OVER = 1e-2
+"""Relative duality gap at which the working set takes over from the splitting."""
+GROUP, GROUPED_ATOMS = 8, 2**20
+"""Trials that are split together, at most."""
 
 T = TypeVar("T")
 
@@ -252,7 +263,9 @@ class Trial:
 
         return lasso.largest_correlation(self._signal, self._layout.by_tap, self._layout.sizes, self._orientation)
 
-    def solve(self, penalty: float, rule: StoppingRule, scale: float) -> tuple[int, float]:
+    def solve(
+        self, penalty: float, rule: StoppingRule, scale: float, most_active: float = math.inf
+    ) -> tuple[int, float]:
         """
         Move to the minimiser at a penalty.
 
@@ -264,6 +277,8 @@ class Trial:
             When to stop.
         scale : float
             What KKT distances are relative to.
+        most_active : float
+            Active atoms beyond which to stop half-way.
 
         Returns
         -------
@@ -291,8 +306,38 @@ class Trial:
             lasso.GAP if is_gap else lasso.KKT,
             rule.tolerance * (1.0 if is_gap else scale),
             rule.max_iterations,
+            float(most_active),
         )
         return iterations, gap if is_gap else distance / scale
+
+    def start(self, penalty: float) -> splitting.Start:
+        """
+        Say where a splitting is to begin.
+
+        Parameters
+        ----------
+        penalty : float
+            xi > 0.
+
+        Returns
+        -------
+        splitting.Start
+            At the present code.
+        """
+        return splitting.Start(self._signal, self._orientation, float(penalty), self._atoms, self._values)
+
+    def move(self, atoms: NDArray, values: NDArray) -> None:
+        """
+        Take a code that was found elsewhere.
+
+        Parameters
+        ----------
+        atoms : ndarray of int64, shape (active,)
+            As the kernels number them, ascending.
+        values : ndarray of float64, shape (active,)
+            Their coefficients.
+        """
+        self._atoms, self._values = atoms, values
 
     @property
     def atoms(self) -> NDArray:
@@ -327,11 +372,12 @@ def working_set(
     progress: str = "",
 ) -> LassoSolution:
     """
-    Minimise over a growing set of atoms, each trial alone and in float64.
+    Minimise over a growing set of atoms, each trial by itself.
 
     An iteration correlates the residual with every atom, adds those that violate optimality most in
     each neighbourhood to the active ones, and solves the problem of these few by coordinate descent
-    and conjugate-gradient Newton steps on the face of their signs.
+    and conjugate-gradient Newton steps on the face of their signs, in float64. A trial that comes to have nearly
+    as many active atoms as its signal has entries is brought near by `dcsc.pursuit.splitting`, and finished so.
 
     Parameters
     ----------
@@ -353,17 +399,72 @@ def working_set(
     LassoSolution
         One code a trial.
     """
+    most_active = _most_active(dictionary)
 
-    def work(row: int) -> tuple[NDArray, int, float]:
+    def begin(row: int) -> _Progress:
         trial = Trial(dictionary, signals[row], None if orientation is None else orientation[row])
         scale = trial.largest_correlation()
-        iterations, optimality = 0, 0.0
-        if scale > penalties[row]:
-            iterations, optimality = trial.solve(penalties[row], rule, scale)
-        return trial.code(), iterations, optimality
+        if scale <= penalties[row]:
+            return _Progress(trial, penalties[row], scale, 0, 0.0)
+        return _Progress(trial, penalties[row], scale, *trial.solve(penalties[row], rule, scale, most_active))
 
-    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
-    return LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
+    trials = over_trials(len(signals), begin, progress)
+    dense = [
+        row
+        for row, trial in enumerate(trials)
+        if trial.optimality > rule.tolerance and trial.iterations < rule.max_iterations and trial.active > most_active
+    ]
+    size = max(1, min(GROUP, GROUPED_ATOMS // dictionary.n_atoms, -(-len(dense) // cores())))
+    groups = [dense[first : first + size] for first in range(0, len(dense), size)]
+
+    def finish(group: int) -> None:
+        rows = groups[group]
+        for row, trial in zip(rows, _finished(dictionary, [trials[row] for row in rows], rule), strict=True):
+            trials[row] = trial
+
+    over_trials(len(groups), finish, f"{progress}, dense codes" if progress else "")
+    codes = np.stack([trial.trial.code() for trial in trials])
+    return LassoSolution(
+        codes, np.array([trial.iterations for trial in trials]), np.array([trial.optimality for trial in trials])
+    )
+
+
+def _most_active(dictionary: ConvolutionalDictionary) -> float:
+    """Active atoms with which the working set goes on alone."""
+    entries = math.prod(dictionary.signal_shape)
+    return DENSE * entries if entries >= SMALLEST and splitting.is_affordable(dictionary) else math.inf
+
+
+class _Progress(NamedTuple):
+    """How far a trial has come."""
+
+    trial: Trial
+    penalty: float
+    scale: float
+    iterations: int
+    optimality: float
+
+    @property
+    def active(self) -> int:
+        """Active atoms."""
+        return len(self.trial.values)
+
+
+def _finished(
+    dictionary: ConvolutionalDictionary, group: Sequence[_Progress], rule: StoppingRule
+) -> Iterator[_Progress]:
+    """Split trials of dense codes together, and finish each with the working set if it must be sharper."""
+    is_loose = rule.measure == "gap" and rule.tolerance >= LOOSE
+    tolerance = rule.tolerance if is_loose else HANDED_OVER
+    starts = [trial.trial.start(trial.penalty) for trial in group]
+    found = splitting.approach(dictionary, prepare(dictionary).sizes, starts, tolerance, rule.max_iterations)
+    for (trial, penalty, scale, iterations, _), (atoms, values, more, gap) in zip(group, found, strict=True):
+        trial.move(atoms, values)
+        if is_loose and gap <= rule.tolerance:
+            yield _Progress(trial, penalty, scale, iterations + more, gap)
+        else:
+            last, optimality = trial.solve(penalty, rule, scale)
+            yield _Progress(trial, penalty, scale, iterations + more + last, optimality)
 
 
 def proximal_gradient(
