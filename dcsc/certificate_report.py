@@ -301,11 +301,12 @@ def write(
     UserError
         When the file cannot be written.
     """
+    modules = provenance.modules(*(provenance.PACKAGE / f"{name}.py" for name in ("certificate_report", "network_file")))
     record = provenance.record(
         dataset.CERTIFICATE.name,
         dataset.CERTIFICATE.version,
         {"seed": certificate.seed, **settings},
-        provenance.library(provenance.PACKAGE / "certificate_report.py", provenance.PACKAGE / "network_file.py"),
+        provenance.library(modules),
         {name: provenance.file_digest(file) for name, file in inputs.items()},
     )
     dataset.write(to_datasets(certificate), path, record)
