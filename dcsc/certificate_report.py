@@ -301,12 +301,12 @@ def write(
     UserError
         When the file cannot be written.
     """
-    modules = provenance.modules(*(provenance.PACKAGE / f"{name}.py" for name in ("certificate_report", "network_file")))
+    makers = [provenance.PACKAGE / f"{name}.py" for name in ("certificate_report", "network_file")]
     record = provenance.record(
         dataset.CERTIFICATE.name,
         dataset.CERTIFICATE.version,
         {"seed": certificate.seed, **settings},
-        provenance.library(modules),
+        provenance.library(provenance.modules(*makers)),
         {name: provenance.file_digest(file) for name, file in inputs.items()},
     )
     dataset.write(to_datasets(certificate), path, record)
