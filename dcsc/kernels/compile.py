@@ -2,7 +2,8 @@
 The decorator of the compiled kernels, and the folder that keeps their machine code.
 
 numba compares only a kernel's own file with its cache, so an edit of a kernel that another
-module calls would go unseen; here the folder is named by the digest of all kernel modules.
+module calls would go unseen; here the folder is named by the digest of all kernel modules. It also keeps
+machine code apart by the path of the source; here every copy of the same sources shares it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numba
 import platformdirs
+from numba.core import caching
 from numba.core.event import Event, Listener, register
 
 try:
@@ -80,6 +82,79 @@ def cache_folder() -> Path | None:
         if _is_ours_and_writable(folder):
             return folder
     return None
+
+
+class ByDigest:
+    """
+    Where numba keeps the machine code of a kernel: in the folder of all kernels, whatever the path of its source.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel.
+    file : str
+        Its source.
+    """
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file = file  # numba names it in its warnings
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        """
+        Name the folder.
+
+        Returns
+        -------
+        str
+            That of `cache_folder`.
+        """
+        return str(cache_folder())
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder anew if it was deleted in the meantime."""
+        Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def get_source_stamp(self) -> str:
+        """
+        Say which sources the machine code is of.
+
+        Returns
+        -------
+        str
+            The digest of all kernels.
+        """
+        return kernel_digest()
+
+    def get_disambiguator(self) -> str:
+        """
+        Tell kernels of one name and module apart.
+
+        Returns
+        -------
+        str
+            The line.
+        """
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> ByDigest | None:
+        """
+        Locate a kernel's machine code.
+
+        Parameters
+        ----------
+        function : callable
+            The kernel.
+        file : str
+            Its source.
+
+        Returns
+        -------
+        ByDigest or None
+            None for functions from elsewhere, which the digest does not cover.
+        """
+        return cls(function, file) if Path(file).resolve().parent == Path(__file__).resolve().parent else None
 
 
 class OneProcessAtATime(Listener):
@@ -159,8 +234,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True, fastmath=False)(function)
     _serialize_compilation(folder)
     previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    numba.config.CACHE_DIR = str(folder)  # for functions from elsewhere
+    # A numba that has no such list keeps the machine code of every copy of the sources.
+    locators = getattr(caching.CacheImpl, "_locator_classes", [])
+    locators.insert(0, ByDigest)
     try:
         return numba.njit(nogil=True, cache=True, fastmath=False)(function)
     finally:
+        locators.remove(ByDigest)
         numba.config.CACHE_DIR = previous

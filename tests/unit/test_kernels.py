@@ -262,6 +262,17 @@ def test_an_edit_of_an_inner_kernel_changes_the_cache_folder_and_the_result(tmp_
     assert again == after
 
 
+def test_copies_of_the_sources_share_their_machine_code(tmp_path):
+    cache = tmp_path / "cache"
+    for copy in ("one", "other"):
+        package = tmp_path / copy / "dcsc"
+        shutil.copytree(Path(dcsc.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+        os.utime(package / "kernels" / "selection.py")
+        folder, _, value = run_kernels(tmp_path / copy, cache)
+        assert float(value) == 3.0
+        assert len(list(Path(folder).rglob("*largest-*.nbc"))) == 1
+
+
 def test_an_unwritable_cache_folder_falls_back_to_a_temporary_one(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "tmp").mkdir()
