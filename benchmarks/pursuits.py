@@ -2,7 +2,8 @@
 The pursuits beside their peers: time to an equal objective, and whether the objectives agree.
 
 SPORCO is credited with its fastest setting for each problem and each relative excess of the objective, and with the
-fewest iterations that get there; the clock starts after its constructors. Every solver uses all cores that it can.
+fewest iterations that get there, we with the largest duality gap. The clock starts after SPORCO's constructors. Every
+solver uses all cores that it can.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def equal_objective(name: str, share: float) -> Iterator[dict[str, Any]]:
     least = value(solve(1e-12))
     for excess, (setting, make, iterations) in _fastest_settings(dictionary, signals, penalty, least).items():
         tolerance = _loosest(solve, value, least * (1 + excess))
-        ours, peer = "working set", f"SPORCO, {setting}, {iterations} iterations"
+        ours, peer = f"working set, to a gap of {tolerance:.0e}", f"SPORCO, {setting}, {iterations} iterations"
         makers = {
             ours: lambda tolerance=tolerance: partial(solve, tolerance),
             peer: lambda make=make, iterations=iterations: make(iterations).solve,
