@@ -422,7 +422,8 @@ def working_set(
         for row, trial in zip(rows, _finished(dictionary, [trials[row] for row in rows], rule), strict=True):
             trials[row] = trial
 
-    over_trials(len(groups), finish, f"{progress}, dense codes" if progress else "")
+    if groups:
+        over_trials(len(groups), finish, f"{progress}, dense codes" if progress else "")
     codes = np.stack([trial.trial.code() for trial in trials])
     return LassoSolution(
         codes, np.array([trial.iterations for trial in trials]), np.array([trial.optimality for trial in trials])

@@ -208,7 +208,7 @@ HOSTILE = {
 def test_a_configuration_made_to_do_harm_is_refused_on_the_command_line(folder, capsys, name):
     content, words = HOSTILE[name]
     Path("study.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with within(10), little_memory(200):
+    with within(60), little_memory(200):
         assert main(["orphans", "--configfile", "study.yaml", "--results", "nowhere"]) == 1
     printed = capsys.readouterr().err
     assert printed.startswith("error: ")
