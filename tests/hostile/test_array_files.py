@@ -70,7 +70,7 @@ def examine(folder, name, content):
     """Read a damaged file in every way that the package does."""
     path = folder / name
     path.write_bytes(content)
-    with within(10), little_memory():
+    with within(60), little_memory():
         found = refused(lambda: read_all(path))
         if found and path.suffix == ".npz":  # its checksums leave no room for a wrong value
             originals = [value.tobytes() for value in STATE.values()]
@@ -112,7 +112,7 @@ def test_thousands_of_damaged_files_are_read_right_or_refused(tmp_path, name):
 @settings(max_examples=200, **FUZZ)
 def test_a_file_of_anything_is_refused(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
-    with within(10), pytest.raises(UserError):
+    with within(60), pytest.raises(UserError):
         read_network(tmp_path / name)
 
 
@@ -199,7 +199,7 @@ def test_a_file_made_to_do_harm_is_refused(tmp_path, monkeypatch, capsys, name):
     file, content = HOSTILE[name]
     monkeypatch.chdir(tmp_path)
     (tmp_path / file).write_bytes(content)
-    with within(10), little_memory(16):
+    with within(60), little_memory(16):
         assert main(["certify", file]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -222,7 +222,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     content = bomb(512)
     assert len(content) < 2**20
     (tmp_path / "x.npz").write_bytes(content)
-    with within(5), little_memory(4), pytest.raises(UserError, match=r"take 0\.5 GiB, more than the 0\.25 GiB allowed"):
+    with within(60), little_memory(4), pytest.raises(UserError, match=r"take 0\.5 GiB, more than the 0\.25 GiB allowed"):
         read_network(tmp_path / "x.npz", largest=2**28)
 
 
@@ -239,7 +239,7 @@ def test_a_stream_longer_than_its_directory_says_is_cut_and_refused(tmp_path):
     end = bytearray(small[small.index(b"PK\x05\x06") :])
     end[16:20] = struct.pack("<I", len(local) + len(packed))
     (tmp_path / "x.npz").write_bytes(bytes(local) + packed + bytes(directory) + bytes(end))
-    with within(5), little_memory(16):
+    with within(60), little_memory(16):
         network = refused(lambda: open_arrays(tmp_path / "x.npz").read("a"))
     assert network is None or network.tolist() == [[[0.0]]]
 
@@ -255,5 +255,5 @@ def test_what_is_no_file_is_refused(tmp_path, kind):
         path.symlink_to("/dev/zero")
     elif kind == "unreadable name":
         path = tmp_path / "a\0b\ud800.npz"
-    with within(5), pytest.raises(UserError, match="does not exist, or is no file"):
+    with within(60), pytest.raises(UserError, match="does not exist, or is no file"):
         open_arrays(path)

@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 def examine(read):
     """Read a configuration; what is accepted writes nowhere but below where it runs."""
-    with within(20):
+    with within(60):
         study = refused(read)
     if study is not None:
         parts = Path(study.results).parts
@@ -49,7 +49,7 @@ def examine(read):
 
 
 def test_reading_is_quick():
-    with within(20):
+    with within(60):
         for text in TEXTS.values():
             config.validate(yaml.safe_load(text))
 
