@@ -279,8 +279,8 @@ def layered_basis_pursuit(
     non_negative : bool or sequence of bool
         Demand codes without negative entries, in all layers or one by one.
     solver : {'working-set', 'proximal-gradient'}
-        A growing set of atoms, in float64 throughout; or ISTA and FISTA, in the type of the model and
-        the signals. The equality form has one solver of its own.
+        A growing set of atoms, in float64, but for dense codes, which are first brought near in float32; or ISTA
+        and FISTA, in the type of the model and the signals. The equality form has one solver of its own.
     accelerate : bool
         For 'proximal-gradient': FISTA with restart, or ISTA.
     step : float, optional
