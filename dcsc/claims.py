@@ -103,11 +103,14 @@ def evaluate(name: str, claim: Mapping[str, Any], tables: Mapping[str, pd.DataFr
 
 
 def _counted(rows: pd.DataFrame, sample: int, counted: str) -> str:
-    """What a number was counted over; of a single one, the dictionaries behind it."""
-    if sample == 1 and len(rows) == 1:
-        replicates = rows.get("replicates", pd.Series(np.nan, rows.index)).iloc[0]
-        return "one value" if np.isnan(replicates) else f"{int(replicates):,} dictionaries"
-    return f"{sample:,} {counted}"
+    """What a number was counted over; of a single one, the dictionaries or the trials behind it."""
+    if sample != 1 or len(rows) != 1:
+        return f"{sample:,} {counted}"
+    for column, unit in (("replicates", "dictionaries"), ("trials", "trials" if counted == "rows" else counted)):
+        behind = rows.get(column, pd.Series(np.nan, rows.index)).iloc[0]
+        if not np.isnan(behind):
+            return f"{int(behind):,} {unit}"
+    return "one value"
 
 
 def _selected(tables: Mapping[str, pd.DataFrame], figure: str, select: Mapping[str, Any], name: str) -> pd.DataFrame:

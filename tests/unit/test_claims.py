@@ -21,6 +21,7 @@ TABLES = {
         }
     ),
     "b-y": pd.DataFrame({"kind": ["point"], "cascade": ["two"], "value": [4.0], "hits": [3], "draws": [50]}),
+    "c-z": pd.DataFrame({"kind": ["difference"], "value": [0.5], "trials": [128]}),
 }
 
 
@@ -37,6 +38,8 @@ def test_one_row_is_measured_with_its_interval():
     assert found.evidence == ["figures/a-x.csv"]
     assert found.sample == "8 dictionaries"
     assert judged(figures=["b-y"], select={"kind": "point"}, at_least=0).sample == "one value"
+    assert judged(figures=["c-z"], at_least=0).sample == "128 trials"
+    assert judged(figures=["c-z"], at_least=0, counted="paired differences").sample == "128 paired differences"
 
 
 @pytest.mark.parametrize(
