@@ -222,7 +222,11 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     content = bomb(512)
     assert len(content) < 2**20
     (tmp_path / "x.npz").write_bytes(content)
-    with within(60), little_memory(4), pytest.raises(UserError, match=r"take 0\.5 GiB, more than the 0\.25 GiB allowed"):
+    with (
+        within(60),
+        little_memory(4),
+        pytest.raises(UserError, match=r"take 0\.5 GiB, more than the 0\.25 GiB allowed"),
+    ):
         read_network(tmp_path / "x.npz", largest=2**28)
 
 
