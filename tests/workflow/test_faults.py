@@ -72,6 +72,8 @@ class Held:
             self.controller = subprocess.Popen(
                 study.command("--cores", "1"), cwd=study.folder, env=environment() | variables,
                 stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                # A shell makes what it runs in the background, and its children, ignore an interrupt.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
         self.job = self._job()
 
