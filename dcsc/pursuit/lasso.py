@@ -15,7 +15,8 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.parallel import cores
 from dcsc.pursuit import splitting
 from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 STOPS = ("gap", "kkt")
 
@@ -156,7 +160,9 @@ def prepare(dictionary: ConvolutionalDictionary) -> Prepared:
 
 def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> list[T]:
     """
-    Run work on every trial, on threads.
+    Run work on every trial, on threads, in each of which products of matrices stay on one core.
+
+    A BLAS with threads of its own would have them wait for one another, and its bits would depend on their number.
 
     Parameters
     ----------
@@ -173,10 +179,20 @@ def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> 
         What the trials returned, in their order.
     """
     threads = min(cores(), n_trials)
-    if threads <= 1:
-        return list(_shown(map(work, range(n_trials)), n_trials, progress))
-    with ThreadPoolExecutor(threads) as pool:
-        return list(_shown(pool.map(work, range(n_trials)), n_trials, progress))
+    with _blas().limit(limits=1, user_api="blas"):
+        if threads <= 1:
+            return list(_shown(map(work, range(n_trials)), n_trials, progress))
+        with ThreadPoolExecutor(threads) as pool:
+            return list(_shown(pool.map(work, range(n_trials)), n_trials, progress))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries of NumPy and of SciPy, which compiled kernels call; finding them takes longer than a trial."""
+    import scipy.linalg  # noqa: F401 - what is not loaded yet would not be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _shown(results: Iterator[T], total: int, progress: str) -> Iterator[T]:

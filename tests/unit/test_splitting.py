@@ -170,3 +170,16 @@ def test_long_strides_on_large_grids_are_left_to_the_working_set():
     filters = np.ones((2, 1, 1024))
     assert not splitting.is_affordable(dcsc.ConvolutionalDictionary(filters, 1024, (2**20,), normalize=True))
     assert splitting.is_affordable(dcsc.ConvolutionalDictionary(filters, 16, (2**14,), normalize=True))
+
+
+@pytest.mark.parametrize("n_trials", [1, 4])
+def test_products_of_matrices_stay_on_one_core_while_trials_are_on_threads(n_trials):
+    def threads(_=None):
+        return [library["num_threads"] for library in lasso._blas().info() if library["user_api"] == "blas"]
+
+    with lasso._blas().limit(limits=3, user_api="blas"):
+        before = threads()
+        assert set(before) == {3}
+        for found in lasso.over_trials(n_trials, threads):
+            assert set(found) == {1}
+        assert threads() == before
