@@ -41,18 +41,17 @@ GAP, KKT = 0, 1
 
 
 @compiled
-def extend(values, out):
-    """Continue a periodic array (lead, g0, g1, g2) to the right, so that no window leaves it."""
-    for lead in range(values.shape[0]):
-        for x0 in range(out.shape[1]):
-            for x1 in range(out.shape[2]):
-                source = values[lead, x0 % values.shape[1], x1 % values.shape[2]]
-                target = out[lead, x0, x1]
+def extend(signal, extended):
+    """Continue a periodic array (lead, g0, g1, g2) to the right, however far, so that no window leaves it."""
+    for lead in range(signal.shape[0]):
+        for x0 in range(extended.shape[1]):
+            for x1 in range(extended.shape[2]):
+                source = signal[lead, x0 % signal.shape[1], x1 % signal.shape[2]]
+                target = extended[lead, x0, x1]
                 n = len(source)
-                for x2 in range(n):
-                    target[x2] = source[x2]
-                for x2 in range(n, len(target)):
-                    target[x2] = source[x2 - n]
+                for begin in range(0, len(target), n):
+                    for k in range(min(n, len(target) - begin)):
+                        target[begin + k] = source[k]
 
 
 @compiled

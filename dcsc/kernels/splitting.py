@@ -22,20 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-
-
-@compiled
-def extend(signal, extended):
-    """Continue a periodic array to the right, however far."""
-    for lead in range(signal.shape[0]):
-        for x0 in range(extended.shape[1]):
-            for x1 in range(extended.shape[2]):
-                source = signal[lead, x0 % signal.shape[1], x1 % signal.shape[2]]
-                target = extended[lead, x0, x1]
-                n = len(source)
-                for begin in range(0, len(target), n):
-                    for k in range(min(n, len(target) - begin)):
-                        target[begin + k] = source[k]
+from dcsc.kernels.lasso import extend
 
 
 @compiled

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.model import Cascade
-from dcsc.pursuit.lasso import Prepared, from_kernel_atoms, over_trials, prepare
+from dcsc.pursuit.kernel_layout import Prepared, from_kernel_atoms, prepare
 from dcsc.pursuit.protocol import PursuitResult, register
+from dcsc.pursuit.trials import over_trials
 
 MAX_ATOMS = 10000
 """Largest support of one code: a triangular factor of its square is kept."""

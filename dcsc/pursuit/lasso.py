@@ -1,22 +1,17 @@
 """
 One layer's basis pursuit in its Lagrangian form, xi |x|_1 + |y - A x|^2 / 2, for a batch of trials.
 
-Two solvers reach the same minimum: `working_set`, which grows a set of atoms and is the fast one (for dense
-codes with the help of `dcsc.pursuit.splitting`), and `proximal_gradient`, which is ISTA or FISTA. A sign of
-+-1 an atom makes the problem one-sided; that is how non-negative codes of A T are found as codes of A, since
-|T x|_1 = |x|_1.
+`working_set` grows a set of atoms, for dense codes with the help of `dcsc.pursuit.splitting`; it is the fast solver.
+`dcsc.pursuit.proximal_gradient` reaches the same minimum. A sign of +-1 an atom makes the problem one-sided; that is
+how non-negative codes of A T are found as codes of A, since |T x|_1 = |x|_1.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +19,8 @@ from numpy.typing import NDArray
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.parallel import cores
 from dcsc.pursuit import splitting
-from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from dcsc.pursuit.kernel_layout import from_kernel_atoms, prepare
+from dcsc.pursuit.trials import over_trials
 
 STOPS = ("gap", "kkt")
 
@@ -39,8 +32,6 @@ HANDED_OVER = 1e-2
 """Relative duality gap at which the working set takes over from the splitting."""
 GROUP, GROUPED_ATOMS = 8, 2**20
 """Trials that are split together, at most."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,165 +73,6 @@ class LassoSolution:
     codes: NDArray
     iterations: NDArray
     optimality: NDArray
-
-
-class Prepared(NamedTuple):
-    """
-    A dictionary as `dcsc.kernels.lasso` takes it.
-
-    Parameters
-    ----------
-    pattern, layout : ndarray
-        The filters as patterns of `dcsc.kernels.scatter`.
-    by_tap : ndarray, shape (channel * tap, filter)
-        The filters, one a column.
-    gram : ndarray, shape (filter, filter, l0, l1, l2)
-        Inner products by lag.
-    sizes : ndarray of int64, shape (4, 3)
-        Positions, steps, taps and lags, an axis each.
-    cell : ndarray of int64, shape (3,)
-        Positions of one cell, in which a few atoms are chosen at a time.
-    target_shape : tuple of int
-        Shape (channel, g0, g1, g2) of a signal.
-    """
-
-    pattern: NDArray
-    layout: NDArray
-    by_tap: NDArray
-    gram: NDArray
-    sizes: NDArray
-    cell: NDArray
-    target_shape: tuple[int, ...]
-
-
-_prepared: weakref.WeakKeyDictionary[ConvolutionalDictionary, Prepared] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def prepare(dictionary: ConvolutionalDictionary) -> Prepared:
-    """
-    Lay out a dictionary for the kernels, once.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        Of at most three spatial axes.
-
-    Returns
-    -------
-    Prepared
-        In float64.
-
-    Raises
-    ------
-    UserError
-        When the dictionary has more than three spatial axes.
-    """
-    from dcsc import sparse_path
-
-    with _lock:
-        if dictionary not in _prepared:
-            patterns = sparse_path.filter_patterns(dictionary, "signed", np.float64)
-            filler = (1,) * (sparse_path.AXES - dictionary.rank)
-            lags = tuple(2 * overlap - 1 for overlap in dictionary.overlap)
-            sizes = np.array(
-                [(*filler, *row) for row in (dictionary.positions, dictionary.stride, dictionary.taps, lags)],
-                dtype=np.int64,
-            )
-            # Copies, since the kernels are compiled once more for arrays that cannot be written.
-            pattern = np.array(patterns.pattern, order="C")
-            by_tap = np.array(dictionary.filters.reshape(dictionary.n_filters, -1).T, dtype=np.float64, order="C")
-            gram = np.array(dictionary.gram(), dtype=np.float64, order="C")
-            gram = gram.reshape(dictionary.n_filters, dictionary.n_filters, *sizes[3])
-            # Half an atom's reach: atoms of different cells interact little, so few are chosen in vain.
-            cell = (sizes[3] + 3) // 4
-            _prepared[dictionary] = Prepared(pattern, patterns.layout, by_tap, gram, sizes, cell, patterns.target_shape)
-        return _prepared[dictionary]
-
-
-def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> list[T]:
-    """
-    Run work on every trial, on threads, in each of which products of matrices stay on one core.
-
-    A BLAS with threads of its own would have them wait for one another, and its bits would depend on their number.
-
-    Parameters
-    ----------
-    n_trials : int
-        Trials in all.
-    work : callable
-        Takes the trial's index; its result must depend on nothing else.
-    progress : str
-        Title of a progress bar; empty shows none.
-
-    Returns
-    -------
-    list
-        What the trials returned, in their order.
-    """
-    threads = min(cores(), n_trials)
-    with _blas().limit(limits=1, user_api="blas"):
-        if threads <= 1:
-            return list(_shown(map(work, range(n_trials)), n_trials, progress))
-        with ThreadPoolExecutor(threads) as pool:
-            return list(_shown(pool.map(work, range(n_trials)), n_trials, progress))
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries of NumPy and of SciPy, which compiled kernels call; finding them takes longer than a trial."""
-    import scipy.linalg  # noqa: F401 - what is not loaded yet would not be found
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def _shown(results: Iterator[T], total: int, progress: str) -> Iterator[T]:
-    if not progress:
-        return results
-    from tqdm import tqdm
-
-    return iter(tqdm(results, total=total, desc=progress))
-
-
-def to_kernel_atoms(atoms: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
-    """
-    Number atoms as the kernels do, neighbouring positions together.
-
-    Parameters
-    ----------
-    atoms : ndarray of int
-        Indices in C order of (filter, *position).
-    dictionary : ConvolutionalDictionary
-        The dictionary.
-
-    Returns
-    -------
-    ndarray of int64
-        position * n_filters + filter.
-    """
-    filters, places = np.divmod(atoms.astype(np.int64), math.prod(dictionary.positions))
-    return places * dictionary.n_filters + filters
-
-
-def from_kernel_atoms(atoms: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
-    """
-    Undo `to_kernel_atoms`.
-
-    Parameters
-    ----------
-    atoms : ndarray of int64
-        position * n_filters + filter.
-    dictionary : ConvolutionalDictionary
-        The dictionary.
-
-    Returns
-    -------
-    ndarray of int64
-        Indices in C order of (filter, *position).
-    """
-    places, filters = np.divmod(atoms, dictionary.n_filters)
-    return filters * math.prod(dictionary.positions) + places
 
 
 class Trial:
@@ -424,25 +256,25 @@ def working_set(
             return _Progress(trial, penalties[row], scale, 0, 0.0)
         return _Progress(trial, penalties[row], scale, *trial.solve(penalties[row], rule, scale, most_active))
 
-    trials = over_trials(len(signals), begin, progress)
+    solved = over_trials(len(signals), begin, progress)
     dense = [
         row
-        for row, trial in enumerate(trials)
-        if trial.optimality > rule.tolerance and trial.iterations < rule.max_iterations and trial.active > most_active
+        for row, one in enumerate(solved)
+        if one.optimality > rule.tolerance and one.iterations < rule.max_iterations and one.active > most_active
     ]
     size = max(1, min(GROUP, GROUPED_ATOMS // dictionary.n_atoms, -(-len(dense) // cores())))
     groups = [dense[first : first + size] for first in range(0, len(dense), size)]
 
     def finish(group: int) -> None:
         rows = groups[group]
-        for row, trial in zip(rows, _finished(dictionary, [trials[row] for row in rows], rule), strict=True):
-            trials[row] = trial
+        for row, one in zip(rows, _finished(dictionary, [solved[row] for row in rows], rule), strict=True):
+            solved[row] = one
 
     if groups:
         over_trials(len(groups), finish, f"{progress}, dense codes" if progress else "")
-    codes = np.stack([trial.trial.code() for trial in trials])
+    codes = np.stack([one.trial.code() for one in solved])
     return LassoSolution(
-        codes, np.array([trial.iterations for trial in trials]), np.array([trial.optimality for trial in trials])
+        codes, np.array([one.iterations for one in solved]), np.array([one.optimality for one in solved])
     )
 
 
@@ -473,8 +305,8 @@ def _finished(
     """Split trials of dense codes together, and finish each with the working set if it must be sharper."""
     is_loose = rule.measure == "gap" and rule.tolerance >= LOOSE
     tolerance = rule.tolerance if is_loose else HANDED_OVER
-    starts = [trial.trial.start(trial.penalty) for trial in group]
-    found = splitting.approach(dictionary, prepare(dictionary).sizes, starts, tolerance, rule.max_iterations)
+    starts = [one.trial.start(one.penalty) for one in group]
+    found = splitting.approach(dictionary, starts, tolerance, rule.max_iterations)
     for (trial, penalty, scale, iterations, _), (atoms, values, more, gap) in zip(group, found, strict=True):
         trial.move(atoms, values)
         if is_loose and gap <= rule.tolerance:
@@ -482,122 +314,3 @@ def _finished(
         else:
             last, optimality = trial.solve(penalty, rule, scale)
             yield _Progress(trial, penalty, scale, iterations + more + last, optimality)
-
-
-def proximal_gradient(
-    dictionary: ConvolutionalDictionary,
-    signals: NDArray,
-    penalties: NDArray,
-    rule: StoppingRule,
-    orientation: NDArray | None = None,
-    progress: str = "",
-    *,
-    accelerate: bool = True,
-    step: float | None = None,
-) -> LassoSolution:
-    """
-    Minimise by ISTA, or by FISTA restarted when its momentum points uphill.
-
-    A^T A acts in the frequency domain, once an iteration: the correlations at the extrapolated point are
-    extrapolated themselves, so that the optimality is known at every iterate. Trials are solved one by one,
-    on threads, for the arrays of one fit into a cache.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        The dictionary.
-    signals : ndarray, shape (trial, channel, *space)
-        y, of the type to compute in.
-    penalties : ndarray, shape (trial,)
-        xi > 0; infinity gives 0.
-    rule : StoppingRule
-        When a trial is solved.
-    orientation : ndarray of +-1, shape (trial, filter, *position), optional
-        Signs that the codes must have.
-    progress : str
-        Title of a progress bar; empty shows none.
-    accelerate : bool
-        FISTA with O'Donoghue and Candes' gradient restart, or ISTA.
-    step : float, optional
-        Step of the gradient; by default 1 over the exact Lipschitz constant.
-
-    Returns
-    -------
-    LassoSolution
-        One code a trial.
-    """
-    gram = SpectralGram(dictionary, signals.dtype)
-    step = 1 / lipschitz_constant(dictionary) if step is None else step
-    descent = _Descent(gram, signals.dtype.type(step), accelerate, rule)
-
-    def work(row: int) -> tuple[NDArray, int, float]:
-        target = dictionary.correlate(signals[row])
-        energy = float((signals[row].astype(np.float64) ** 2).sum())
-        return descent(target, energy, float(penalties[row]), None if orientation is None else orientation[row])
-
-    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
-    return LassoSolution(np.stack(codes).astype(np.float64), np.array(iterations), np.array(optimality))
-
-
-@dataclass(frozen=True, eq=False)
-class _Descent:
-    """ISTA or FISTA of one trial after another."""
-
-    gram: SpectralGram
-    step: np.floating
-    accelerate: bool
-    rule: StoppingRule
-
-    def __call__(
-        self, target: NDArray, energy: float, penalty: float, orientation: NDArray | None
-    ) -> tuple[NDArray, int, float]:
-        """Code, iterations and optimality, from A^T y and |y|^2."""
-        scale = float((np.abs(target) if orientation is None else target * orientation).max())
-        current = np.zeros_like(target)
-        if scale <= penalty:
-            return current, 0, 0.0
-        product = previous = previous_product = current
-        xi, momentum = target.dtype.type(penalty), 1.0
-        for done in range(self.rule.max_iterations + 1):
-            optimality = _measure(self.rule.measure, current, product, target, energy, scale, penalty, orientation)
-            if optimality <= self.rule.tolerance or done == self.rule.max_iterations:
-                break
-            grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-            weight = target.dtype.type((momentum - 1) / grown if self.accelerate else 0.0)
-            point = current + weight * (current - previous)
-            moved = point + self.step * (target - product - weight * (product - previous_product))
-            if orientation is None:
-                new = moved - np.clip(moved, -self.step * xi, self.step * xi)  # soft thresholding in two passes
-            else:
-                new = orientation * np.maximum(orientation * moved - self.step * xi, 0)
-            uphill = np.vdot(point - new, new - current) > 0
-            momentum = 1.0 if uphill else grown
-            previous, previous_product = current, product
-            current = new.astype(target.dtype, copy=False)
-            product = self.gram(current[None])[0]
-        return current, done, optimality
-
-
-def _measure(
-    measure: str,
-    code: NDArray,
-    product: NDArray,
-    target: NDArray,
-    energy: float,
-    scale: float,
-    penalty: float,
-    orientation: NDArray | None,
-) -> float:
-    """Stopping measure of one trial, from A^T A x and A^T y."""
-    correlations = target - product
-    largest = float((np.abs(correlations) if orientation is None else correlations * orientation).max())
-    if measure == "kkt":
-        active = code != 0
-        on = np.abs(correlations[active] - penalty * np.sign(code[active])).max(initial=0.0)
-        return max(float(on), largest - penalty, 0.0) / scale
-    explained = float(np.einsum("i,i->", code.ravel(), target.ravel(), dtype=np.float64))
-    square = energy - 2 * explained + float(np.einsum("i,i->", code.ravel(), product.ravel(), dtype=np.float64))
-    shrunk = max(1.0, largest / penalty)
-    objective = square / 2 + penalty * float(np.abs(code).sum(dtype=np.float64))
-    dual = (energy - explained) / shrunk - square / (2 * shrunk**2)
-    return (objective - dual) / objective if objective > 0 else 0.0

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.pursuit.kernel_layout import from_kernel_atoms, prepare
 from dcsc.pursuit.spectrum import dictionary_spectrum
 
 PIECE = 128
@@ -157,7 +158,6 @@ class Found(NamedTuple):
 
 def approach(
     dictionary: ConvolutionalDictionary,
-    sizes: NDArray,
     starts: Sequence[Start],
     tolerance: float,
     max_iterations: int = MOST_ITERATIONS,
@@ -169,8 +169,6 @@ def approach(
     ----------
     dictionary : ConvolutionalDictionary
         One that `is_affordable`.
-    sizes : ndarray of int64, shape (4, 3)
-        As `dcsc.pursuit.lasso.Prepared` has them.
     starts : sequence of Start
         The trials, all with an orientation or none.
     tolerance : float
@@ -185,7 +183,7 @@ def approach(
     """
     from dcsc.kernels import splitting
 
-    layout = _Layout(dictionary, sizes)
+    layout, sizes = _Layout(dictionary), prepare(dictionary).sizes
     frequencies = analyse(dictionary)
     walks = [_Walk(layout, start, tolerance) for start in starts]
     states = np.stack([walk.state for walk in walks])
@@ -244,9 +242,9 @@ def _solve(
 class _Layout:
     """How the kernel takes numbers of atoms: in pieces of positions, filters before positions."""
 
-    def __init__(self, dictionary: ConvolutionalDictionary, sizes: NDArray) -> None:
+    def __init__(self, dictionary: ConvolutionalDictionary) -> None:
         self.dictionary = dictionary
-        self._last = int(sizes[0, 2])
+        self._last = dictionary.positions[-1]
         self._in_row = -(-self._last // PIECE)
         self._width = -(-self._last // self._in_row)
 
@@ -265,8 +263,8 @@ class _Layout:
     def code(self, atoms: NDArray, values: NDArray) -> NDArray:
         """Code of shape (filter, *position)."""
         flat = np.zeros(self.dictionary.n_atoms)
-        flat[atoms] = values
-        return flat.reshape(-1, self.dictionary.n_filters).T.reshape(self.dictionary.code_shape)
+        flat[from_kernel_atoms(atoms, self.dictionary)] = values
+        return flat.reshape(self.dictionary.code_shape)
 
 
 class _Walk:
@@ -322,10 +320,11 @@ class _Walk:
         objective = self._penalty * float(np.abs(values).sum()) + 0.5 * float((left**2).sum())
         last = self.found.gap
         self._bound = max(self._bound, self._dual_objective(residual.astype(np.float64).reshape(self._signal.shape)))
-        if objective < self._least:
-            self._least, self.found = objective, Found(atoms, values, done, 0.0)
+        if objective >= self._least:
+            atoms, values = self.found.atoms, self.found.values
+        self._least = min(self._least, objective)
         gap = (self._least - self._bound) / self._least
-        self.found = self.found._replace(iterations=done, gap=gap)
+        self.found = Found(atoms, values, done, gap)
         self._stalled = 0 if gap < STALLED * last else self._stalled + 1
         self.is_done = gap <= self._tolerance or self._stalled == STALLED_LOOKS
         if not self.is_done:

@@ -7,19 +7,21 @@ from hypothesis import strategies as st
 
 import dcsc
 from dcsc.kernels import splitting as kernel
-from dcsc.pursuit import lasso, splitting
-from dcsc.pursuit.lasso import StoppingRule, prepare, proximal_gradient, working_set
+from dcsc.pursuit import lasso, splitting, trials
+from dcsc.pursuit.kernel_layout import from_kernel_atoms, prepare
+from dcsc.pursuit.lasso import StoppingRule, working_set
+from dcsc.pursuit.proximal_gradient import proximal_gradient
 from tests.strategies import dense_matrix, dictionaries
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def problem(shape, stride, grid, trials, share):
+def problem(shape, stride, grid, n_trials, share):
     """Random dictionary, signals of noise alone, whose codes are dense, and penalties."""
     rng = np.random.default_rng(5)
     dictionary = dcsc.ConvolutionalDictionary(rng.standard_normal(shape), stride, grid, normalize=True)
-    signals = rng.standard_normal((trials, *dictionary.signal_shape))
-    return dictionary, signals, share * np.abs(dictionary.correlate(signals)).reshape(trials, -1).max(axis=1)
+    signals = rng.standard_normal((n_trials, *dictionary.signal_shape))
+    return dictionary, signals, share * np.abs(dictionary.correlate(signals)).reshape(n_trials, -1).max(axis=1)
 
 
 def objective(dictionary, signal, penalty, code):
@@ -28,7 +30,7 @@ def objective(dictionary, signal, penalty, code):
 
 def code_of(dictionary, found):
     flat = np.zeros(dictionary.n_atoms)
-    flat[lasso.from_kernel_atoms(found.atoms, dictionary)] = found.values
+    flat[from_kernel_atoms(found.atoms, dictionary)] = found.values
     return flat.reshape(dictionary.code_shape)
 
 
@@ -53,7 +55,7 @@ def test_a_step_is_that_of_the_dense_problem(dictionary, seed, one_sided, piece)
     expected = matrix @ (2 * clipped(moved) - moved)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splitting, "PIECE", piece)
-        layout = splitting._Layout(dictionary, sizes)
+        layout = splitting._Layout(dictionary)
         states = as_pieces(dictionary, state, layout)[None]
         sides = as_pieces(dictionary, side, layout)[None] if one_sided else np.empty((0, 0, 0, 0), np.float32)
         out = np.empty((1, *shape), np.float32)
@@ -106,7 +108,7 @@ def test_the_gap_is_a_certificate_and_becomes_small(name, one_sided, begun):
             start.solve(penalties[trial], StoppingRule("gap", 0.1, 3), 1.0)
         starts.append(start.start(penalties[trial]))
     for tolerance in (1e-1, 3e-3):
-        found = splitting.approach(dictionary, prepare(dictionary).sizes, starts, tolerance)
+        found = splitting.approach(dictionary, starts, tolerance)
         for trial in range(3):
             code = code_of(dictionary, found[trial])
             assert (code >= 0).all() or not one_sided
@@ -154,7 +156,7 @@ def test_a_trial_does_not_depend_on_those_that_are_split_with_it(group):
 def test_iterations_are_limited():
     dictionary, signals, penalties = problem((8, 1, 12), 1, (200,), 2, 0.02)
     starts = [lasso.Trial(dictionary, signals[trial], None).start(penalties[trial]) for trial in range(2)]
-    found = splitting.approach(dictionary, prepare(dictionary).sizes, starts, 1e-3, 7)
+    found = splitting.approach(dictionary, starts, 1e-3, 7)
     assert [result.iterations for result in found] == [7, 7]
     assert all(1e-3 < result.gap < 1 for result in found)
 
@@ -162,7 +164,7 @@ def test_iterations_are_limited():
 def test_the_search_ends_for_what_single_precision_cannot_give():
     dictionary, signals, penalties = problem((8, 1, 12), 1, (200,), 1, 0.02)
     start = lasso.Trial(dictionary, signals[0], None).start(penalties[0])
-    (found,) = splitting.approach(dictionary, prepare(dictionary).sizes, [start], 1e-14)
+    (found,) = splitting.approach(dictionary, [start], 1e-14)
     assert 1e-14 < found.gap < 1e-3
 
 
@@ -175,11 +177,11 @@ def test_long_strides_on_large_grids_are_left_to_the_working_set():
 @pytest.mark.parametrize("n_trials", [1, 4])
 def test_products_of_matrices_stay_on_one_core_while_trials_are_on_threads(n_trials):
     def threads(_=None):
-        return [library["num_threads"] for library in lasso._blas().info() if library["user_api"] == "blas"]
+        return [library["num_threads"] for library in trials._blas().info() if library["user_api"] == "blas"]
 
-    with lasso._blas().limit(limits=3, user_api="blas"):
+    with trials._blas().limit(limits=3, user_api="blas"):
         before = threads()
         assert set(before) == {3}
-        for found in lasso.over_trials(n_trials, threads):
+        for found in trials.over_trials(n_trials, threads):
             assert set(found) == {1}
         assert threads() == before

@@ -6,6 +6,7 @@ import xarray as xr
 
 import dcsc
 from dcsc import config, dataset, seeds
+from dcsc.estimate import sizes
 from dcsc.stages import dictionaries, metrics, pursuits, signals, summary, sweeps
 from tests.unit.test_stages import saved
 
@@ -275,3 +276,7 @@ def test_metrics_speak_of_basis_pursuit_where_theorems_11_and_12_do(tmp_path, va
     for name in ("guaranteed", "equality"):
         error, limit = measured["error"].isel(replicate=0).sel(pursuit=name), bound.sel(pursuit=name)
         assert (error <= limit * (1 + 1e-9) + 1e-7).where(limit.notnull(), True).all()
+
+
+def test_the_cost_model_counts_the_dictionaries_that_a_sweep_looks_at():
+    assert sizes.SWEPT_REPLICATES == sweeps.REPLICATES
