@@ -141,7 +141,7 @@ PURSUITS = Schema(
 _TRIALS = ("pursuit", "layer", *BATCH)
 METRICS = Schema(
     "metrics",
-    3,
+    4,
     {
         "/": {
             "measured": Variable(("pursuit", *_SWEPT), "b", "1", "whether the pursuit ran on the cell"),
@@ -169,7 +169,7 @@ METRICS = Schema(
                 ("pursuit", *BATCH),
                 "f",
                 "1",
-                "failure probability that the statistical instance form bounds with the pursuit's thresholds",
+                "part of a draw in the mean that bounds the failure rate with the pursuit's thresholds; may exceed 1",
                 required=False,
             ),
             "signal_to_noise": Variable(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from dcsc import statistics
+from dcsc import guarantees, statistics
 from dcsc.figures import exact
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
@@ -48,7 +48,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     pandas.DataFrame
         With `kind` "map", a row for each cascade, pursuit, variant and number of active atoms: the mean density
         of the deepest code, recovered paths, the share `certified` for all signs and `assured`, one less the
-        mean failure bound, both as run; then, with `kind` the figure's name, the rows of the tables beside.
+        bound on the failure rate, both as run; then, with `kind` the figure's name, the rows of the tables beside.
     """
     rows = []
     for cascade, trials in results.trials.items():
@@ -87,6 +87,7 @@ def _counted(cell: Any, depth: int) -> dict[str, Any]:
     covered, bound = (cell[name].to_numpy() for name in ("covered_as_run", "failure_bound_as_run"))
     bounded = there & ~np.isnan(bound)
     known = there & ~np.isnan(covered)
+    failing = guarantees.failure_rate_bound(covered[bounded], bound[bounded]) if bounded.any() else np.nan
     return {
         "nonzeros": float(deepest[there].mean()) if there.any() else 0.0,
         "recovered": int((recovered & there).sum()),
@@ -94,8 +95,8 @@ def _counted(cell: Any, depth: int) -> dict[str, Any]:
         "certified": float(np.mean(covered[known])) if known.any() else np.nan,
         "covered": int((covered[known] == 1).sum()),
         "violations": int(((covered == 1) & known & ~recovered).sum()),
-        "assured": 1 - float(np.mean(bound[bounded])) if bounded.any() else np.nan,
-        "failure_bound": float(np.mean(bound[bounded])) if bounded.any() else np.nan,
+        "assured": 1 - failing,
+        "failure_bound": failing,
         "bounded": int(bounded.sum()),
         "bounded_failures": int((bounded & ~recovered).sum()),
     }

@@ -11,6 +11,7 @@ function                                  what it tells
 `ladder`                                  all of them side by side
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
+`failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
 `least_squares_gain`                      how much debiasing amplifies an input error
@@ -18,7 +19,7 @@ function                                  what it tells
 ========================================  =====================================================
 """
 
-from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, path_interference
+from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, failure_rate_bound, path_interference
 from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
 from dcsc.guarantees.interference import interference_bound, interference_variance
 from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, Ladder, certified_stripe_sparsity, ladder
@@ -41,6 +42,7 @@ __all__ = [
     "as_run",
     "basis_pursuit",
     "certified_stripe_sparsity",
+    "failure_rate_bound",
     "gaussian_noise_bound",
     "interference_bound",
     "interference_variance",

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.guarantees.bounds import INJECTIVE
+from dcsc.errors import UserError
+from dcsc.guarantees.bounds import smallest_singular_values
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
     plain_interference,
     propagated_columns,
     rademacher_interference,
-    support_gram,
 )
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
-from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns
-from dcsc.guarantees.tails import failure
+from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns, separate_writes
+from dcsc.guarantees.tails import best_threshold, failure
+from dcsc.guarantees.uniform_thresholding import RULES
 from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes, reduce_codes
 from dcsc.sparsity import extreme_magnitudes
@@ -44,8 +45,10 @@ class PathInterference:
     random : list of Interference
         Over the random signs.
     determined : ndarray of bool, shape (code,)
-        Whether the statistical forms apply: always in D-CSC-R; in the plain model where the deepest support
-        and magnitudes fix those of every layer.
+        Whether the deepest support and magnitudes fix those of every layer. In the plain model the statistical
+        forms apply there only.
+    signs : str
+        As asked for.
     """
 
     model: Cascade
@@ -54,6 +57,12 @@ class PathInterference:
     uniform: list[Interference]
     random: list[Interference]
     determined: NDArray
+    signs: str
+
+    @property
+    def applies(self) -> NDArray:
+        """Where the statistical forms speak of the path, shape (code,)."""
+        return self.determined | (self.signs == "rademacher")
 
 
 def path_interference(
@@ -82,10 +91,10 @@ def path_interference(
     uniform = [rademacher_interference(*layer) for layer in zip(model.dictionaries, flat, strict=True)]
     if signs == "rademacher":
         # Given X^(l), its signs are Rademacher, however its support came about.
-        return PathInterference(model, flat, eps.shape, uniform, uniform, np.ones(eps.size, dtype=bool))
+        return PathInterference(model, flat, eps.shape, uniform, uniform, separate_writes(model, flat), signs)
     columns = propagated_columns(model, flat[-1])
     random = [plain_interference(model, flat[-1], layer, column) for layer, column in enumerate(columns, start=1)]
-    return PathInterference(model, flat, eps.shape, uniform, random, disjoint_columns(flat, columns))
+    return PathInterference(model, flat, eps.shape, uniform, random, disjoint_columns(flat, columns), signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,54 +107,133 @@ class AsRun:
     covered : ndarray of bool, shape (...)
         Whether the path is recovered for all signs of every layer.
     failure_bound : ndarray, shape (...)
-        Its mean over draws bounds their failure rate; 0 for a covered path. It bounds the failure of a
-        single draw where the deepest support and magnitudes fix those of every layer.
+        Where `determined`, a bound on the failure of the path given its deepest support and magnitudes.
+        Elsewhere the draw's part in a mean, which may exceed 1 and bounds nothing by itself.
+    determined : ndarray of bool, shape (...)
+        Whether the deepest support and magnitudes fix those of every layer.
     """
 
     covered: NDArray
     failure_bound: NDArray
+    determined: NDArray
+
+    @property
+    def failure_rate_bound(self) -> float:
+        """Bound on the failure rate over the draws of the batch, an estimate as good as the batch is large."""
+        return failure_rate_bound(self.covered, self.failure_bound)
+
+
+def failure_rate_bound(covered: ArrayLike, failure_bound: ArrayLike) -> float:
+    """
+    Bound the failure rate over draws from what `as_run` says of each.
+
+    Parameters
+    ----------
+    covered, failure_bound : array_like, shape (...)
+        Of `AsRun`.
+
+    Returns
+    -------
+    float
+        The share of draws that are not covered, the mean of the bounds, or 1, whichever is least
+        (docs/theory.md, "Means and caps").
+    """
+    return min(1.0, float(np.mean(failure_bound)), float(1 - np.mean(covered)))
 
 
 def as_run(
-    paths: PathInterference, thresholds: Sequence[ArrayLike], *, debias: bool = False, delta: float = 0.01
+    paths: PathInterference,
+    thresholds: Sequence[ArrayLike] | None,
+    *,
+    rule: str = "hard",
+    debias: bool = False,
+    delta: float = 0.01,
 ) -> AsRun:
     """
-    Evaluate the instance forms at the thresholds that a pursuit used, for hard thresholding without noise.
+    Evaluate the instance forms at the thresholds that a pursuit used, without noise.
+
+    With one layer, or with debiasing, no error is passed on: the bound is the sum of the layers' instance forms
+    at these thresholds, each capped at 1 (docs/theory.md, "One layer", "Debiasing"). Otherwise a path that is
+    certified with equal shares of delta (docs/theory.md, "Path with random signs") adds delta to the mean and any
+    other 1 + delta; where the path is determined, these are delta and 1, and 0 if it is covered.
 
     Parameters
     ----------
     paths : PathInterference
         From `path_interference`.
-    thresholds : sequence of array_like, each of shape () or (...)
-        beta_l, chosen without looking at the signs.
+    thresholds : sequence of array_like, each of shape () or (...), or None
+        beta_l, chosen without looking at the signs; None for the best ones that the forms find, whose
+        statements hold for top-k as well.
+    rule : {"hard", "soft", "relu"}
+        The thresholding; "relu" is for codes without negative entries, given as such.
     debias : bool
-        Least squares on the recovered support after each layer; then no error is passed on, and the
-        failure bound is the sum of the layers' instance forms (docs/theory.md, "Debiasing").
+        Least squares on the recovered support after each layer.
     delta : float
-        Without debiasing: the failure bound is delta for paths that are certified with equal shares of
-        it (docs/theory.md, "Path with random signs"), and 1 for others.
+        Admitted failure probability of paths whose layers pass on an error.
 
     Returns
     -------
     AsRun
         One entry a path.
+
+    Raises
+    ------
+    UserError
+        When the rule is unknown or does not fit the signs, or the thresholds are not one a layer.
     """
-    betas = [np.broadcast_to(np.asarray(beta, dtype=np.float64), paths.batch).ravel() for beta in thresholds]
-    covered = _holds(paths, paths.uniform, [np.inf] * paths.model.depth, betas, debias)
-    if debias:
-        total = np.zeros(len(betas[0]))
-        for layer, beta in enumerate(betas):
-            guard = _guard(paths, layer)
-            total += failure(paths.random[layer], beta, np.zeros_like(beta), guard)
-        bound = np.where(paths.determined, np.minimum(1.0, total), 1.0)
-        for row in np.flatnonzero(~covered & (bound < 1)):
-            bound[row] = bound[row] if _injective(paths, row) else 1.0
+    check_choice(rule, RULES, "rule")
+    if rule == "relu" and paths.signs == "deepest":
+        raise UserError("signs 'deepest' gives codes of both signs, which ReLU cannot return: use rule 'soft'.")
+    betas = _given(paths, thresholds)
+    exact = debias or paths.model.depth == 1
+    shrinks = rule != "hard"
+    covered = _holds(paths, paths.uniform, [np.inf] * paths.model.depth, betas, exact, shrinks)
+    if exact:
+        capped = np.array([_layer_bound(paths, layer, beta) for layer, beta in enumerate(betas)])
+        if debias:
+            covered = _injective(paths, covered, capped) & covered
+        total = capped.sum(axis=0)
+        bound = np.where(covered, 0.0, np.where(paths.determined, np.minimum(total, 1.0), total))
     else:
         growths = [2 * math.log(2 * paths.model.depth * layer.n_atoms / delta) for layer in paths.model.dictionaries]
-        certified = _holds(paths, paths.random, growths, betas, debias) & paths.determined
-        bound = np.where(certified, delta, 1.0)
-    bound = np.where(covered, 0.0, bound)
-    return AsRun(covered.reshape(paths.batch), bound.reshape(paths.batch))
+        certified = _holds(paths, paths.random, growths, betas, exact, shrinks)
+        bound = np.where(certified, delta, np.where(paths.determined, 1.0, 1.0 + delta))
+        bound = np.where(covered, np.where(paths.determined, 0.0, delta), bound)
+    bound = np.where(paths.applies, bound, np.where(covered, 0.0, 1.0))
+    if rule == "relu":
+        # The signs of the layer below make inner codes of both signs, for other draws if not for this one.
+        negative = [reduce_codes(np.minimum, code.value, code, 0.0) < 0 for code in paths.codes]
+        inner = [code.row_size > 0 for code in paths.codes[:-1]]
+        covered = covered & ~np.any(negative, axis=0)
+        bound = np.where(np.any([*negative, *inner], axis=0), 1.0, bound)
+    return AsRun(*(values.reshape(paths.batch) for values in (covered, bound, paths.determined)))
+
+
+def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None) -> list[NDArray | None]:
+    """One flat array of thresholds a layer, or nothing a layer."""
+    if thresholds is None:
+        return [None] * paths.model.depth
+    if len(thresholds) != paths.model.depth:
+        raise UserError(f"{len(thresholds)} thresholds for {paths.model.depth} layers: give one a layer.")
+    return [np.broadcast_to(np.asarray(beta, dtype=np.float64), paths.batch).ravel() for beta in thresholds]
+
+
+def _layer_bound(paths: PathInterference, layer: int, beta: NDArray | None) -> NDArray:
+    """The instance form of a layer whose input has no error, at most 1."""
+    guard = _guard(paths, layer)
+    if beta is None:
+        return best_threshold(paths.random[layer], np.zeros_like(guard), guard)[1]
+    return failure(paths.random[layer], beta, np.zeros_like(guard), guard)
+
+
+def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> NDArray:
+    """Tell whether least squares is unique at every layer, and set the bound of a layer to 1 where it is not."""
+    injective = np.ones(len(covered), dtype=bool)
+    for bounds, dictionary, code in zip(capped, paths.model.dictionaries, paths.codes, strict=True):
+        rows = np.flatnonzero(covered | (bounds < 1))
+        dependent = rows[smallest_singular_values(dictionary, code, rows) == 0]
+        bounds[dependent], injective[dependent] = 1.0, False
+    return injective
 
 
 def _guard(paths: PathInterference, layer: int, eps: ArrayLike = 0.0) -> NDArray:
@@ -158,12 +246,17 @@ def _holds(
     paths: PathInterference,
     interferences: Sequence[Interference],
     growths: Sequence[float],
-    betas: Sequence[NDArray],
-    debias: bool,
+    betas: Sequence[NDArray | None],
+    exact: bool,
+    shrinks: bool,
 ) -> NDArray:
-    """Whether every threshold separates, with levels sqrt(growth v) or the largest interference, whichever is less."""
+    """
+    Whether every threshold separates, with levels sqrt(growth v) or the largest interference, whichever is less.
+
+    The best threshold of a layer is the middle of its interval. Nothing is passed on where layers are `exact`.
+    """
     model = paths.model
-    eps, holds = np.zeros(len(betas[0])), np.ones(len(betas[0]), dtype=bool)
+    eps, holds = np.zeros(len(paths.determined)), np.ones(len(paths.determined), dtype=bool)
     for layer, (found, growth, beta) in enumerate(zip(interferences, growths, betas, strict=True)):
         code = paths.codes[layer]
         uniform = math.isinf(growth)
@@ -174,20 +267,11 @@ def _holds(
             on=reduce_codes(np.minimum, np.abs(code.value) + one.locked - level, code, np.inf),
             each=level + np.abs(one.locked),
         )
-        holds = holds & choose_threshold(levels, eps, _guard(paths, layer, eps), beta).contains
-        if not debias:
+        interval = choose_threshold(levels, eps, _guard(paths, layer, eps), "midpoint" if beta is None else beta)
+        holds = holds & interval.contains
+        if not exact:
+            shrink = interval.threshold if shrinks else np.zeros_like(eps)
             below = model.next_dictionary(layer + 1)
-            passed_on = error_bound(levels, code, np.where(holds, eps, 0.0), np.zeros_like(eps), below, model.rank)
+            passed_on = error_bound(levels, code, np.where(holds, eps, 0.0), shrink, below, model.rank)
             eps = np.where(holds, passed_on, np.inf)
     return holds
-
-
-def _injective(paths: PathInterference, row: int) -> bool:
-    """Whether the active atoms of each layer are independent, by factors of their Gram matrix less a margin."""
-    for dictionary, codes in zip(paths.model.dictionaries, paths.codes, strict=True):
-        gram = support_gram(dictionary, codes.rows(slice(row, row + 1)).to_dense()[0])
-        try:
-            np.linalg.cholesky(gram - INJECTIVE * np.eye(len(gram)))
-        except np.linalg.LinAlgError:
-            return False
-    return True

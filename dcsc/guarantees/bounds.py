@@ -13,8 +13,8 @@ from dcsc.guarantees.interference import listed_codes, support_gram
 from dcsc.ragged import RaggedCodes
 from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
-INJECTIVE = 1e-8
-"""Smallest singular value from which a sub-dictionary counts as injective."""
+INJECTIVE = 1e-10
+"""Smallest eigenvalue of G_SS, over 1 + |S|, above which the active atoms count as independent."""
 
 
 def closed_variance(dictionary: ConvolutionalDictionary, codes: RaggedCodes, form: str) -> NDArray:
@@ -75,6 +75,40 @@ def closed_form(
     return np.where(np.isfinite(x_min), x_min / 2, empty), np.where(variance > 0, probability, exact)
 
 
+def smallest_singular_values(dictionary: ConvolutionalDictionary, codes: RaggedCodes, rows: ArrayLike) -> NDArray:
+    """
+    Find the smallest singular value of the active atoms of some codes, 0 where they may be dependent.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    codes : RaggedCodes, batch shape (code,)
+        Only their supports count.
+    rows : array_like of int, shape (row,)
+        Which codes.
+
+    Returns
+    -------
+    ndarray, shape (row,)
+        Infinity without non-zeros. It is 0 unless the smallest eigenvalue of G_SS is above `INJECTIVE` (1 + |S|),
+        far above the rounding error of an eigenvalue; its root alone would be wrong by the root of that error.
+    """
+    return np.array([_smallest_singular_value(dictionary, _gram_of_row(dictionary, codes, row)) for row in rows])
+
+
+def _gram_of_row(dictionary: ConvolutionalDictionary, codes: RaggedCodes, row: int) -> NDArray:
+    return support_gram(dictionary, codes.rows(slice(row, row + 1)).to_dense()[0])
+
+
+def _smallest_singular_value(dictionary: ConvolutionalDictionary, gram: NDArray) -> float:
+    if not len(gram):
+        return math.inf
+    smallest = float(np.linalg.eigvalsh(gram)[0])
+    floor = max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps)) * (1 + len(gram))
+    return math.sqrt(smallest) if smallest > floor else 0.0
+
+
 def least_squares_gain(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> tuple[NDArray, NDArray]:
     """
     How much least squares on the true supports can amplify an input error, and whether it is unique.
@@ -91,18 +125,23 @@ def least_squares_gain(dictionary: ConvolutionalDictionary, codes: ArrayLike | R
     gain : ndarray, shape (code,)
         |G_SS^{-1}|_{inf -> inf}, at most 1 / (1 - mu_1(k - 1)); infinity when not injective, 0 without non-zeros.
     smallest_singular : ndarray, shape (code,)
-        Of the active atoms; infinity without non-zeros.
+        Of the active atoms; infinity without non-zeros, 0 when they may be dependent.
     """
     listed = listed_codes(codes, dictionary)
-    gains, smallest = np.zeros(len(listed.row_size)), np.full(len(listed.row_size), np.inf)
+    gains, smallest = np.zeros((2, len(listed.row_size)))
     for row in range(len(gains)):
-        gram = support_gram(dictionary, listed.rows(slice(row, row + 1)).to_dense()[0])
-        if not len(gram):
-            continue
-        smallest[row] = math.sqrt(max(0.0, np.linalg.eigvalsh(gram)[0]))
-        injective = smallest[row] > INJECTIVE
-        gains[row] = np.abs(np.linalg.inv(gram)).sum(axis=1).max() if injective else np.inf
+        gram = _gram_of_row(dictionary, listed, row)
+        smallest[row] = _smallest_singular_value(dictionary, gram)
+        if len(gram):
+            gains[row] = _inverse_norm(gram) if smallest[row] > 0 else np.inf
     return gains, smallest
+
+
+def _inverse_norm(gram: NDArray) -> float:
+    """Bound |G^{-1}|_{inf -> inf} by a computed inverse and what it leaves: |H| / (1 - |1 - G H|)."""
+    inverse = np.linalg.inv(gram)
+    left = float(np.abs(np.eye(len(gram)) - gram @ inverse).sum(axis=1).max())
+    return float(np.abs(inverse).sum(axis=1).max()) / (1 - left) if left < 1 else math.inf
 
 
 def gaussian_noise_bound(dictionary: ConvolutionalDictionary, deviation: float, failure: float) -> float:

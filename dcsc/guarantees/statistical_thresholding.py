@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
-from dcsc.guarantees.bounds import INJECTIVE, closed_form, closed_variance, least_squares_gain
+from dcsc.guarantees.bounds import closed_form, closed_variance, least_squares_gain
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
@@ -56,7 +56,7 @@ class StatisticalLayer:
     error_bound : ndarray, shape (...)
         Bound on the patch norm of the error of the layer's code, infinity where there is none.
     smallest_singular : ndarray, shape (...)
-        Smallest singular value of the active atoms when debiasing, else NaN.
+        Smallest singular value of the active atoms when debiasing, 0 where they may be dependent; else NaN.
     """
 
     holds: NDArray
@@ -269,13 +269,31 @@ def _determined(problem: _Problem) -> tuple[NDArray, str]:
             "the propagated columns of two active deepest atoms overlap",
         )
     else:
-        counts = [
-            largest_write_counts(dictionary, code)
-            for dictionary, code in zip(model.dictionaries[1:], codes[1:], strict=True)
-        ]
-        found = np.all([count <= 1 for count in counts], axis=0) if counts else np.ones(len(problem.eps), dtype=bool)
+        found = separate_writes(model, codes)
         cause = "two active atoms write to one entry of the layer above"
     return found, "" if found.all() else cause
+
+
+def separate_writes(model: Cascade, codes: list[RaggedCodes]) -> NDArray:
+    """
+    Tell whether no two active atoms write to one entry of the layer above, at any layer.
+
+    Parameters
+    ----------
+    model : Cascade
+        The layers.
+    codes : list of RaggedCodes, batch shape (code,)
+        [X^(1), ..., X^(L)].
+
+    Returns
+    -------
+    ndarray of bool, shape (code,)
+        Where it is so, the deepest support and magnitudes fix those of every layer, whatever the signs of D-CSC-R.
+    """
+    separate = np.ones(len(codes[-1].row_size), dtype=bool)
+    for dictionary, code in zip(model.dictionaries[1:], codes[1:], strict=True):
+        separate &= largest_write_counts(dictionary, code) <= 1
+    return separate
 
 
 def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> NDArray:
@@ -381,7 +399,7 @@ class _Problem:
         patch = np.asarray(patch_norm(code, self.model.next_dictionary(layer), self.model.rank))
         with np.errstate(invalid="ignore"):
             bound = np.where(eps > 0, np.sqrt(patch) * gain * eps, 0.0)
-        return np.where(smallest > INJECTIVE, np.where(patch > 0, bound, 0.0), np.inf), smallest
+        return np.where(smallest > 0, np.where(patch > 0, bound, 0.0), np.inf), smallest
 
     def split(self, threshold: str) -> tuple[list[StatisticalLayer], NDArray]:
         """Certify with shares of delta that were fixed before the draw."""
@@ -398,7 +416,7 @@ class _Problem:
                 shrink = np.zeros_like(eps) if self.rule == "hard" else interval.threshold
                 below = self.model.next_dictionary(layer)
                 bound = error_bound(levels, code, eps, shrink, below, dictionary.rank)
-            holds = interval.contains & (np.isnan(smallest) | (smallest > INJECTIVE))
+            holds = interval.contains & (np.isnan(smallest) | (smallest > 0))
             certified = certified & holds
             bound = np.where(certified, bound, np.inf)
             share = np.full(len(eps), self.shares[layer - 1])
@@ -455,7 +473,7 @@ class _Problem:
             error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
             if self.debias:
                 error, smallest = self._debiased(layer, eps)
-            probability = np.where(np.isfinite(eps) & ~(smallest <= INJECTIVE), probability, 1.0)
+            probability = np.where(np.isfinite(eps) & ~(smallest == 0), probability, 1.0)
             for values, value in zip(found, (beta, error, probability, smallest, interference), strict=True):
                 values.append(value)
             eps = error
@@ -490,7 +508,7 @@ def _reason(certified: NDArray, cause: str, layers: list[StatisticalLayer], meth
     count = f"{certified.size - int(certified.sum())} of {certified.size} codes are not certified"
     first = int(np.argmin(certified))
     for number, layer in enumerate(layers, start=1):
-        if layer.smallest_singular[first] <= INJECTIVE:
+        if layer.smallest_singular[first] == 0:
             return f"{count}, the first because the active atoms of layer {number} are linearly dependent."
         if method == "split" and not layer.holds[first]:
             lower, upper = layer.threshold_lower[first], layer.threshold_upper[first]

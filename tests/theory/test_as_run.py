@@ -66,9 +66,9 @@ def test_failure_of_paths_stays_below_its_bound(name, signs, debias):
     paths = guarantees.path_interference(cascade, codes, signs)
     betas = half_thresholds(codes)
     found = guarantees.as_run(paths, betas, debias=debias, delta=0.2)
-    assert not found.failure_bound[found.covered].any()
-    fixed = guarantees.statistical(cascade, codes, signs=signs).determined
-    promised = np.flatnonzero(fixed & (found.failure_bound < 1))[:6]
+    assert not found.failure_bound[found.covered & found.determined].any()
+    np.testing.assert_array_equal(found.determined, guarantees.statistical(cascade, codes, signs=signs).determined)
+    promised = np.flatnonzero(found.determined & (found.failure_bound < 1))[:6]
     assert len(promised) > 2
     for row in promised:
         chosen = [beta[row] for beta in betas]
@@ -80,6 +80,48 @@ def test_failure_of_paths_stays_below_its_bound(name, signs, debias):
             missed = 60 - np.logical_and.reduce(support.recovered(result, layers)).sum()
             failure = support.clopper_pearson_lower(missed, 60, 1 - 1e-6)
         assert failure <= found.failure_bound[row] + 1e-12
+
+
+def test_covered_draws_of_paths_that_are_not_determined_still_add_delta_to_the_mean():
+    """The theorem speaks of the joint event of all draws, so that no draw is exempt."""
+    cascade = support.CASCADES["1-D, integer filters, three layers"]()
+    rng = np.random.default_rng(1250)
+    deepest = support.random_codes(rng, cascade.dictionaries[-1].code_shape, rng.integers(2, 5, 200), np.ones(200))
+    codes = cascade.synthesize(deepest)[1:]
+    paths = guarantees.path_interference(cascade, codes)
+    found = guarantees.as_run(paths, half_thresholds(codes), delta=0.2)
+    free = ~found.determined
+    assert found.covered[free].any()
+    assert not found.covered[free].all()
+    assert set(found.failure_bound[free]) <= {0.2, 1.2}
+    assert (found.failure_bound[free & found.covered] == 0.2).all()
+    assert found.failure_rate_bound == min(1.0, found.failure_bound.mean(), 1 - found.covered.mean())
+
+
+@pytest.mark.parametrize("rule", ["hard", "soft", "relu"])
+def test_one_layer_has_the_instance_bound_whether_debiased_or_not(rule):
+    parameters = {"base": "lapped", "n_filters": 128, "perturbation": 0.1}
+    dictionary = dcsc.families.create("perturbed", (512,), 0, **parameters)
+    rng = np.random.default_rng(1260)
+    codes = np.abs(support.random_codes(rng, dictionary.code_shape, rng.integers(40, 240, 20), np.ones(20)))
+    paths = guarantees.path_interference(dcsc.Cascade([dictionary]), [codes])
+    half = guarantees.as_run(paths, [0.5], rule=rule)
+    np.testing.assert_array_equal(half.failure_bound, guarantees.as_run(paths, [0.5], debias=True).failure_bound)
+    assert ((half.failure_bound > 0) & (half.failure_bound < 1)).any()
+    best = guarantees.as_run(paths, None, rule=rule)
+    expected = guarantees.statistical(dcsc.Cascade([dictionary]), [codes], method="optimised").probability
+    np.testing.assert_allclose(best.failure_bound, expected, rtol=1e-4, atol=1e-12)
+    assert (best.failure_bound <= half.failure_bound * (1 + 1e-9)).all()
+    assert best.covered[half.covered].all()
+
+
+def test_wrong_questions_are_refused_with_a_sentence():
+    cascade = support.CASCADES["1-D, groups, two layers"]()
+    codes = cascade.synthesize(np.zeros((2, *cascade.dictionaries[-1].code_shape)))[1:]
+    with pytest.raises(dcsc.UserError, match="3 thresholds for 2 layers"):
+        guarantees.as_run(guarantees.path_interference(cascade, codes), [0.5] * 3)
+    with pytest.raises(dcsc.UserError, match="use rule 'soft'"):
+        guarantees.as_run(guarantees.path_interference(cascade, codes, "deepest"), [0.5] * 2, rule="relu")
 
 
 @pytest.mark.parametrize("name", support.CASCADES)
