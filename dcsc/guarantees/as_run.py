@@ -19,7 +19,7 @@ from dcsc.guarantees.interference import (
     rademacher_interference,
 )
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
-from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns, separate_writes
+from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.tails import best_threshold, failure
 from dcsc.guarantees.uniform_thresholding import RULES
 from dcsc.model import Cascade
@@ -200,12 +200,8 @@ def as_run(
         bound = np.where(certified, delta, np.where(paths.determined, 1.0, 1.0 + delta))
         bound = np.where(covered, np.where(paths.determined, 0.0, delta), bound)
     bound = np.where(paths.applies, bound, np.where(covered, 0.0, 1.0))
-    if rule == "relu":
-        # The signs of the layer below make inner codes of both signs, for other draws if not for this one.
-        negative = [reduce_codes(np.minimum, code.value, code, 0.0) < 0 for code in paths.codes]
-        inner = [code.row_size > 0 for code in paths.codes[:-1]]
-        covered = covered & ~np.any(negative, axis=0)
-        bound = np.where(np.any([*negative, *inner], axis=0), 1.0, bound)
+    signed, inner = out_of_reach(paths.codes, rule)
+    covered, bound = covered & ~signed, np.where(signed | inner, 1.0, bound)
     return AsRun(*(values.reshape(paths.batch) for values in (covered, bound, paths.determined)))
 
 

@@ -90,7 +90,10 @@ class StatisticalPath:
     certified : ndarray of bool, shape (...)
         Split: every layer has room. Optimised: `probability` is at most delta.
     probability : ndarray, shape (...)
-        Bound for the draw, in the sense of `statement`; NaN where the draw alone has none.
+        Bound for the draw, in the sense of `statement`; NaN where the draw alone has none, which is where it is not
+        `determined`: `failure_rate_bound` then speaks of the whole batch.
+    noise_failure : float
+        Probability that the noise exceeds its bound.
     statement : str
         What the numbers mean.
     reason : str
@@ -107,6 +110,7 @@ class StatisticalPath:
     determined: NDArray
     certified: NDArray
     probability: NDArray
+    noise_failure: float
     statement: str
     reason: str
 
@@ -125,12 +129,14 @@ class StatisticalPath:
         """
         Bound on the failure rate, averaged over the draws of the batch.
 
-        The share of uncertified draws plus delta (split), or the mean probability (optimised);
-        an estimate of the bound, as good as the batch is large.
+        The share of uncertified draws plus delta (split), or the mean over draws of their probabilities or, where
+        they have none, of the sum of those of their layers (optimised), and at most 1 (docs/theory.md, "Means and
+        caps"); an estimate of the bound, as good as the batch is large.
         """
         if self.method == "split":
             return min(1.0, float(np.mean(~self.certified)) + self.delta)
-        return float(np.mean(self.probability))
+        of_layers = np.sum([layer.probability for layer in self.layers], axis=0) + self.noise_failure
+        return min(1.0, float(np.mean(np.where(np.isnan(self.probability), of_layers, self.probability))))
 
 
 def statistical(
@@ -169,7 +175,8 @@ def statistical(
     form : {"coherence", "babel2", "instance"}
         What bounds the variances: mu^2 k X_max^2, mu_2(k)^2 X_max^2, or themselves.
     rule : {"hard", "soft", "relu"}
-        The thresholding; "relu" for codes without negative entries.
+        The thresholding; "relu" for codes without negative entries, given as such. Only the statement of method
+        "split" says something of more than one layer then, because other signs make inner codes of both signs.
     signs : {"rademacher", "deepest"}
         Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain
         D-CSC, where the propagated columns of its active atoms must be disjoint; instance form only).
@@ -202,32 +209,61 @@ def statistical(
         (threshold, ("lower", "midpoint"), "threshold"),
     ):  # fmt: skip
         check_choice(value, allowed, name)
+    if rule == "relu" and signs == "deepest":
+        raise UserError("signs 'deepest' gives codes of both signs, which ReLU cannot return: use rule 'soft'.")
     shares = _check_options(model, delta, form, signs, method, debias, split, noise_deviation, noise_failure)
     listed, eps = check_path(model, codes, noise)
     batch = eps.shape
     flat = [code.reshape((eps.size,)) for code in listed]
     problem = _Problem(model, flat, np.array(eps).ravel(), shares, form, rule, signs, debias, noise_deviation**2)
     determined, cause = _determined(problem)
+    signed, inner = out_of_reach(flat, rule)
+    cause = cause or ("a code has negative entries, which ReLU cannot return" if signed.any() else "")
     if method == "split":
         layers, certified = problem.split(threshold)
-        certified &= determined if signs == "deepest" else True
+        certified &= ~signed & (determined if signs == "deepest" else True)
         probability = np.where(determined, np.where(certified, delta, 1.0), np.nan)
     else:
         layers, probability = problem.optimise(determined, delta)
         probability = np.minimum(1.0, probability + noise_failure)
+    # Other signs make inner codes of both signs, even if those at hand do not.
+    probability = np.where(signed | inner, 1.0, probability)
+    if method == "optimised":
         certified = probability <= delta
-    if rule == "relu":
-        signed = np.any([reduce_codes(np.minimum, code.value, code, 0.0) < 0 for code in flat], axis=0)
-        certified, probability = certified & ~signed, np.where(signed, 1.0, probability)
-        cause = cause or ("a code has negative entries, which ReLU cannot return" if signed.any() else "")
+        cause = cause or ("other signs make inner codes of both signs, which ReLU cannot return" if inner.any() else "")
     reason = _reason(certified, cause, layers, method, delta)
     shaped = tuple(
         replace(layer, **{name: value.reshape(batch) for name, value in vars(layer).items()}) for layer in layers
     )
     return StatisticalPath(
         shaped, delta, form, rule, signs, method, debias, determined.reshape(batch), certified.reshape(batch),
-        probability.reshape(batch), _statement(method, determined, debias), reason,
+        probability.reshape(batch), noise_failure, _statement(method, determined, probability), reason,
     )  # fmt: skip
+
+
+def out_of_reach(codes: list[RaggedCodes], rule: str) -> tuple[NDArray, NDArray]:
+    """
+    Tell which paths ReLU does not return, with the signs at hand or with others.
+
+    Parameters
+    ----------
+    codes : list of RaggedCodes, batch shape (code,)
+        [X^(1), ..., X^(L)].
+    rule : str
+        Nothing is out of reach of other rules than "relu".
+
+    Returns
+    -------
+    signed, inner : ndarray of bool, shape (code,)
+        Whether some code has negative entries, and whether some inner code has entries at all: the signs of the
+        layer below it then make them negative for some draws.
+    """
+    nothing = np.zeros(len(codes[0].row_size), dtype=bool)
+    if rule != "relu":
+        return nothing, nothing
+    signed = [reduce_codes(np.minimum, code.value, code, 0.0) < 0 for code in codes]
+    inner = [code.row_size > 0 for code in codes[:-1]]
+    return np.any(signed, axis=0), np.any([nothing, *inner], axis=0)
 
 
 def _check_options(
@@ -429,7 +465,7 @@ class _Problem:
         return layers, certified
 
     def optimise(self, determined: NDArray, delta: float) -> tuple[list[StatisticalLayer], NDArray]:
-        """Bound the failure of each draw with the best thresholds and levels for it."""
+        """Bound the failure of each draw with the best thresholds and levels for it; NaN where it has no bound."""
         depth = self.model.depth
         guards = [
             rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], self.eps)
@@ -447,9 +483,11 @@ class _Problem:
             ]
         else:
             betas, errors, probabilities, singular, interferences = self._layer_by_layer(guards)
-        # Noiseless debiasing passes on no error, so that each layer is bounded given its own code.
-        applies = determined | (self.debias & (self.eps == 0)) | (depth == 1)
+        # Noiseless debiasing passes on no error, so that each layer is bounded given its own code, whose signs are
+        # Rademacher in D-CSC-R alone.
+        applies = determined | (self.debias & (self.eps == 0) & (self.signs == "rademacher"))
         total = np.where(applies, np.minimum(1.0, np.sum(probabilities, axis=0)), 1.0)
+        total = np.where(applies & ~determined, np.nan, total)
         layers = []
         for layer in range(1, depth + 1):
             eps_in = self.eps if layer == 1 else errors[layer - 2]
@@ -491,14 +529,14 @@ class _Problem:
         return layer_failure(dictionary, code, eps, guard, growth=growth, noise_variance=sigma2)
 
 
-def _statement(method: str, determined: NDArray, debias: bool) -> str:
+def _statement(method: str, determined: NDArray, probability: NDArray) -> str:
     if method == "split":
         joint = "P(certified and path not recovered) <= delta over the draws; not a bound on P(fail | certified)"
         return joint + "; given a certified deepest support and magnitudes where `determined`."
     if determined.all():
         return "P(path not recovered | deepest support and magnitudes) <= probability."
-    if debias:
-        return "P(path not recovered) <= mean of probability over the draws; a single value bounds nothing by itself."
+    if np.isnan(probability).any():
+        return "P(path not recovered) <= failure_rate_bound; a draw has a bound of its own where `determined` only."
     return "P(path not recovered | deepest support and magnitudes) <= probability, which is 1 where not `determined`."
 
 
