@@ -20,10 +20,12 @@ def blocks(name):
 
 def test_the_readmes_example_runs(capsys):
     (block,) = blocks("README.md")
-    exec(compile(block, "README.md", "exec"), {})
-    shares = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
-    assert len(shares) == 3
-    assert all(0 <= share <= 1 for share in shares)
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    mu, recovered, for_all_signs, on_average = (float(line.split()[0]) for line in capsys.readouterr().out.splitlines())
+    assert 0 < mu < 1
+    assert names["recovered"][names["certified"].covered].all()
+    assert 0 < for_all_signs <= on_average <= recovered < 1
 
 
 def test_the_example_of_a_certificate_runs(capsys):
