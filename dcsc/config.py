@@ -96,9 +96,13 @@ class LayerOptions(Options):
 
 
 class VaryOptions(Options):
-    """A parameter that makes a series of cascades out of one."""
+    """A parameter that makes a series of cascades out of one, and changes nothing else."""
 
-    parameter: str = Field(description="The parameter of the layer's family that varies, or `grid`.")
+    parameter: str = Field(
+        description="The parameter of the layer's family that varies, or `grid`. Its value enters no random stream, so "
+        "that nothing else changes: the same filters on every grid, the same direction of perturbation at every size "
+        "of it, the same start of a search, and the same codes where as many of as many atoms are active."
+    )
     values: list[Annotated[int, BeforeValidator(_whole)] | Number] = Field(
         min_length=1, description="Its values, one cascade each."
     )
@@ -510,14 +514,23 @@ class Study(Options):
         return self
 
 
+class Varied(Options):
+    """What makes a member of a series: a parameter of a layer, or the grid, and its value."""
+
+    parameter: str
+    value: int | float
+    layer: int
+
+
 class Member(Options):
     """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
 
     name: str
+    cascade: str
     grid: list[int]
     replicates: int
     layers: list[LayerOptions]
-    varied: dict[str, int | float]
+    varied: Varied | None = None
 
 
 def members(study: Study, cascade: str) -> dict[str, Member]:
@@ -537,13 +550,16 @@ def members(study: Study, cascade: str) -> dict[str, Member]:
         By name; a cascade that varies nothing is its own only member.
     """
     options = study.cascades[cascade]
-    common = {"grid": options.grid, "replicates": options.replicates}
+    common = {"cascade": cascade, "grid": options.grid, "replicates": options.replicates}
     if options.vary is None:
-        return {cascade: Member(name=cascade, layers=options.layers, varied={}, **common)}
+        return {cascade: Member(name=cascade, layers=options.layers, **common)}
     spelt = {}
     for value in options.vary.values:
         name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
-        varied = {"name": name, "varied": {options.vary.parameter: value}}
+        varied = {
+            "name": name,
+            "varied": Varied(parameter=options.vary.parameter, value=value, layer=options.vary.layer),
+        }
         if options.vary.parameter == "grid":
             grid = [int(value)] * len(options.grid)
             spelt[name] = Member(layers=options.layers, **(common | {"grid": grid} | varied))

@@ -183,6 +183,9 @@ def slopes(
     """
     Fit the slope of one logarithm against another for every curve, over all its cascades.
 
+    The members of a series are paired, so that a replicate's slope is along one dictionary; replicates are
+    independent.
+
     Parameters
     ----------
     points : pandas.DataFrame

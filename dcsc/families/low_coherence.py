@@ -55,7 +55,7 @@ def low_coherence_sparse(
     grid : tuple of int, in grid points
         The periodic grid, of any rank.
     rng : numpy.random.Generator
-        Draws the supports of the greedy search, then the signs.
+        Draws the supports of the greedy search; a stream spawned from it draws the signs.
     n_filters, n_channels : int
         Numbers of filters and channels.
     taps : int or tuple of int
@@ -78,6 +78,7 @@ def low_coherence_sparse(
     shape = shape_of(grid, taps, n_filters, n_channels)
     at_least(n_nonzeros, 1, "n_nonzeros")
     stride = per_axis(stride, len(grid), "stride")
+    (signs,) = rng.spawn(1)
     supports, available, effort = None, _differences_available(shape[1:], stride), _Effort()
     if available > _MOST_KEYS:
         raise UserError(
@@ -95,7 +96,9 @@ def low_coherence_sparse(
             f"channels of {shape[2:]} taps at stride {stride}: lower n_nonzeros or n_filters, or raise taps."
         )
     filters = np.zeros((n_filters, math.prod(shape[1:])), dtype=np.int64)
-    np.put_along_axis(filters, supports, random_signs(rng, supports.shape), axis=1)
+    # One for every place, so that the sign of a place is the same however long the search was.
+    everywhere = random_signs(signs, filters.shape)
+    np.put_along_axis(filters, supports, np.take_along_axis(everywhere, supports, axis=1), axis=1)
     return ConvolutionalDictionary.from_integers(filters.reshape(shape), stride, grid)
 
 

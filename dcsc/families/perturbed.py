@@ -18,15 +18,15 @@ def perturbed(
     """
     Perturb the filters f of another family to normalise(f + perturbation * g), g Gaussian.
 
-    The same seed gives the same base and the same g at every perturbation, so that a
-    sweep over the perturbation compares like with like.
+    The same seed gives the same base and the same g at every perturbation, and the same g
+    whatever the base draws, so that a sweep compares like with like.
 
     Parameters
     ----------
     grid : tuple of int, in grid points
         The periodic grid, of any rank of the base.
     rng : numpy.random.Generator
-        Draws the base first, then g with entries N(0, 1 / entries of a filter).
+        Draws the base; a stream spawned from it draws g with entries N(0, 1 / entries of a filter).
     base : str
         Another family.
     perturbation : float
@@ -45,11 +45,12 @@ def perturbed(
         When the perturbation is negative or the base does not allow its parameters.
     """
     at_least(perturbation, 0, "perturbation")
+    (directions,) = rng.spawn(1)
     dictionary = registry.create(base, grid, rng, **base_parameters)
     if perturbation == 0:
         return dictionary
     entries = dictionary.filters[0].size
-    direction = rng.standard_normal(dictionary.filters.shape) / np.sqrt(entries)
+    direction = directions.standard_normal(dictionary.filters.shape) / np.sqrt(entries)
     return ConvolutionalDictionary(
         dictionary.filters + perturbation * direction, dictionary.stride, dictionary.grid, normalize=True
     )

@@ -109,14 +109,15 @@ def sparse_random(
     """
     Draw filters with a given number of non-zeros at uniformly random places.
 
-    Sparse filters keep the inner codes of a cascade sparse.
+    Sparse filters keep the inner codes of a cascade sparse. The same seed gives filters that
+    hold those of fewer filters or non-zeros.
 
     Parameters
     ----------
     grid : tuple of int, in grid points
         The periodic grid, of any rank.
     rng : numpy.random.Generator
-        Draws the places, then the values.
+        Draws the places; a stream spawned from it draws the values.
     n_filters, n_channels : int
         Numbers of filters and channels.
     taps : int or tuple of int
@@ -147,9 +148,11 @@ def sparse_random(
         )
     places = np.argsort(rng.random((n_filters, entries)), axis=1)[:, :n_nonzeros]
     exact = values == "rademacher"
-    drawn = random_signs(rng, places.shape) if exact else rng.standard_normal(places.shape)
-    filters = np.zeros((n_filters, entries), dtype=drawn.dtype)
-    np.put_along_axis(filters, places, drawn, axis=1)
+    (rng,) = rng.spawn(1)
+    # One for every place, so that the value of a place is the same whatever else is drawn.
+    drawn = random_signs(rng, (n_filters, entries)) if exact else rng.standard_normal((n_filters, entries))
+    filters = np.zeros_like(drawn)
+    np.put_along_axis(filters, places, np.take_along_axis(drawn, places, axis=1), axis=1)
     if exact:
         return ConvolutionalDictionary.from_integers(filters.reshape(shape), stride, grid)
     return ConvolutionalDictionary(filters.reshape(shape), stride, grid, normalize=True)

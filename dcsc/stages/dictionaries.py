@@ -24,16 +24,30 @@ def _layers(member: Mapping[str, Any], seed: int, replicate: int, quick: bool) -
     grid = tuple(member["grid"])
     for layer, options in enumerate(member["layers"], start=1):
         family, parameters = options["family"], dict(options["parameters"])
+        rng = seeds.stream(seed, purpose="dictionary", **_key(member, layer), replicate=replicate)
         if built and built[-1].n_filters > 1:
             parameters.setdefault("n_channels", built[-1].n_filters)
         if quick and family in EXPENSIVE:
             family = EXPENSIVE[family]
             allowed = families.parameters(family)
             parameters = {name: value for name, value in parameters.items() if name in allowed}
-        key = {"family": family, "parameters": parameters, "grid": list(grid), "layer": layer, "replicate": replicate}
-        built.append(families.create(family, grid, seeds.stream(seed, purpose="dictionary", **key), **parameters))
+        built.append(families.create(family, grid, rng, **parameters))
         grid = built[-1].positions
     return built
+
+
+def _key(member: Mapping[str, Any], layer: int) -> dict[str, Any]:
+    """
+    What tells the random stream of a layer from others: what the configuration says of it, and not what varies.
+
+    Neither the grid nor what follows from the layers before (channels, positions) enters, so that the members
+    of a series are paired: each differs from the others in the varied parameter alone.
+    """
+    options, varied = member["layers"][layer - 1], member.get("varied")
+    parameters = dict(options["parameters"])
+    if varied and varied["layer"] == layer:
+        parameters.pop(varied["parameter"], None)
+    return {"family": options["family"], "parameters": parameters, "axes": len(member["grid"]), "layer": layer}
 
 
 def trial_cascade(member: Mapping[str, Any]) -> Cascade:
@@ -87,7 +101,8 @@ def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Data
     Parameters
     ----------
     member : mapping
-        Its `grid`, `layers` and `replicates`.
+        Its `grid`, `layers` and `replicates`, and of a series what is `varied`: `parameter`, `value` and `layer`.
+        The value does not enter the random streams, so that the members of a series are paired.
     seed : int
         Seed of the study.
 

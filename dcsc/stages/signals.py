@@ -26,8 +26,9 @@ def sample_signals(
     Parameters
     ----------
     settings : mapping
-        `seed`, `experiment`, `cascade` (name of the member), `active`, `trials`, `variants`
-        (how each is drawn, by name) and `blocks` (first and last + 1).
+        `seed`, `experiment`, `cascade` (its name in the configuration, which the members of a series share, so
+        that they share draws), `active`, `trials`, `variants` (how each is drawn, by name) and `blocks` (first
+        and last + 1).
     dictionaries : DataTree
         Of the dictionaries stage.
     sweep : Dataset, optional

@@ -234,7 +234,8 @@ def test_sparse_random_filters_have_their_number_of_nonzeros():
 def test_perturbation_adds_the_same_direction_at_every_size(perturbation):
     base = families.create("lapped", (256,), n_filters=32)
     perturbed = families.create("perturbed", (256,), 1, base="lapped", perturbation=perturbation, n_filters=32)
-    direction = np.random.default_rng(1).standard_normal(base.filters.shape) / np.sqrt(base.filters[0].size)
+    (rng,) = np.random.default_rng(1).spawn(1)
+    direction = rng.standard_normal(base.filters.shape) / np.sqrt(base.filters[0].size)
     np.testing.assert_allclose(np.linalg.norm(direction, axis=(1, 2)), 1, rtol=0.4)
     expected = base.filters + perturbation * direction
     expected /= np.linalg.norm(expected, axis=(1, 2), keepdims=True)

@@ -117,7 +117,7 @@ def draw_settings(wildcards):
     return {
         "seed": STUDY.seed,
         "experiment": wildcards.experiment,
-        "cascade": wildcards.cascade,
+        "cascade": MEMBERS[wildcards.cascade].cascade,
         "active": cells_of(wildcards.experiment, wildcards.cascade),
         "variants": variant_settings(wildcards.experiment),
     }
