@@ -7,13 +7,16 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dcsc.errors import UserError, nearest, shortened, shown
 from dcsc.seeds import BLOCK
+
+if TYPE_CHECKING:
+    from dcsc.dictionary import ConvolutionalDictionary
 
 STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "figures")
 """The stages of the workflow, in order; no experiment may carry one of these names."""
@@ -26,6 +29,7 @@ PANELS = {
     "slopes": (),
     "ladder": (),
     "ambient": (),
+    "uniform-density": (),
     "contrast": (),
     "noise": ("errors",),
     "prediction": (),
@@ -144,7 +148,8 @@ class DrawOptions(Options):
     signs: str | dict[str, Scalar] = Field(
         default="rademacher",
         description="Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; "
-        "`{name: worst-case, threshold: statistical}` breaks thresholding at X_min/2 if any signs do (one layer).",
+        "`{name: worst-case, threshold: statistical}` breaks thresholding at X_min/2 if any signs do, "
+        "`threshold: uniform` that at (X_min + mu X_max)/2 (one layer).",
     )
     layer_signs: bool | Literal["worst-case"] = Field(
         default=False,
@@ -216,6 +221,12 @@ class SignalOptions(DrawOptions):
     density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(
         default=None, min_length=1, description="Instead of `active`: shares of the deepest code's atoms."
     )
+    stripe_sparsity: list[Count] | None = Field(
+        default=None,
+        min_length=1,
+        description="Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms "
+        "as can fill every stripe, and none further.",
+    )
     refine: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=100)] = Field(
         default=0,
         description="Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for "
@@ -231,37 +242,52 @@ class SignalOptions(DrawOptions):
 
     @model_validator(mode="after")
     def _listed_once(self) -> SignalOptions:
-        if (self.active is None) == (self.density is None):
-            raise ValueError("give either active or density, the numbers or the shares of active atoms.")
-        key = "density" if self.active is None else "active"
+        keys = [key for key in ("active", "density", "stripe_sparsity") if getattr(self, key) is not None]
+        if len(keys) != 1:
+            raise ValueError(
+                "give either active or density or stripe_sparsity: the numbers of active atoms, their shares, "
+                "or what they fill every stripe to."
+            )
+        (key,) = keys
         values = getattr(self, key)
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
         for label, draw in self.draws().items():
             if draw.conflict:
                 raise ValueError(f"variant {label!r}: {draw.conflict}")
+            if self.stripe_sparsity and draw.support not in ("spread", {"name": "spread"}):
+                raise ValueError(f"variant {label!r}: stripe_sparsity is for evenly spread atoms: set support: spread.")
         jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
         if jobs > MOST_JOBS:
             raise ValueError(f"{self.trials} trials make {jobs} jobs, more than {MOST_JOBS}: raise chunk_blocks.")
         return self
 
-    def cells(self, n_atoms: int) -> list[int]:
+    def cells(self, deepest: ConvolutionalDictionary) -> list[int]:
         """
         Give the numbers of active atoms.
 
         Parameters
         ----------
-        n_atoms : int
-            Atoms of the deepest layer, which densities refer to.
+        deepest : ConvolutionalDictionary
+            The deepest layer, which densities and stripe-sparsities refer to.
 
         Returns
         -------
         list of int
-            One a cell; ascending and without doubles when they come from densities.
+            One a cell; ascending and without doubles when they come from densities or stripe-sparsities.
+
+        Raises
+        ------
+        UserError
+            When stripe-sparsities are given and the layer has more than one axis.
         """
         if self.active is not None:
             return self.active
-        return sorted({max(1, round(share * n_atoms)) for share in self.density})
+        if self.density is not None:
+            return sorted({max(1, round(share * deepest.n_atoms)) for share in self.density})
+        from dcsc.sampling.supports import spread_size
+
+        return sorted({spread_size(deepest, limit) for limit in self.stripe_sparsity})
 
     def draws(self) -> dict[str, DrawOptions]:
         """
@@ -740,18 +766,21 @@ def _check_cascades(study: Study) -> None:
     for name in study.cascades:
         for member in members(study, name).values():
             try:
-                n_atoms = dictionaries.deepest_atoms(member.model_dump(mode="json"))
+                deepest = dictionaries.deepest_layer(member.model_dump(mode="json"))
             except UserError as error:
                 raise UserError(f"cascades.{name}: {error}") from None
             for experiment, options in study.experiments.items():
                 if name not in options.cascades or options.signals is None:
                     continue
                 _check_windows(experiment, options.signals, member)
-                largest = max(options.signals.cells(n_atoms))
-                if largest > n_atoms:
+                try:
+                    largest = max(options.signals.cells(deepest))
+                except UserError as error:
+                    raise UserError(f"experiments.{experiment}.signals.stripe_sparsity: {error}") from None
+                if largest > deepest.n_atoms:
                     raise UserError(
                         f"experiments.{experiment}.signals.active = {largest} is not allowed: "
-                        f"the deepest code of cascade {member.name!r} has {n_atoms} atoms."
+                        f"the deepest code of cascade {member.name!r} has {deepest.n_atoms} atoms."
                     )
 
 

@@ -204,7 +204,8 @@ class StudySizes:
     def _cells(self, experiment: str, member: str) -> dict[str, tuple[float, float]]:
         """Number of the cells of every variant, and their active atoms together."""
         signals = self._study.experiments[experiment].signals
-        active = sorted(signals.cells(self.geometry(member).atoms[-1]))
+        deepest = dictionaries_stage.deepest_layer(self.members[member].model_dump(mode="json"))
+        active = sorted(signals.cells(deepest))
         if not signals.refine:
             return dict.fromkeys(signals.variants, (len(active), sum(active)))
         swept = _swept(Path(self._study.results, experiment, "sweeps", f"{member}.nc")) if self._look else None

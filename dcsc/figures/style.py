@@ -219,6 +219,29 @@ def count(numbers: Iterable[float]) -> str:
     return f"{distinct[0]:,}" if len(distinct) == 1 else f"{distinct[0]:,} to {distinct[-1]:,}"
 
 
+def plural(numbers: Iterable[float] | float, singular: str) -> str:
+    """
+    Tell the range of some counts with what is counted.
+
+    Parameters
+    ----------
+    numbers : number or iterable of numbers
+        The counts.
+    singular : str
+        What is counted, a noun.
+
+    Returns
+    -------
+    str
+        "1 dictionary", "96 trials" or "96 to 192 trials".
+    """
+    numbers = np.atleast_1d(np.asarray(list(numbers) if isinstance(numbers, Iterable) else numbers))
+    if np.all(numbers == 1):
+        return f"1 {singular}"
+    several = f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+    return f"{count(numbers)} {several}"
+
+
 def save(figure: Figure, paths: Sequence[str], style: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """
     Save a figure in every format, byte for byte the same for the same content, with its record inside.

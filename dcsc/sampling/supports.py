@@ -321,6 +321,40 @@ def stripe(
     return ragged_supports(sizes, out[: sizes.sum()], dictionary.code_shape)
 
 
+def spread_size(dictionary: ConvolutionalDictionary, stripe_sparsity: int) -> int:
+    """
+    Count the atoms that fill every stripe to a given sparsity when they are spread evenly.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer, of one axis.
+    stripe_sparsity : int
+        The most atoms that a stripe may hold.
+
+    Returns
+    -------
+    int
+        The largest number with which supports of `spread` keep every stripe at that sparsity, and hold it or
+        one atom less in each.
+
+    Raises
+    ------
+    UserError
+        When the layer has more than one axis, where stripes of a lattice vary by more than one atom.
+
+    Notes
+    -----
+    Of m atoms on P positions, m // P stand at every position and the rest at equal distances, so that any w
+    positions in a row hold (m // P) w + ceil(w (m mod P) / P) of them at most, w = 2 overlap - 1 for a stripe.
+    """
+    if dictionary.rank != 1:
+        raise UserError(f"an even spread fills the stripes of one axis alone, not of {dictionary.rank}: give numbers.")
+    (positions,), width = dictionary.positions, 2 * dictionary.overlap[0] - 1
+    everywhere, left = divmod(stripe_sparsity, width)
+    return min(everywhere * positions + left * positions // width, dictionary.n_atoms)
+
+
 @register_support("spread")
 def spread(
     rng: np.random.Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import adversary
+from dcsc import adversary, coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.ragged import RaggedCodes
@@ -289,7 +289,7 @@ def worst_case(
     dictionary: ConvolutionalDictionary,
     magnitudes: RaggedCodes,
     *,
-    threshold: ArrayLike | Literal["statistical"] | None = None,
+    threshold: ArrayLike | Literal["statistical", "uniform"] | None = None,
 ) -> NDArray:
     """
     Signs that bring the instance nearest to failure, or furthest into it.
@@ -302,8 +302,9 @@ def worst_case(
         The layer.
     magnitudes : RaggedCodes
         Supports and magnitudes.
-    threshold : float, array_like of shape (trials,) or 'statistical', optional
-        The threshold that must fail, 'statistical' for X_min/2 of each code; by default top-k must.
+    threshold : float, array_like of shape (trials,), 'statistical' or 'uniform', optional
+        The threshold that must fail, 'statistical' for X_min/2 of each code, 'uniform' for the middle
+        (X_min + mu X_max)/2 of [PRE17] Theorem 8; by default top-k must.
 
     Returns
     -------
@@ -313,12 +314,15 @@ def worst_case(
     if threshold is None:
         return adversary.worst_signs_for_top_k(dictionary, magnitudes).signs
     if isinstance(threshold, str):
-        if threshold != "statistical":
-            raise UserError(f"threshold {threshold!r} is unknown: give a number or 'statistical'.")
-        smallest = np.full(magnitudes.row_size.shape, np.inf)
+        if threshold not in ("statistical", "uniform"):
+            raise UserError(f"threshold {threshold!r} is unknown: give a number, 'statistical' or 'uniform'.")
+        smallest, largest = np.full(magnitudes.row_size.shape, np.inf), np.zeros(magnitudes.row_size.shape)
         filled = magnitudes.row_size > 0
-        smallest[filled] = np.minimum.reduceat(magnitudes.value, magnitudes.starts[:-1][filled.ravel()])
-        threshold = smallest / 2
+        starts = magnitudes.starts[:-1][filled.ravel()]
+        smallest[filled] = np.minimum.reduceat(magnitudes.value, starts)
+        largest[filled] = np.maximum.reduceat(magnitudes.value, starts)
+        reach = coherence.mutual_coherence(dictionary) if threshold == "uniform" else 0.0
+        threshold = (smallest + reach * largest) / 2
     return adversary.worst_signs_for_threshold(dictionary, magnitudes, threshold).signs
 
 

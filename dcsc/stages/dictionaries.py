@@ -73,13 +73,13 @@ def trial_cascade(member: Mapping[str, Any]) -> Cascade:
 
 
 @functools.lru_cache(maxsize=1024)
-def _deepest_atoms(member: str) -> int:
-    return trial_cascade(json.loads(member)).dictionaries[-1].n_atoms
+def _deepest_layer(member: str) -> ConvolutionalDictionary:
+    return trial_cascade(json.loads(member)).dictionaries[-1]
 
 
-def deepest_atoms(member: Mapping[str, Any]) -> int:
+def deepest_layer(member: Mapping[str, Any]) -> ConvolutionalDictionary:
     """
-    Count the atoms of a cascade's deepest layer.
+    Build a cascade's deepest layer quickly, for its sizes.
 
     Parameters
     ----------
@@ -88,10 +88,10 @@ def deepest_atoms(member: Mapping[str, Any]) -> int:
 
     Returns
     -------
-    int
-        Filters times positions.
+    ConvolutionalDictionary
+        Of the right sizes; families that take long are replaced.
     """
-    return _deepest_atoms(json.dumps(member, sort_keys=True))
+    return _deepest_layer(json.dumps(member, sort_keys=True))
 
 
 def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Dataset]:

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsc import config
+from dcsc import config, families
 from dcsc.__main__ import main
 from dcsc.errors import UserError
 
@@ -126,7 +126,22 @@ def test_densities_are_refused_twice_and_out_of_range():
         with pytest.raises(UserError, match=words):
             config.validate(densities)
     place["density"] = [0.1, 0.5]
-    assert config.validate(densities).experiments["transition"].signals.cells(64) == [6, 32]
+    layer = families.create("lapped", (64,), n_filters=16)
+    assert config.validate(densities).experiments["transition"].signals.cells(layer) == [6, 32]
+
+
+def test_cells_by_stripe_sparsity_ask_for_an_even_spread_on_one_axis():
+    signals = {"stripe_sparsity": [2, 5], "trials": 1, "support": "spread"}
+    layer = families.create("lapped", (64,), n_filters=4)  # 16 positions, 3 of them in a stripe
+    assert config.SignalOptions(**signals).cells(layer) == [10, 26]
+    assert config.SignalOptions(**{**signals, "stripe_sparsity": [500]}).cells(layer) == [layer.n_atoms]
+    content = changed((*SIGNALS, "active"), None)
+    content["experiments"]["transition"]["signals"] |= {"stripe_sparsity": [2]}
+    with pytest.raises(UserError, match="stripe_sparsity is for evenly spread atoms"):
+        config.validate(content)
+    plane = families.create("lapped", (12, 12), n_filters=4)
+    with pytest.raises(UserError, match="one axis alone, not of 2"):
+        config.SignalOptions(**signals).cells(plane)
 
 
 def test_parameters_of_a_pursuit_are_read_from_text():

@@ -7,7 +7,17 @@ import xarray as xr
 
 from dcsc import config, dataset, guarantees, statistics
 from dcsc.errors import UserError
-from dcsc.figures import comparison, compute, depth, local_snr, paper_table, real_signals, recovery
+from dcsc.figures import (
+    comparison,
+    compute,
+    depth,
+    local_snr,
+    paper_table,
+    real_signals,
+    recovery,
+    style,
+    uniform_density,
+)
 from dcsc.figures.results import Results
 from dcsc.pursuit import work
 from dcsc.stages import summary
@@ -80,6 +90,54 @@ def settings_of(variants, **options):
     draws = config.SignalOptions(active=[1], trials=1, variants=variants).draws()
     drawn = {label: draw.model_dump(mode="json") for label, draw in draws.items()}
     return {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, **options}
+
+
+def test_figure_uniform_density_takes_the_largest_cell_up_to_which_all_held(tmp_path):
+    variants = {"worst": {"support": "spread", "signs": {"name": "worst-case", "threshold": "uniform"}}}
+    cells = {"a": [1, 2, 4, 8, 14], "b": [1, 2, 4, 8, 16, 28]}
+    members = {"a": MEMBER, "b": {**MEMBER, "grid": [96]}}
+    drawn, metrics = {}, {}
+    for name, member in members.items():
+        drawn[name], _, _, metrics[name] = chain(tmp_path, member, cells[name], variants, 40)
+    counts = summary.summarize({name: [part] for name, part in metrics.items()}, drawn, 0.01)
+    settings = settings_of(variants)
+    table = uniform_density.tidy(Results(drawn, counts), settings)
+    assert uniform_density.draw(table, settings).axes
+    for name, member in members.items():
+        for pursuit in ("hard", "soft"):
+            best = {"certified": [], "recovered": []}
+            for replicate in range(2):
+                one = metrics[name].sel(pursuit=pursuit, replicate=replicate, variant="worst", layer=1)
+                held = {"certified": one["covered"], "recovered": one["signs_recovered"]}
+                for limit, values in held.items():
+                    every = values.to_numpy().astype(bool).all(axis=1)
+                    if every[0]:
+                        best[limit].append(cells[name][np.argmin(every) - 1 if not every.all() else -1])
+            for limit, expected in best.items():
+                rows = table[(table["kind"] == "limit") & (table["cascade"] == name) & (table["limit"] == limit)]
+                rows = rows[rows["pursuit"] == pursuit]
+                assert rows["active"].tolist() == ([pytest.approx(np.mean(expected))] if expected else [])
+                assert (rows["density"] == rows["active"] / member["grid"][0]).all()
+    cell = table[table["kind"] == "cell"]
+    assert cell["violations"].sum() == 0
+    assert cell["covered"].sum() > 40
+    slopes = table[(table["kind"] == "slope") & (table["pursuit"] == "hard") & (table["limit"] == "recovered")]
+    assert len(slopes) == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "noun", "words"),
+    [
+        (1, "dictionary", "1 dictionary"),
+        ([1, 1], "dictionary", "1 dictionary"),
+        (8, "dictionary", "8 dictionaries"),
+        ([96, 192], "trial", "96 to 192 trials"),
+        (pd.Series([1.0, 2.0]), "draw", "1 to 2 draws"),
+        ([12000], "trial", "12,000 trials"),
+    ],
+)
+def test_counts_agree_with_their_noun(numbers, noun, words):
+    assert style.plural(numbers, noun) == words
 
 
 def test_figure_comparison_counts_the_same_draws_for_every_pursuit(tmp_path):

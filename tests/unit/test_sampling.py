@@ -8,10 +8,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, adversary, sampling, sparse_path, sparsity
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, adversary, guarantees, sampling, sparse_path, sparsity
 from dcsc.errors import UserError
 from dcsc.sampling import deep as deep_sampling
 from dcsc.sampling.registry import MAGNITUDES, SUPPORTS
+from dcsc.sampling.supports import spread_size
 from dcsc.seeds import stream
 from tests.strategies import cascades
 
@@ -152,6 +153,31 @@ def test_spread_supports_are_balanced(dictionary):
     assert {int(gap) for row in gaps for gap in row} == {5}
 
 
+@pytest.mark.parametrize(("positions", "overlap"), [(16, 2), (64, 2), (40, 3), (23, 4), (9, 5), (100, 1), (1024, 2)])
+def test_evenly_spread_supports_fill_every_stripe_to_the_same_sparsity(positions, overlap):
+    filters = np.random.default_rng(0).standard_normal((5, 1, 2 * overlap))
+    dictionary = ConvolutionalDictionary(filters, 2, (2 * positions,), normalize=True)
+    assert dictionary.overlap == (overlap,)
+    for limit in (*range(1, dictionary.stripe_size), 7, 11):
+        size = spread_size(dictionary, limit)
+        if size == dictionary.n_atoms:
+            continue
+        drawn = sampling.draw_supports("spread", np.random.default_rng(limit), dictionary, 40, size=size)
+        counts = np.round(sparsity.stripe_counts(drawn, dictionary))
+        assert counts.max() == limit, (limit, size)
+        assert counts.min() >= limit - 1
+        fuller = sampling.draw_supports("spread", np.random.default_rng(limit), dictionary, 40, size=size + 1)
+        assert sparsity.stripe_norm(fuller, dictionary).min() > limit  # none further
+
+
+def test_evenly_spread_supports_of_the_study_are_as_many_as_its_theory_says():
+    sizes = []
+    for grid in (1024, 4096, 16384, 65536):
+        dictionary = ConvolutionalDictionary(np.ones((64, 1, 128)), 64, (grid,), normalize=True)
+        sizes.append(spread_size(dictionary, 4))
+    assert sizes == [21, 85, 341, 1365]
+
+
 def test_sizes_may_differ_between_trials():
     sizes = np.arange(8)
     for name in ("uniform", "spread"):
@@ -170,6 +196,26 @@ def test_magnitudes_have_their_distribution(name, parameters, distribution):
     drawn = sampling.draw_magnitudes(name, np.random.default_rng(7), 4000, **parameters)
     assert scipy.stats.kstest(drawn, distribution.cdf).pvalue > FAMILY_ERROR
     assert len(np.unique(drawn)) == 4000
+
+
+def test_worst_signs_for_the_uniform_threshold_are_those_of_its_theorem():
+    codes = sampling.sample_codes(
+        np.random.default_rng(3),
+        LINE,
+        20,
+        support={"name": "bernoulli", "density": 0.04},
+        magnitude={"name": "uniform", "contrast": 0.4},
+        signs="positive",
+    )
+    assert 0 in codes.row_size
+    thresholds = guarantees.uniform(Cascade([LINE]), [codes]).thresholds[0]
+    thresholds[codes.row_size == 0] = 0  # without atoms any will do
+    drawn = sampling.draw_signs("worst-case", None, LINE, codes, threshold="uniform")
+    np.testing.assert_array_equal(drawn, adversary.worst_signs_for_threshold(LINE, codes, thresholds).signs)
+    other = sampling.draw_signs("worst-case", None, LINE, codes, threshold="statistical")
+    assert np.any(drawn != other)
+    with pytest.raises(UserError, match="give a number, 'statistical' or 'uniform'"):
+        sampling.draw_signs("worst-case", None, LINE, codes, threshold="oracle")
 
 
 def test_rademacher_signs_are_balanced_and_independent():

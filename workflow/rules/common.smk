@@ -79,8 +79,8 @@ def members_of(experiment):
 
 def cells_of(experiment, member):
     """Numbers of active atoms of an experiment on one cascade."""
-    atoms = dictionaries_stage.deepest_atoms(MEMBERS[member].model_dump(mode="json"))
-    return STUDY.experiments[experiment].signals.cells(atoms)
+    deepest = dictionaries_stage.deepest_layer(MEMBERS[member].model_dump(mode="json"))
+    return STUDY.experiments[experiment].signals.cells(deepest)
 
 
 def refined(experiment):
