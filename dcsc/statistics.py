@@ -1,4 +1,4 @@
-"""Intervals of proportions and means, and transition points, over trials and dictionary replicates."""
+"""Intervals and limits of proportions and means, and transition points, over trials and dictionary replicates."""
 
 from __future__ import annotations
 
@@ -30,6 +30,65 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: flo
     lower = np.where(successes.ravel() == 0, 0.0, lower)
     upper = np.where(successes.ravel() == trials.ravel(), 1.0, upper)
     return lower.reshape(successes.shape), upper.reshape(successes.shape)
+
+
+def proportion_lower_limit(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> NDArray:
+    """
+    Lower confidence limit of a proportion, one-sided, after Clopper and Pearson.
+
+    Parameters
+    ----------
+    successes, trials : array_like of int
+        Counts, broadcast together.
+    confidence : float
+        Level; the proportion lies above the limit at least that often.
+
+    Returns
+    -------
+    ndarray
+        0 without successes; 300 of 300 give 0.990 at 95 %.
+    """
+    return proportion_interval(successes, trials, 2 * confidence - 1)[0]
+
+
+def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
+    """
+    Upper confidence limit of the mean of independent values in [0, 1], valid for every law and number of them.
+
+    It inverts a bet: whoever stakes a share on every value lying below a mean m wins more than 1 / (1 - confidence)
+    times his money at most with probability 1 - confidence if m is the mean (Waudby-Smith and Ramdas, Estimating
+    means of bounded random variables by betting, JRSS B 2024). A few stakes share the money, since the best one
+    depends on the law; half of it goes to the largest, which is best where nearly all values are close to 0.
+
+    Parameters
+    ----------
+    values : array_like, shape (draw,)
+        Independent values in [0, 1], each with a mean that is at most that of all or of the same law; draws from
+        several dictionaries in equal numbers are allowed.
+    confidence : float
+        Level of the limit.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 without values.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import logsumexp
+
+    values = np.asarray(values, dtype=np.float64).ravel()
+    stakes, money = np.array([0.99, 0.5, 0.25, 0.1, 0.03]), np.array([0.5, 0.125, 0.125, 0.125, 0.125])
+
+    def evidence(mean: float) -> float:
+        """Logarithm of what the stakes make of one unit of money, if the mean were this, over what refutes it."""
+        # A stake of share c wins c (m - value) / (1 - m), which is at least -c.
+        wealth = np.log1p(stakes[:, None] * (mean - values) / (1 - mean)).sum(axis=1)
+        return float(logsumexp(wealth, b=money) + np.log(1 - confidence))
+
+    low, high = float(values.mean()) if len(values) else 1.0, 1 - 1e-12
+    if low >= high or evidence(high) <= 0:
+        return 1.0
+    return float(brentq(evidence, low, high, xtol=1e-9)) if evidence(low) < 0 else low
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:

@@ -157,9 +157,10 @@ def layer_failure(
     *,
     growth: float = 0.0,
     noise_variance: float = 0.0,
+    threshold: NDArray | None = None,
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """
-    Minimise the failure bound of a layer over the threshold, when the signs of its own code are Rademacher.
+    Bound the failure of a layer when the signs of its own code are Rademacher, at the best threshold or a given one.
 
     Parameters
     ----------
@@ -171,15 +172,18 @@ def layer_failure(
         Bound on the input error, and margin against rounding.
     growth, noise_variance
         As for `layer_interference`.
+    threshold : ndarray, shape (code,), optional
+        Thresholds fixed beforehand; NaN, and by default, the one that makes the bound smallest.
 
     Returns
     -------
     interference : LayerInterference
         As from `layer_interference`.
     threshold, probability : ndarray, shape (code,)
-        As from `dcsc.guarantees.tails.best_threshold`, at the cost of a pass over the codes.
+        As from `dcsc.guarantees.tails.best_threshold`, or `failure`, at the cost of a pass over the codes.
     """
-    return _over_codes(dictionary, codes, growth, noise_variance, (np.array(eps), np.array(guard)))
+    given = np.full(np.shape(eps), np.nan) if threshold is None else np.array(threshold, dtype=np.float64)
+    return _over_codes(dictionary, codes, growth, noise_variance, (np.array(eps), np.array(guard), given))
 
 
 def _over_codes(
@@ -187,7 +191,7 @@ def _over_codes(
     codes: RaggedCodes,
     growth: float,
     noise_variance: float,
-    error: tuple[NDArray, NDArray] | None,
+    error: tuple[NDArray, NDArray, NDArray] | None,
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """Interference, and the best thresholds too for given bounds on the input error."""
     patterns = sparse_path.tiled_patterns(dictionary, "magnitude", np.float64)
@@ -205,9 +209,9 @@ def _over_codes(
         if error is None:
             interference.layer_interference(*common, bound, variance, extremes[first:last], worst_atom[first:last])
         else:
-            eps, guard = (values[first:last] for values in error)
+            eps, guard, given = (values[first:last] for values in error)
             failure.layer_failure(
-                *common, eps, guard, bound, variance, extremes[first:last],
+                *common, eps, guard, given, bound, variance, extremes[first:last],
                 threshold[first:last], probability[first:last],
             )  # fmt: skip
 

@@ -245,10 +245,14 @@ def smallest_of(magnitudes, eps, noise):
 
 @compiled
 def code_failure(
-    room, most, pattern, atom, magnitude, layout, n_filters, growth, noise, eps, guard, lowest,
+    room, most, pattern, atom, magnitude, layout, n_filters, growth, noise, eps, guard, lowest, given,
     on_bound, on_variance, extremes, support, others, few, limits, out,
 ):  # fmt: skip
-    """The best threshold of one code among margins from `lowest` on; returns whether a smaller one could be better."""
+    """
+    The best threshold of one code among margins from `lowest` on; returns whether a smaller one could be better.
+
+    A `given` threshold, unless NaN, is the only one that is looked at.
+    """
     n_on = len(atom)
     reaching = 0.0 if noise > 0 else max(lowest - guard / 2, 5e-324)
     n_off, _ = code_interference(
@@ -265,15 +269,19 @@ def code_failure(
     set_limits(support, n_on, eps, guard, smallest, lowest, off, n_on < n_atoms, limits)
     if noise > 0:
         add_noise(others[1], others[0], n_off, noise, growth, extremes)
-    return best_threshold(support, filled_up(support, n_on), others, filled_up(others, n_off), few, limits, out)
+    n_on, n_off = filled_up(support, n_on), filled_up(others, n_off)
+    if np.isnan(given):
+        return best_threshold(support, n_on, others, n_off, few, limits, out)
+    out[0], out[1] = given, failure(support, n_on, others, n_off, given, limits, 1.0)
+    return False
 
 
 @compiled
 def layer_failure(
-    room, pattern, atom, magnitude, starts, layout, n_filters, growth, noise, eps, guard,
+    room, pattern, atom, magnitude, starts, layout, n_filters, growth, noise, eps, guard, given,
     on_bound, on_variance, extremes, thresholds, probabilities,
 ):  # fmt: skip
-    """As `layer_interference`, with the best threshold of each code and its bound."""
+    """As `layer_interference`, with the threshold of each code, the best one where none is given, and its bound."""
     longest = 0
     for code in range(len(starts) - 1):
         longest = max(longest, starts[code + 1] - starts[code])
@@ -284,10 +292,12 @@ def layer_failure(
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
         lowest = FIRST * max(0.0, smallest_of(magnitude[here], eps[code], noise) - 2 * eps[code])
+        if not np.isnan(given[code]):
+            lowest = max(0.0, given[code] - eps[code])
         for _ in range(2):
             smaller = code_failure(
                 room, most, pattern, atom[here], magnitude[here], layout, n_filters, growth, noise,
-                eps[code], guard[code], lowest, on_bound[here], on_variance[here], extremes[code],
+                eps[code], guard[code], lowest, given[code], on_bound[here], on_variance[here], extremes[code],
                 support, others, few, limits, out,
             )  # fmt: skip
             if not smaller or lowest == 0:

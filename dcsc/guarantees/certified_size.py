@@ -1,0 +1,162 @@
+"""The largest size that draws certify: a confidence limit at every size that is looked at, never an interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcsc import statistics
+
+
+@dataclass(frozen=True)
+class CertifiedSize:
+    """
+    The largest size at which a failure rate was shown to be small enough.
+
+    Parameters
+    ----------
+    size : int
+        That size, 0 when the smallest one was not certified.
+    next_size : int or None
+        The next size, which was looked at and is not certified; None when the largest one offered is.
+    limit : float
+        Upper confidence limit of the failure rate at `size`, 0 for no size.
+    draws : int
+        Draws behind it.
+    """
+
+    size: int
+    next_size: int | None
+    limit: float
+    draws: int
+
+
+def failure_limit(failures: NDArray, confidence: float) -> float:
+    """
+    Upper confidence limit of a failure rate.
+
+    Parameters
+    ----------
+    failures : ndarray of bool or float, shape (draw,)
+        Whether each draw fails, or a bound in [0, 1] on the probability that it does.
+    confidence : float
+        Level of the limit.
+
+    Returns
+    -------
+    float
+        After Clopper and Pearson for counts, by `dcsc.statistics.mean_upper_limit` for bounds.
+    """
+    if failures.dtype == bool:
+        return 1 - float(statistics.proportion_lower_limit(np.count_nonzero(~failures), failures.size, confidence))
+    return statistics.mean_upper_limit(failures, confidence)
+
+
+def certify_upwards(
+    failures: Callable[[int], NDArray], sizes: Sequence[int], delta: float, confidence: float = 0.95
+) -> CertifiedSize:
+    """
+    Certify size after size until one fails.
+
+    The sizes are tested in a fixed order, and what is claimed ends with the first one that fails. As failure
+    rates grow with the size, a wrong claim needs the first size with too large a rate to pass its own test: hence
+    the level holds for all sizes together.
+
+    Parameters
+    ----------
+    failures : callable
+        Takes a size, gives the failures of independent draws of it, see `failure_limit`.
+    sizes : sequence of int
+        In ascending order.
+    delta : float
+        Admitted failure rate.
+    confidence : float
+        Probability that a wrong size is not claimed, at least.
+
+    Returns
+    -------
+    CertifiedSize
+        The last size that passes.
+    """
+    found = CertifiedSize(0, None, 0.0, 0)
+    for size in sizes:
+        drawn = failures(size)
+        limit = failure_limit(drawn, confidence)
+        if limit > delta:
+            return CertifiedSize(found.size, size, found.limit, found.draws)
+        found = CertifiedSize(size, None, limit, drawn.size)
+    return found
+
+
+def largest_certified_size(
+    failures: Callable[[int, str], NDArray],
+    sizes: Sequence[int],
+    delta: float,
+    confidence: float = 0.95,
+) -> CertifiedSize:
+    """
+    Find the largest size with a small failure rate, by a pilot that says where to begin.
+
+    A bisection over pilot draws finds about where the failure rate passes delta; draws of their own then certify size
+    after size from a little below. Where not even the first of these passes, a second attempt begins lower, with half
+    of the error that is left.
+
+    Parameters
+    ----------
+    failures : callable
+        Takes a size and "pilot" or "draws", gives the failures of independent draws of it.
+    sizes : sequence of int
+        In ascending order.
+    delta : float
+        Admitted failure rate.
+    confidence : float
+        Probability that a wrong size is not claimed, at least.
+
+    Returns
+    -------
+    CertifiedSize
+        A size that was computed, with its limit.
+    """
+    low, high = 0, len(sizes)
+    while low < high:
+        middle = (low + high) // 2
+        if float(np.mean(failures(sizes[middle], "pilot"))) <= delta:
+            low = middle + 1
+        else:
+            high = middle
+    step, error, end = 2, 1 - confidence, len(sizes)
+    while end > 0:
+        start = max(0, min(low, end) - 1 - step)
+        error /= 2
+        found = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error)
+        if found.size:
+            return found if found.next_size or end == len(sizes) else _with_next(found, sizes[end])
+        end, step = start, 2 * step
+    return CertifiedSize(0, sizes[0] if sizes else None, 0.0, 0)
+
+
+def _with_next(found: CertifiedSize, next_size: int) -> CertifiedSize:
+    return CertifiedSize(found.size, next_size, found.limit, found.draws)
+
+
+def candidate_sizes(largest: int, ratio: float = 1.05) -> list[int]:
+    """
+    List sizes that grow by a constant ratio.
+
+    Parameters
+    ----------
+    largest : int
+        The last one.
+    ratio : float
+        Of neighbours, before they are rounded to whole numbers.
+
+    Returns
+    -------
+    list of int
+        From 1 to the largest, each once.
+    """
+    count = 1 + int(np.ceil(np.log(max(largest, 2)) / np.log(ratio)))
+    return sorted({int(size) for size in np.rint(np.geomspace(1, largest, count))})
