@@ -10,6 +10,8 @@ function                                  what it tells
 `statistical`                             recovery with probability 1 - delta over random signs
 `ladder`                                  all of them side by side
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
+`largest_certified_size`                  the largest size of draws that a confidence limit certifies
+`instance_failures`                       the instance forms of one layer, draw by draw, at given thresholds
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
@@ -21,8 +23,16 @@ function                                  what it tells
 
 from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, failure_rate_bound, path_interference
 from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
+from dcsc.guarantees.certified_size import CertifiedSize, candidate_sizes, largest_certified_size
 from dcsc.guarantees.interference import interference_bound, interference_variance
-from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, Ladder, certified_stripe_sparsity, ladder
+from dcsc.guarantees.rungs import (
+    RUNGS,
+    CertifiedSparsity,
+    Ladder,
+    certified_stripe_sparsity,
+    instance_failures,
+    ladder,
+)
 from dcsc.guarantees.sparse_recovery import BasisPursuitLayer, BasisPursuitPath, basis_pursuit, uniqueness
 from dcsc.guarantees.statistical_thresholding import StatisticalLayer, StatisticalPath, statistical
 from dcsc.guarantees.uniform_thresholding import LayerGuarantee, PathGuarantee, uniform
@@ -32,6 +42,7 @@ __all__ = [
     "AsRun",
     "BasisPursuitLayer",
     "BasisPursuitPath",
+    "CertifiedSize",
     "CertifiedSparsity",
     "Ladder",
     "LayerGuarantee",
@@ -41,12 +52,15 @@ __all__ = [
     "StatisticalPath",
     "as_run",
     "basis_pursuit",
+    "candidate_sizes",
     "certified_stripe_sparsity",
     "failure_rate_bound",
     "gaussian_noise_bound",
+    "instance_failures",
     "interference_bound",
     "interference_variance",
     "ladder",
+    "largest_certified_size",
     "least_squares_gain",
     "path_interference",
     "statistical",

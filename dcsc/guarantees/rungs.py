@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.coherence import babel, babel2, mutual_coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
-from dcsc.guarantees.checks import check_choice
-from dcsc.guarantees.interference import listed_codes
+from dcsc.guarantees.certified_size import certify_upwards
+from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.interference import layer_failure, listed_codes
 from dcsc.guarantees.statistical_thresholding import StatisticalPath, statistical
 from dcsc.guarantees.uniform_thresholding import PathGuarantee, uniform
 from dcsc.model import Cascade
@@ -134,6 +135,8 @@ class CertifiedSparsity:
         The number of non-zeros of a code, for rungs that need supports.
     obtained : str
         How it was obtained.
+    next_size : int or None
+        For these rungs: the next size, which is not certified; None when no larger one was offered.
     """
 
     rung: str
@@ -141,6 +144,7 @@ class CertifiedSparsity:
     limit: float
     size: int | None
     obtained: str
+    next_size: int | None = None
 
 
 def certified_stripe_sparsity(
@@ -149,10 +153,12 @@ def certified_stripe_sparsity(
     delta: float = 0.01,
     *,
     rung: str,
+    threshold: float | None = None,
     n_atoms: int | None = None,
     noise_ratio: float = 0.0,
     draws: Mapping[int, RaggedCodes] | Callable[[int], RaggedCodes | ArrayLike] | None = None,
     sizes: Sequence[int] | None = None,
+    confidence: float = 0.95,
 ) -> CertifiedSparsity:
     """
     Find the largest stripe-sparsity that a rung certifies for one layer of a dictionary.
@@ -168,14 +174,20 @@ def certified_stripe_sparsity(
         uniform-instance may leave uncovered.
     rung : str
         One of `RUNGS`.
+    threshold : float, optional
+        beta / X_min of the pursuit that the certificate is for, such as 0.5; by default that of the best threshold,
+        which is also a certificate of top-k.
     n_atoms : int, optional
         M, by default that of the dictionary.
     noise_ratio : float
         Bound on the patch norm of the noise over X_max.
     draws : mapping from size to codes, or callable, optional
-        For the instance rungs: codes with a given number of non-zeros, by size, or a sampler called with the size.
+        For the instance rungs: independent codes with a given number of non-zeros, by size, or a sampler called with
+        the size.
     sizes : sequence of int, optional
-        Sizes among which a sampler is searched, by default 1, 2, 3, 4, 6, 8, 12, ... up to all atoms.
+        Sizes at which a sampler is called, by default 1, 2, 3, 4, 6, 8, 12, ... up to all atoms.
+    confidence : float
+        Level of the limits of the instance rungs, which are estimated from the draws.
 
     Returns
     -------
@@ -188,80 +200,130 @@ def certified_stripe_sparsity(
         When the rung is unknown, a number is out of range, or draws are missing.
     """
     check_choice(rung, RUNGS, "rung")
-    if not (0 < contrast <= 1 and 0 < delta < 1 and noise_ratio >= 0):
-        raise UserError("give a contrast in (0, 1], a delta in (0, 1) and a noise ratio of at least 0.")
+    if not (0 < contrast <= 1 and 0 < delta < 1 and noise_ratio >= 0 and 0.5 < confidence < 1):
+        raise UserError(
+            "give a contrast in (0, 1], a delta in (0, 1), a noise ratio of at least 0 and a confidence in (0.5, 1)."
+        )
+    if threshold is not None and not 0 < threshold < 1:
+        raise UserError(f"threshold {threshold} over X_min is not allowed: give a number between 0 and 1.")
     if rung.endswith("instance"):
         if draws is None:
             raise UserError(f"rung {rung!r} depends on supports: pass draws, codes by size or a sampler.")
-        return _by_draws(dictionary, rung, delta, noise_ratio, draws, sizes)
-    margin = contrast - 2 * noise_ratio
-    mu = mutual_coherence(dictionary)
-    counts = np.arange(dictionary.stripe_size + 1)
-    log_term = 8 * math.log(2 * (n_atoms or dictionary.n_atoms) / delta)
-    limit = None
-    if rung == "uniform-coherence":
-        needed = np.where(counts > 0, 2 * counts - 1, 0) * mu
-        limit = (1 + margin / mu) / 2 if mu else math.inf
-        allowed, obtained = margin, "closed form, (1 + (r - 2 eps / X_max) / mu) / 2"
-    elif rung == "statistical-coherence":
-        needed = mu**2 * counts * log_term
-        limit = margin**2 / (mu**2 * log_term) if mu else math.inf
-        allowed, obtained = margin**2, "closed form, (r - 2 eps / X_max)^2 / (8 mu^2 log(2 M / delta))"
-    elif rung == "uniform-babel":
-        needed = babel(dictionary, counts) + babel(dictionary, np.maximum(counts - 1, 0))
-        allowed, obtained = margin, "search over integers, mu_1(k) + mu_1(k - 1) < r - 2 eps / X_max"
-    else:
-        needed = babel2(dictionary, counts) ** 2 * log_term
-        allowed, obtained = margin**2, "search over integers, 8 mu_2(k)^2 log(2 M / delta) <= (r - 2 eps / X_max)^2"
-    if margin <= 0:
+        return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence)
+    if contrast <= 2 * noise_ratio:
         return CertifiedSparsity(rung, 0, 0.0, None, "the noise leaves no margin")
+    counts = np.arange(dictionary.stripe_size + 1)
+    log_term = 2 * math.log(2 * (n_atoms or dictionary.n_atoms) / delta)
+    # Room for the interference off the support and on it, in units of X_max.
+    beta = contrast * (0.5 if threshold is None else threshold)
+    off, on = beta - noise_ratio, contrast - beta - noise_ratio
+    mu = mutual_coherence(dictionary)
+    limit = None
+    if rung.startswith("uniform"):
+        bound = babel if rung == "uniform-babel" else _by_coherence
+        active, inactive = bound(dictionary, np.maximum(counts - 1, 0)), bound(dictionary, counts)
+        if threshold is None:
+            needed, allowed = active + inactive, contrast - 2 * noise_ratio
+            condition = "mu_1(k) + mu_1(k - 1) < r - 2 eps / X_max"
+        else:
+            needed, allowed = np.maximum(inactive - off, active - on), 0.0
+            condition = "mu_1(k) < beta - eps and mu_1(k - 1) < X_min - beta - eps, over X_max"
+        if rung == "uniform-coherence":
+            condition = condition.replace("mu_1(k - 1)", "(k - 1) mu").replace("mu_1(k)", "k mu")
+            limit = math.inf
+            if mu:
+                limit = (1 + allowed / mu) / 2 if threshold is None else min(off / mu, on / mu + 1)
+    else:
+        allowed = min(off, on) ** 2
+        spread = mu**2 * counts if rung == "statistical-coherence" else babel2(dictionary, counts) ** 2
+        needed = spread * log_term
+        condition = "2 M exp(-m^2 / (2 v)) <= delta, m = min(beta, X_min - beta) - eps, v = "
+        condition += "mu^2 k X_max^2" if rung == "statistical-coherence" else "mu_2(k)^2 X_max^2"
+        if rung == "statistical-coherence":
+            limit = allowed / (mu**2 * log_term) if mu else math.inf
     # needed grows with k, so that the last admissible entry is the limit; k = 0 always is.
-    largest = int(np.count_nonzero(needed < allowed * (1 - _ROUNDING))) - 1
+    scale = contrast if allowed == 0 else allowed
+    admissible = needed < allowed - _ROUNDING * scale
+    admissible[0] = True
+    largest = int(np.count_nonzero(admissible)) - 1
+    obtained = f"{'closed form' if limit is not None else 'search over integers'}, {condition}"
     return CertifiedSparsity(rung, largest, float(largest if limit is None else limit), None, obtained)
+
+
+def _by_coherence(dictionary: ConvolutionalDictionary, counts: NDArray) -> NDArray:
+    return mutual_coherence(dictionary) * counts
 
 
 def _by_draws(
     dictionary: ConvolutionalDictionary,
     rung: str,
+    threshold: float | None,
     delta: float,
     noise_ratio: float,
     draws: Mapping[int, RaggedCodes] | Callable[[int], RaggedCodes | ArrayLike],
     sizes: Sequence[int] | None,
+    confidence: float,
 ) -> CertifiedSparsity:
-    """Search upwards by bisection, the share or mean of failures being monotone in the size but for chance."""
+    """Certify upwards, size after size, by confidence limits."""
     model = Cascade([dictionary])
     if callable(draws):
         sampler, candidates = draws, sorted(sizes or _default_sizes(dictionary.n_atoms))
     else:
         sampler, candidates = draws.__getitem__, sorted(draws if sizes is None else sizes)
-    number = 0
+    stripes: dict[int, int] = {}
 
-    def certified(size: int) -> int | None:
-        nonlocal number
-        codes = sampler(size)
-        listed = listed_codes(codes, dictionary)
+    def failures(size: int) -> NDArray:
+        listed = listed_codes(sampler(size), dictionary)
         listed = listed.reshape((listed.row_size.size,))
-        number = len(listed.row_size)
-        noise = noise_ratio * extreme_magnitudes(listed, dictionary.rank)[1]
-        if rung == "uniform-instance":
-            failing = 1 - float(np.mean(uniform(model, [listed], noise, form="instance").holds))
-        else:
-            failing = statistical(model, [listed], noise, delta=delta, method="optimised").failure_rate_bound
-        return int(np.median(stripe_norm(listed, dictionary))) if failing <= delta else None
+        stripes[size] = int(np.median(stripe_norm(listed, dictionary)))
+        smallest, largest = extreme_magnitudes(listed, dictionary.rank)
+        beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
+        return instance_failures(model, listed, beta, noise_ratio * largest, rung=rung)
 
-    low, high, best, size = 0, len(candidates), 0, 0
-    while low < high:
-        middle = (low + high) // 2
-        found = certified(candidates[middle])
-        if found is None:
-            high = middle
-        else:
-            low, best, size = middle + 1, found, candidates[middle]
+    found = certify_upwards(failures, candidates, delta, confidence)
     measure = "share of draws not covered" if rung == "uniform-instance" else "mean failure bound of the draws"
-    how = f"bisection over {len(candidates)} sizes, {number} draws each, {measure} at most {delta:g}; median stripe"
-    if size and size == candidates[-1]:
-        how += "; the largest size offered is certified, so that the limit may lie higher"
-    return CertifiedSparsity(rung, best, float(best), size, how)
+    how = f"{measure} at most {delta:g}, by its limit at {confidence:.0%}"
+    if found.size:
+        how += f" over {found.draws} draws; median stripe"
+        if found.next_size is None:
+            how += "; the largest size offered is certified, so that the limit may lie higher"
+    else:
+        how += f", at no size; that takes {math.ceil(math.log(1 - confidence) / math.log1p(-delta))} draws or more"
+    stripe = stripes.get(found.size, 0)
+    return CertifiedSparsity(rung, stripe, float(stripe), found.size, how, found.next_size)
+
+
+def instance_failures(
+    model: Cascade, codes: RaggedCodes, threshold: NDArray | None, noise: ArrayLike = 0.0, *, rung: str
+) -> NDArray:
+    """
+    Tell, draw by draw, which codes of one layer an instance rung leaves to fail.
+
+    Parameters
+    ----------
+    model : Cascade
+        One layer.
+    codes : RaggedCodes, batch shape (code,)
+        Its codes; only their magnitudes count.
+    threshold : ndarray, shape (code,), or None
+        beta, chosen without looking at the signs; None for the best one of each code, and for top-k.
+    noise : array_like, shape () or (code,)
+        Bound on the patch norm of the noise.
+    rung : {"uniform-instance", "statistical-instance"}
+        Signs of any kind, or Rademacher ones.
+
+    Returns
+    -------
+    ndarray of bool or float, shape (code,)
+        Whether some signs may defeat the threshold, or a bound on the probability that they do.
+    """
+    if rung == "uniform-instance":
+        choice = "midpoint" if threshold is None else [threshold]
+        return ~uniform(model, [codes], noise, form="instance", threshold=choice).holds
+    dictionary = model.dictionaries[0]
+    listed, eps = check_path(model, [codes], noise)
+    guard = rounding_guard(dictionary, extreme_magnitudes(listed[0], model.rank)[1], eps)
+    return layer_failure(dictionary, listed[0], eps, guard, threshold=threshold)[2]
 
 
 def _default_sizes(n_atoms: int) -> list[int]:
