@@ -33,6 +33,11 @@ TERMS = {
         "memory_mb": ("job", "run_places", "run_entries"),
         "disk_mb": ("job",),
     },
+    "certify_draws": {
+        "seconds": ("job", "searched", "searched_products"),
+        "memory_mb": ("job", "searched"),
+        "disk_mb": ("job",),
+    },
     "sample_signals": {
         "seconds": ("job", "signals", "entries", "places", "noise", "adversarial", "deep_places"),
         "memory_mb": ("job", "entries", "noise", "deep_places"),
@@ -49,7 +54,7 @@ TERMS = {
         "disk_mb": ("job", "signals", "runs"),
     },
     "summarize_metrics": {
-        "seconds": ("job", "values", "certified", "chunks"),
+        "seconds": ("job", "values", "chunks"),
         "memory_mb": ("job", "chunk_values"),
         "disk_mb": ("job",),
     },

@@ -18,19 +18,19 @@ from dcsc.seeds import BLOCK
 if TYPE_CHECKING:
     from dcsc.dictionary import ConvolutionalDictionary
 
-STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "figures")
+STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "certificates", "figures")
 """The stages of the workflow, in order; no experiment may carry one of these names."""
 
 RESERVED = (*STAGES, "all", "report", "logs", "claims")
 
 PANELS = {
     "recovery": (),
-    "thresholds": (),
-    "slopes": (),
-    "ladder": (),
+    "thresholds": ("certificates",),
+    "slopes": ("certificates",),
+    "ladder": ("certificates",),
     "ambient": (),
     "uniform-density": (),
-    "contrast": (),
+    "contrast": ("certificates",),
     "noise": ("errors",),
     "prediction": (),
     "local-snr": ("errors",),
@@ -46,8 +46,8 @@ PANELS = {
 """
 The figures that an experiment can ask for, and what each needs beside the summary, the metrics and the dictionaries.
 
-"dictionaries" needs nothing else; "signals" and "pursuits" are datasets of these stages; "errors" the recovered
-values; "beside" shows numbers of other experiments' figures, where the configuration names any.
+"dictionaries" needs nothing else; "signals", "pursuits" and "certificates" are datasets of these stages; "errors" the
+recovered values; "beside" shows numbers of other experiments' figures, where the configuration names any.
 """
 
 
@@ -349,12 +349,14 @@ class BoundOptions(Options):
 
     delta: Proportion = Field(default=0.01, description="Failure probability that the statistical guarantees admit.")
     trials: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = Field(
-        default=32, description="Trials of each cell and replicate for which they are computed, 0 for none."
+        default=32,
+        description="Trials of each cell and replicate for which they are computed, of each pursuit as it is run, with "
+        "its thresholds and debiasing; 0 for none.",
     )
-    of: Literal["draws", "pursuits"] = Field(
-        default="draws",
-        description="`draws`: with the best thresholds for each draw; `pursuits`: of each pursuit by hard thresholding "
-        "as it is run, with its thresholds and debiasing.",
+    draws: Count = Field(
+        default=768,
+        description="Draws behind every certified number that is estimated, at least, over all replicates: it is "
+        "a confidence limit, and 299 draws are the fewest that can certify 99 % at a level of 95 %.",
     )
 
 
@@ -374,6 +376,11 @@ class ExperimentOptions(Options):
         default=[],
         description="Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too.",
     )
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether a figure shows what is certified for the pursuits."""
+        return any("certificates" in PANELS[panel] for panel in self.figures)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> ExperimentOptions:

@@ -155,9 +155,9 @@ METRICS = Schema(
             "patch_sparsity": Variable(("layer", *BATCH), "i", "1", "largest number of non-zeros in a patch"),
             "contrast": Variable(("layer", *BATCH), "f", "1", "smallest over largest non-zero magnitude"),
             "uniform_guarantee": Variable(("layer", *BATCH), "b", "1", "[PRE17] Thm 8 holds up to this layer"),
-            "instance_covered": Variable(BATCH, "f", "1", "1 where the uniform instance form covers the path, else 0"),
-            "certified": Variable(BATCH, "f", "1", "1 where the statistical instance form certifies the path, else 0"),
-            "failure_bound": Variable(BATCH, "f", "1", "failure probability that the statistical instance form bounds"),
+            "instance_covered": Variable(
+                BATCH, "f", "1", "1 where the uniform instance form covers the path at the best thresholds, else 0"
+            ),
             "covered_as_run": Variable(
                 ("pursuit", *BATCH),
                 "f",
@@ -198,7 +198,7 @@ _CELLS = ("cascade", "replicate", "pursuit", "variant", "active")
 _DRAWN = ("cascade", "replicate", "variant", "active")
 SUMMARY = Schema(
     "summary",
-    2,
+    3,
     {
         "/": {
             "recovered": Variable(_CELLS, "i", "1", "trials whose whole path was recovered"),
@@ -206,20 +206,37 @@ SUMMARY = Schema(
             "trials": Variable(_CELLS, "i", "1", "trials, 0 where the pursuit did not run"),
             "covered": Variable(_CELLS, "i", "1", "trials whose whole path a theorem of [PRE17] covers"),
             "violations": Variable(_CELLS, "i", "1", "covered trials whose path was not recovered"),
-            "bounded": Variable(_DRAWN, "i", "1", "trials for which the instance guarantees were computed"),
-            "instance_covered": Variable(_DRAWN, "i", "1", "of these, those that the uniform instance form covers"),
-            "certified": Variable(_DRAWN, "i", "1", "of these, those that the statistical instance form certifies"),
+            "bounded": Variable(_CELLS, "i", "1", "trials for which a statistical instance form bounds the failure"),
             "bounded_failures": Variable(_CELLS, "i", "1", "of these, those whose path was not recovered"),
-            "failure_bound": Variable(_DRAWN, "f", "1", "mean failure bound of these, NaN where a draw has none"),
-            "certified_sparsity": Variable(
-                ("cascade", "replicate", "variant", "rung"),
-                "f",
-                "1",
-                "stripe-sparsity of layer 1 that a closed form certifies at the smallest contrast of the variant",
-            ),
+            "failure_bound": Variable(_CELLS, "f", "1", "bound on their failure rate, NaN where there is none"),
+            "assured": Variable(_CELLS, "i", "1", "trials that the uniform instance form covers, as it was run"),
+            "assured_failures": Variable(_CELLS, "i", "1", "of these, those whose path was not recovered"),
             "welch_bound": Variable(("cascade",), "f", "1", "lower bound on the coherence of the first layer"),
             "stripe_sparsity": Variable(_DRAWN, "f", "1", "mean stripe-sparsity of the first layer, NaN if not drawn"),
             "mutual_coherence": Variable(("cascade", "replicate"), "f", "1", "mutual coherence of the first layer"),
+        }
+    },
+)
+_PARTS = ("pursuit", "variant", "rung", "part")
+CERTIFIED = Schema(
+    "certificates",
+    1,
+    {
+        "/": {
+            "applies": Variable(_PARTS, "b", "1", "whether the rung speaks of the pursuit and of these signs"),
+            "estimated": Variable(("rung",), "b", "1", "whether the rung is estimated from draws"),
+            "active": Variable(_PARTS, "i", "1", "largest certified number of active deepest atoms, 0 for none"),
+            "next_active": Variable(_PARTS, "i", "1", "next number, which is not certified, 0 where none was offered"),
+            "limit": Variable(_PARTS, "f", "1", "upper confidence limit of the failure rate at the certified number"),
+            "draws": Variable(_PARTS, "i", "1", "draws behind that limit, pooled over all replicates"),
+            "stripe_sparsity": Variable(
+                (*_PARTS, "layer", "replicate"), "f", "1", "certified stripe-sparsity, of draws the mean; NaN if none"
+            ),
+            "next_stripe_sparsity": Variable(
+                (*_PARTS, "layer"), "f", "1", "mean stripe-sparsity at the next number; NaN if none"
+            ),
+            "density": Variable((*_PARTS, "layer"), "f", "1", "mean share of active atoms at the certified number"),
+            "mutual_coherence": Variable(("replicate",), "f", "1", "mutual coherence of the first layer"),
         }
     },
 )
@@ -261,7 +278,10 @@ CERTIFICATE = Schema(
         },
     },
 )
-SCHEMAS = {schema.name: schema for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFICATE)}
+SCHEMAS = {
+    schema.name: schema
+    for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFIED, CERTIFICATE)
+}
 
 
 def spatial_names(prefix: str, rank: int) -> list[str]:

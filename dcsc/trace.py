@@ -25,6 +25,7 @@ _DEPTHS = {
     "page": 0,
     "dictionaries": 1,
     "sweeps": 2,
+    "certificates": 2,
     "figure": 1,
     "summary": 2,
     "signals": 3,

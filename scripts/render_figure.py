@@ -11,7 +11,7 @@ from dcsc import dataset
 from dcsc.figures import style
 from dcsc.figures.results import Results, TrialsOnDemand
 
-READ = ("summary", "metrics", "signals", "pursuits", "dictionaries", "beside")
+READ = ("summary", "metrics", "signals", "pursuits", "certificates", "dictionaries", "beside")
 """Inputs that a figure is made from; the others are the digests beside them."""
 
 
@@ -39,6 +39,10 @@ def main(snakemake: Any) -> None:
                 for name, paths in by_cascade(snakemake, inputs[stage]).items()
             }
             for stage, schema in (("signals", dataset.SIGNALS), ("pursuits", dataset.PURSUITS))
+        },
+        certificates={
+            name: dataset.read(path, dataset.CERTIFIED).to_dataset()
+            for name, path in zip(settings["cascades"] if inputs.certificates else (), inputs.certificates, strict=True)
         },
         beside={Path(path).stem: dataset.read_table(path) for path in inputs.beside},
     )

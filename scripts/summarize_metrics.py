@@ -19,7 +19,7 @@ def main(snakemake: Any) -> None:
     }
     files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
     with job.computing():
-        summary = summarize(chunks, dictionaries, snakemake.params.settings["delta"])
+        summary = summarize(chunks, dictionaries)
     dataset.write(
         summary,
         snakemake.output.summary,

@@ -258,6 +258,8 @@ class StudySizes:
             return self._of_dictionaries(member)
         if rule == "refine_sweep":
             return self._of_sweep(experiment, member)
+        if rule == "certify_draws":
+            return self._of_certificates(experiment, member)
         if rule in ("sample_signals", "run_pursuits", "measure_recovery"):
             trials = self.trials_of(experiment, wildcards.get("chunk"))
             return self._of_chunk(experiment, member, trials, wildcards.get("chunk"))
@@ -279,6 +281,13 @@ class StudySizes:
 
     def _of_sweep(self, experiment: str, member: str) -> dict[str, float]:
         return self._of_chunk(experiment, member, BLOCK, None, min(SWEPT_REPLICATES, self.members[member].replicates))
+
+    def _of_certificates(self, experiment: str, member: str) -> dict[str, float]:
+        options, geometry = self._study.experiments[experiment], self.geometry(member)
+        ways = {(str(pursuit.threshold), pursuit.debias) for pursuit in options.pursuits.values()}
+        draws = float(options.bounds.draws * len(ways) * len(options.signals.variants))
+        products = draws * geometry.atoms[0] * geometry.stripes[0]
+        return {"job": 1.0, "searched": draws * sum(geometry.atoms), "searched_products": products}
 
     def _of_chunk(
         self, experiment: str, member: str, trials: int, chunk: str | None, replicates: int | None = None
@@ -323,16 +332,15 @@ class StudySizes:
 
     def _of_experiment(self, experiment: str) -> dict[str, float]:
         options = self._study.experiments[experiment]
-        values = bounds = largest = 0.0
+        values = largest = 0.0
         for member in self.members_of(experiment):
             drawn = self.drawn(experiment, member)
             runs = sum(drawn[v].signals for p in options.pursuits.values() for v in p.variants or drawn)
             each = runs + sum(one.signals for one in drawn.values())
             values += each * self.trials_of(experiment)
             largest = max(largest, each * self.trials_of(experiment, self.chunks_of(experiment)[0]))
-            bounds += self.members[member].replicates * len(drawn)
         chunks = len(self.members_of(experiment)) * len(self.chunks_of(experiment))
-        return {"values": values, "chunk_values": largest, "certified": bounds, "chunks": float(chunks)}
+        return {"values": values, "chunk_values": largest, "chunks": float(chunks)}
 
 
 def _is_sparse(pursuit: config.PursuitOptions, draw: config.DrawOptions, depth: int) -> bool:

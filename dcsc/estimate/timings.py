@@ -12,6 +12,7 @@ from dcsc.estimate.sizes import StudySizes
 WILDCARDS = {
     "draw_dictionaries": ("cascade",),
     "refine_sweep": ("experiment", "cascade"),
+    "certify_draws": ("experiment", "cascade"),
     "sample_signals": ("experiment", "cascade", "chunk"),
     "run_pursuits": ("experiment", "cascade", "chunk"),
     "measure_recovery": ("experiment", "cascade", "chunk"),
@@ -22,6 +23,7 @@ WILDCARDS = {
 _OUTPUTS = {
     "draw_dictionaries": "dictionaries/{cascade}.nc",
     "refine_sweep": "{experiment}/sweeps/{cascade}.nc",
+    "certify_draws": "{experiment}/certificates/{cascade}.nc",
     "sample_signals": "{experiment}/signals/{cascade}/{chunk}.nc",
     "run_pursuits": "{experiment}/pursuits/{cascade}/{chunk}.nc",
     "measure_recovery": "{experiment}/metrics/{cascade}/{chunk}.nc",

@@ -55,6 +55,8 @@ class Results:
         Of the metrics stage, all chunks joined, by cascade.
     signals, pursuits : mapping of str to sequence of DataTree
         Of these stages, the chunks in order, by cascade.
+    certificates : mapping of str to Dataset
+        Of the certificates stage, by cascade.
     beside : mapping of str to pandas.DataFrame
         Numbers of other experiments' figures, by experiment-panel.
     """
@@ -64,4 +66,5 @@ class Results:
     trials: Mapping[str, xr.Dataset] = field(default_factory=dict)
     signals: Mapping[str, Sequence[xr.DataTree]] = field(default_factory=dict)
     pursuits: Mapping[str, Sequence[xr.DataTree]] = field(default_factory=dict)
+    certificates: Mapping[str, xr.Dataset] = field(default_factory=dict)
     beside: Mapping[str, pd.DataFrame] = field(default_factory=dict)

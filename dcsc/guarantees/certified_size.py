@@ -34,16 +34,18 @@ class CertifiedSize:
     draws: int
 
 
-def failure_limit(failures: NDArray, confidence: float) -> float:
+def failure_limit(failures: NDArray, confidence: float, largest: float = 1.0) -> float:
     """
     Upper confidence limit of a failure rate.
 
     Parameters
     ----------
     failures : ndarray of bool or float, shape (draw,)
-        Whether each draw fails, or a bound in [0, 1] on the probability that it does.
+        Whether each draw fails, or its part in a mean that bounds the failure rate, from 0 to `largest`.
     confidence : float
         Level of the limit.
+    largest : float
+        The largest value that such a part can have, whatever the draw.
 
     Returns
     -------
@@ -52,11 +54,15 @@ def failure_limit(failures: NDArray, confidence: float) -> float:
     """
     if failures.dtype == bool:
         return 1 - float(statistics.proportion_lower_limit(np.count_nonzero(~failures), failures.size, confidence))
-    return statistics.mean_upper_limit(failures, confidence)
+    return largest * statistics.mean_upper_limit(failures / largest, confidence)
 
 
 def certify_upwards(
-    failures: Callable[[int], NDArray], sizes: Sequence[int], delta: float, confidence: float = 0.95
+    failures: Callable[[int], NDArray],
+    sizes: Sequence[int],
+    delta: float,
+    confidence: float = 0.95,
+    largest: float = 1.0,
 ) -> CertifiedSize:
     """
     Certify size after size until one fails.
@@ -75,6 +81,8 @@ def certify_upwards(
         Admitted failure rate.
     confidence : float
         Probability that a wrong size is not claimed, at least.
+    largest : float
+        As for `failure_limit`.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def certify_upwards(
     found = CertifiedSize(0, None, 0.0, 0)
     for size in sizes:
         drawn = failures(size)
-        limit = failure_limit(drawn, confidence)
+        limit = failure_limit(drawn, confidence, largest)
         if limit > delta:
             return CertifiedSize(found.size, size, found.limit, found.draws)
         found = CertifiedSize(size, None, limit, drawn.size)
@@ -96,6 +104,7 @@ def largest_certified_size(
     sizes: Sequence[int],
     delta: float,
     confidence: float = 0.95,
+    largest: float = 1.0,
 ) -> CertifiedSize:
     """
     Find the largest size with a small failure rate, by a pilot that says where to begin.
@@ -114,6 +123,8 @@ def largest_certified_size(
         Admitted failure rate.
     confidence : float
         Probability that a wrong size is not claimed, at least.
+    largest : float
+        As for `failure_limit`.
 
     Returns
     -------
@@ -131,7 +142,7 @@ def largest_certified_size(
     while end > 0:
         start = max(0, min(low, end) - 1 - step)
         error /= 2
-        found = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error)
+        found = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error, largest)
         if found.size:
             return found if found.next_size or end == len(sizes) else _with_next(found, sizes[end])
         end, step = start, 2 * step

@@ -54,9 +54,8 @@ def measure_recovery(
     Parameters
     ----------
     settings : mapping
-        `pursuits` (parameters by name), `errors` (whether values were kept), `bounds` (`delta`, the number of
-        `trials` for which instance guarantees are computed, and whether they are `of` draws or pursuits) and
-        `variants` (how each is drawn).
+        `pursuits` (parameters by name), `errors` (whether values were kept), `bounds` (`delta`, and the number of
+        `trials` for which instance guarantees are computed) and `variants` (how each is drawn).
     pursuits, signals, dictionaries : DataTree
         Of the stages before.
 
@@ -75,14 +74,13 @@ def measure_recovery(
         measured = _of_signals(truth)
         if noise is not None:
             measured["signal_to_noise"] = (_BATCH_OF_REPLICATE, _signal_to_noise(truth, noise, signals, replicate))
-        measured |= _instance_bounds(truth, settings, signals)
+        measured |= _instance_coverage(truth, settings, signals)
         found = {name: _found(pursuits, name, replicate, depth) for name in settings["pursuits"]}
         of_pursuits = [
             _of_pursuit(truth, found[name], options, settings["errors"])
             for name, options in settings["pursuits"].items()
         ]
-        if settings["bounds"]["of"] == "pursuits":
-            measured |= _bounds_as_run(truth, found, settings, signals)
+        measured |= _bounds_as_run(truth, found, settings, signals)
         measured |= {
             name: (("pursuit", *dims), np.stack([one[name][1] for one in of_pursuits]))
             for name, (dims, _) in of_pursuits[0].items()
@@ -235,31 +233,15 @@ def _is_guaranteed_basis_pursuit(options: Mapping[str, Any]) -> bool:
     )
 
 
-def _instance_bounds(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
-    """Guarantees that look at the supports, for the first trials of every cell; NaN elsewhere."""
-    cascade, batch = truth.cascade, truth.codes[0].batch_shape
-    names = ("instance_covered", "certified", "failure_bound")
-    bounds = {name: np.full(batch, np.nan) for name in names}
-    chosen = _chosen(settings, signals) & (settings["bounds"]["of"] == "draws")
-    rows = np.flatnonzero(chosen)
+def _instance_coverage(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
+    """Whether the best thresholds recover a path for all signs, for the first trials of every cell; NaN elsewhere."""
+    covered = np.full(truth.codes[0].batch_shape, np.nan)
+    rows = np.flatnonzero(_chosen(settings, signals))
     if len(rows):
         codes = [take(code, rows) for code in truth.codes]
-        covered = guarantees.uniform(cascade, codes, truth.noise.ravel()[rows], form="instance")
-        bounds["instance_covered"].reshape(-1)[rows] = covered.holds
-    for signs, variants in _sign_models(settings, signals).items():
-        every = np.flatnonzero(chosen & variants[:, None, None])
-        for start in range(0, len(every), ROWS):
-            rows = every[start : start + ROWS]
-            found = guarantees.statistical(
-                cascade,
-                [take(code, rows) for code in truth.codes],
-                delta=settings["bounds"]["delta"],
-                signs=signs,
-                method="optimised" if cascade.depth == 1 else "split",
-            )
-            bounds["certified"].reshape(-1)[rows] = found.certified
-            bounds["failure_bound"].reshape(-1)[rows] = found.probability
-    return {name: (_BATCH_OF_REPLICATE, values) for name, values in bounds.items()}
+        found = guarantees.uniform(truth.cascade, codes, truth.noise.ravel()[rows], form="instance")
+        covered.reshape(-1)[rows] = found.holds
+    return {"instance_covered": (_BATCH_OF_REPLICATE, covered)}
 
 
 def _chosen(settings: Mapping[str, Any], signals: xr.DataTree) -> NDArray:
@@ -271,7 +253,7 @@ def _chosen(settings: Mapping[str, Any], signals: xr.DataTree) -> NDArray:
 def _bounds_as_run(
     truth: _Truth, found: Mapping[str, list[_Found]], settings: Mapping[str, Any], signals: xr.DataTree
 ) -> _Measured:
-    """The same at the thresholds of each pursuit by hard thresholding, without noise; NaN elsewhere."""
+    """The instance forms at the thresholds of each pursuit, of draws without noise; NaN where none speaks of it."""
     names = ("covered_as_run", "failure_bound_as_run")
     bounds = {name: np.full((len(found), *truth.codes[0].batch_shape), np.nan) for name in names}
     noiseless = np.array([draw["noise_db"] is None and not draw["residual"] for draw in settings["variants"].values()])
@@ -280,23 +262,72 @@ def _bounds_as_run(
     ran = {
         number: runs(signals, options)
         for number, options in enumerate(settings["pursuits"].values())
-        if options["rule"] == "hard" and options["threshold"] != "oracle"  # which looks at the signs
+        if is_bounded(options)
     }
     for signs, variants in (*models.items(), (None, uncarried)):
         every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
         for start in range(0, len(every) if ran else 0, ROWS):
             rows = every[start : start + ROWS]
-            codes = [take(code, rows) for code in truth.codes]
-            paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
+            paths = _Paths(truth.cascade, [take(code, rows) for code in truth.codes], signs or "rademacher")
             for number, cells in ran.items():
                 name, options = list(settings["pursuits"].items())[number]
-                thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
-                one = guarantees.as_run(paths, thresholds, debias=options["debias"], delta=settings["bounds"]["delta"])
                 there = np.broadcast_to(cells[..., None], truth.codes[0].batch_shape).ravel()[rows]
-                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = one.covered[there]
+                if not there.any():
+                    continue
+                thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
+                covered, bound = paths.as_run(options, thresholds, settings["bounds"]["delta"], bool(signs))
+                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = covered[there]
                 if signs:
-                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = one.failure_bound[there]
+                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = bound[there]
     return {name: (("pursuit", *_BATCH_OF_REPLICATE), values) for name, values in bounds.items()}
+
+
+def is_bounded(options: Mapping[str, Any]) -> bool:
+    """
+    Tell whether the instance forms speak of a pursuit as it is run.
+
+    Parameters
+    ----------
+    options : mapping
+        Of the pursuit.
+
+    Returns
+    -------
+    bool
+        Of one-step thresholding, unless the oracle chose the threshold, which looks at the signs.
+    """
+    return options["method"] == "layered-thresholding" and options["threshold"] != "oracle"
+
+
+class _Paths:
+    """Paths of a batch, and what the instance forms say of them; the interference is found once."""
+
+    def __init__(self, cascade: Cascade, codes: list[RaggedCodes], signs: str) -> None:
+        self._cascade, self._codes, self._signs = cascade, codes, signs
+        self._interference: guarantees.PathInterference | None = None
+
+    def as_run(
+        self, options: Mapping[str, Any], thresholds: list[NDArray], delta: float, random: bool
+    ) -> tuple[NDArray, NDArray]:
+        """Whether each path is covered at these thresholds, and its part in the bound on the failure rate."""
+        best = options["rule"] == "top-k"  # it does what the best threshold does
+        if self._cascade.depth == 1 and not options["debias"]:
+            beta = None if best else thresholds[0]
+            failing = guarantees.instance_failures(self._cascade, self._codes[0], beta, rung="uniform-instance")
+            bound = np.ones(len(failing))
+            if random:
+                bound = guarantees.instance_failures(self._cascade, self._codes[0], beta, rung="statistical-instance")
+            return ~failing, bound
+        if self._interference is None:
+            self._interference = guarantees.path_interference(self._cascade, self._codes, self._signs)
+        found = guarantees.as_run(
+            self._interference,
+            None if best else thresholds,
+            rule="hard" if best else options["rule"],
+            debias=options["debias"],
+            delta=delta,
+        )
+        return found.covered, found.failure_bound
 
 
 def _sign_models(settings: Mapping[str, Any], signals: xr.DataTree) -> dict[str, NDArray]:

@@ -28,6 +28,15 @@ rule metrics:
         ),
 
 
+rule certificates:
+    input:
+        [
+            file
+            for experiment in STUDY.experiments
+            for file in certificate_files(experiment)
+        ],
+
+
 rule figures:
     input:
         [file for experiment in STUDY.experiments for file in figure_files(experiment)],

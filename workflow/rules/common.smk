@@ -182,12 +182,39 @@ def metrics_settings(wildcards):
     }
 
 
+def certificate_settings(wildcards):
+    """What is certified for the pursuits of an experiment depends on."""
+    bounds = STUDY.experiments[wildcards.experiment].bounds
+    return {
+        "seed": STUDY.seed,
+        "experiment": wildcards.experiment,
+        "cascade": wildcards.cascade,
+        "variants": variant_settings(wildcards.experiment),
+        "pursuits": pursuit_settings(wildcards)["pursuits"],
+        "delta": bounds.delta,
+        "draws": bounds.draws,
+        "confidence": STUDY.confidence,
+    }
+
+
+def certificate_files(experiment):
+    """What is certified on every cascade of an experiment, where a figure shows it."""
+    if not STUDY.experiments[experiment].is_certified:
+        return []
+    return [
+        f"{RESULTS}/{experiment}/certificates/{member}.nc"
+        for member in members_of(experiment)
+    ]
+
+
+def certificates_files(wildcards):
+    """The same for the experiment of a figure."""
+    return certificate_files(wildcards.experiment)
+
+
 def summary_settings(wildcards):
     """What the counts of an experiment depend on."""
-    return {
-        "cascades": members_of(wildcards.experiment),
-        "delta": STUDY.experiments[wildcards.experiment].bounds.delta,
-    }
+    return {"cascades": members_of(wildcards.experiment)}
 
 
 def figure_settings(wildcards):
@@ -277,6 +304,7 @@ def drawn_digests(needs):
             for path in [
                 *dictionary_files(wildcards),
                 *(summary_files(wildcards) if "metrics" in stages else []),
+                *(certificates_files(wildcards) if "certificates" in needs else []),
                 *(
                     file
                     for stage in stages

@@ -10,6 +10,7 @@ for panel, needs in configuration.PANELS.items():
             metrics=metrics_files if measured else [],
             signals=signals_files if "signals" in needs else [],
             pursuits=pursuits_files if "pursuits" in needs else [],
+            certificates=certificates_files if "certificates" in needs else [],
             dictionaries=dictionary_files,
             beside=beside_files if "beside" in needs else [],
             digests=drawn_digests(needs),

@@ -1,0 +1,275 @@
+"""Beside the signals: the largest number of activations that each rung certifies for a pursuit as it is run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dcsc import coherence, guarantees, seeds, sparsity
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.guarantees import CertifiedSize
+from dcsc.model import Cascade
+from dcsc.pursuit import thresholding
+from dcsc.ragged import RaggedCodes
+from dcsc.sampling.deep import certificates
+from dcsc.sampling.registry import named
+from dcsc.stages.dictionaries import cascade_of
+from dcsc.stages.metrics import is_bounded
+from dcsc.stages.signals import codes_of_replicate, depth_of, sample_signals
+
+PILOT = 64
+"""Draws, over all dictionaries, that only say where to look."""
+
+PATH = "path"
+"""Name of the part that is the whole path; the others are single layers whose input is exact."""
+
+
+def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.Dataset:
+    """
+    Find what every rung certifies for every pursuit and variant, at the thresholds of that pursuit.
+
+    Closed forms of one layer are evaluated for every dictionary. What depends on supports is estimated: draws of
+    their own, pooled over the dictionaries in equal numbers, give a confidence limit at every size that is claimed.
+    Rungs about random signs speak of variants whose signs are Rademacher, those about all signs of every variant.
+
+    Parameters
+    ----------
+    settings : mapping
+        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `delta`, `draws` (behind every number that is
+        estimated, at least) and `confidence`.
+    dictionaries : DataTree
+        Of the dictionaries stage.
+
+    Returns
+    -------
+    Dataset
+        After the schema of the certificates stage.
+    """
+    cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
+    depth = cascades[0].depth
+    parts = [PATH] if depth == 1 else [PATH, *(f"layer {layer}" for layer in range(1, depth + 1))]
+    labels = {
+        "pursuit": list(settings["pursuits"]),
+        "variant": list(settings["variants"]),
+        "rung": list(guarantees.RUNGS),
+        "part": parts,
+    }
+    lengths = tuple(map(len, labels.values()))
+    found = {name: np.zeros(lengths, np.int64) for name in ("active", "next_active", "draws")}
+    found |= {"applies": np.zeros(lengths, bool), "limit": np.full(lengths, np.nan)}
+    found["stripe_sparsity"] = np.full((*lengths, depth, len(cascades)), np.nan)
+    found |= {name: np.full((*lengths, depth), np.nan) for name in ("next_stripe_sparsity", "density")}
+    draws = _Draws(settings, dictionaries, cascades)
+    for place in np.ndindex(*lengths):
+        pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
+        options, draw = settings["pursuits"][pursuit], settings["variants"][variant]
+        if not _speaks(rung, options, draw, depth, variant):
+            continue
+        found["applies"][place] = True
+        if depth == 1 and not rung.endswith("instance"):
+            limits = [_closed_form(cascade, rung, options, draws.extremes(variant), settings) for cascade in cascades]
+            found["stripe_sparsity"][(*place, 0)] = limits
+            continue
+        size = draws.certified(variant, rung, part, _rule_of(options))
+        for name, value in (("active", size.size), ("next_active", size.next_size or 0), ("draws", size.draws)):
+            found[name][place] = value
+        found["limit"][place] = size.limit if size.size else np.nan
+        if size.size:
+            found["stripe_sparsity"][place] = draws.stripes(variant, size.size)[:, None]
+            found["density"][place] = draws.densities(variant, size.size)
+        if size.next_size:
+            found["next_stripe_sparsity"][place] = draws.stripes(variant, size.next_size)
+    dims = tuple(labels)
+    more = {"stripe_sparsity": ("layer", "replicate"), "next_stripe_sparsity": ("layer",), "density": ("layer",)}
+    estimated = [depth > 1 or rung.endswith("instance") for rung in labels["rung"]]
+    coherences = [coherence.mutual_coherence(cascade.dictionaries[0]) for cascade in cascades]
+    return xr.Dataset(
+        {name: ((*dims, *more.get(name, ())), values) for name, values in found.items()}
+        | {"estimated": ("rung", estimated), "mutual_coherence": ("replicate", coherences)},
+        coords={**labels, "layer": np.arange(1, depth + 1), "replicate": np.arange(len(cascades))},
+    )
+
+
+_Rule = tuple[str, Any, bool]
+"""What of a pursuit decides on its supports: the rule ("best" for top-k), the threshold and whether it debiases."""
+
+
+def _rule_of(options: Mapping[str, Any]) -> _Rule:
+    threshold = options["threshold"]
+    threshold = tuple(threshold) if isinstance(threshold, list) else threshold
+    return ("best" if options["rule"] == "top-k" else options["rule"]), threshold, options["debias"]
+
+
+def _speaks(rung: str, options: Mapping[str, Any], draw: Mapping[str, Any], depth: int, variant: str) -> bool:
+    """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
+    if not is_bounded(options) or draw["noise_db"] is not None or draw["residual"]:
+        return False
+    if options["variants"] is not None and variant not in options["variants"]:
+        return False
+    if rung.startswith("uniform"):
+        return depth == 1 or rung.endswith("instance") or not options["debias"]
+    return _random_signs(draw, depth) is not None and (depth == 1 or rung.endswith("instance"))
+
+
+def _random_signs(draw: Mapping[str, Any], depth: int) -> str | None:
+    """Which signs the statistical forms may take for Rademacher, none where draws carry no such certificate."""
+    rademacher = named(draw["signs"])[0] == "rademacher" and draw["layer_signs"] != "worst-case"
+    carried = certificates(draw["constraint"], depth, rademacher, draw["layer_signs"] is True)
+    if draw["windows_of"] or "given-acceptance" in carried:
+        return None
+    return {"statistical": "rademacher", "statistical-plain": "deepest"}.get(
+        next((name for name in ("statistical", "statistical-plain") if name in carried), "")
+    )
+
+
+def _closed_form(
+    cascade: Cascade, rung: str, options: Mapping[str, Any], extremes: tuple[float, float], settings: Mapping[str, Any]
+) -> float:
+    """Stripe-sparsity that a closed form certifies at the threshold of a pursuit, with the contrast of the draws."""
+    smallest, largest = extremes
+    threshold = options["threshold"]
+    threshold = threshold[0] if isinstance(threshold, list) else threshold
+    share = None  # the middle of [PRE17]'s interval does what the best threshold does
+    if threshold == "statistical":
+        share = 0.5
+    elif threshold is not None and not isinstance(threshold, str):
+        share = threshold / smallest
+    if share is not None and not 0 < share < 1:
+        return 0.0
+    return guarantees.certified_stripe_sparsity(
+        cascade.dictionaries[0], smallest / largest, settings["delta"], rung=rung, threshold=share
+    ).limit
+
+
+class _Draws:
+    """Codes of any size, pooled over all dictionaries, and which of them a rung leaves to fail."""
+
+    def __init__(self, settings: Mapping[str, Any], dictionaries: xr.DataTree, cascades: list[Cascade]) -> None:
+        self._settings, self._dictionaries, self._cascades = settings, dictionaries, cascades
+        self.codes = functools.lru_cache(maxsize=64)(self._codes)
+        self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
+
+    @property
+    def _sizes(self) -> list[int]:
+        return guarantees.candidate_sizes(self._cascades[0].dictionaries[-1].n_atoms)
+
+    def _law(self, variant: str) -> str:
+        """The first variant that is drawn alike; of one layer, whatever its signs."""
+        options = self._settings["variants"]
+        ignored = {"signs", "layer_signs"} if self._cascades[0].depth == 1 else set()
+
+        def alike(name: str) -> dict[str, Any]:
+            return {key: value for key, value in options[name].items() if key not in ignored}
+
+        return next(name for name in options if alike(name) == alike(variant))
+
+    def _codes(self, law: str, size: int, purpose: str) -> list[list[RaggedCodes]]:
+        """[X^(1), ..., X^(L)] of every replicate."""
+        wanted = PILOT if purpose == "pilot" else self._settings["draws"]
+        blocks = -(-wanted // (seeds.BLOCK * len(self._cascades)))
+        draw = dict(self._settings["variants"][law])
+        if self._cascades[0].depth == 1:
+            draw["signs"] = "rademacher"  # no instance form depends on them, and worst-case ones are dear
+        drawn = sample_signals(
+            {
+                "seed": self._settings["seed"],
+                "experiment": f"{self._settings['experiment']}, certificates, {purpose}",
+                "cascade": self._settings["cascade"],
+                "active": [size],
+                "variants": {law: draw},
+                "blocks": [0, blocks],
+                "trials": blocks * seeds.BLOCK,
+            },
+            self._dictionaries,
+        )
+        signals = xr.DataTree.from_dict(drawn)
+        return [
+            [codes_of_replicate(signals, layer, replicate)[0][0] for layer in range(1, depth_of(signals) + 1)]
+            for replicate in range(len(self._cascades))
+        ]
+
+    def extremes(self, variant: str) -> tuple[float, float]:
+        """Smallest and largest magnitude of a variant's deepest codes, over pilot draws."""
+        size = self._sizes[len(self._sizes) // 2]
+        values = [np.abs(codes[-1].value) for codes in self.codes(self._law(variant), size, "pilot")]
+        return float(np.min(np.concatenate(values))), float(np.max(np.concatenate(values)))
+
+    def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
+        """The largest size that a rung certifies."""
+        law = self._law(variant)
+        key = (law, rung, part, rule)
+        if key not in self._certified:
+            self._certified[key] = guarantees.largest_certified_size(
+                functools.partial(self._failures, law, rung, part, rule),
+                self._sizes,
+                self._settings["delta"],
+                self._settings["confidence"],
+                self._largest(law, rule),
+            )
+        return self._certified[key]
+
+    def _largest(self, law: str, rule: _Rule) -> float:
+        """The most that one draw can add to the mean that bounds a failure rate."""
+        depth, draw = self._cascades[0].depth, self._settings["variants"][law]
+        if depth == 1 or draw["constraint"] == "no-overlap":
+            return 1.0  # the path is determined, and what one draw adds is a bound on its own failure
+        return float(depth) if rule[2] else 1 + self._settings["delta"] / 2
+
+    def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> NDArray:
+        """What each draw, of all dictionaries, adds to the failure rate."""
+        of_replicates = [
+            self._failing(cascade, codes, law, rung, part, rule)
+            for cascade, codes in zip(self._cascades, self.codes(law, size, purpose), strict=True)
+        ]
+        return np.concatenate(of_replicates)
+
+    def _failing(
+        self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, part: str, rule: _Rule
+    ) -> NDArray:
+        name, threshold, debias = rule
+        betas = None if name == "best" else _thresholds(cascade, codes, name, threshold)
+        if part != PATH or cascade.depth == 1:
+            layer = 0 if part == PATH else int(part.removeprefix("layer ")) - 1
+            alone = Cascade([cascade.dictionaries[layer]])
+            beta = None if betas is None else betas[layer]
+            return guarantees.instance_failures(alone, codes[layer], beta, rung=rung)
+        if not rung.endswith("instance"):
+            form = rung.removeprefix("uniform-")
+            choice = "midpoint" if betas is None else betas
+            shrinks = "hard" if name == "best" else name
+            return ~guarantees.uniform(cascade, codes, rule=shrinks, form=form, threshold=choice).holds
+        signs = _random_signs(self._settings["variants"][law], cascade.depth) or "rademacher"
+        paths = guarantees.path_interference(cascade, codes, signs)
+        shrinks = "hard" if name == "best" else name
+        found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings["delta"] / 2)
+        return ~found.covered if rung == "uniform-instance" else found.failure_bound
+
+    def stripes(self, variant: str, size: int) -> NDArray:
+        """Mean stripe-sparsity of each layer."""
+        return self._mean(variant, size, sparsity.stripe_norm)
+
+    def densities(self, variant: str, size: int) -> NDArray:
+        """Mean share of active atoms of each layer."""
+        return self._mean(variant, size, lambda code, dictionary: code.row_size / dictionary.n_atoms)
+
+    def _mean(
+        self, variant: str, size: int, measure: Callable[[RaggedCodes, ConvolutionalDictionary], NDArray]
+    ) -> NDArray:
+        of_replicates = [
+            [np.mean(measure(code, layer)) for code, layer in zip(codes, cascade.dictionaries, strict=True)]
+            for cascade, codes in zip(self._cascades, self.codes(self._law(variant), size, "draws"), strict=True)
+        ]
+        return np.mean(of_replicates, axis=0)
+
+
+def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: str, threshold: Any) -> list[NDArray]:
+    """Thresholds of a pursuit for some draws, one a layer."""
+    if isinstance(threshold, str):
+        return thresholding.derived_thresholds(threshold, cascade, codes, rule)
+    given = threshold if isinstance(threshold, tuple) else (threshold,) * cascade.depth
+    return [np.full(code.row_size.shape, float(beta)) for beta, code in zip(given, codes, strict=True)]

@@ -1,0 +1,21 @@
+"""Find the largest number of activations that each rung certifies on one cascade, for every pursuit as it is run."""
+
+from typing import Any
+
+import job
+
+from dcsc import dataset, stages
+from dcsc.stages.certificates import certify_draws
+
+
+def main(snakemake: Any) -> None:
+    stages.load_plugins(snakemake.input.plugins)
+    dictionaries = dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES)
+    with job.computing():
+        certificates = certify_draws(snakemake.params.settings, dictionaries)
+    inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
+    record = job.record(snakemake, "certificates", dataset.CERTIFIED.version, inputs)
+    dataset.write(certificates, snakemake.output.certificates, record)
+
+
+job.run(snakemake, main)  # noqa: F821
