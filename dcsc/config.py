@@ -28,7 +28,7 @@ PANELS = {
     "thresholds": ("certificates",),
     "slopes": ("certificates",),
     "ladder": ("certificates",),
-    "ambient": (),
+    "ambient": ("certificates",),
     "uniform-density": (),
     "contrast": ("certificates",),
     "noise": ("errors",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -98,79 +99,92 @@ def measured(
     return pd.DataFrame(rows)
 
 
-def certified(
-    summary: xr.Dataset, variants: Mapping[str, Mapping[str, Any]], variant: str, delta: float
-) -> pd.DataFrame:
+def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """
-    Find the stripe-sparsity that each rung of the ladder certifies for each replicate.
-
-    The closed forms stand in the summary; the instance forms are read off the cells, where the
-    uniform one must cover a share 1 - delta of the draws and the statistical one have a mean bound of
-    at most delta, interpolated between cells. The uniform one does not depend on the signs: it is read off
-    the cells of the variant that differs in its worst-case signs alone, if there is one, since these are
-    finest where it falls.
+    List the stripe-sparsity that each rung certifies for each pursuit and variant, as they are run.
 
     Parameters
     ----------
-    summary : Dataset
-        Of the summary stage.
-    variants : mapping
-        How each variant is drawn, by name.
-    variant : str
-        The one with random signs whose supports the instance forms look at.
-    delta : float
-        Admitted failure probability.
+    certificates : mapping of str to Dataset
+        Of the certificates stage, by cascade.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, replicate and rung.
+        A row for each cascade, pursuit, variant and rung that speaks of them, and for each replicate where the rung
+        is a closed form. What is `estimated` is pooled over the replicates: one row, with the largest size whose
+        confidence limit was computed and holds, the next one in `next_stripe_sparsity`, and the `draws`.
     """
     rows = []
-    worst = _counterpart(variants, variant)
-    for cascade in summary["cascade"].to_numpy():
-        for replicate in summary["replicate"].to_numpy():
-            drawn = summary.sel(cascade=cascade, replicate=replicate)
-            place = {"cascade": cascade, "replicate": replicate, "mutual_coherence": float(drawn["mutual_coherence"])}
-            limits = drawn["certified_sparsity"].sel(variant=variant).to_series().to_dict()
-            cells, finest = _bounded_cells(drawn, variant), _bounded_cells(drawn, worst)
-            if cells.sizes["active"] and finest.sizes["active"]:
-                limits["uniform-instance"], _ = statistics.transition_point(
-                    *(finest[name].to_numpy() for name in ("stripe_sparsity", "instance_covered", "bounded")), 1 - delta
-                )
-                limits["statistical-instance"] = _crossing(
-                    cells["stripe_sparsity"].to_numpy(), cells["failure_bound"].to_numpy(), delta
-                )
-            rows += [{**place, "rung": rung, "stripe_sparsity": limit} for rung, limit in limits.items()]
-    return pd.DataFrame(rows)
+    for cascade, dataset in certificates.items():
+        layer = dataset.sel(part=dataset["part"][0], layer=1)
+        for pursuit, variant, rung in itertools.product(*(layer[name].to_numpy() for name in _CERTIFIED_FOR)):
+            one = layer.sel(pursuit=pursuit, variant=variant, rung=rung)
+            if not one["applies"]:
+                continue
+            found = {"cascade": cascade, "pursuit": pursuit, "variant": variant, "rung": rung}
+            sparsity = one["stripe_sparsity"].fillna(0.0)
+            if one["estimated"]:
+                pooled = {
+                    "mutual_coherence": float(one["mutual_coherence"].mean()),
+                    "stripe_sparsity": float(sparsity.mean()),
+                    "next_stripe_sparsity": float(one["next_stripe_sparsity"]),
+                    "draws": int(one["draws"]),
+                }
+                rows.append({**found, "replicate": 0, **pooled, "estimated": True})
+            else:
+                for replicate in one["replicate"].to_numpy():
+                    alone = {
+                        "mutual_coherence": float(one["mutual_coherence"].sel(replicate=replicate)),
+                        "stripe_sparsity": float(sparsity.sel(replicate=replicate)),
+                    }
+                    rows.append({**found, "replicate": int(replicate), **alone, "estimated": False})
+    columns = ["next_stripe_sparsity", "draws"]
+    table = pd.DataFrame(rows)
+    return table.reindex(columns=[*table.columns, *(name for name in columns if name not in table)])
 
 
-def _counterpart(variants: Mapping[str, Mapping[str, Any]], variant: str) -> str:
-    """The variant with worst-case signs that is drawn like another one otherwise; that one if there is none."""
-    alike = {name: value for name, value in variants[variant].items() if name != "signs"}
-    for name, draw in variants.items():
-        if is_adversarial(draw) and {key: value for key, value in draw.items() if key != "signs"} == alike:
-            return name
-    return variant
+_CERTIFIED_FOR = ("pursuit", "variant", "rung")
 
 
-def _bounded_cells(drawn: xr.Dataset, variant: str) -> xr.Dataset:
-    """The cells of a variant for which the instance forms were computed."""
-    cells = drawn.sel(variant=variant)
-    return cells.isel(active=np.flatnonzero((cells["bounded"] > 0) & ~np.isnan(cells["stripe_sparsity"])))
+def certified_beside(certificates: pd.DataFrame, points: pd.DataFrame, confidence: float, delta: float) -> pd.DataFrame:
+    """
+    Summarize certificates beside what was measured of the same pursuit, supports and signs.
 
+    Parameters
+    ----------
+    certificates : pandas.DataFrame
+        From `certified`.
+    points : pandas.DataFrame
+        From `measured`, with the level 1 - delta among its levels.
+    confidence : float
+        Level of the intervals, and of all comparisons of the table together.
+    delta : float
+        Admitted failure rate of the certificates.
 
-def _crossing(sparsity: np.ndarray, bounds: np.ndarray, delta: float) -> float:
-    """Interpolate where a growing bound passes delta, both logarithmic; 0 when no cell is below it."""
-    logs = np.log(np.maximum(np.where(np.isnan(bounds), 1.0, bounds), 1e-300))
-    above = logs > np.log(delta)
-    if not above.any():
-        return float(sparsity[-1])
-    first = int(np.argmax(above))
-    if first == 0:
-        return 0.0
-    share = (np.log(delta) - logs[first - 1]) / (logs[first] - logs[first - 1])
-    return float(sparsity[first - 1] * (sparsity[first] / sparsity[first - 1]) ** share)
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cascade, pursuit, variant and rung, as from `summarized`, with `measured_upper`, the upper end
+        of the measured stripe-sparsity at the level 1 - delta (infinite where the transition of a replicate lies
+        beyond the cells), and `above_measured`, whether the certificate exceeds it.
+    """
+    table = summarized(certificates, list(_CERTIFIED_FOR), confidence)
+    extra = certificates.groupby([*_CERTIFIED_FOR, "cascade"], as_index=False).agg(
+        next_stripe_sparsity=("next_stripe_sparsity", "max"), draws=("draws", "max"), estimated=("estimated", "max")
+    )
+    table = table.merge(extra, on=[*_CERTIFIED_FOR, "cascade"])
+    same = points[np.isclose(points["level"], 1 - delta)]
+    comparisons = max(len(table), 1)
+    ends = summarized(same, ["pursuit", "variant"], 1 - (1 - confidence) / comparisons)
+    # One dictionary gives no interval; then the transition itself has to do.
+    ends["measured_upper"] = ends["stripe_sparsity_upper"].fillna(ends["stripe_sparsity"])
+    beyond = same[same["censored"] == "above"].groupby(["pursuit", "variant", "cascade"]).size().index
+    keys = pd.MultiIndex.from_frame(ends[["pursuit", "variant", "cascade"]])
+    ends.loc[keys.isin(beyond), "measured_upper"] = np.inf
+    table = table.merge(ends[["pursuit", "variant", "cascade", "measured_upper"]], how="left")
+    table["above_measured"] = table["stripe_sparsity"] > table["measured_upper"]
+    return table
 
 
 def slopes(

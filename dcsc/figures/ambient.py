@@ -24,7 +24,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Parameters
     ----------
     results : Results
-        Its summary and dictionaries are used.
+        Its summary, dictionaries and certificates are used.
     settings : mapping
         `confidence`, `variants` and `delta`.
 
@@ -47,9 +47,9 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         tables.append(found.assign(kind="measured", quantity=quantity))
         fitted = transitions.slopes(points, curve, confidence, x="ambient_dimension", y=quantity)
         tables.append(fitted.assign(kind="slope", quantity=quantity))
-    random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
-    certified = transitions.certified(results.summary, variants, random, settings["delta"])
-    found = transitions.summarized(certified, ["rung"], confidence)
+    found = transitions.certified_beside(
+        transitions.certified(results.certificates), points, confidence, settings["delta"]
+    )
     found = found.rename(columns=lambda name: name.replace("stripe_sparsity", "value"))
     tables.append(found.assign(kind="certified", quantity="stripe_sparsity"))
     table = pd.concat(tables, ignore_index=True)

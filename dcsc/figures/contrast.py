@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dcsc import transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-from dcsc.figures.thresholds import DASHES, LEVELS, RUNGS
+from dcsc.figures.thresholds import LEVELS, RUNGS, certified_note, line_of
 
 
 def contrast_of(draw: Mapping[str, Any]) -> float:
@@ -51,13 +51,10 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     variants, confidence = settings["variants"], settings["confidence"]
     points = transitions.measured(results.summary, variants, LEVELS)
     measured = transitions.summarized(points, ["pursuit", "variant", "level"], confidence).assign(kind="measured")
-    tables = [measured]
-    for name, draw in variants.items():
-        if not transitions.is_adversarial(draw):
-            certified = transitions.certified(results.summary, variants, name, settings["delta"])
-            found = transitions.summarized(certified, ["rung"], confidence)
-            tables.append(found.assign(kind="certified", variant=name))
-    table = pd.concat(tables, ignore_index=True)
+    certified = transitions.certified_beside(
+        transitions.certified(results.certificates), points, confidence, settings["delta"]
+    ).assign(kind="certified")
+    table = pd.concat([measured, certified], ignore_index=True)
     worst = [name for name, draw in variants.items() if transitions.is_adversarial(draw)]
     table["signs"] = table["variant"].isin(worst).map({True: "worst-case signs", False: "random signs"})
     table["contrast"] = table["variant"].map({name: contrast_of(draw) for name, draw in variants.items()})
@@ -81,24 +78,17 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         Measured curves coloured, rungs grey and black.
     """
     style = settings["style"]
-    measured = table[table["kind"] == "measured"]
+    measured, certified = (table[table["kind"] == kind] for kind in ("measured", "certified"))
     cascades, pursuits = list(table["cascade"].unique()), list(measured["pursuit"].unique())
     colour = styles.colours(style, 2)
     figure, axes = styles.canvas(style, len(cascades), len(pursuits), 0.8, sharex=True, sharey=True)
     for row, cascade in zip(axes, cascades, strict=True):
         for panel, pursuit in zip(row, pursuits, strict=True):
-            for rung, label in RUNGS.items():
-                chosen = (table["cascade"] == cascade) & (table["rung"] == rung) & (table["stripe_sparsity"] >= 1)
-                part = table[chosen].sort_values("contrast")
-                family = [name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]]
-                panel.plot(
-                    part["contrast"],
-                    part["stripe_sparsity"],
-                    color="0.1" if rung.startswith("statistical") else "0.55",
-                    linestyle=DASHES[family.index(rung)],
-                    linewidth=1.1,
-                    label=label,
-                )
+            chosen = (certified["cascade"] == cascade) & (certified["pursuit"] == pursuit)
+            chosen &= (certified["signs"] == "random signs") & (certified["stripe_sparsity"] >= 1)
+            for rung in [rung for rung in RUNGS if rung in set(certified.loc[chosen, "rung"])]:
+                part = certified[chosen & (certified["rung"] == rung)].sort_values("contrast")
+                panel.plot(part["contrast"], part["stripe_sparsity"], **line_of(rung))
             for index, signs in enumerate(("random signs", "worst-case signs")):
                 for level, line in zip(LEVELS, ("-", "--"), strict=True):
                     chosen = (measured["cascade"] == cascade) & (measured["pursuit"] == pursuit)
@@ -112,14 +102,13 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             styles.logarithmic(panel.xaxis, table["contrast"])
             styles.logarithmic(panel.yaxis, table["stripe_sparsity"])
         row[0].set_ylabel("stripe-sparsity (atoms)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize="small")
+    styles.common_legend(figure, axes.flat, loc="outside right center", fontsize="small")
     styles.footnote(
         figure,
         style,
         f"means over {styles.count(measured['replicates'])} dictionaries, "
         f"{styles.count(table['trials'])} trials a cell; "
-        f"bands: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}",
+        f"bands: Student {settings['confidence']:.0%}; {certified_note(certified, settings)}",
         label="contrast $X_{min}/X_{max}$ of the law of magnitudes",
     )
     return figure

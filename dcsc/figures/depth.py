@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dcsc import guarantees, statistics
 from dcsc.figures import exact
 from dcsc.figures import style as styles
+from dcsc.figures.recovery import bound_tests
 from dcsc.figures.results import Results
 from dcsc.stages.dictionaries import cascade_of
 
@@ -69,11 +70,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     table["rate_lower"], table["rate_upper"] = statistics.proportion_interval(
         table["recovered"], table["trials"], settings["confidence"]
     )
-    bounded = table["bounded"] > 0
-    cells = max(int(bounded.sum()), 1)
-    level = 1 - 2 * (1 - settings["confidence"]) / cells  # one-sided, for all cells together
-    lower, _ = statistics.proportion_interval(table["bounded_failures"], table["bounded"].clip(lower=1), level)
-    table["bound_exceeded"] = bounded & (lower > table["failure_bound"])
+    table[["bound_tested", "bound_exceeded"]] = bound_tests(table, settings["confidence"])
     table["replicates"] = max(trials.sizes["replicate"] for trials in results.trials.values())
     beside = [numbers.assign(kind=name) for name, numbers in results.beside.items()]
     return pd.concat([table.assign(kind="map"), *beside], ignore_index=True)

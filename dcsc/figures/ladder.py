@@ -53,7 +53,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         Grey markers are certified, coloured ones measured.
     """
     style = settings["style"]
-    measured = table[table["kind"] == "measured"]
+    measured, certified = (table[table["kind"] == kind] for kind in ("measured", "certified"))
     pursuits = list(measured["pursuit"].unique())
     cascades = table.groupby("cascade")["mutual_coherence"].mean().sort_values(ascending=False)
     place = {name: index for index, name in enumerate(cascades.index)}
@@ -63,8 +63,11 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     aspect = (0.45 + 0.32 * len(cascades)) / (style["width"] / 2.54 / columns)
     figure, axes = styles.canvas(style, rows, columns, aspect, sharex=True, sharey=True)
     for panel, pursuit in zip(axes.flat, pursuits, strict=False):
+        beside = thresholds.of_pursuit(certified, pursuit)
         for rung, label in RUNGS.items():
-            part = table[(table["rung"] == rung) & (table["stripe_sparsity"] >= 1)]
+            part = beside[beside["rung"] == rung]
+            if not len(part):
+                continue
             statistical = rung.startswith("statistical")
             panel.plot(
                 part["stripe_sparsity"],
@@ -79,6 +82,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             for level in LEVELS:
                 chosen = (measured["pursuit"] == pursuit) & (measured["variant"] == variant)
                 part = measured[chosen & (measured["level"] == level)]
+                if not len(part):
+                    continue
                 ends = part[["stripe_sparsity_lower", "stripe_sparsity_upper"]].to_numpy().T
                 panel.errorbar(
                     part["stripe_sparsity"],
@@ -101,12 +106,11 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     for row in axes:
         row[0].set_yticks(range(len(place)), labels, fontsize="x-small")
     axes[0, 0].set_ylim(-0.5, len(place) - 0.75 + 0.14 * len(settings["variants"]))
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize="x-small")
+    styles.common_legend(figure, axes.flat, loc="outside upper center", ncols=3, fontsize="x-small")
     note = (
         f"stripe-sparsity (atoms); means over {styles.count(table['replicates'])} dictionaries, "
         f"{styles.count(measured['trials'])} trials a cell; bars: Student {settings['confidence']:.0%}; "
-        f"certified at {1 - settings['delta']:.0%}; rungs below one atom are not drawn"
+        f"{thresholds.certified_note(certified, settings)}; rungs below one atom are not drawn"
     )
     if (measured["censored"] > 0).any():
         note += "; at the right end some transitions lie beyond the cells"

@@ -36,14 +36,10 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         are of its curve.
     """
     summary = results.summary
-    counts = summary[["trials", "covered", "violations", "bounded_failures"]].assign(
-        recovered=transitions.successes(summary, settings["variants"])
-    )
-    pooled = counts.sum("replicate").assign(
-        bounded=summary["bounded"].sum("replicate"),
-        # All replicates have equally many draws; one without a bound leaves the cell without one.
-        failure_bound=summary["failure_bound"].mean("replicate", skipna=False),
-    )
+    counted = ["trials", "covered", "violations", "bounded", "bounded_failures", "assured", "assured_failures"]
+    counts = summary[counted].assign(recovered=transitions.successes(summary, settings["variants"]))
+    # All replicates have equally many draws; one without a bound leaves the cell without one.
+    pooled = counts.sum("replicate").assign(failure_bound=summary["failure_bound"].mean("replicate", skipna=False))
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
     table = table[table["trials"] > 0].reset_index(drop=True)
@@ -54,13 +50,9 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
     table["replicates"] = summary.sizes["replicate"]
-    depth = sum(name.startswith("layer_") for name in next(iter(results.dictionaries.values())).children)
-    table["bound_applies"] = table["failure_bound"].notna() & table["pursuit"].map(
-        {name: _bound_applies(options, depth) for name, options in settings["pursuits"].items()}
-    )
     curves = table.groupby(["cascade", "pursuit", "variant"], group_keys=False)
     table = table.join(curves[["active", "rate"]].apply(_fall))
-    table["bound_exceeded"] = _exceeded(table, settings["confidence"]) & table["bound_applies"]
+    table[["bound_tested", "bound_exceeded"]] = bound_tests(table, settings["confidence"])
     order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
 
@@ -75,26 +67,30 @@ def _fall(curve: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"falls": falls, "cells_in_fall": cells, "resolved": resolved}, index=curve.index)
 
 
-def _bound_applies(options: Mapping[str, Any], depth: int) -> bool:
+def bound_tests(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """
-    Tell whether the statistical bounds of the metrics speak of a pursuit.
+    Put the bounds on failure rates to the failures of the same draws, with an error of 1 - confidence over all cells.
 
-    That of one layer is for the threshold that makes it smallest, and hence for top-k; that of several
-    layers is for thresholds at X_min/2.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With `bounded` draws, the `bounded_failures` among them and their `failure_bound`.
+    confidence : float
+        Level of all cells together.
+
+    Returns
+    -------
+    pandas.DataFrame of bool
+        `tested` where the bound says something: if all draws had failed, it would have been refuted; and `exceeded`
+        where failures are too many for it.
     """
-    if options["method"] != "layered-thresholding":
-        return False
-    if depth == 1:
-        return options["rule"] == "top-k"
-    return options["rule"] == "hard" and options["threshold"] == "statistical"
-
-
-def _exceeded(table: pd.DataFrame, confidence: float) -> pd.Series:
-    """Whether failures are too many for their mean bound, with an error of 1 - confidence over all cells together."""
-    cells = max(int(table["bound_applies"].sum()), 1)
-    level = 1 - 2 * (1 - confidence) / cells  # one-sided
-    lower, _ = statistics.proportion_interval(table["bounded_failures"], table["bounded"].clip(lower=1), level)
-    return lower > table["failure_bound"]
+    draws = table["bounded"].clip(lower=1)
+    has_bound = (table["bounded"] > 0) & table["failure_bound"].notna() & (table["failure_bound"] < 1)
+    level = 1 - 2 * (1 - confidence) / max(int(has_bound.sum()), 1)  # one-sided
+    at_worst, _ = statistics.proportion_interval(draws, draws, level)
+    lower, _ = statistics.proportion_interval(table["bounded_failures"], draws, level)
+    tested = has_bound & (at_worst > table["failure_bound"])
+    return pd.DataFrame({"tested": tested, "exceeded": tested & (lower > table["failure_bound"])}, index=table.index)
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:

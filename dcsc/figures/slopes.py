@@ -42,9 +42,11 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
     measured = transitions.measured(results.summary, variants, LEVELS)
     measured["curve"] = measured["level"].map("{:.0%} recovery, ".format) + measured["variant"]
-    certified = transitions.certified(results.summary, variants, random, settings["delta"])
+    certified = transitions.certified(results.certificates)
+    # Rungs for all signs are the same for variants that differ in their signs.
+    certified = certified.drop_duplicates(["cascade", "replicate", "pursuit", "rung"])
     certified["curve"] = certified["rung"].map(RUNGS)
-    certified["pursuit"] = "certified"
+    certified["pursuit"] = "certified for " + certified["pursuit"]
     tables = []
     for points, kind in ((measured, "measured"), (certified, "certified")):
         points["series"] = points["cascade"].map(settings["series"])

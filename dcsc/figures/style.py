@@ -182,6 +182,26 @@ def curve_with_band(
     panel.plot(table[x], table[y], color=colour, **{"marker": marker, "markersize": 3, "linewidth": 1.2, **options})
 
 
+def common_legend(figure: Figure, panels: Iterable[Axes], **options: Any) -> None:
+    """
+    Explain the lines of several panels once, in the order in which they are drawn.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    panels : iterable of Axes
+        The panels, whose lines may differ.
+    **options
+        For `Figure.legend`.
+    """
+    named = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    figure.legend(list(named.values()), list(named), **options)
+
+
 def footnote(figure: Figure, style: Mapping[str, Any], text: str, label: str = "") -> None:
     """
     Write sample sizes and the meaning of bands under a figure, broken into lines that fit its width.

@@ -16,12 +16,12 @@ from dcsc.figures.results import Results
 
 LEVELS = (0.5, 0.99)
 RUNGS = {
-    "uniform-coherence": "uniform, coherence",
-    "uniform-babel": "uniform, Babel",
-    "uniform-instance": "uniform, instance",
-    "statistical-coherence": "statistical, coherence",
-    "statistical-babel2": "statistical, 2-Babel",
-    "statistical-instance": "statistical, instance",
+    "uniform-coherence": "all signs, coherence",
+    "uniform-babel": "all signs, Babel",
+    "uniform-instance": "all signs, instance",
+    "statistical-coherence": "random signs, coherence",
+    "statistical-babel2": "random signs, 2-Babel",
+    "statistical-instance": "random signs, instance",
 }
 DASHES = ((0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 
@@ -40,19 +40,23 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a curve and cascade. `kind` is "measured" (with pursuit, variant, level) or "certified" (with rung).
+        A row a curve and cascade. `kind` is "measured" (pursuit, variant, level), "certified" (pursuit, variant, rung;
+        see `dcsc.transitions.certified_beside`) or "crossing".
     """
-    variants, confidence = settings["variants"], settings["confidence"]
-    random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
-    measured = transitions.summarized(
-        transitions.measured(results.summary, variants, LEVELS), ["pursuit", "variant", "level"], confidence
-    ).assign(kind="measured", trials=int(results.summary["trials"].max()))
-    certified = transitions.summarized(
-        transitions.certified(results.summary, variants, random, settings["delta"]), ["rung"], confidence
+    confidence = settings["confidence"]
+    points = transitions.measured(results.summary, settings["variants"], LEVELS)
+    measured = transitions.summarized(points, ["pursuit", "variant", "level"], confidence)
+    measured = measured.assign(kind="measured", trials=int(results.summary["trials"].max()))
+    certified = transitions.certified_beside(
+        transitions.certified(results.certificates), points, confidence, settings["delta"]
     ).assign(kind="certified")
     table = pd.concat([measured, certified], ignore_index=True)
     table.insert(0, "series", table["cascade"].map(settings["series"]))
-    crossings = [_crossing(one).assign(series=name) for name, one in table.groupby("series", sort=False)]
+    certified = table[table["kind"] == "certified"]
+    crossings = [
+        _crossing(one).assign(series=series, pursuit=pursuit, variant=variant)
+        for (series, pursuit, variant), one in certified.groupby(["series", "pursuit", "variant"], sort=False)
+    ]
     return pd.concat([table, *crossings], ignore_index=True)
 
 
@@ -100,22 +104,22 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     )
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, pursuits, strict=True):
-            _draw_certified(panel, certified[certified["series"] == name], style)
+            _draw_certified(panel, of_pursuit(certified[certified["series"] == name], pursuit))
             chosen = (measured["series"] == name) & (measured["pursuit"] == pursuit)
             _draw_measured(panel, measured[chosen], list(settings["variants"]), style)
-            _draw_crossing(panel, table[(table["series"] == name) & (table["kind"] == "crossing")])
+            crossing = table[(table["series"] == name) & (table["kind"] == "crossing") & (table["pursuit"] == pursuit)]
+            _draw_crossing(panel, crossing)
             panel.set_title(f"{name}: {pursuit}", fontsize="medium")
             panel.set_xlabel("mutual coherence $\\mu$")
             part = table[(table["series"] == name) & (table["stripe_sparsity"] >= 1)]
             styles.logarithmic(panel.xaxis, part["mutual_coherence"])
             styles.logarithmic(panel.yaxis, part["stripe_sparsity"])
         row[0].set_ylabel("stripe-sparsity (atoms)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize="small")
+    styles.common_legend(figure, axes.flat, loc="outside right center", fontsize="small")
     note = (
         f"means over {styles.count(measured['replicates'])} dictionaries, "
         f"{int(measured['trials'].max())} trials a cell; "
-        f"bars: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}"
+        f"bars: Student {settings['confidence']:.0%}; {certified_note(certified, settings)}"
     )
     if (measured["censored"] > 0).any():
         note += "; open: some transitions lie beyond the cells"
@@ -172,16 +176,69 @@ def _draw_measured(panel: Axes, table: pd.DataFrame, variants: list[str], style:
             )
 
 
-def _draw_certified(panel: Axes, table: pd.DataFrame, style: Mapping[str, Any]) -> None:
-    greys = {"uniform": "0.55", "statistical": "0.1"}
-    for rung, label in RUNGS.items():
-        curve = table[(table["rung"] == rung) & (table["stripe_sparsity"] >= 1)].sort_values("mutual_coherence")
-        dash = DASHES[[name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]].index(rung)]
-        panel.plot(
-            curve["mutual_coherence"],
-            curve["stripe_sparsity"],
-            color=greys[rung.split("-")[0]],
-            linestyle=dash,
-            linewidth=1.1,
-            label=label,
-        )
+def certified_note(certified: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """
+    Say what the certificates of a figure are.
+
+    Parameters
+    ----------
+    certified : pandas.DataFrame
+        Rows of kind "certified".
+    settings : mapping
+        `delta` and `confidence`.
+
+    Returns
+    -------
+    str
+        For a foot line.
+    """
+    note = f"certified at {1 - settings['delta']:.0%} for the threshold of the panel"
+    draws = certified.loc[certified["estimated"].astype(bool), "draws"]
+    if len(draws) and draws.max() > 0:
+        note += f", instance forms by {settings['confidence']:.0%} limits over {styles.count(draws[draws > 0])} draws"
+    return note
+
+
+def of_pursuit(certified: pd.DataFrame, pursuit: str) -> pd.DataFrame:
+    """
+    Choose the certificates to draw beside a pursuit: each rung once, of at least one atom.
+
+    Parameters
+    ----------
+    certified : pandas.DataFrame
+        Rows of kind "certified".
+    pursuit : str
+        The pursuit, whose thresholds they are for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rungs for all signs are those of the first variant: variants that differ in their signs share them.
+    """
+    part = certified[(certified["pursuit"] == pursuit) & (certified["stripe_sparsity"] >= 1)]
+    return part.drop_duplicates(["cascade", "rung"])
+
+
+def line_of(rung: str) -> dict[str, Any]:
+    """
+    Choose how the line of a rung looks.
+
+    Parameters
+    ----------
+    rung : str
+        One of `RUNGS`.
+
+    Returns
+    -------
+    dict
+        Colour, dashes, width and label: grey for all signs, black for random ones.
+    """
+    alike = [name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]]
+    shade = "0.1" if rung.startswith("statistical") else "0.55"
+    return {"color": shade, "linestyle": DASHES[alike.index(rung)], "linewidth": 1.1, "label": RUNGS[rung]}
+
+
+def _draw_certified(panel: Axes, table: pd.DataFrame) -> None:
+    for rung in [rung for rung in RUNGS if rung in set(table["rung"])]:
+        curve = table[table["rung"] == rung].sort_values("mutual_coherence")
+        panel.plot(curve["mutual_coherence"], curve["stripe_sparsity"], **line_of(rung))

@@ -188,7 +188,7 @@ def certificate_settings(wildcards):
     return {
         "seed": STUDY.seed,
         "experiment": wildcards.experiment,
-        "cascade": wildcards.cascade,
+        "cascade": MEMBERS[wildcards.cascade].cascade,
         "variants": variant_settings(wildcards.experiment),
         "pursuits": pursuit_settings(wildcards)["pursuits"],
         "delta": bounds.delta,
