@@ -97,8 +97,8 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
     certify.add_argument(
         "--draws",
         metavar="N",
-        default="64",
-        help="codes drawn for the instance rungs, 0 for none; default: %(default)s",
+        default="400",
+        help="codes drawn for each size of the instance rungs, 0 for none; default: %(default)s",
     )
     certify.add_argument("--seed", metavar="N", default="0", help="of these draws; default: %(default)s")
     measured = certify.add_mutually_exclusive_group()

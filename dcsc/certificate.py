@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,8 @@ _COPIES = 6
 
 _CODE_COPIES = 24
 """Arrays of the size of a batch of codes that the guarantees need at once, as measured."""
+DRAWN_AT_ONCE = 64
+"""Codes that are drawn and held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +147,7 @@ def certify(
     *,
     contrast: float = 1.0,
     delta: float = 0.01,
-    draws: int = 64,
+    draws: int = 400,
     seed: int = 0,
     grid: Sequence[int] | None = None,
     signals: ArrayLike | None = None,
@@ -236,10 +238,11 @@ def _check_room(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, dr
             f"the inner products of the atoms of layer {layer.name!r} take about {in_gib(gram)}, more than the "
             f"{in_gib(largest)} allowed: leave it out with --layers, or raise --memory."
         )
-    codes = _CODE_COPIES * 8 * dictionary.n_atoms * draws
+    at_once = min(draws, DRAWN_AT_ONCE)
+    codes = _CODE_COPIES * 8 * dictionary.n_atoms * at_once
     if codes > largest:
         raise UserError(
-            f"{draws} codes of layer {layer.name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
+            f"{at_once} codes of layer {layer.name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
             "allowed: lower --draws or --grid, or raise --memory."
         )
 
@@ -274,22 +277,24 @@ def _certified(
 
 def _draw(
     dictionary: ConvolutionalDictionary, name: str, contrast: float, draws: int, seed: int, size: int
-) -> RaggedCodes:
-    """Draw codes of a given size; their signs do not matter to the guarantees."""
-    return sampling.draw_blocks(
-        seed,
-        draws,
-        lambda rng, trials: sampling.sample_codes(
-            rng,
-            dictionary,
-            trials,
-            support={"name": "uniform", "size": size},
-            magnitude={"name": "uniform", "contrast": contrast},
-        ),
-        purpose="certificate",
-        layer=name,
-        size=size,
-    )
+) -> Iterator[RaggedCodes]:
+    """Draw codes of a given size, part by part; their signs do not matter to the guarantees."""
+    for first in range(0, draws, DRAWN_AT_ONCE):
+        yield sampling.draw_blocks(
+            seed,
+            min(DRAWN_AT_ONCE, draws - first),
+            lambda rng, trials: sampling.sample_codes(
+                rng,
+                dictionary,
+                trials,
+                support={"name": "uniform", "size": size},
+                magnitude={"name": "uniform", "contrast": contrast},
+            ),
+            purpose="certificate",
+            layer=name,
+            size=size,
+            first=first,
+        )
 
 
 def _of_signals(

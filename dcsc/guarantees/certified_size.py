@@ -110,7 +110,7 @@ def largest_certified_size(
     Find the largest size with a small failure rate, by a pilot that says where to begin.
 
     A bisection over pilot draws finds about where the failure rate passes delta; draws of their own then certify size
-    after size from a little below. Where not even the first of these passes, a second attempt begins lower, with half
+    after size from a little below. Where not even the first of these passes, a further attempt begins lower, with half
     of the error that is left.
 
     Parameters
@@ -145,7 +145,7 @@ def largest_certified_size(
         found = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error, largest)
         if found.size:
             return found if found.next_size or end == len(sizes) else _with_next(found, sizes[end])
-        end, step = start, 2 * step
+        end, step = start, 4 * step
     return CertifiedSize(0, sizes[0] if sizes else None, 0.0, 0)
 
 

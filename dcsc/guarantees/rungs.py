@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,9 @@ RUNGS = (
 )
 
 _ROUNDING = 1e-12
+
+Codes = RaggedCodes | ArrayLike | Iterator[RaggedCodes]
+"""What a sampler may give."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +159,7 @@ def certified_stripe_sparsity(
     threshold: float | None = None,
     n_atoms: int | None = None,
     noise_ratio: float = 0.0,
-    draws: Mapping[int, RaggedCodes] | Callable[[int], RaggedCodes | ArrayLike] | None = None,
+    draws: Mapping[int, RaggedCodes] | Callable[[int], Codes] | None = None,
     sizes: Sequence[int] | None = None,
     confidence: float = 0.95,
 ) -> CertifiedSparsity:
@@ -183,7 +186,7 @@ def certified_stripe_sparsity(
         Bound on the patch norm of the noise over X_max.
     draws : mapping from size to codes, or callable, optional
         For the instance rungs: independent codes with a given number of non-zeros, by size, or a sampler called with
-        the size.
+        the size; it may give an iterator over parts of its codes, of which one is held at a time.
     sizes : sequence of int, optional
         Sizes at which a sampler is called, by default 1, 2, 3, 4, 6, 8, 12, ... up to all atoms.
     confidence : float
@@ -260,7 +263,7 @@ def _by_draws(
     threshold: float | None,
     delta: float,
     noise_ratio: float,
-    draws: Mapping[int, RaggedCodes] | Callable[[int], RaggedCodes | ArrayLike],
+    draws: Mapping[int, RaggedCodes] | Callable[[int], Codes],
     sizes: Sequence[int] | None,
     confidence: float,
 ) -> CertifiedSparsity:
@@ -273,12 +276,17 @@ def _by_draws(
     stripes: dict[int, int] = {}
 
     def failures(size: int) -> NDArray:
-        listed = listed_codes(sampler(size), dictionary)
-        listed = listed.reshape((listed.row_size.size,))
-        stripes[size] = int(np.median(stripe_norm(listed, dictionary)))
-        smallest, largest = extreme_magnitudes(listed, dictionary.rank)
-        beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
-        return instance_failures(model, listed, beta, noise_ratio * largest, rung=rung)
+        drawn = sampler(size)
+        failing, norms = [], []
+        for part in drawn if isinstance(drawn, Iterator) else [drawn]:
+            listed = listed_codes(part, dictionary)
+            listed = listed.reshape((listed.row_size.size,))
+            norms.append(stripe_norm(listed, dictionary))
+            smallest, largest = extreme_magnitudes(listed, dictionary.rank)
+            beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
+            failing.append(instance_failures(model, listed, beta, noise_ratio * largest, rung=rung))
+        stripes[size] = int(np.median(np.concatenate(norms)))
+        return np.concatenate(failing)
 
     found = certify_upwards(failures, candidates, delta, confidence)
     measure = "share of draws not covered" if rung == "uniform-instance" else "mean failure bound of the draws"

@@ -1,0 +1,94 @@
+"""Sizes that draws certify, by confidence limits and never by interpolation."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from dcsc import statistics
+from dcsc.guarantees import candidate_sizes, largest_certified_size
+from dcsc.guarantees.certified_size import certify_upwards, failure_limit
+
+LAWS = {
+    "rare failures": lambda rng, n: (rng.random(n) < 0.01).astype(float),
+    "skewed": lambda rng, n: rng.random(n) ** 60,
+    "log-normal": lambda rng, n: np.minimum(1.0, np.exp(rng.normal(-8, 3, n))),
+    "constant": lambda rng, n: np.full(n, 0.004),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_upper_limit_of_a_mean_is_seldom_below_it(law):
+    rng = np.random.default_rng(1)
+    mean = LAWS[law](rng, 2_000_000).mean()
+    below = sum(statistics.mean_upper_limit(LAWS[law](rng, 300)) < mean * (1 - 1e-3) for _ in range(120))
+    assert stats.binomtest(below, 120, 0.05, alternative="greater").pvalue > 1e-3
+
+
+@given(st.integers(1, 2000), st.floats(0.6, 0.999))
+@settings(max_examples=30)
+def test_a_limit_without_failures_is_near_that_of_counts(draws, confidence):
+    limit = statistics.mean_upper_limit(np.zeros(draws), confidence)
+    counted = 1 - float(statistics.proportion_lower_limit(draws, draws, confidence))
+    assert counted <= limit + 1e-9
+    if draws > 100:
+        assert limit < 2.2 * counted + 2 / draws
+
+
+def test_limits_of_counts_are_those_of_clopper_and_pearson():
+    failing = np.zeros(300, dtype=bool)
+    assert failure_limit(failing, 0.95) == pytest.approx(1 - 0.05 ** (1 / 300))
+    failing[:5] = True
+    assert failure_limit(failing, 0.95) == pytest.approx(stats.beta.ppf(0.95, 6, 295))
+
+
+def test_parts_of_a_mean_may_exceed_one():
+    parts = np.where(np.arange(400) < 2, 1.5, 0.001)
+    limit = failure_limit(parts, 0.95, largest=1.5)
+    assert parts.mean() < limit < 0.05
+    assert failure_limit(parts / 1.5, 0.95) * 1.5 == pytest.approx(limit)
+
+
+def test_no_size_beyond_the_true_one_is_claimed_more_often_than_admitted():
+    """Failure rates grow with the size and pass delta at 40; every claim of 40 or more is wrong."""
+    sizes = candidate_sizes(200)
+    wrong, claimed = 0, []
+    for repetition in range(120):
+        rng = np.random.default_rng(repetition)
+
+        def failures(size, purpose, rng=rng):
+            return rng.random(64 if purpose == "pilot" else 600) < 0.01 * (size / 40) ** 2
+
+        found = largest_certified_size(failures, sizes, 0.01)
+        claimed.append(found.size)
+        wrong += found.size > 40
+        assert found.limit <= 0.01
+        if found.size:
+            assert found.next_size == sizes[sizes.index(found.size) + 1]
+    assert stats.binomtest(wrong, 120, 0.05, alternative="greater").pvalue > 1e-3
+    assert np.median(claimed) > 5
+
+
+def test_a_claim_is_of_a_size_that_was_computed():
+    seen = []
+
+    def failures(size):
+        seen.append(size)
+        return np.full(500, size > 7)
+
+    found = certify_upwards(failures, [2, 5, 9, 20], 0.01)
+    assert (found.size, found.next_size, found.draws) == (5, 9, 500)
+    assert seen == [2, 5, 9]
+    assert certify_upwards(lambda size: np.zeros(50, dtype=bool), [1], 0.01).size == 0  # too few draws
+    assert certify_upwards(lambda size: np.zeros(500, dtype=bool), [1, 3], 0.01).next_size is None
+
+
+def test_a_pilot_that_is_too_hopeful_costs_sizes_and_never_the_claim():
+    def failures(size, purpose):
+        return np.full(600, purpose == "draws" and size > 4)
+
+    found = largest_certified_size(failures, candidate_sizes(100), 0.01)
+    assert (found.size, found.next_size) == (4, 5)
+    nothing = largest_certified_size(lambda size, purpose: np.ones(600, dtype=bool), [1, 2], 0.01)
+    assert (nothing.size, nothing.next_size) == (0, 1)
