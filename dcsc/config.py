@@ -39,6 +39,7 @@ PANELS = {
     "gallery": ("signals", "pursuits", "errors"),
     "exact": (),
     "depth": ("beside",),
+    "density": ("certificates",),
     "comparison": (),
     "compute": ("errors",),
     "real-signals": ("signals", "errors"),
@@ -357,6 +358,10 @@ class BoundOptions(Options):
         default=768,
         description="Draws behind every certified number that is estimated, at least, over all replicates: it is "
         "a confidence limit, and 299 draws are the fewest that can certify 99 % at a level of 95 %.",
+    )
+    basis_pursuit: bool = Field(
+        default=False,
+        description="Certify layered basis pursuit in its equality form ([PRE17] Theorem 11) beside the pursuits.",
     )
 
 

@@ -16,6 +16,7 @@ QUANTITIES = ("seconds", "memory_mb", "disk_mb")
 OF_TRIALS = (
     "comparison",
     "compute",
+    "density",
     "depth",
     "exact",
     "gallery",

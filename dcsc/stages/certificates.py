@@ -25,6 +25,12 @@ from dcsc.stages.signals import codes_of_replicate, depth_of, sample_signals
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
 
+BASIS_PURSUIT = "basis pursuit"
+"""Label of layered basis pursuit in its equality form, which can be certified without being run."""
+
+THEOREM_11 = ("basis-pursuit-coherence", "basis-pursuit-babel")
+"""Rungs that speak of it, for all signs: [PRE17] Theorem 11 and its Babel form."""
+
 PATH = "path"
 """Name of the part that is the whole path; the others are single layers whose input is exact."""
 
@@ -40,8 +46,8 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     Parameters
     ----------
     settings : mapping
-        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `delta`, `draws` (behind every number that is
-        estimated, at least) and `confidence`.
+        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `basis_pursuit` (whether that is certified, too),
+        `delta`, `draws` (behind every number that is estimated, at least) and `confidence`.
     dictionaries : DataTree
         Of the dictionaries stage.
 
@@ -53,10 +59,11 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
     depth = cascades[0].depth
     parts = [PATH] if depth == 1 else [PATH, *(f"layer {layer}" for layer in range(1, depth + 1))]
+    pursuits = dict(settings["pursuits"]) | ({BASIS_PURSUIT: None} if settings["basis_pursuit"] else {})
     labels = {
-        "pursuit": list(settings["pursuits"]),
+        "pursuit": list(pursuits),
         "variant": list(settings["variants"]),
-        "rung": list(guarantees.RUNGS),
+        "rung": [*guarantees.RUNGS, *(THEOREM_11 if settings["basis_pursuit"] else ())],
         "part": parts,
     }
     lengths = tuple(map(len, labels.values()))
@@ -67,11 +74,13 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     draws = _Draws(settings, dictionaries, cascades)
     for place in np.ndindex(*lengths):
         pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
-        options, draw = settings["pursuits"][pursuit], settings["variants"][variant]
+        options, draw = pursuits[pursuit], settings["variants"][variant]
         if not _speaks(rung, options, draw, depth, variant):
             continue
+        if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
+            continue  # the signs of an inner layer are not Rademacher there
         found["applies"][place] = True
-        if depth == 1 and not rung.endswith("instance"):
+        if depth == 1 and options is not None and not rung.endswith("instance"):
             limits = [_closed_form(cascade, rung, options, draws.extremes(variant), settings) for cascade in cascades]
             found["stripe_sparsity"][(*place, 0)] = limits
             continue
@@ -86,7 +95,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
             found["next_stripe_sparsity"][place] = draws.stripes(variant, size.next_size)
     dims = tuple(labels)
     more = {"stripe_sparsity": ("layer", "replicate"), "next_stripe_sparsity": ("layer",), "density": ("layer",)}
-    estimated = [depth > 1 or rung.endswith("instance") for rung in labels["rung"]]
+    estimated = [depth > 1 or rung in THEOREM_11 or rung.endswith("instance") for rung in labels["rung"]]
     coherences = [coherence.mutual_coherence(cascade.dictionaries[0]) for cascade in cascades]
     return xr.Dataset(
         {name: ((*dims, *more.get(name, ())), values) for name, values in found.items()}
@@ -99,20 +108,26 @@ _Rule = tuple[str, Any, bool]
 """What of a pursuit decides on its supports: the rule ("best" for top-k), the threshold and whether it debiases."""
 
 
-def _rule_of(options: Mapping[str, Any]) -> _Rule:
+def _rule_of(options: Mapping[str, Any] | None) -> _Rule:
+    if options is None:
+        return BASIS_PURSUIT, None, False
     threshold = options["threshold"]
     threshold = tuple(threshold) if isinstance(threshold, list) else threshold
     return ("best" if options["rule"] == "top-k" else options["rule"]), threshold, options["debias"]
 
 
-def _speaks(rung: str, options: Mapping[str, Any], draw: Mapping[str, Any], depth: int, variant: str) -> bool:
+def _speaks(rung: str, options: Mapping[str, Any] | None, draw: Mapping[str, Any], depth: int, variant: str) -> bool:
     """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
-    if not is_bounded(options) or draw["noise_db"] is not None or draw["residual"]:
+    if draw["noise_db"] is not None or draw["residual"]:
+        return False
+    if options is None or rung in THEOREM_11:
+        return options is None and rung in THEOREM_11
+    if not is_bounded(options):
         return False
     if options["variants"] is not None and variant not in options["variants"]:
         return False
     if rung.startswith("uniform"):
-        return depth == 1 or rung.endswith("instance") or not options["debias"]
+        return True
     return _random_signs(draw, depth) is not None and (depth == 1 or rung.endswith("instance"))
 
 
@@ -232,22 +247,38 @@ class _Draws:
         self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, part: str, rule: _Rule
     ) -> NDArray:
         name, threshold, debias = rule
-        betas = None if name == "best" else _thresholds(cascade, codes, name, threshold)
-        if part != PATH or cascade.depth == 1:
-            layer = 0 if part == PATH else int(part.removeprefix("layer ")) - 1
-            alone = Cascade([cascade.dictionaries[layer]])
-            beta = None if betas is None else betas[layer]
-            return guarantees.instance_failures(alone, codes[layer], beta, rung=rung)
+        betas = None if name in ("best", BASIS_PURSUIT) else _thresholds(cascade, codes, name, threshold)
+        if part != PATH:
+            layer = int(part.removeprefix("layer ")) - 1
+            cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
+            betas = None if betas is None else [betas[layer]]
+        if name == BASIS_PURSUIT:
+            form = rung.removeprefix("basis-pursuit-")
+            return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
+        if cascade.depth == 1 and rung.endswith("instance"):
+            return guarantees.instance_failures(cascade, codes[0], None if betas is None else betas[0], rung=rung)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
             shrinks = "hard" if name == "best" else name
+            if debias:  # the input of every layer is exact, and these forms make the active atoms independent
+                alone = [self._alone(cascade, codes, layer, shrinks, form, choice) for layer in range(cascade.depth)]
+                return ~np.logical_and.reduce(alone)
             return ~guarantees.uniform(cascade, codes, rule=shrinks, form=form, threshold=choice).holds
         signs = _random_signs(self._settings["variants"][law], cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
         shrinks = "hard" if name == "best" else name
         found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings["delta"] / 2)
         return ~found.covered if rung == "uniform-instance" else found.failure_bound
+
+    @staticmethod
+    def _alone(
+        cascade: Cascade, codes: list[RaggedCodes], layer: int, rule: str, form: str, threshold: str | list[NDArray]
+    ) -> NDArray:
+        """Whether a layer whose input is exact is recovered for all signs."""
+        choice = threshold if isinstance(threshold, str) else [threshold[layer]]
+        one = Cascade([cascade.dictionaries[layer]])
+        return guarantees.uniform(one, [codes[layer]], rule=rule, form=form, threshold=choice).holds
 
     def stripes(self, variant: str, size: int) -> NDArray:
         """Mean stripe-sparsity of each layer."""

@@ -193,6 +193,7 @@ def certificate_settings(wildcards):
         "pursuits": pursuit_settings(wildcards)["pursuits"],
         "delta": bounds.delta,
         "draws": bounds.draws,
+        "basis_pursuit": bounds.basis_pursuit,
         "confidence": STUDY.confidence,
     }
 
