@@ -112,8 +112,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"means over {styles.count(measured['replicates'])} dictionaries, "
-        f"{styles.count(table['trials'])} trials a cell; "
+        f"means over {styles.plural(measured['replicates'], 'dictionary')}, the same filters on every grid; "
+        f"{styles.plural(table['trials'], 'trial')} a cell; "
         f"bands and brackets: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}",
     )
     return figure

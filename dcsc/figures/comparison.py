@@ -153,15 +153,24 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     cells = [cell for cell in table["active"].unique() if cell != "all"]
     many = table.loc[table["active"] != "all", "trials"].max() >= ENOUGH
     shown = cells if len(cells) == 1 or (many and len(cells) <= len(styles.MARKERS)) else ["all"]
-    colour = styles.sequence(style, len(shown))
-    figure, axes = styles.canvas(style, 2, len(columns), 0.38 if len(columns) == 1 else 0.75, sharex=True, sharey="row")
-    for column, (cascade, variant) in enumerate(columns):
-        part = table[(table["cascade"] == cascade) & (table["variant"] == variant)]
+    colour, first = styles.sequence(style, len(shown)), names[0]
+    parts = [table[(table["cascade"] == cascade) & (table["variant"] == variant)] for cascade, variant in columns]
+    ran = [[name for name in names if name in set(part["pursuit"])] for part in parts]
+    figure, axes = styles.canvas(
+        style,
+        2,
+        len(columns),
+        0.38 if len(columns) == 1 else 0.75,
+        sharex="col",
+        sharey="row",
+        width_ratios=[max(len(run), 3) for run in ran],  # as wide as it has pursuits, and as its title
+    )
+    for column, ((_, variant), part, names) in enumerate(zip(columns, parts, ran, strict=True)):
         for row, kind in enumerate(("recovered", "difference")):
             panel = axes[row, column]
             for index, cell in enumerate(shown):
                 one = part[(part["kind"] == kind) & (part["active"] == cell)]
-                one = one if kind == "recovered" else one[one["versus"] == names[0]]
+                one = one if kind == "recovered" else one[one["versus"] == first]
                 offset = 0.6 * ((index + 0.5) / len(shown) - 0.5)
                 places = [names.index(name) + offset for name in one["pursuit"]]
                 spans = np.abs(one[["rate_lower", "rate_upper"]].to_numpy().T - one["rate"].to_numpy())
@@ -169,11 +178,16 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     places, one["rate"], spans, color=colour[index], fmt=styles.MARKERS[index], ms=3, lw=0.8, label=cell
                 )
             panel.axhline(0, color="0.3", lw=0.7)
+        if first not in names:
+            axes[1, column].text(
+                0.5, 0.5, f"{first}\ndid not run", transform=axes[1, column].transAxes, ha="center", fontsize="x-small"
+            )
+        axes[1, column].set_xlim(-0.6, len(names) - 0.4)
         axes[0, column].set_title(variant if len(columns) > 1 else "", fontsize="medium")
         axes[1, column].set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
     axes[0, 0].set_ylabel("paths recovered (share)")
     axes[0, 0].set_ylim(-0.04, 1.04)
-    axes[1, 0].set_ylabel(f"difference from {names[0]},\non the same draws")
+    axes[1, 0].set_ylabel(f"difference from {first},\non the same draws")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if len(shown) > 1:
         title = "active atoms of the deepest code"
@@ -182,7 +196,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"{styles.count(counts)} draws a point, the same for all pursuits; bars: Clopper-Pearson "
+        f"{styles.plural(counts, 'draw')} a point, the same for all pursuits; bars: Clopper-Pearson "
         f"{settings['confidence']:.0%} (above), the wider of its and Student's over dictionaries (below)",
     )
     return figure

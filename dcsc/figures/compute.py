@@ -125,7 +125,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                         fmt=styles.MARKERS[index % 10],
                         color=colour[index % 10],
                         mfc="none" if index >= 10 else colour[index],
-                        ms=4,
+                        ms=4 + 0.5 * max(0, 6 - index),  # where points coincide, the ones below show
                         lw=0.8,
                         label=one.pursuit,
                     )
@@ -144,7 +144,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"{styles.count(table['trials'])} draws a point, the same for all pursuits; bars: Clopper-Pearson "
+        f"{styles.plural(table['trials'], 'draw')} a point, the same for all pursuits; bars: Clopper-Pearson "
         f"{settings['confidence']:.0%} of the share, 10 % to 90 % of the draws of the error "
         f"(drawn at {EXACT:g} where it is less). Work: multiplications and additions of direct convolutions, counted, "
         "median of the draws",

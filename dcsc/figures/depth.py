@@ -23,11 +23,11 @@ LEVEL = 0.95
 """Share of paths at which the contours are drawn."""
 
 CONTOURS = {
-    "certified": ("certified for all signs", "#000000", ":"),
-    "assured": ("certified with high probability", "#000000", "-"),
-    "rate": ("measured", "#d55e00", "-"),
+    "assured": ("certified with high probability", "#000000", "-", 2.2),
+    "rate": ("measured", "#d55e00", "-", 1.3),
+    "certified": ("certified for all signs", "#f0c000", (0, (2, 1.5)), 1.3),
 }
-"""Columns whose contours are drawn: label, colour and line."""
+"""Columns whose contours are drawn: label, colour, line and its width; the last are narrow and lie on top."""
 
 ROWS_OF_TABLE = 1.9
 """Height of the table below the maps, in rows of maps."""
@@ -132,7 +132,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             panel.sharex(axes[0, column])
             panel.tick_params(labelbottom=row == len(kinds) - 1)
             if row == 0:
-                panel.set_title(f"{depth:.0f} layer{'s' if depth > 1 else ''}", fontsize="medium")
+                panel.set_title(styles.plural(depth, "layer"), fontsize="medium")
             if row == len(kinds) - 1:
                 panel.set_xlabel("deepest density", fontsize="small")
             if column:
@@ -149,8 +149,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     )
     notes = [exact.note(part, settings) for part in beside.values()]
     text = (
-        f"maps: {styles.count(maps['trials'])} trials a cell, pooled over {styles.count(maps['replicates'])} cascades; "
-        f"certificates as run, of {styles.count(maps['bounded'])} of them, delta = {settings['delta']:g}"
+        f"maps: {styles.plural(maps['trials'], 'trial')} a cell, pooled over "
+        f"{styles.plural(maps['replicates'], 'cascade')} of a depth; certificates of the same pursuit as run, of "
+        f"{styles.count(maps['bounded'])} of them, delta = {settings['delta']:g}"
     )
     styles.footnote(figure, style, "; ".join([text, *(f"table: {note}" for note in notes)]))
     return figure
@@ -169,11 +170,11 @@ def _draw_map(panel: Axes, cells: pd.DataFrame) -> Any:
             edges, [row - 0.5, row + 0.5], line["rate"].to_numpy()[None], cmap="Blues", vmin=0, vmax=1, rasterized=True
         )
         for name, found in crossings.items():
-            found.append(_falls(line["density"].to_numpy(), line[name].to_numpy(), edges))
+            found.append(_falls(line["density"].to_numpy(), line[name].to_numpy(), edges, name == "rate"))
     heights = np.arange(len(coherences) + 1) - 0.5
-    for (label, colour, dashes), found in zip(CONTOURS.values(), crossings.values(), strict=True):
-        panel.stairs(found, heights, orientation="horizontal", baseline=None, color=colour, ls=dashes, lw=1.3)
-        panel.plot([], [], color=colour, linestyle=dashes, linewidth=1.3, label=label)
+    for (label, colour, dashes, width), found in zip(CONTOURS.values(), crossings.values(), strict=True):
+        panel.stairs(found, heights, orientation="horizontal", baseline=None, color=colour, ls=dashes, lw=width)
+        panel.plot([], [], color=colour, linestyle=dashes, linewidth=width, label=label)
     panel.set_yticks(range(len(coherences)), [f"{coherence:.2f}" for coherence in coherences])
     panel.grid(visible=False)
     styles.logarithmic(panel.xaxis, cells["density"])
@@ -192,15 +193,19 @@ def _edges(centres: NDArray) -> NDArray:
     return np.exp([2 * logs[0] - middle[0], *middle, 2 * logs[-1] - middle[-1]])
 
 
-def _falls(density: NDArray, share: NDArray, edges: Sequence[float]) -> float:
-    """Density at which a share first falls below LEVEL, interpolated; the outer edge where it never or always does."""
+def _falls(density: NDArray, share: NDArray, edges: Sequence[float], interpolated: bool) -> float:
+    """
+    Density at which a share first falls below LEVEL; the outer edge where it never or always does.
+
+    What is measured is interpolated; what is certified ends at the last density for which it was computed and holds.
+    """
     low = ~(share >= LEVEL)
     if not low.any():
         return float(edges[-1])
     first = int(np.argmax(low))
     if first == 0:
         return float(edges[0])
-    if np.isnan(share[first]):
+    if np.isnan(share[first]) or not interpolated:
         return float(density[first - 1])
     part = (share[first - 1] - LEVEL) / (share[first - 1] - share[first])
     return float(density[first - 1] * (density[first] / density[first - 1]) ** part)

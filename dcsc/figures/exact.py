@@ -77,7 +77,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     results : Results
         Its trials are used; thresholds must be the same in all of them.
     settings : mapping
-        `confidence` and `variants`.
+        `confidence`, `variants` and `pursuits`.
 
     Returns
     -------
@@ -101,6 +101,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
                     {
                         "cascade": cascade,
                         "pursuit": pursuit,
+                        "rule": settings["pursuits"][pursuit]["rule"],
                         "threshold_over_x": threshold / magnitude,
                         "variant": variant,
                         "blocks": int(active),
@@ -156,8 +157,8 @@ def note(table: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         Without a full stop.
     """
     return (
-        f"failed paths in per cent of {styles.count(table['trials'])} trials, the exact value, and the Clopper-Pearson "
-        f"{settings['confidence']:.0%} interval; x: magnitude of the active entries"
+        f"failed paths in per cent of {styles.plural(table['trials'], 'trial')}, the exact value, and the "
+        f"Clopper-Pearson {settings['confidence']:.0%} interval; x: magnitude of the active entries"
     )
 
 
@@ -179,11 +180,15 @@ def draw_table(panel: Axes, table: pd.DataFrame) -> Table:
     """
     panel.axis("off")
     blocks = sorted(table["blocks"].unique())
-    kinds = table[["variant", "pursuit", "threshold_over_x"]].drop_duplicates().sort_values("variant", kind="stable")
+    kinds = (
+        table[["variant", "pursuit", "rule", "threshold_over_x"]]
+        .drop_duplicates()
+        .sort_values("variant", kind="stable")
+    )
     cells, outside = [], []
     for row, kind in enumerate(kinds.itertuples(), start=1):
-        threshold = "" if np.isnan(kind.threshold_over_x) else f" at {kind.threshold_over_x:.3g} x"
-        cells.append([kind.variant, kind.pursuit + threshold])
+        threshold = "" if np.isnan(kind.threshold_over_x) else f", threshold {kind.threshold_over_x:.3g} x"
+        cells.append([kind.variant, kind.rule + threshold])
         of_kind = table[(table["variant"] == kind.variant) & (table["pursuit"] == kind.pursuit)].set_index("blocks")
         for column, number in enumerate(blocks, start=2):
             one = of_kind.loc[number]
@@ -193,12 +198,12 @@ def draw_table(panel: Axes, table: pd.DataFrame) -> Table:
             )
             cells[-1].append(f"{rate} (exact {value})\n{lower} to {upper}")
             outside += [] if one["inside"] else [(row, column)]
-    labels = ["signs", "pursuit", *[f"{number} block{'s' if number > 1 else ''}" for number in blocks]]
-    width = 0.64 / len(blocks)
+    labels = ["signs", "pursuit", *[styles.plural(number, "block") for number in blocks]]
+    width = 0.6 / len(blocks)
     drawn = panel.table(
         cells,
         colLabels=labels,
-        colWidths=[0.14, 0.22, *[width] * len(blocks)],
+        colWidths=[0.12, 0.28, *[width] * len(blocks)],
         cellLoc="left",
         colLoc="left",
         bbox=(0, 0, 1, 1),

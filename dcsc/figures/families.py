@@ -188,11 +188,11 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"means over {int(table['replicates'].max())} dictionaries where they are random, with half the length of the "
-        f"Student {settings['confidence']:.0%} interval; certified stripe-sparsity at contrast 1, statistical rungs at "
-        f"{1 - settings['delta']:.0%}, instance rungs by {settings['confidence']:.0%} limits over {DRAWS} uniform "
-        "supports; all: every code is certified. "
-        f"Curves of coherences below {DRAWN:g} lie below the panels; dashed: two dimensions",
+        f"means over {styles.plural(table['replicates'].max(), 'dictionary')} where they are random, with half the "
+        f"length of the Student {settings['confidence']:.0%} interval; certified stripe-sparsity at contrast 1, "
+        f"statistical rungs at {1 - settings['delta']:.0%}, instance rungs by {settings['confidence']:.0%} limits over "
+        f"{DRAWS} uniform supports; all: every code is certified. Curves of coherences below {DRAWN:g} lie below the "
+        "panels; dashed: two dimensions",
     )
     return figure
 
@@ -218,7 +218,7 @@ def _draw_table(panel: Axes, table: pd.DataFrame, order: list[str], looks: Mappi
                 *(_limit(certified[rung], one["stripe_size"]) for rung in guarantees.RUNGS),
             ]
         )
-    widths = [0.025, 0.17, 0.055, 0.05, 0.055, 0.055, 0.135, 0.06, 0.055, 0.06, 0.06, 0.055, 0.06, 0.075, 0.05]
+    widths = [0.025, 0.165, 0.062, 0.052, 0.062, 0.058, 0.13, 0.062, 0.055, 0.06, 0.06, 0.05, 0.06, 0.07, 0.05]
     drawn = panel.table(cells, colLabels=columns, colWidths=widths, cellLoc="left", colLoc="left", bbox=(0, 0, 1, 0.95))
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(6.5)

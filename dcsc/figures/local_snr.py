@@ -70,23 +70,26 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     layers, shown = sorted(table["layer"].unique()), list(families.unique())
     largest = int(table.groupby(families)["pursuit"].nunique().max())
     colour = styles.colours(style, max(3, largest + 1))
+    steps = np.diff(np.unique(table["active"]))
+    apart = 0.3 * (steps.min() if len(steps) else 1)  # clouds of equal values stand beside each other
     figure, axes = styles.canvas(
         style, len(shown), len(layers), 0.85 if len(layers) > 2 else 0.6, sharex=True, sharey="row"
     )
     for row, family in enumerate(shown):
         for panel, layer in zip(axes[row], layers, strict=True):
             part = table[(table["layer"] == layer) & (families == family)]
-            for index, pursuit in enumerate(part["pursuit"].unique()):
+            pursuits = list(part["pursuit"].unique())
+            for index, pursuit in enumerate(pursuits):
                 one = part[part["pursuit"] == pursuit]
                 oracle = pursuit.endswith("oracle")
                 panel.scatter(
-                    one["active"],
+                    one["active"] + apart * (index - (len(pursuits) - 1) / 2),
                     one["local_snr_db"],
-                    s=16 if oracle else 7,
+                    s=9 if oracle else 7,
                     facecolors="none" if oracle else [colour[index]],
                     edgecolors=[colour[index]],
                     marker=styles.MARKERS[index],
-                    linewidth=0.7 if oracle else 0,
+                    linewidth=0.5 if oracle else 0,
                     label=pursuit,
                 )
                 if not oracle and one["bound_db"].notna().any():
@@ -103,7 +106,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"{styles.count(counts)} realisations a panel and pursuit. Exact supports over all layers: {shares}",
+        f"{styles.plural(counts, 'realisation')} a panel and pursuit, pursuits side by side. "
+        f"Exact supports over all layers: {shares}",
         label="activations in the deepest code",
     )
     return figure

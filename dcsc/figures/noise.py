@@ -100,11 +100,12 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
             same = (table["cascade"] == curve.cascade) & (table["pursuit"] == curve.pursuit)
             part = table[same & (table["layer"] == layer)].sort_values("noise_db")
             label = curve.pursuit if len(curves["cascade"].unique()) == 1 else f"{curve.cascade}, {curve.pursuit}"
-            size = {"markersize": 5.5 - 2 * index / len(curves)}  # where curves coincide, the one below shows
+            size = styles.nested(index, len(curves))
             styles.curve_with_band(axes[0, column], part, "noise_db", "rate", colour[index], index, label=label, **size)
             styles.curve_with_band(axes[1, column], part, "noise_db", "error", colour[index], index, **size)
             bounded = part[2 * part["covered"] >= part["trials"]]
-            axes[1, column].plot(bounded["noise_db"], bounded["bound"], color=colour[index], linestyle="--", lw=1)
+            bound = {"color": colour[index], "linestyle": "--", "linewidth": 1, "zorder": 3}
+            axes[1, column].plot(bounded["noise_db"], bounded["bound"], **bound)
         axes[0, column].set_title(f"layer {layer}", fontsize="medium")
         axes[0, column].set_ylim(-0.03, 1.03)
         axes[1, column].set_yscale("log")
@@ -112,12 +113,12 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     axes[1, 0].set_ylabel("error of the code, relative\n(largest patch norm)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     handles.append(axes[1, 0].plot([], [], color="0.3", linestyle="--", lw=1)[0])
-    figure.legend(handles, [*labels, "bound"], loc="outside upper center", ncols=4, fontsize="small")
+    figure.legend(handles, [*labels, "bound of its theorem"], loc="outside upper center", ncols=4, fontsize="small")
     styles.footnote(
         figure,
         style,
-        f"{styles.count(table['trials'])} draws a point; bands: Clopper-Pearson {settings['confidence']:.0%} (above), "
-        "10 % to 90 % of the draws (below); bounds: median where half of the draws are covered; "
+        f"{styles.plural(table['trials'], 'draw')} a point; bands: Clopper-Pearson {settings['confidence']:.0%} "
+        "(above), 10 % to 90 % of the draws (below); bounds: median where half of the draws are covered; "
         f"errors above their bound: {int(table['violations'].sum())} of {int(table['covered'].sum()):,}",
         label="signal-to-noise ratio (dB)",
     )

@@ -180,7 +180,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         panels[2].set_ylabel("exact paths (share)")
         _draw_shares(panels[3], part, settings, "agreement", residual=True)
         panels[3].set_title("the window is observed", fontsize="small")
-        panels[3].set_ylabel("F1 of the deepest support")
+        panels[3].set_ylabel("F1 of the\ndeepest support")
         for panel in panels[1:]:
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter("{x:g}")
@@ -192,7 +192,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"{styles.count(counts)} windows a point, which may overlap; bands: 10 % to 90 % of the windows; bars: "
+        f"{styles.plural(counts, 'window')} a point, which may overlap; bands: 10 % to 90 % of the windows; bars: "
         f"Clopper-Pearson {settings['confidence']:.0%}; grey: share of the windows that a guarantee covers",
         label="active atoms of the deepest code",
     )
@@ -246,10 +246,12 @@ def _draw_shares(panel: Axes, part: pd.DataFrame, settings: Mapping[str, Any], k
     for name in [name for name in names if name in set(rows["pursuit"])]:
         index, curve = names.index(name), rows[rows["pursuit"] == name].sort_values("active")
         ends = np.abs(curve[["value_lower", "value_upper"]].to_numpy().T - curve["value"].to_numpy())
-        look = {"color": colour[index], "marker": styles.MARKERS[index], "ms": 3, "lw": 1, "elinewidth": 0.6}
+        widths = styles.nested(min(index, 3), 4)  # those that coincide are the forward passes, which come first
+        look = {"color": colour[index], "marker": styles.MARKERS[index], "elinewidth": 0.6, **widths}
         panel.errorbar(curve["active"], curve["value"], ends if kind == "recovered" else None, label=name, **look)
     for index, (rung, one) in enumerate(part[part["kind"] == "guarantee"].groupby("pursuit", sort=False)):
         if not residual:
             one = one.sort_values("active")
-            panel.plot(one["active"], one["value"], color="0.25", ls=("--", ":", "-", "-.")[index], lw=1, label=rung)
+            look = {"color": "0.25", "linestyle": ("--", ":", "-", "-.")[index], "zorder": 3}
+            panel.plot(one["active"], one["value"], lw=styles.nested(index, 4)["linewidth"] / 2, label=rung, **look)
     panel.set_ylim(-0.05, 1.05)

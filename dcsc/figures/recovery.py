@@ -116,6 +116,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     colour = styles.sequence(style, len(series))
     columns = 2 if len(pairs) in (2, 4) else min(len(pairs), 3)
     rows = -(-len(pairs) // columns)
+    free = rows * columns - len(pairs)
     aspect = {1: 0.5, 2: 0.62}.get(columns, 0.8)
     figure, axes = styles.canvas(style, rows, columns, aspect, sharex=True, sharey=True)
     for panel, (pursuit, variant) in zip(axes.flat, pairs, strict=False):
@@ -129,24 +130,24 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
         panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
         panel.tick_params(labelbottom=True)
-    for panel in axes.flat[len(pairs) :]:
-        panel.set_axis_off()
     figure.supylabel("recovered (share)", fontsize="medium")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        title="mean coherence $\\mu$, cascade",
-        loc="outside upper center",
-        ncols=3,
-        fontsize="x-small",
-        title_fontsize="small",
-    )
-    trials, replicates = styles.count(table["trials"]), styles.count(table["replicates"])
+    options = {"title": "mean coherence $\\mu$, cascade", "fontsize": "x-small", "title_fontsize": "small"}
+    if free:  # the legend takes the places that no panel needs
+        place = axes[0, 0].get_gridspec()[rows - 1, columns - free :]
+        for panel in axes.flat[len(pairs) :]:
+            panel.remove()
+        spare = figure.add_subplot(place)
+        spare.set_axis_off()
+        spare.legend(handles, labels, loc="center", ncols=1 if len(labels) <= 9 else free, **options)
+    else:
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, **options)
+    trials = styles.plural(table["trials"], "trial")
+    replicates = styles.plural(table["replicates"], "dictionary")
     styles.footnote(
         figure,
         style,
-        f"{trials} trials a point, pooled over {replicates} dictionaries; bands: Clopper-Pearson "
+        f"{trials} a point, pooled over {replicates}; bands: Clopper-Pearson "
         f"{settings['confidence']:.0%}; ticks at the foot: uniform limit $(1+1/\\mu)/2$",
         label="mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ (atoms)",
     )

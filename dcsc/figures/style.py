@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -217,8 +218,67 @@ def footnote(figure: Figure, style: Mapping[str, Any], text: str, label: str = "
     label : str
         A common label of the abscissae, on a line of its own before it.
     """
-    lines = textwrap.wrap(text, int(CHARACTERS_PER_CM * style["width"]), break_long_words=False)
+    lines = balanced(text, int(CHARACTERS_PER_CM * style["width"]))
     figure.supxlabel("\n".join([label] * bool(label) + lines), fontsize="x-small")
+
+
+def balanced(text: str, longest: int) -> list[str]:
+    """
+    Break a text into the fewest lines that fit, of about equal lengths, so that none is left with a word.
+
+    Parameters
+    ----------
+    text : str
+        The text; a formula between dollar signs counts by what is seen of it.
+    longest : int
+        Characters that a line holds.
+
+    Returns
+    -------
+    list of str
+        The lines.
+    """
+    formulas = re.findall(r"\$[^$]*\$", text)
+    # A formula is seen as about as many characters as it has letters, digits and signs, and is never broken.
+    standing = [
+        chr(0xE000 + index) + "\u2007" * max(len(re.sub(r"\\[a-zA-Z]+|\\.", "x", formula).translate(_UNSEEN)) - 1, 0)
+        for index, formula in enumerate(formulas)
+    ]
+    for formula, mark in zip(formulas, standing, strict=True):
+        text = text.replace(formula, mark, 1)
+
+    def broken(width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+    number = len(broken(longest))
+    narrowest = next((width for width in range(1, longest) if len(broken(width)) <= number), longest)
+    lines = broken(narrowest)
+    for formula, mark in zip(formulas, standing, strict=True):
+        lines = [line.replace(mark, formula) for line in lines]
+    return lines
+
+
+_UNSEEN = str.maketrans("", "", "$^_{}")
+
+
+def nested(index: int, count: int) -> dict[str, float]:
+    """
+    Choose the widths of one of several curves that may coincide, so that the ones below show around the ones above.
+
+    Parameters
+    ----------
+    index : int
+        Which curve, in the order of drawing.
+    count : int
+        How many there are.
+
+    Returns
+    -------
+    dict of str to float
+        `linewidth` and `markersize`; those of the last are the usual ones.
+    """
+    below = min(count - 1 - index, 3)
+    return {"linewidth": 1.0 + 1.6 * below, "markersize": 3.0 + 2.6 * below}
 
 
 def count(numbers: Iterable[float]) -> str:

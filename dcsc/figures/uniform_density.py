@@ -15,7 +15,7 @@ from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 
 CURVE = ["pursuit", "variant", "limit"]
-LIMITS = {"certified": "certified for all signs", "recovered": "all draws recovered"}
+LIMITS = {"certified": "certified for all signs", "recovered": "recovered in every draw"}
 
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -112,16 +112,18 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         part = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
         _draw_limits(left, part, style)
         _draw_cells(right, part[part["kind"] == "cell"], style)
-        for panel in (left, right):
-            panel.set_title(f"{pursuit}, {variant}", fontsize="small")
+        for panel, subject in ((left, "most activations"), (right, "support and signs, worst signs")):
+            name = f"{pursuit}, {variant}: " * (len(rows) > 1)
+            panel.set_title(f"{name}{subject}", fontsize="small")
     cells = table[table["kind"] == "cell"]
     styles.footnote(
         figure,
         style,
-        f"{styles.count(cells['trials'])} trials a point over {styles.plural(cells['replicates'], 'dictionary')}, the "
-        f"same filters on every grid; bands: Clopper-Pearson {settings['confidence']:.0%}; left: means over the "
-        f"dictionaries of the largest cell, bars and brackets: Student {settings['confidence']:.0%}; failures of "
-        f"draws that are certified: {int(cells['violations'].sum())} of {int(cells['covered'].sum()):,}",
+        f"{styles.plural(cells['trials'], 'trial')} a point over {styles.plural(cells['replicates'], 'dictionary')}, "
+        f"the same filters on every grid; bands: Clopper-Pearson {settings['confidence']:.0%}; left: the most up to "
+        f"which it holds of every draw, means over the dictionaries, bars and brackets: Student "
+        f"{settings['confidence']:.0%}; failures of certified draws: {int(cells['violations'].sum())} of "
+        f"{int(cells['covered'].sum()):,}",
     )
     return figure
 
@@ -162,10 +164,12 @@ def _draw_cells(panel: Axes, cells: pd.DataFrame, style: Mapping[str, Any]) -> N
         color="0.1",
         linestyle="--",
         linewidth=1.1,
-        drawstyle="steps-post",
+        marker="_",
+        markersize=7,
         label=f"{LIMITS['certified']}, $N$ = {int(sizes[-1]):,}",
     )
     styles.logarithmic(panel.xaxis, cells["stripe_sparsity"])
     panel.set_ylim(-0.03, 1.03)
+    panel.set_xlim(right=1.08 * cells["stripe_sparsity"].max())
     panel.set(xlabel="stripe-sparsity (atoms)", ylabel="share of draws")
-    panel.legend(fontsize="xx-small", loc="best")
+    panel.legend(fontsize="xx-small", loc="lower left")

@@ -1,9 +1,13 @@
 """The numbers behind figures, against what the stages before them say."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcsc import config, dataset, guarantees, statistics
 from dcsc.errors import UserError
@@ -13,6 +17,7 @@ from dcsc.figures import (
     depth,
     local_snr,
     paper_table,
+    prediction,
     real_signals,
     recovery,
     style,
@@ -62,7 +67,7 @@ def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
 
 def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
     variants = {"random": {}, "plain": {"layer_signs": True}}
-    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 3, 6, 8, 10, 12, 14, 20, 28], variants, 40)
+    drawn, _, _, measured = chain(tmp_path, MEMBER, [1, 3, 6, 7, 8, 10, 12, 16, 20, 28, 40, 47], variants, 40)
     counts = summary.summarize({"it": [measured]}, {"it": drawn}, 0.01)
     settings = {
         "confidence": 0.95,
@@ -138,6 +143,118 @@ def test_figure_uniform_density_takes_the_largest_cell_up_to_which_all_held(tmp_
 )
 def test_counts_agree_with_their_noun(numbers, noun, words):
     assert style.plural(numbers, noun) == words
+
+
+@pytest.mark.parametrize("longest", [30, 60, 119])
+def test_lines_of_a_note_are_balanced_and_keep_their_formulas(longest):
+    formula = "$(1+1/\\mu)/2$"
+    text = f"1,024 trials a point, pooled over 8 dictionaries; bands: Clopper-Pearson 95%; uniform limit {formula}"
+    lines = style.balanced(text, longest)
+    assert " ".join(lines) == text
+    assert len(lines) == -(-len(text.replace(formula, "(1+1/x)/2")) // longest) or len(lines) <= 5
+    assert sum(formula in line for line in lines) == 1
+    lengths = [len(line.replace(formula, "(1+1/x)/2")) for line in lines]
+    assert max(lengths) <= longest
+    assert lines[-1] != formula
+    assert len(lines) == 1 or min(lengths) > 0.5 * max(lengths)
+
+
+def test_curves_that_coincide_show_around_one_another():
+    looks = [style.nested(index, 4) for index in range(4)]
+    for below, above in itertools.pairwise(looks):
+        assert below["linewidth"] > above["linewidth"] + 1
+        assert below["markersize"] > above["markersize"] + 1
+    assert style.nested(0, 9) == looks[0]  # not ever wider
+
+
+def rates_of(pairs):
+    rows = []
+    for pursuit, variant in pairs:
+        for active, rate in ((1, 1.0), (10, 0.0)):
+            bounds = {"rate": rate, "rate_lower": rate, "rate_upper": rate, "trials": 32, "replicates": 1}
+            place = {"pursuit": pursuit, "variant": variant, "cascade": "it", "mutual_coherence": 0.1}
+            rows.append({**place, **bounds, "stripe_sparsity": active, "uniform_limit": 5.5})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_no_panel_of_figure_recovery_is_left_alone_beside_empty_ones(number):
+    pairs = [(f"p{index}", "random") for index in range(number)]
+    drawn = recovery.draw(rates_of(pairs), settings_of({"random": {}}))
+    drawn.draw_without_rendering()
+    panels = [panel for panel in drawn.axes if panel.lines]
+    assert len(panels) == number
+    boxes = [panel.get_window_extent() for panel in panels]
+    rest = [legend.get_window_extent() for panel in drawn.axes for legend in [panel.get_legend()] if legend]
+    rest += [legend.get_window_extent() for legend in drawn.legends]
+    assert len(rest) == 1
+    last = [box for box in boxes if abs(box.y0 - boxes[-1].y0) < 1]
+    full = [box for box in boxes if abs(box.y0 - boxes[0].y0) < 1]
+    if len(last) < len(full):  # the legend fills the row
+        assert rest[0].x0 > last[-1].x1
+        assert rest[0].y0 < last[-1].y1
+        assert rest[0].y1 > last[-1].y0
+    assert "1 dictionary;" in drawn._supxlabel.get_text().replace("\n", " ")
+
+
+def test_bins_with_few_trials_are_merged_with_a_neighbour():
+    merged = prediction.merged_bins(pd.Series([3, 4, 5, 20, 1, 9, 10, 2], index=list("abcdefgh")), 10)
+    assert merged.to_dict() == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 2, "f": 2, "g": 3, "h": 3}
+    assert prediction.merged_bins(pd.Series([1, 2]), 10).tolist() == [0, 0]
+    assert prediction.merged_bins(pd.Series([12]), 10).tolist() == [0]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30))
+def test_merged_bins_hold_enough_and_stay_in_order(counts):
+    counts = pd.Series(counts)
+    merged = prediction.merged_bins(counts, 10)
+    assert sorted(set(merged)) == list(range(merged.max() + 1))
+    assert merged.is_monotonic_increasing
+    assert counts.groupby(merged).sum().min() >= min(10, counts.sum())
+
+
+def test_figure_prediction_compares_predictors_within_every_law_too(tmp_path):
+    variants = {"uniform": {}, "spread": {"support": "spread"}}
+    drawn, _, _, measured = chain(tmp_path, MEMBER, [2, 6, 12, 20], variants, 40)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn}, 0.01)
+    settings = settings_of(variants)
+    table = prediction.tidy(Results({"it": drawn}, counts, {"it": measured}), settings)
+    assert prediction.draw(table, settings).axes
+    for pursuit in PURSUITS:
+        one = measured.sel(pursuit=pursuit, layer=1)
+        for law in ("all laws", "uniform", "spread"):
+            chosen = one if law == "all laws" else one.sel(variant=[law])
+            areas = {"stripe_sparsity": [], "active": []}
+            for replicate in range(2):
+                cell = chosen.sel(replicate=replicate)
+                failed = ~cell["path_recovered"].to_numpy().astype(bool)
+                scores = {"stripe_sparsity": cell["stripe_sparsity"], "active": cell["active"] + 0 * cell["nonzeros"]}
+                for name, score in scores.items():
+                    areas[name].append(
+                        statistics.auc(score.transpose(*cell["path_recovered"].dims).to_numpy().ravel(), failed.ravel())
+                    )
+            expected = np.mean(np.array(areas["stripe_sparsity"]) - areas["active"])
+            rows = table[(table["kind"] == "difference") & (table["predictor"] == "active") & (table["variant"] == law)]
+            found = rows.loc[rows["pursuit"] == pursuit, "y"]
+            assert found.tolist() == [pytest.approx(expected, nan_ok=True)]
+        rates = table[(table["kind"] == "rate") & (table["pursuit"] == pursuit)]
+        assert rates["trials"].min() >= prediction.FEWEST
+        for _, curve in rates.groupby(["variant", "predictor"]):
+            assert curve["trials"].sum() == one.sel(variant="uniform")["path_recovered"].size
+
+
+def test_figure_comparison_shows_no_place_for_pursuits_that_did_not_run(tmp_path):
+    variants = {"random": {}, "other": {}}
+    drawn, _, _, measured = chain(tmp_path, MEMBER, [2, 12], variants, 40)
+    ran = xr.DataArray(["hard", "soft"], dims="pursuit")
+    away = measured["pursuit"].isin(ran) & (measured["variant"] == "other")
+    measured["measured"] = measured["measured"].where(~away, False)
+    settings = settings_of(variants)
+    table = comparison.tidy(Results({"it": drawn}, trials={"it": measured}), settings)
+    figure = comparison.draw(table, settings)
+    ticks = [[label.get_text() for label in panel.get_xticklabels()] for panel in figure.axes[2:]]
+    assert ticks == [list(PURSUITS), [name for name in PURSUITS if name not in ("hard", "soft")]]
+    assert [text.get_text() for text in figure.axes[3].texts] == ["hard\ndid not run"]
 
 
 def test_figure_comparison_counts_the_same_draws_for_every_pursuit(tmp_path):
