@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from dcsc import statistics
@@ -179,7 +180,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         for predictor, panel in panels.items():
             _draw_rates(panel, part, predictor, style)
             panel.set_title(f"{pursuit}: failure against {PREDICTORS[predictor]}", fontsize="small")
-            panel.set_ylabel("failed (share)")
+            panel.set_ylabel("failed (share)", fontsize="medium")
         first[0].legend(fontsize="x-small", title="supports", title_fontsize="x-small")
         _draw_roc(second[1], part, colour)
         _draw_differences(third[0], part, colour)
@@ -205,7 +206,8 @@ def _draw_roc(panel: Axes, part: pd.DataFrame, colour: Mapping[str, Any]) -> Non
         panel.plot(roc["x"], roc["y"], color=colour[predictor], linestyle=line, linewidth=1.3, label=label)
     panel.legend(fontsize="xx-small", title="area under the curve", title_fontsize="xx-small", loc="lower right")
     panel.set_title(f"{TOGETHER} of supports together", fontsize="small")
-    panel.set(xlabel="false alarms (share of recovered)", ylabel="detected (share of failed)")
+    panel.set_xlabel("false alarms (share of recovered)", fontsize="medium")
+    panel.set_ylabel("detected\n(share of failed)", fontsize="medium")
 
 
 def _draw_differences(panel: Axes, part: pd.DataFrame, colour: Mapping[str, Any]) -> None:
@@ -237,7 +239,8 @@ def _draw_differences(panel: Axes, part: pd.DataFrame, colour: Mapping[str, Any]
     panel.set_ylim(len(laws) - 0.4, -1.4)  # from above, with room for the legend
     panel.legend(fontsize="xx-small", loc="upper left", ncols=2)
     panel.set_title("what stripe-sparsity gains", fontsize="small")
-    panel.set_xlabel("difference of the areas under the curve")
+    panel.xaxis.set_major_locator(MaxNLocator(5))
+    panel.set_xlabel("difference of the areas under the curve", fontsize="medium")
 
 
 def _draw_calibration(panel: Axes, part: pd.DataFrame, colour: Mapping[str, Any]) -> None:
@@ -250,7 +253,8 @@ def _draw_calibration(panel: Axes, part: pd.DataFrame, colour: Mapping[str, Any]
     panel.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
     panel.legend(fontsize="xx-small", loc="upper left")
     panel.set_title("fitted on half of the dictionaries", fontsize="small")
-    panel.set(xlabel="predicted failure rate", ylabel="failed, other half (share)")
+    panel.set_xlabel("predicted failure rate", fontsize="medium")
+    panel.set_ylabel("failed, other half\n(share)", fontsize="medium")
 
 
 def _draw_rates(panel: Axes, table: pd.DataFrame, predictor: str, style: Mapping[str, Any]) -> None:
@@ -261,4 +265,4 @@ def _draw_rates(panel: Axes, table: pd.DataFrame, predictor: str, style: Mapping
         styles.curve_with_band(panel, curve, "x", "y", colour, index, label=variant)
     styles.logarithmic(panel.xaxis, rates["x"])
     panel.set_ylim(-0.03, 1.03)
-    panel.set_xlabel(PREDICTORS[predictor])
+    panel.set_xlabel(PREDICTORS[predictor], fontsize="medium")

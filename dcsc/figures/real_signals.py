@@ -21,6 +21,9 @@ from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
 from dcsc.stages.signals import codes_of_replicate, noise_of_replicate
 
+GUARANTEES = (("--", "0.1", 1), (":", "0.1", 1.3), ("-", "0.65", 1.8), ("-.", "0.45", 1))
+"""Line, shade and width of each guarantee; the first lie on top of those that they may coincide with."""
+
 
 def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
@@ -252,6 +255,7 @@ def _draw_shares(panel: Axes, part: pd.DataFrame, settings: Mapping[str, Any], k
     for index, (rung, one) in enumerate(part[part["kind"] == "guarantee"].groupby("pursuit", sort=False)):
         if not residual:
             one = one.sort_values("active")
-            look = {"color": "0.25", "linestyle": ("--", ":", "-", "-.")[index], "zorder": 3}
-            panel.plot(one["active"], one["value"], lw=styles.nested(index, 4)["linewidth"] / 2, label=rung, **look)
+            dashes, shade, width = GUARANTEES[index]
+            look = {"color": shade, "linestyle": dashes, "linewidth": width, "zorder": 4 - index / 4}
+            panel.plot(one["active"], one["value"], label=rung, **look)
     panel.set_ylim(-0.05, 1.05)

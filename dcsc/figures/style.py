@@ -277,8 +277,8 @@ def nested(index: int, count: int) -> dict[str, float]:
     dict of str to float
         `linewidth` and `markersize`; those of the last are the usual ones.
     """
-    below = min(count - 1 - index, 3)
-    return {"linewidth": 1.0 + 1.6 * below, "markersize": 3.0 + 2.6 * below}
+    below, step = min(count - 1 - index, 3), 1.6 if count == 2 else 0.9
+    return {"linewidth": 1.0 + step * below, "markersize": 3.0 + 1.6 * step * below}
 
 
 def count(numbers: Iterable[float]) -> str:

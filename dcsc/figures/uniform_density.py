@@ -148,7 +148,7 @@ def _draw_limits(panel: Axes, part: pd.DataFrame, style: Mapping[str, Any]) -> N
     panel.set_xscale("log", base=2)
     styles.logarithmic(panel.yaxis, limits["active"])
     panel.set(xlabel="ambient dimension $N$", ylabel="activations")
-    panel.legend(fontsize="xx-small", loc="upper left")
+    panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
 
 
 def _draw_cells(panel: Axes, cells: pd.DataFrame, style: Mapping[str, Any]) -> None:
@@ -172,4 +172,4 @@ def _draw_cells(panel: Axes, cells: pd.DataFrame, style: Mapping[str, Any]) -> N
     panel.set_ylim(-0.03, 1.03)
     panel.set_xlim(right=1.08 * cells["stripe_sparsity"].max())
     panel.set(xlabel="stripe-sparsity (atoms)", ylabel="share of draws")
-    panel.legend(fontsize="xx-small", loc="lower left")
+    panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)

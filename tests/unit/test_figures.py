@@ -162,7 +162,7 @@ def test_lines_of_a_note_are_balanced_and_keep_their_formulas(longest):
 def test_curves_that_coincide_show_around_one_another():
     looks = [style.nested(index, 4) for index in range(4)]
     for below, above in itertools.pairwise(looks):
-        assert below["linewidth"] > above["linewidth"] + 1
+        assert below["linewidth"] > above["linewidth"] + 0.8
         assert below["markersize"] > above["markersize"] + 1
     assert style.nested(0, 9) == looks[0]  # not ever wider
 
