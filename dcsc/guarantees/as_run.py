@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,11 @@ from dcsc.guarantees.bounds import smallest_singular_values
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
+    LayerInterference,
+    layer_failure,
+    layer_interference,
     plain_interference,
     propagated_columns,
-    rademacher_interference,
 )
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
 from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns, out_of_reach, separate_writes
@@ -40,10 +42,9 @@ class PathInterference:
         [X^(1), ..., X^(L)].
     batch : tuple of int
         Shape of the batch.
-    uniform : list of Interference
-        Over all signs of each layer.
-    random : list of Interference
-        Over the random signs.
+    propagated : list of Interference, or None
+        Over the random signs of the deepest code (plain D-CSC); None in D-CSC-R, where the signs of every layer are
+        Rademacher given its code, so that lists of its non-zeros are enough.
     determined : ndarray of bool, shape (code,)
         Whether the deepest support and magnitudes fix those of every layer. In the plain model the statistical
         forms apply there only.
@@ -54,8 +55,7 @@ class PathInterference:
     model: Cascade
     codes: list[RaggedCodes]
     batch: tuple[int, ...]
-    uniform: list[Interference]
-    random: list[Interference]
+    propagated: list[Interference] | None
     determined: NDArray
     signs: str
 
@@ -63,6 +63,27 @@ class PathInterference:
     def applies(self) -> NDArray:
         """Where the statistical forms speak of the path, shape (code,)."""
         return self.determined | (self.signs == "rademacher")
+
+    def uniform(self, layer: int, growth: float) -> LayerInterference:
+        """Describe the interference in a layer over all signs; layers count from 0."""
+        return layer_interference(self.model.dictionaries[layer], self.codes[layer])
+
+    def random(self, layer: int, growth: float) -> LayerInterference:
+        """Describe the interference in a layer over the random signs; growth as for `layer_interference`."""
+        if self.propagated is not None:
+            return self.propagated[layer].of_layer(self.codes[layer], growth)
+        return layer_interference(self.model.dictionaries[layer], self.codes[layer], growth=growth)
+
+    def failure(self, layer: int, beta: NDArray | None) -> NDArray:
+        """Bound the failure of a layer whose input has no error, at a threshold, by default the best one."""
+        dictionary, code = self.model.dictionaries[layer], self.codes[layer]
+        guard = rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], np.zeros(code.row_size.shape))
+        eps = np.zeros_like(guard)
+        if self.propagated is None:
+            return layer_failure(dictionary, code, eps, guard, threshold=beta)[2]
+        if beta is None:
+            return best_threshold(self.propagated[layer], eps, guard)[1]
+        return failure(self.propagated[layer], beta, eps, guard)
 
 
 def path_interference(
@@ -88,13 +109,11 @@ def path_interference(
     check_choice(signs, SIGNS, "signs")
     listed, eps = check_path(model, codes, 0.0)
     flat = [code.reshape((eps.size,)) for code in listed]
-    uniform = [rademacher_interference(*layer) for layer in zip(model.dictionaries, flat, strict=True)]
     if signs == "rademacher":
-        # Given X^(l), its signs are Rademacher, however its support came about.
-        return PathInterference(model, flat, eps.shape, uniform, uniform, separate_writes(model, flat), signs)
+        return PathInterference(model, flat, eps.shape, None, separate_writes(model, flat), signs)
     columns = propagated_columns(model, flat[-1])
     random = [plain_interference(model, flat[-1], layer, column) for layer, column in enumerate(columns, start=1)]
-    return PathInterference(model, flat, eps.shape, uniform, random, disjoint_columns(flat, columns), signs)
+    return PathInterference(model, flat, eps.shape, random, disjoint_columns(flat, columns), signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +208,7 @@ def as_run(
     shrinks = rule != "hard"
     covered = _holds(paths, paths.uniform, [np.inf] * paths.model.depth, betas, exact, shrinks)
     if exact:
-        capped = np.array([_layer_bound(paths, layer, beta) for layer, beta in enumerate(betas)])
+        capped = np.array([paths.failure(layer, beta) for layer, beta in enumerate(betas)])
         if debias:
             covered = _injective(paths, covered, capped) & covered
         total = capped.sum(axis=0)
@@ -214,14 +233,6 @@ def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None) -> l
     return [np.broadcast_to(np.asarray(beta, dtype=np.float64), paths.batch).ravel() for beta in thresholds]
 
 
-def _layer_bound(paths: PathInterference, layer: int, beta: NDArray | None) -> NDArray:
-    """The instance form of a layer whose input has no error, at most 1."""
-    guard = _guard(paths, layer)
-    if beta is None:
-        return best_threshold(paths.random[layer], np.zeros_like(guard), guard)[1]
-    return failure(paths.random[layer], beta, np.zeros_like(guard), guard)
-
-
 def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> NDArray:
     """Tell whether least squares is unique at every layer, and set the bound of a layer to 1 where it is not."""
     injective = np.ones(len(covered), dtype=bool)
@@ -240,7 +251,7 @@ def _guard(paths: PathInterference, layer: int, eps: ArrayLike = 0.0) -> NDArray
 
 def _holds(
     paths: PathInterference,
-    interferences: Sequence[Interference],
+    described: Callable[[int, float], LayerInterference],
     growths: Sequence[float],
     betas: Sequence[NDArray | None],
     exact: bool,
@@ -253,10 +264,10 @@ def _holds(
     """
     model = paths.model
     eps, holds = np.zeros(len(paths.determined)), np.ones(len(paths.determined), dtype=bool)
-    for layer, (found, growth, beta) in enumerate(zip(interferences, growths, betas, strict=True)):
+    for layer, (growth, beta) in enumerate(zip(growths, betas, strict=True)):
         code = paths.codes[layer]
         uniform = math.isinf(growth)
-        one = found.of_layer(code, 0.0 if uniform else growth)
+        one = described(layer, 0.0 if uniform else growth)
         level = one.bound if uniform else np.minimum(one.bound, np.sqrt(growth * one.variance))
         levels = Levels(
             off=one.off_bound if uniform else one.off_level,
