@@ -68,7 +68,7 @@ def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
 def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
     variants = {"random": {}, "plain": {"layer_signs": True}}
     drawn, _, _, measured = chain(tmp_path, MEMBER, [1, 3, 6, 7, 8, 10, 12, 16, 20, 28, 40, 47], variants, 40)
-    counts = summary.summarize({"it": [measured]}, {"it": drawn}, 0.01)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
     settings = {
         "confidence": 0.95,
         "variants": {name: {"signs": "rademacher", "layer_signs": False} for name in variants},
@@ -104,7 +104,7 @@ def test_figure_uniform_density_takes_the_largest_cell_up_to_which_all_held(tmp_
     drawn, metrics = {}, {}
     for name, member in members.items():
         drawn[name], _, _, metrics[name] = chain(tmp_path, member, cells[name], variants, 40)
-    counts = summary.summarize({name: [part] for name, part in metrics.items()}, drawn, 0.01)
+    counts = summary.summarize({name: [part] for name, part in metrics.items()}, drawn)
     settings = settings_of(variants)
     table = uniform_density.tidy(Results(drawn, counts), settings)
     assert uniform_density.draw(table, settings).axes
@@ -216,7 +216,7 @@ def test_merged_bins_hold_enough_and_stay_in_order(counts):
 def test_figure_prediction_compares_predictors_within_every_law_too(tmp_path):
     variants = {"uniform": {}, "spread": {"support": "spread"}}
     drawn, _, _, measured = chain(tmp_path, MEMBER, [2, 6, 12, 20], variants, 40)
-    counts = summary.summarize({"it": [measured]}, {"it": drawn}, 0.01)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
     settings = settings_of(variants)
     table = prediction.tidy(Results({"it": drawn}, counts, {"it": measured}), settings)
     assert prediction.draw(table, settings).axes

@@ -47,7 +47,7 @@ def saved(content, path, schema):
     return dataset.read(path, schema)
 
 
-def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it", of="draws"):
+def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it"):
     drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", dataset.DICTIONARIES)
     options = config.SignalOptions(active=active, trials=trials, variants=variants)
     settings = {
@@ -63,7 +63,7 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it",
     settings = {
         "pursuits": PURSUITS,
         "errors": True,
-        "bounds": {"delta": 0.01, "trials": 40, "of": of},
+        "bounds": {"delta": 0.01, "trials": 40},
         "variants": settings["variants"],
     }
     found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
@@ -126,21 +126,22 @@ def test_stages_agree_with_the_library(tmp_path, member, variants):
 
 def test_bounds_of_pursuits_are_those_of_their_thresholds(tmp_path):
     variants = {"plain": {}, "T": {"layer_signs": True}, "noisy": {"noise_db": 30}}
-    drawn, sampled, found, measured = chain(tmp_path, SPARSE, [1, 3], variants, 20, (0, 1), of="pursuits")
-    assert measured["instance_covered"].isnull().all()
+    drawn, sampled, found, measured = chain(tmp_path, SPARSE, [1, 3], variants, 20, (0, 1))
     cascade = dictionaries.cascade_of(drawn, 0)
     codes = [signals.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
     bounds = measured[["covered_as_run", "failure_bound_as_run"]].isel(replicate=0)
     assert bounds.sel(variant="noisy").to_array().isnull().all()
     for name in PURSUITS:
         one = bounds.sel(pursuit=name)
-        if name != "hard":  # other rules, and thresholds that look at the signs, have none
+        if name == "debiased":  # the oracle looks at the signs
             assert one.to_array().isnull().all()
             continue
+        rule = {"top-k": "hard"}.get(name, name)
         thresholds = [found[f"{name}/layer_{layer}"]["threshold"].to_numpy()[0] for layer in (1, 2)]
         for variant, (label, signs) in enumerate((("plain", "deepest"), ("T", "rademacher"))):
             paths = guarantees.path_interference(cascade, [code[variant] for code in codes], signs)
-            expected = guarantees.as_run(paths, [beta[variant] for beta in thresholds])
+            given = None if name == "top-k" else [beta[variant] for beta in thresholds]
+            expected = guarantees.as_run(paths, given, rule=rule)
             np.testing.assert_array_equal(one["covered_as_run"].sel(variant=label), expected.covered)
             np.testing.assert_array_equal(one["failure_bound_as_run"].sel(variant=label), expected.failure_bound)
     covered = measured["covered_as_run"] == 1
@@ -179,7 +180,7 @@ def test_windows_are_observed_through_their_codes(tmp_path):
     assert ratios.sel(variant="synthesis").isnull().all()
     powers = [(array[1] ** 2).sum(axis=(-2, -1)) for array in (synthesis, added)]
     np.testing.assert_allclose(ratios.sel(variant="window"), 10 * np.log10(powers[0] / powers[1]))
-    assert measured["failure_bound"].isnull().all()
+    assert measured["failure_bound_as_run"].isnull().all()
     covered = measured["covered"].sel(variant="synthesis").all("layer")
     assert not (covered & ~measured["path_recovered"].sel(variant="synthesis")).any()
 
@@ -225,7 +226,7 @@ def test_summary_counts_every_trial_once(tmp_path):
     for index, blocks in enumerate([(0, 1), (1, 2)]):
         drawn, _, _, measured = chain(tmp_path / str(index), MEMBER, [2, 12], RANDOM, 50, blocks)
         parts.append(measured)
-    counts = summary.summarize({"it": parts}, {"it": drawn}, 0.01)
+    counts = summary.summarize({"it": parts}, {"it": drawn})
     counts = saved(counts, tmp_path / "y.nc", dataset.SUMMARY).to_dataset()
     joined = dataset.join_chunks(parts)
     assert (counts["trials"] == 50).all()
@@ -238,11 +239,17 @@ def test_summary_counts_every_trial_once(tmp_path):
         joined["stripe_sparsity"].isel(layer=0).mean("trial").transpose("replicate", "variant", "active"),
     )
     assert (counts["violations"] == 0).all()
-    assert (counts["bounded"] == 40).all()
-    np.testing.assert_allclose(
-        counts["failure_bound"].sel(cascade="it"),
-        joined["failure_bound"].isel(trial=slice(0, 40)).mean("trial").transpose("replicate", "variant", "active"),
+    bound = joined["failure_bound_as_run"]
+    np.testing.assert_array_equal(
+        counts["bounded"].sel(cascade="it"), bound.notnull().sum("trial").transpose(*counts["bounded"].dims[1:])
     )
-    mu = drawn["layer_1"]["mutual_coherence"].to_numpy()
-    limit = counts["certified_sparsity"].sel(cascade="it", variant="random", rung="uniform-coherence")
-    np.testing.assert_allclose(limit, (1 + 1 / mu) / 2)
+    assert set(counts["bounded"].sel(pursuit="hard").to_numpy().ravel()) == {40}
+    rate = np.minimum(bound.mean("trial"), 1 - joined["covered_as_run"].mean("trial"))
+    np.testing.assert_allclose(
+        counts["failure_bound"].sel(cascade="it"), rate.transpose(*counts["failure_bound"].dims[1:])
+    )
+    assured = joined["covered_as_run"] == 1
+    np.testing.assert_array_equal(
+        counts["assured"].sel(cascade="it"), assured.sum("trial").transpose(*counts["assured"].dims[1:])
+    )
+    assert (counts["assured_failures"] == 0).all()

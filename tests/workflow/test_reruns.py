@@ -17,7 +17,7 @@ BELOW_METRICS = {"summarize_metrics"} | DRAWING
 BELOW_PURSUITS = {"measure_recovery"} | BELOW_METRICS
 BELOW_SIGNALS = {"run_pursuits"} | BELOW_PURSUITS
 BELOW_SWEEPS = {"sample_signals"} | BELOW_SIGNALS
-ALL = {"draw_dictionaries", "refine_sweep"} | BELOW_SWEEPS
+ALL = {"draw_dictionaries", "refine_sweep", "certify_draws"} | BELOW_SWEEPS
 
 
 def changed(*path_and_value):
@@ -65,7 +65,7 @@ def test_a_further_value_of_a_series_redoes_no_other_cascade(study):
 
 
 EDITS = {
-    "dcsc/sparsity.py": ({"measure_recovery"}, {"draw_dictionaries"}),
+    "dcsc/sparsity.py": ({"measure_recovery", "certify_draws"}, {"draw_dictionaries"}),
     "dcsc/statistics.py": (
         {"refine_sweep", "render_recovery"},
         {"draw_dictionaries", "sample_signals", "run_pursuits"},
@@ -73,6 +73,7 @@ EDITS = {
     "dcsc/figures/recovery.py": ({"render_recovery"}, ALL - DRAWING),
     "dcsc/figures/local_snr.py": ({"render_local_snr"}, ALL - {"render_local_snr"}),
     "dcsc/stages/pursuits.py": ({"refine_sweep", "run_pursuits"}, {"draw_dictionaries", "sample_signals"}),
+    "dcsc/stages/certificates.py": ({"certify_draws"}, ALL - {"certify_draws"} - DRAWING),
     "dcsc/stages/sweeps.py": ({"refine_sweep"}, {"draw_dictionaries"} | BELOW_SWEEPS),
     "dcsc/families/lapped.py": ({"draw_dictionaries"}, set()),
     "dcsc/kernels/scatter.py": ({"sample_signals"}, set()),

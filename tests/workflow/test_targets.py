@@ -13,7 +13,8 @@ UP_TO["sweeps"] = UP_TO["dictionaries"] | {"refine_sweep"}
 UP_TO["signals"] = UP_TO["sweeps"] | {"sample_signals"}
 UP_TO["pursuits"] = UP_TO["signals"] | {"run_pursuits"}
 UP_TO["metrics"] = UP_TO["pursuits"] | {"measure_recovery", "summarize_metrics"}
-UP_TO["figures"] = UP_TO["metrics"] | DRAWING
+UP_TO["certificates"] = UP_TO["dictionaries"] | {"certify_draws"}
+UP_TO["figures"] = UP_TO["metrics"] | UP_TO["certificates"] | DRAWING
 
 
 @pytest.fixture(scope="module")

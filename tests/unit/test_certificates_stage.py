@@ -1,0 +1,184 @@
+"""What is certified for a pursuit as it is run, against the library and against what is recovered."""
+
+import itertools
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dcsc import config, dataset, guarantees, provenance, recovery, sampling, seeds, sparsity, transitions
+from dcsc.model import Cascade
+from dcsc.stages import certificates, dictionaries
+
+MEMBER = {
+    "grid": [256],
+    "replicates": 2,
+    "layers": [{"family": "perturbed", "parameters": {"base": "lapped", "n_filters": 32, "perturbation": 0.15}}],
+}
+DEEP = {
+    "grid": [512],
+    "replicates": 2,
+    "layers": [
+        {"family": "perturbed", "parameters": {"base": "lapped", "n_filters": 16, "perturbation": 0.08}},
+        {"family": "low-coherence-sparse", "parameters": {"n_filters": 16, "taps": 12, "stride": 2, "n_nonzeros": 4}},
+    ],
+}
+PURSUITS = {
+    "hard": {"rule": "hard", "threshold": "statistical"},
+    "fixed": {"rule": "hard", "threshold": 0.5},
+    "low": {"rule": "hard", "threshold": 0.3},
+    "midpoint": {"rule": "soft", "threshold": "uniform"},
+    "top-k": {"rule": "top-k"},
+    "oracle": {"rule": "hard", "threshold": "oracle"},
+}
+VARIANTS = {
+    "random": {},
+    "worst": {"signs": {"name": "worst-case", "threshold": "statistical"}},
+    "positive": {"signs": "positive"},
+    "noisy": {"noise_db": 20},
+}
+
+
+def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draws=400):
+    drawn = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member, 3))
+    signals = config.SignalOptions(active=[1], trials=1, variants=variants)
+    settings = {
+        "seed": 3,
+        "experiment": "e",
+        "cascade": "it",
+        "variants": {label: draw.model_dump(mode="json") for label, draw in signals.draws().items()},
+        "pursuits": {
+            name: config.PursuitOptions(**options).model_dump(mode="json") for name, options in pursuits.items()
+        },
+        "basis_pursuit": basis_pursuit,
+        "delta": 0.05,
+        "draws": draws,
+        "confidence": 0.95,
+    }
+    found = certificates.certify_draws(settings, drawn)
+    if folder is not None:
+        schema = dataset.CERTIFIED
+        dataset.write(found, folder / "c.nc", provenance.record(schema.name, schema.version, {}, "", {}))
+        found = dataset.read(folder / "c.nc", schema).to_dataset()
+    return found, [dictionaries.cascade_of(drawn, number) for number in range(member["replicates"])]
+
+
+@pytest.fixture(scope="module")
+def one_layer(tmp_path_factory):
+    return certified(MEMBER, PURSUITS, VARIANTS, tmp_path_factory.mktemp("certificates"))
+
+
+def test_rungs_speak_of_the_pursuits_and_signs_that_they_are_about(one_layer):
+    applies = one_layer[0]["applies"].squeeze("part", drop=True)
+    assert not applies.sel(pursuit="oracle").any()  # it looks at the signs
+    assert not applies.sel(variant="noisy").any()
+    for rung, variant in itertools.product(guarantees.RUNGS, ("random", "worst", "positive")):
+        expected = rung.startswith("uniform") or variant == "random"
+        assert (applies.sel(rung=rung, variant=variant).drop_sel(pursuit="oracle") == expected).all()
+
+
+def test_certified_draws_are_recovered_and_bounded_at_the_threshold_of_the_pursuit(one_layer):
+    found, cascades = one_layer
+    reached = 0
+    for name, beta in (("hard", 0.5), ("fixed", 0.5), ("low", 0.3)):
+        for rung in ("uniform-instance", "statistical-instance"):
+            one = found.sel(pursuit=name, variant="random", rung=rung, part="path")
+            assert float(one["limit"]) <= 0.05
+            size = int(one["active"])
+            reached += size
+            for number, cascade in enumerate(cascades):
+                (dictionary,) = cascade.dictionaries
+                codes = sampling.sample_codes(
+                    seeds.stream(number), dictionary, 400, support={"name": "uniform", "size": size}
+                )
+                failing = guarantees.instance_failures(cascade, codes, np.full(400, beta), rung=rung)
+                assert failing.mean() < 0.08
+                recovered = recovery.recovered_supports(
+                    dictionary, codes, None, rule="hard", threshold=np.full(400, beta)
+                )
+                wrong = np.array(
+                    [
+                        not np.array_equal(
+                            codes.rows(slice(t, t + 1)).atom, np.sort(recovered.rows(slice(t, t + 1)).atom)
+                        )
+                        for t in range(400)
+                    ]
+                )
+                assert wrong.mean() <= failing.mean() + 0.03
+                if rung == "uniform-instance":
+                    assert not (wrong & ~failing).any()
+                stripes = sparsity.stripe_norm(codes, dictionary).mean()
+                assert float(one["stripe_sparsity"].sel(layer=1, replicate=number)) == pytest.approx(stripes, rel=0.2)
+    assert reached > 20
+
+
+def test_a_threshold_certifies_no_more_than_the_best_one_and_equal_ones_alike(one_layer):
+    found = one_layer[0].sel(variant="random", part="path", layer=1)
+    for rung in guarantees.RUNGS:
+        by_pursuit = found.sel(rung=rung)["stripe_sparsity"].fillna(0).mean("replicate")
+        np.testing.assert_allclose(by_pursuit.sel(pursuit="hard"), by_pursuit.sel(pursuit="fixed"))
+        assert by_pursuit.sel(pursuit="low") < by_pursuit.sel(pursuit="hard") <= by_pursuit.sel(pursuit="top-k") + 1e-9
+    coherence = found.sel(rung="uniform-coherence")
+    for number, mu in enumerate(coherence["mutual_coherence"].to_numpy()):
+        one = coherence["stripe_sparsity"].sel(replicate=number)
+        assert one.sel(pursuit="hard") == pytest.approx(0.5 / mu)
+        assert one.sel(pursuit="top-k") == pytest.approx((1 + 1 / mu) / 2)
+        assert one.sel(pursuit="midpoint") == pytest.approx((1 + 1 / mu) / 2)
+
+
+def test_variants_that_differ_in_signs_alone_share_what_holds_for_all_signs(one_layer):
+    found = one_layer[0].sel(rung="uniform-instance", pursuit="hard")
+    for name in ("active", "limit", "stripe_sparsity"):
+        values = found[name].sel(variant=["random", "worst", "positive"])
+        np.testing.assert_array_equal(values, values.isel(variant=[0, 0, 0]))
+
+
+def test_layers_and_paths_of_random_signs_are_certified():
+    variants = {"T": {"layer_signs": True}, "plain": {}}
+    pursuits = {"debiased": {"rule": "hard", "threshold": "statistical", "debias": True}}
+    found, cascades = certified(DEEP, pursuits, {**variants}, basis_pursuit=True)
+    path = found.sel(pursuit="debiased", part="path")
+    assert not found["applies"].sel(variant="plain", part="layer 1", rung="statistical-instance").any()
+    for variant in variants:
+        sizes = [int(path["active"].sel(variant=variant, rung=rung)) for rung in guarantees.RUNGS[:3]]
+        assert sizes == sorted(sizes)
+    sizes = found["active"].sel(pursuit="debiased", variant="T", rung="statistical-instance")
+    assert 0 < sizes.sel(part="path") <= min(sizes.sel(part="layer 1"), sizes.sel(part="layer 2"))
+    pursuit = found.sel(pursuit=certificates.BASIS_PURSUIT)
+    applies = pursuit["applies"].any(("variant", "part"))
+    assert list(applies["rung"].to_numpy()[applies]) == list(certificates.THEOREM_11)
+    # Rungs of every layer speak of the codes that the deepest ones make.
+    one = path.sel(variant="T", rung="statistical-instance")
+    atoms = [dictionary.n_atoms for dictionary in cascades[0].dictionaries]
+    assert float(one["density"].sel(layer=2)) * atoms[1] == pytest.approx(int(one["active"]))
+    assert float(one["density"].sel(layer=1)) * atoms[0] > int(one["active"])
+
+
+def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer):
+    certificates_of = transitions.certified({"it": one_layer[0]})
+    assert set(certificates_of["rung"]) == set(guarantees.RUNGS)
+    estimated = certificates_of["estimated"]
+    assert (certificates_of[estimated].groupby(["pursuit", "variant", "rung"]).size() == 1).all()
+    assert (certificates_of[~estimated].groupby(["pursuit", "variant", "rung"]).size() == 2).all()
+    points = certificates_of[certificates_of["rung"] == "uniform-coherence"].assign(level=0.95, censored="")
+    points["stripe_sparsity"] = np.where(points["pursuit"] == "hard", 3.0, 1000.0) + 0.01 * points["replicate"]
+    table = transitions.certified_beside(certificates_of, points, 0.95, 0.05)
+    above = table.set_index(["pursuit", "variant", "rung"])["above_measured"]
+    assert above["hard", "random", "statistical-instance"]
+    assert not above["fixed"].any()
+    beyond = points.assign(censored="above")
+    assert not transitions.certified_beside(certificates_of, beyond, 0.95, 0.05)["above_measured"].any()
+
+
+def test_a_path_of_one_layer_is_that_layer():
+    dictionary = certified(MEMBER, {"hard": PURSUITS["hard"]}, {"random": {}}, draws=64)[1][0].dictionaries[0]
+    codes = sampling.sample_codes(seeds.stream(9), dictionary, 40, support={"name": "uniform", "size": 6})
+    beta = np.linspace(0.2, 0.7, 40)
+    paths = guarantees.path_interference(Cascade([dictionary]), [codes])
+    found = guarantees.as_run(paths, [beta])
+    alone = Cascade([dictionary])
+    np.testing.assert_array_equal(
+        found.covered, ~guarantees.instance_failures(alone, codes, beta, rung="uniform-instance")
+    )
+    bound = guarantees.instance_failures(alone, codes, beta, rung="statistical-instance")
+    np.testing.assert_allclose(found.failure_bound, np.where(found.covered, 0, bound), rtol=1e-9, atol=1e-12)
