@@ -44,6 +44,7 @@ docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce; with 
 	cp $(RESULTS)/figures/*.png docs/images/$(PAGE)/
 	sed -E 's#\]\(figures/([^)]*\.png)\)#](images/$(PAGE)/\1)#; s#\[([^]]*)\]\(figures/[^)]*\.csv\)#\1#g' \
 		$(RESULTS)/reproduction.md > docs/$(PAGE).md
+	test $(PAGE) != reproduction || $(BIN)/python docs/update_readme.py
 
 estimate: $(READY)  ## jobs, core-hours, memory and disk of what is to be done, before it runs
 	@$(BIN)/python -m dcsc estimate --configfile $(CONFIG)

@@ -81,9 +81,11 @@ def evaluate(name: str, claim: Mapping[str, Any], tables: Mapping[str, pd.DataFr
         When a column or figure does not exist.
     """
     rows = pd.concat([_selected(tables, figure, claim["select"], name) for figure in claim["figures"]])
-    _check_columns(rows, [claim["value"], claim["out_of"], *(claim["interval"] or ())], name)
+    _check_columns(rows, [claim["value"], claim["out_of"], claim["among"], *(claim["interval"] or ())], name)
     if claim["out_of"]:
         measured, interval, sample = _proportion(rows, claim, confidence)
+    elif claim["among"]:
+        measured, interval, sample = _count(rows, claim)
     elif claim["over"]:
         bases = pd.concat([_selected(tables, figure, claim["over"], name) for figure in claim["figures"]])
         measured, interval, sample = _ratio(rows, bases, claim)
@@ -138,6 +140,12 @@ def _proportion(rows: pd.DataFrame, claim: Mapping[str, Any], confidence: float)
         return None, None, 0
     lower, upper = statistics.proportion_interval(successes, trials, confidence)
     return successes / trials, [float(lower), float(upper)], trials
+
+
+def _count(rows: pd.DataFrame, claim: Mapping[str, Any]) -> _Measured:
+    """A number of trials among all, without an interval."""
+    counted, trials = (int(rows[claim[key]].sum()) for key in ("value", "among"))
+    return (float(counted) if trials else None), None, trials
 
 
 def _ratio(rows: pd.DataFrame, bases: pd.DataFrame, claim: Mapping[str, Any]) -> _Measured:

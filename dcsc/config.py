@@ -429,6 +429,11 @@ class ClaimOptions(Options):
     out_of: str | None = Field(
         default=None, description="A column of trials that makes a proportion of the value, summed over the rows."
     )
+    among: str | None = Field(
+        default=None,
+        description="A column of trials that the value is counted among, without an interval: a theorem has no "
+        "exceptions, and the count is all there is.",
+    )
     over: dict[str, Scalar | list[Scalar]] | None = Field(
         default=None, description="Rows to divide by, selected like the others."
     )
@@ -447,11 +452,21 @@ class ClaimOptions(Options):
     @model_validator(mode="after")
     def _decides(self) -> ClaimOptions:
         criteria = (self.within, self.at_least, self.at_most, self.contains, self.above)
+        if self.among and (self.out_of or self.over or self.interval):
+            raise ValueError("among counts without an interval: remove out_of, over and interval.")
         if all(criterion is None for criterion in criteria):
             raise ValueError("a claim needs a criterion: give within, at_least, at_most, contains or above.")
         if (self.contains is not None or self.above is not None) and not (self.interval or self.out_of):
             raise ValueError("contains and above ask for an interval: give interval or out_of.")
         return self
+
+
+class SentenceOptions(Options):
+    """A sentence of a source, and the claims that put it to test."""
+
+    sentence: str = Field(min_length=1, description="The sentence, word by word.")
+    tested: str = Field(min_length=1, description="How it is tested, in a sentence of ours.")
+    claims: list[str] = Field(min_length=1, description="Claims whose verdicts stand beside it.")
 
 
 class StyleOptions(Options):
@@ -498,6 +513,9 @@ class Study(Options):
     cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
     experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
     claims: dict[Name, ClaimOptions] = Field(default={}, description="Claims that the run is put to, by name.")
+    sentences: list[SentenceOptions] = Field(
+        default=[], description="Sentences of a source, with which the page about the run begins."
+    )
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
@@ -545,6 +563,12 @@ class Study(Options):
                 if figure not in drawn:
                     raise ValueError(
                         f"claims.{name}.figures names {figure!r}, which is not drawn: {nearest(figure, drawn)}"
+                    )
+        for number, sentence in enumerate(self.sentences):
+            for claim in sentence.claims:
+                if claim not in self.claims:
+                    raise ValueError(
+                        f"sentences.{number}.claims names {claim!r}, which is unknown: {nearest(claim, self.claims)}"
                     )
         names = [member for cascade in self.cascades for member in members(self, cascade)]
         if len(set(names)) != len(names):

@@ -1,6 +1,7 @@
 """Render the page that walks through the figures of a run, every number read from the run's own files."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,7 @@ def main(snakemake: Any) -> None:
         experiments=settings["experiments"],
         captions=captions,
         findings=findings,
+        sentences=[sentence(row, findings) for row in settings["sentences"]],
         held=sum(finding.holds for finding in findings),
         table=claims.as_table(findings),
         number=claims.number,
@@ -38,6 +40,17 @@ def main(snakemake: Any) -> None:
     )
     record = job.record(snakemake, "page", 1, [inputs.claims, inputs.template, *inputs.captions])
     dataset.write_text(page, snakemake.output.page, record)
+
+
+def sentence(row: Mapping[str, Any], findings: list[claims.Finding]) -> dict[str, str]:
+    """Put the verdicts on its claims beside a sentence of a source, for a row of a table."""
+    named = {finding.id: finding for finding in findings}
+    verdicts = []
+    for name in row["claims"]:
+        found = named[name]
+        measured = " ".join(filter(None, (claims.number(found.measured), claims.interval(found.interval))))
+        verdicts.append(f"{name} **{'holds' if found.holds else 'does not hold'}**: {measured} over {found.sample}")
+    return {**row, "verdicts": "<br>".join(verdicts)}
 
 
 def caption(environment: jinja2.Environment, path: str, figure: str, experiment: str) -> str:

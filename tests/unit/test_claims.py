@@ -119,3 +119,13 @@ def test_a_table_that_was_edited_is_refused(tmp_path):
     path.write_text("a,b\n1,3\n")
     with pytest.raises(UserError, match="not as the workflow wrote it"):
         dataset.read_table(path)
+
+
+def test_exceptions_of_a_theorem_are_counted_without_an_interval():
+    found = judged(value="hits", among="draws", at_most=0)
+    assert (found.measured, found.interval, found.sample, found.holds) == (3.0, None, "250 rows", False)
+    alone = judged(select={"cascade": "one", "kind": "slope"}, value="hits", among="draws", at_most=0, enough=100)
+    assert alone.holds
+    assert not judged(select={"kind": "nothing"}, value="hits", among="draws", at_most=0).holds  # nothing was counted
+    with pytest.raises(ValueError, match="without an interval"):
+        config.ClaimOptions(statement="x", figures=["a-x"], value="hits", among="draws", out_of="draws", at_most=0)

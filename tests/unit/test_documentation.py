@@ -1,10 +1,12 @@
 """The code that the documentation shows runs, and the examples of extensions do what they say."""
 
+import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import dcsc
 from dcsc import families, stages
@@ -80,3 +82,18 @@ def test_no_address_or_path_of_a_machine_is_written_into_the_lock_file():
     assert "http" not in lock
     assert "file:" not in lock
     assert "index-url" not in lock
+
+
+def test_the_readme_says_of_the_abstract_what_the_page_about_the_run_says():
+    specification = importlib.util.spec_from_file_location("update_readme", ROOT / "docs/update_readme.py")
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/reproduction.md"))
+    assert script.updated(readme, page) == readme
+    sentences = [
+        " ".join(entry["sentence"].split())
+        for entry in yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["sentences"]
+    ]
+    assert all(sentence in readme for sentence in sentences)
+    failing = page.replace("| holds |", "| **DOES NOT HOLD** |", 1)
+    assert "What does not hold, and is shown so" in script.verdicts(failing)

@@ -406,6 +406,7 @@ def page_settings(wildcards):
         "results": RESULTS,
         "title": STUDY.title,
         "introduction": STUDY.introduction,
+        "sentences": [sentence.model_dump(mode="json") for sentence in STUDY.sentences],
         "experiments": {
             name: {
                 "title": options.title,
