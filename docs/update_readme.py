@@ -30,7 +30,8 @@ def verdicts(page: str) -> str:
     failing = [line.split("**")[1] for line in lines if line.startswith("| **") and "**DOES NOT HOLD**" in line]
     count = next(line for line in lines if "claims hold in this run" in line).split(".")[0]
     missing = f"What does not hold, and is shown so: {', '.join(failing)}." if failing else "None fails."
-    return "\n".join(["| abstract of [MT18] | verdicts of this run |", "|---|---|", *rows, "", f"{count}. {missing}", ""])
+    head = ["| abstract of [MT18] | verdicts of this run |", "|---|---|"]
+    return "\n".join([*head, *rows, "", f"{count}. {missing}", ""])
 
 
 def updated(readme: str, page: str) -> str:
