@@ -106,7 +106,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     styles.footnote(
         figure,
         style,
-        f"means over {styles.count(measured['replicates'])} dictionaries, "
+        f"means over {styles.plural(measured['replicates'].max(), 'dictionary')}, "
         f"{styles.count(table['trials'])} trials a cell; "
         f"bands: Student {settings['confidence']:.0%}; {certified_note(certified, settings)}",
         label="contrast $X_{min}/X_{max}$ of the law of magnitudes",

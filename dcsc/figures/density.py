@@ -201,7 +201,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         figure,
         style,
         f"filled: whole paths; open: a layer alone, its input being exact. Recovered: {1 - settings['delta']:.0%}, of "
-        f"{styles.count(table['trials'])} trials a cell; means over {styles.count(measured['replicates'])} "
-        f"dictionaries with Student {settings['confidence']:.0%} bars; {certified_note(certified, settings)}",
+        f"{styles.count(table['trials'])} trials a cell; means over "
+        f"{styles.plural(measured['replicates'].max(), 'dictionary')} with Student {settings['confidence']:.0%} bars; "
+        f"{certified_note(certified, settings)}",
     )
     return figure

@@ -108,7 +108,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     axes[0, 0].set_ylim(-0.5, len(place) - 0.75 + 0.14 * len(settings["variants"]))
     styles.common_legend(figure, axes.flat, loc="outside upper center", ncols=3, fontsize="x-small")
     note = (
-        f"stripe-sparsity (atoms); means over {styles.count(measured['replicates'])} dictionaries, "
+        f"stripe-sparsity (atoms); means over {styles.plural(measured['replicates'].max(), 'dictionary')}, "
         f"{styles.count(measured['trials'])} trials a cell; bars: Student {settings['confidence']:.0%}; "
         f"{thresholds.certified_note(certified, settings)}; rungs below one atom are not drawn"
     )

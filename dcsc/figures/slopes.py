@@ -143,7 +143,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         figure,
         style,
         f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
-        f"bars and brackets: Student {settings['confidence']:.0%} over {int(table['replicates'].max())} dictionaries",
+        f"bars and brackets: Student {settings['confidence']:.0%} over "
+        f"{styles.plural(table['replicates'].max(), 'dictionary')}",
     )
     return figure
 

@@ -117,7 +117,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         row[0].set_ylabel("stripe-sparsity (atoms)")
     styles.common_legend(figure, axes.flat, loc="outside right center", fontsize="small")
     note = (
-        f"means over {styles.count(measured['replicates'])} dictionaries, "
+        f"means over {styles.plural(measured['replicates'].max(), 'dictionary')}, "
         f"{int(measured['trials'].max())} trials a cell; "
         f"bars: Student {settings['confidence']:.0%}; {certified_note(certified, settings)}"
     )

@@ -7,8 +7,12 @@ import pytest
 import xarray as xr
 
 from dcsc import config, dataset, guarantees, provenance, recovery, sampling, seeds, sparsity, transitions
+from dcsc.figures import density
+from dcsc.figures.results import Results
 from dcsc.model import Cascade
-from dcsc.stages import certificates, dictionaries
+from dcsc.stages import certificates, dictionaries, summary
+from tests.unit.test_stages import PURSUITS as PURSUIT_OPTIONS
+from tests.unit.test_stages import chain
 
 MEMBER = {
     "grid": [256],
@@ -168,6 +172,36 @@ def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer):
     assert not above["fixed"].any()
     beyond = points.assign(censored="above")
     assert not transitions.certified_beside(certificates_of, beyond, 0.95, 0.05)["above_measured"].any()
+
+
+def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
+    member = {**DEEP, "replicates": 1}
+    variants = {"T": {"layer_signs": True}}
+    drawn, _, _, measured = chain(tmp_path, member, [1, 4, 16, 64], variants, 40)
+    pursuits = {name: PURSUIT_OPTIONS[name] for name in ("hard",)}
+    found, (cascade,) = certified(member, {"hard": PURSUITS["hard"]}, variants, basis_pursuit=True)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
+    results = Results({"it": drawn}, counts, {"it": measured}, certificates={"it": found})
+    draws = config.SignalOptions(active=[1], trials=1, variants=variants).draws()
+    settings = {
+        "confidence": 0.95,
+        "delta": 0.05,
+        "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
+        "pursuits": pursuits,
+        "style": config.StyleOptions().model_dump(),
+    }
+    table = density.tidy(results, settings)
+    assert density.draw(table, settings).axes
+    atoms = [dictionary.n_atoms for dictionary in cascade.dictionaries]
+    path = table[(table["of"] == "path") & (table["pursuit"] == "hard")]
+    deepest = path[path["layer"] == 2]
+    np.testing.assert_allclose(deepest["density"] * atoms[1], deepest["active"], rtol=0.02)
+    uniform = path[path["kind"].isin(density.ALL_SIGNS)]
+    for layer, rows in path.groupby("layer"):
+        best = uniform.loc[uniform["layer"] == layer, "density"].max()
+        np.testing.assert_allclose(rows["gain"], rows["density"] / best)
+        assert (rows["gain_lower"] <= rows["gain"]).all()
+    assert set(table.loc[table["pursuit"] == certificates.BASIS_PURSUIT, "kind"]) == set(certificates.THEOREM_11)
 
 
 def test_a_path_of_one_layer_is_that_layer():

@@ -35,7 +35,7 @@ STYLE = config.StyleOptions().model_dump()
 
 def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
     variants = {"plain": {}, "T": {"layer_signs": True}}
-    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 6], variants, 40, of="pursuits")
+    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 6], variants, 40)
     empty = np.zeros((1, 2, 2, 40), dtype=bool)
     empty[..., ::5] = True  # as if every atom of these had been refused
     emptied = measured.copy()
