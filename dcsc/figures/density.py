@@ -113,7 +113,8 @@ def _measured(
     sizes = points["active"].to_numpy()
     for layer, count in enumerate(atoms, start=1):
         here = nonzeros.sel(layer=layer)
-        densities = np.interp(np.log(sizes), np.log(here["active"].to_numpy()), here.to_numpy()) / count
+        logs = np.interp(np.log(sizes), np.log(here["active"].to_numpy()), np.log(here.to_numpy()))
+        densities = np.exp(logs) / count
         mean, lower, upper = statistics.mean_interval(densities, confidence)
         rows.append(
             {
