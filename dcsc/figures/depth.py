@@ -49,7 +49,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     pandas.DataFrame
         With `kind` "map", a row for each cascade, pursuit, variant and number of active atoms: the mean density
         of the deepest code, recovered paths, the share `certified` for all signs and `assured`, one less the
-        bound on the failure rate, both as run; then, with `kind` the figure's name, the rows of the tables beside.
+        bound on the failure rate, both as run and as lower confidence limits; then, with `kind` the figure's name,
+        the rows of the tables beside.
     """
     rows = []
     for cascade, trials in results.trials.items():
@@ -60,7 +61,9 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
             for variant in settings["variants"]:
                 chosen = trials.sel(pursuit=pursuit, variant=variant)
                 for active in chosen["active"].to_numpy()[chosen["measured"].to_numpy().astype(bool)]:
-                    counted = _counted(chosen.sel(active=active), depth)
+                    # Where no two atoms meet, the path is determined, and a draw's part is a bound on its own failure.
+                    largest = 1.0 if settings["variants"][variant]["constraint"] == "no-overlap" else depth + 1.0
+                    counted = _counted(chosen.sel(active=active), depth, settings["confidence"], largest)
                     if counted["trials"]:
                         sizes = {"density": counted.pop("nonzeros") / n_atoms, "active": int(active)}
                         place = {"cascade": cascade, "depth": depth, "mutual_coherence": coherence}
@@ -76,8 +79,12 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     return pd.concat([table.assign(kind="map"), *beside], ignore_index=True)
 
 
-def _counted(cell: Any, depth: int) -> dict[str, Any]:
-    """Count one cell; an empty code, all of whose atoms were refused, is no trial."""
+def _counted(cell: Any, depth: int, confidence: float, largest: float) -> dict[str, Any]:
+    """
+    Count one cell; an empty code, all of whose atoms were refused, is no trial.
+
+    What is certified is a lower confidence limit over its draws, which add at most `largest` to a mean each.
+    """
     deepest = cell["nonzeros"].sel(layer=depth).to_numpy()
     there = deepest > 0
     recovered = cell["path_recovered"].to_numpy().astype(bool)
@@ -85,14 +92,19 @@ def _counted(cell: Any, depth: int) -> dict[str, Any]:
     bounded = there & ~np.isnan(bound)
     known = there & ~np.isnan(covered)
     failing = guarantees.failure_rate_bound(covered[bounded], bound[bounded]) if bounded.any() else np.nan
+    certified = assured = np.nan
+    if known.any():
+        certified = float(statistics.proportion_lower_limit(np.sum(covered[known] == 1), known.sum(), confidence))
+    if bounded.any():
+        assured = max(certified, 1 - guarantees.failure_limit(bound[bounded], confidence, largest))
     return {
         "nonzeros": float(deepest[there].mean()) if there.any() else 0.0,
         "recovered": int((recovered & there).sum()),
         "trials": int(there.sum()),
-        "certified": float(np.mean(covered[known])) if known.any() else np.nan,
+        "certified": certified,
         "covered": int((covered[known] == 1).sum()),
         "violations": int(((covered == 1) & known & ~recovered).sum()),
-        "assured": 1 - failing,
+        "assured": assured,
         "failure_bound": failing,
         "bounded": int(bounded.sum()),
         "bounded_failures": int((bounded & ~recovered).sum()),
