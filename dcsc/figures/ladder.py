@@ -60,7 +60,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     colour = styles.colours(style, len(settings["variants"]))
     columns = min(len(pursuits), 2)
     rows = -(-len(pursuits) // columns)
-    aspect = (0.45 + 0.32 * len(cascades)) / (style["width"] / 2.54 / columns)
+    aspect = (0.7 + 0.42 * len(cascades)) / (style["width"] / 2.54 / columns)
     figure, axes = styles.canvas(style, rows, columns, aspect, sharex=True, sharey=True)
     for panel, pursuit in zip(axes.flat, pursuits, strict=False):
         beside = thresholds.of_pursuit(certified, pursuit)
