@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dcsc import transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-from dcsc.figures.thresholds import LEVELS, RUNGS
+from dcsc.figures.thresholds import LEVELS, RUNGS, certified_note, line_of
 
 QUANTITIES = {"active": "activations recovered", "stripe_sparsity": "stripe-sparsity (atoms)"}
 
@@ -68,7 +68,7 @@ def _atoms(results: Results) -> dict[str, int]:
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     """
-    Draw the number of activations (left) and the stripe-sparsity (right) at the transitions.
+    Draw the number of activations (left) and the stripe-sparsity of each way of spreading supports at the transitions.
 
     Parameters
     ----------
@@ -83,47 +83,51 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         With the measured exponents in the legend.
     """
     style = settings["style"]
-    measured, slopes = (table[table["kind"] == kind] for kind in ("measured", "slope"))
+    measured, slopes, certified = (table[table["kind"] == kind] for kind in ("measured", "slope", "certified"))
     curves = measured[["pursuit", "variant", "level"]].drop_duplicates()
-    several = len(curves["pursuit"].unique()) > 1
-    colour = styles.colours(style, len(curves))
-    figure, axes = styles.canvas(style, 1, 2, 0.85, sharex=True)
-    for panel, (quantity, label) in zip(axes[0], QUANTITIES.items(), strict=True):
-        for index, curve in enumerate(curves.itertuples(index=False)):
+    variants = list(measured["variant"].unique())
+    colour = dict(zip(variants, styles.colours(style, len(variants)), strict=True))
+    panels = [("active", None), *(("stripe_sparsity", variant) for variant in variants)]
+    figure, axes = styles.canvas(style, 1, len(panels), 1.35, sharex=True)
+    for panel, (quantity, only) in zip(axes[0], panels, strict=True):
+        for curve in curves.itertuples(index=False):
+            if only not in (None, curve.variant):
+                continue
             parts = []
             for part in (measured, slopes):
                 same = (part["pursuit"] == curve.pursuit) & (part["variant"] == curve.variant)
                 parts.append(part[same & (part["level"] == curve.level) & (part["quantity"] == quantity)])
             exponent = parts[1].iloc[0]
-            name = f"{curve.pursuit}, " * several + f"{curve.level:.0%}, {curve.variant}"
-            name += f": exponent {exponent.slope:.2f} [{exponent.slope_lower:.2f}, {exponent.slope_upper:.2f}]"
-            styles.curve_with_band(panel, parts[0], "ambient_dimension", "value", colour[index], index, label=name)
-        if quantity == "stripe_sparsity":
-            _draw_certified(panel, table[table["kind"] == "certified"])
-        else:
+            name = f"{curve.variant}, {curve.level:.0%}" if only is None else f"recovered, {curve.level:.0%}"
+            name += f":\nexponent {exponent.slope:.2f} [{exponent.slope_lower:.2f}, {exponent.slope_upper:.2f}]"
+            look = {"linestyle": "-" if curve.level == LEVELS[0] else "--", "label": name}
+            index = variants.index(curve.variant)
+            styles.curve_with_band(panel, parts[0], "ambient_dimension", "value", colour[curve.variant], index, **look)
+        if only is None:
             sizes = np.array(sorted(measured["ambient_dimension"].unique()))
             scale = measured.loc[measured["quantity"] == quantity, "value"].min() / sizes[0]
-            panel.plot(sizes, 0.5 * scale * sizes, color="0.5", linestyle=":", label="proportional to N")
-        styles.logarithmic(panel.yaxis, [1, 1e6] if quantity == "active" else panel.get_ylim())
+            panel.plot(sizes, 0.5 * scale * sizes, color="0.5", linestyle=":")
+        else:
+            part = certified[(certified["variant"] == only) & (certified["value"] >= 1)]
+            for rung in [rung for rung in RUNGS if rung in set(part["rung"])]:
+                line = part[part["rung"] == rung].sort_values("ambient_dimension")
+                panel.plot(line["ambient_dimension"], line["value"], **line_of(rung))
+            panel.set_title(only, fontsize="medium")
         panel.set_xscale("log", base=2)
         panel.set_xlabel("ambient dimension $N$")
-        panel.set_ylabel(label)
-        panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.26))
+        panel.set_ylabel(QUANTITIES[quantity] if only in (None, variants[0]) else "")
+        panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.34))
+    shown = measured.loc[measured["quantity"] == "stripe_sparsity", "value"]
+    limits = [0.8 * certified.loc[certified["value"] >= 1, "value"].min(), 1.25 * shown.max()]
+    for panel in axes[0, 1:]:
+        styles.logarithmic(panel.yaxis, limits)
+        panel.set_ylim(*limits)
+    styles.logarithmic(axes[0, 0].yaxis, [1, 1e6])
     styles.footnote(
         figure,
         style,
         f"means over {styles.plural(measured['replicates'], 'dictionary')}, the same filters on every grid; "
-        f"{styles.plural(table['trials'], 'trial')} a cell; "
-        f"bands and brackets: Student {settings['confidence']:.0%}; certified at {1 - settings['delta']:.0%}",
+        f"{styles.plural(table['trials'], 'trial')} a cell; bands and brackets: Student {settings['confidence']:.0%}; "
+        f"{certified_note(certified, settings)}; dotted: proportional to N",
     )
     return figure
-
-
-def _draw_certified(panel: Any, table: pd.DataFrame) -> None:
-    lines = ("--", ":", "-.")
-    for rung, label in RUNGS.items():
-        part = table[(table["rung"] == rung) & (table["value"] >= 1)].sort_values("ambient_dimension")
-        line = lines[[name for name in RUNGS if name.split("-")[0] == rung.split("-")[0]].index(rung)]
-        shade = "0.1" if rung.startswith("statistical") else "0.55"
-        if len(part):
-            panel.plot(part["ambient_dimension"], part["value"], color=shade, linestyle=line, lw=1.1, label=label)
