@@ -144,11 +144,14 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         style,
         f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
         f"bars and brackets: Student {settings['confidence']:.0%} over "
-        f"{styles.plural(table['replicates'].max(), 'dictionary')}",
+        f"{styles.plural(table['replicates'].max(), 'dictionary')}; instance forms are pooled over them",
     )
     return figure
 
 
 def _over_all(fitted: pd.DataFrame) -> str:
-    """The slope over a whole series with its interval, for a legend; empty where there is none."""
-    return "".join(f": {row.slope:.2f} [{row.slope_lower:.2f}, {row.slope_upper:.2f}]" for row in fitted.itertuples())
+    """The slope over a whole series, with its interval where it has one, for a legend; empty where there is none."""
+    return "".join(
+        f": {row.slope:.2f}" + ("" if np.isnan(row.slope_lower) else f" [{row.slope_lower:.2f}, {row.slope_upper:.2f}]")
+        for row in fitted.itertuples()
+    )
