@@ -17,6 +17,7 @@ from dcsc.figures import exact
 from dcsc.figures import style as styles
 from dcsc.figures.recovery import bound_tests
 from dcsc.figures.results import Results
+from dcsc.guarantees.certified_size import failure_limit
 from dcsc.stages.dictionaries import cascade_of
 
 LEVEL = 0.95
@@ -96,7 +97,7 @@ def _counted(cell: Any, depth: int, confidence: float, largest: float) -> dict[s
     if known.any():
         certified = float(statistics.proportion_lower_limit(np.sum(covered[known] == 1), known.sum(), confidence))
     if bounded.any():
-        assured = max(certified, 1 - guarantees.failure_limit(bound[bounded], confidence, largest))
+        assured = max(certified, 1 - failure_limit(bound[bounded], confidence, largest))
     return {
         "nonzeros": float(deepest[there].mean()) if there.any() else 0.0,
         "recovered": int((recovered & there).sum()),

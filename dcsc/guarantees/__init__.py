@@ -23,7 +23,7 @@ function                                  what it tells
 
 from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, failure_rate_bound, path_interference
 from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
-from dcsc.guarantees.certified_size import CertifiedSize, candidate_sizes, failure_limit, largest_certified_size
+from dcsc.guarantees.certified_size import CertifiedSize, candidate_sizes, largest_certified_size
 from dcsc.guarantees.interference import interference_bound, interference_variance
 from dcsc.guarantees.rungs import (
     RUNGS,
@@ -54,7 +54,6 @@ __all__ = [
     "basis_pursuit",
     "candidate_sizes",
     "certified_stripe_sparsity",
-    "failure_limit",
     "failure_rate_bound",
     "gaussian_noise_bound",
     "instance_failures",
