@@ -76,7 +76,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                 color="0.1" if statistical else "0.55",
                 markerfacecolor="0.1" if statistical else "white",
                 markersize=4,
-                label=f"certified: {label}",
+                label=f"certified for {label}",
             )
         for index, variant in enumerate(settings["variants"]):
             for level in LEVELS:
@@ -95,7 +95,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
                     markerfacecolor=colour[index] if level == LEVELS[0] else "white",
                     markersize=4.5,
                     capsize=2,
-                    label=f"measured: {level:.0%} recovery, {variant}",
+                    label=f"{level:.0%} recovered, {variant}",
                 )
         styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
         panel.tick_params(labelbottom=True)

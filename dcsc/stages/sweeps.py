@@ -23,6 +23,10 @@ NARROWING, ROUNDS = 4, 5
 """Cells in a fall that are looked at, and how often, before the final ones are placed: listed ones may be far apart."""
 
 
+APART = 0.03
+"""Smallest relative distance of the cells beyond the ends of a fall."""
+
+
 def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.Dataset:
     """
     Find where recovery falls, and spread further cells over it.
@@ -134,7 +138,8 @@ def _between(curve: Mapping[int, int], trials: int, count: int, beyond: int = 0)
     """
     Spread cells evenly over the fall of one curve; none when it does not fall within the cells.
 
-    Some lie beyond either end, at the same distance: dictionaries that were not looked at fall a little elsewhere.
+    Some lie beyond either end, at the same distance but at least `APART` away: dictionaries that were not looked at
+    fall a little elsewhere, and a level such as 99 % lies above a steep fall.
     """
     active = sorted(curve)
     recovered = np.array([curve[number] for number in active])
@@ -144,5 +149,7 @@ def _between(curve: Mapping[int, int], trials: int, count: int, beyond: int = 0)
     if recovered[0] < LEVELS[1] * trials or recovered[-1] > LEVELS[0] * trials:
         return set()
     step = (low / high) ** (1 / max(count - 1, 1))
-    cells = np.geomspace(high * step**-beyond, low * step**beyond, count + 2 * beyond)
+    wider = max(step, 1 + APART)
+    outside = [end * wider ** (side * far) for end, side in ((high, -1), (low, 1)) for far in range(1, beyond + 1)]
+    cells = np.array([*np.geomspace(high, low, count), *outside])
     return {int(number) for number in np.rint(np.clip(cells, active[0], active[-1]))}
