@@ -94,20 +94,41 @@ def test_instance_rungs_search_draws_or_a_sampler():
     def sampler(size):
         calls.append(size)
         rng = np.random.default_rng(size)
-        return support.random_codes(rng, dictionary.code_shape, np.full(100, size), np.ones(100))
+        return support.random_codes(rng, dictionary.code_shape, np.full(400, size), np.ones(400))
 
     found = {
         rung: guarantees.certified_stripe_sparsity(dictionary, rung=rung, draws=sampler, sizes=range(1, 60))
         for rung in ("uniform-instance", "statistical-instance")
     }
-    assert len(calls) <= 14
+    # Upwards, size after size, until the first that fails.
+    for rung, certified in found.items():
+        assert certified.next_size == certified.size + 1, rung
+    assert calls == [
+        size for rung in ("uniform-instance", "statistical-instance") for size in range(1, found[rung].next_size + 1)
+    ]
     assert 1 < found["uniform-instance"].size <= found["statistical-instance"].size
     babel = guarantees.certified_stripe_sparsity(dictionary, rung="uniform-babel")
     assert babel.stripe_sparsity <= found["uniform-instance"].stripe_sparsity
-    assert "bisection over 59 sizes, 100 draws each" in found["uniform-instance"].obtained
+    assert "by its limit at 95% over 400 draws" in found["uniform-instance"].obtained
+    few = guarantees.certified_stripe_sparsity(
+        dictionary, rung="uniform-instance", draws=lambda size: sampler(size)[:200], sizes=[1, 2]
+    )
+    assert few.size == 0
+    assert "that takes 299 draws or more" in few.obtained
+    half = guarantees.certified_stripe_sparsity(
+        dictionary, rung="statistical-instance", draws=sampler, sizes=range(1, 60), threshold=0.3
+    )
+    assert half.size < found["statistical-instance"].size
     stored = {size: RaggedCodes.from_dense(sampler(size), dictionary.code_shape) for size in (2, 4, 96)}
     again = guarantees.certified_stripe_sparsity(dictionary, rung="statistical-instance", draws=stored)
     assert again.size in stored
+    in_parts = guarantees.certified_stripe_sparsity(
+        dictionary,
+        rung="statistical-instance",
+        draws=lambda size: iter([stored[size].rows(slice(0, 250)), stored[size].rows(slice(250, 400))]),
+        sizes=stored,
+    )
+    assert in_parts == again
     with pytest.raises(UserError, match="pass draws"):
         guarantees.certified_stripe_sparsity(dictionary, rung="uniform-instance")
     with pytest.raises(UserError, match="give a contrast"):

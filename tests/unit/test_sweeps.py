@@ -284,7 +284,7 @@ def test_the_cost_model_counts_the_dictionaries_that_a_sweep_looks_at():
 
 
 def test_cells_beyond_a_steep_fall_keep_their_distance():
-    """Recovery falls from 98 % to 1 % within four atoms: the level of 99 % needs a cell above them, and not far above."""
+    """Recovery falls from 98 % to 1 % within four atoms: the level of 99 % needs a cell above them, but not far."""
     cells = sweeps._between({64: 128, 114: 125, 118: 1, 128: 0}, 128, 10, beyond=1)
     assert {114, 115, 116, 117, 118} <= cells
     assert any(105 <= number <= 111 for number in cells)
