@@ -19,7 +19,7 @@ from dcsc.model import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.dictionaries import cascade_of
 
-DRAWS, PILOT = 512, 64
+DRAWS, PILOT = 768, 64
 """Supports drawn for each number of active atoms that the instance rungs look at."""
 
 ORTHOGONAL = 1e-9
