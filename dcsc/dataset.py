@@ -224,13 +224,12 @@ CERTIFIED = Schema(
     {
         "/": {
             "applies": Variable(_PARTS, "b", "1", "whether the rung speaks of the pursuit and of these signs"),
-            "estimated": Variable(("rung",), "b", "1", "whether the rung is estimated from draws"),
             "active": Variable(_PARTS, "i", "1", "largest certified number of active deepest atoms, 0 for none"),
             "next_active": Variable(_PARTS, "i", "1", "next number, which is not certified, 0 where none was offered"),
             "limit": Variable(_PARTS, "f", "1", "upper confidence limit of the failure rate at the certified number"),
             "draws": Variable(_PARTS, "i", "1", "draws behind that limit, pooled over all replicates"),
             "stripe_sparsity": Variable(
-                (*_PARTS, "layer", "replicate"), "f", "1", "certified stripe-sparsity, of draws the mean; NaN if none"
+                (*_PARTS, "layer"), "f", "1", "mean stripe-sparsity at the certified number; NaN if none"
             ),
             "next_stripe_sparsity": Variable(
                 (*_PARTS, "layer"), "f", "1", "mean stripe-sparsity at the next number; NaN if none"

@@ -111,37 +111,29 @@ def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit, variant and rung that speaks of them, and for each replicate where the rung
-        is a closed form. What is `estimated` is pooled over the replicates: one row, with the largest size whose
-        confidence limit was computed and holds, the next one in `next_stripe_sparsity`, and the `draws`.
+        A row for each cascade, pursuit, variant and rung that speaks of them, pooled over the dictionaries: the mean
+        stripe-sparsity of the largest size whose confidence limit was computed and holds (0 for none), the next one in
+        `next_stripe_sparsity`, and the `draws` behind it.
     """
     rows = []
     for cascade, dataset in certificates.items():
         layer = dataset.sel(part=dataset["part"][0], layer=1)
-        for pursuit, variant, rung in itertools.product(*(layer[name].to_numpy() for name in _CERTIFIED_FOR)):
-            one = layer.sel(pursuit=pursuit, variant=variant, rung=rung)
-            if not one["applies"]:
-                continue
-            found = {"cascade": cascade, "pursuit": pursuit, "variant": variant, "rung": rung}
-            sparsity = one["stripe_sparsity"].fillna(0.0)
-            if one["estimated"]:
-                pooled = {
-                    "mutual_coherence": float(one["mutual_coherence"].mean()),
-                    "stripe_sparsity": float(sparsity.mean()),
-                    "next_stripe_sparsity": float(one["next_stripe_sparsity"]),
-                    "draws": int(one["draws"]),
-                }
-                rows.append({**found, "replicate": 0, **pooled, "estimated": True})
-            else:
-                for replicate in one["replicate"].to_numpy():
-                    alone = {
-                        "mutual_coherence": float(one["mutual_coherence"].sel(replicate=replicate)),
-                        "stripe_sparsity": float(sparsity.sel(replicate=replicate)),
+        for place in itertools.product(*(layer[name].to_numpy() for name in _CERTIFIED_FOR)):
+            named = dict(zip(_CERTIFIED_FOR, place, strict=True))
+            one = layer.sel(named)
+            if one["applies"]:
+                rows.append(
+                    {
+                        "cascade": cascade,
+                        **named,
+                        "replicate": 0,
+                        "mutual_coherence": float(one["mutual_coherence"].mean()),
+                        "stripe_sparsity": float(one["stripe_sparsity"].fillna(0.0)),
+                        "next_stripe_sparsity": float(one["next_stripe_sparsity"]),
+                        "draws": int(one["draws"]),
                     }
-                    rows.append({**found, "replicate": int(replicate), **alone, "estimated": False})
-    columns = ["next_stripe_sparsity", "draws"]
-    table = pd.DataFrame(rows)
-    return table.reindex(columns=[*table.columns, *(name for name in columns if name not in table)])
+                )
+    return pd.DataFrame(rows)
 
 
 _CERTIFIED_FOR = ("pursuit", "variant", "rung")
@@ -165,15 +157,11 @@ def certified_beside(certificates: pd.DataFrame, points: pd.DataFrame, confidenc
     Returns
     -------
     pandas.DataFrame
-        A row for each cascade, pursuit, variant and rung, as from `summarized`, with `measured_upper`, the upper end
-        of the measured stripe-sparsity at the level 1 - delta (infinite where the transition of a replicate lies
-        beyond the cells), and `above_measured`, whether the certificate exceeds it.
+        The rows of the certificates, with `measured_upper`, the upper end of the measured stripe-sparsity at
+        the level 1 - delta (infinite where the transition of a replicate lies beyond the cells), and `above_measured`,
+        whether the certificate exceeds it.
     """
-    table = summarized(certificates, list(_CERTIFIED_FOR), confidence)
-    extra = certificates.groupby([*_CERTIFIED_FOR, "cascade"], as_index=False).agg(
-        next_stripe_sparsity=("next_stripe_sparsity", "max"), draws=("draws", "max"), estimated=("estimated", "max")
-    )
-    table = table.merge(extra, on=[*_CERTIFIED_FOR, "cascade"])
+    table = certificates.drop(columns="replicate")
     same = points[np.isclose(points["level"], 1 - delta)]
     comparisons = max(len(table), 1)
     ends = summarized(same, ["pursuit", "variant"], 1 - (1 - confidence) / comparisons)

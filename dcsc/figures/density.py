@@ -91,7 +91,6 @@ def _certified(certificates: xr.Dataset) -> list[dict[str, Any]]:
                             "next_active": following,
                             "density": float(one["density"].sel(layer=layer)) if size else 0.0,
                             "draws": int(one["draws"]),
-                            "estimated": True,
                         }
                     )
     return rows
@@ -134,17 +133,17 @@ def _gains(table: pd.DataFrame) -> pd.DataFrame:
     """Hold every density of a path against the best that is certified for all signs of thresholding it."""
     place = ["cascade", "pursuit", "variant", "layer"]
     uniform = table[table["kind"].isin(ALL_SIGNS) & (table["of"] == "path")]
-    best = uniform.groupby(place, as_index=False).agg(
-        certified=("density", "max"), active_best=("active", "max"), next_best=("next_active", "max")
-    )
+    best = uniform.groupby(place, as_index=False).agg(best=("active", "max"), next_best=("next_active", "max"))
     table = table.merge(best, on=place, how="left")
     of_path = table["of"] == "path"
-    table["gain"] = (table["density"] / table["certified"]).where(of_path)
-    # Densities are proportional to the number of deepest atoms between neighbouring sizes.
-    beyond = table["certified"] * table["next_best"] / table["active_best"]
-    table["gain_lower"] = (table["density_lower"].fillna(table["density"]) / beyond).where(of_path)
-    table["gain_upper"] = (table["density_upper"].fillna(table["density"]) / table["certified"]).where(of_path)
-    return table.drop(columns=["certified", "active_best", "next_best"])
+    # The densities of a path are proportional to the number of deepest atoms, as its layers follow from them.
+    with np.errstate(divide="ignore"):
+        gain = table["active"] / table["best"].to_numpy()
+    table["gain"] = gain.where(table["active"] > 0, 0.0).where(of_path)
+    lower, upper = (table[f"density_{end}"].fillna(table["density"]) / table["density"] for end in ("lower", "upper"))
+    table["gain_lower"] = (lower * table["active"] / table["next_best"]).where(table["active"] > 0, 0.0).where(of_path)
+    table["gain_upper"] = (upper * gain).where(table["active"] > 0, 0.0).where(of_path)
+    return table.drop(columns=["best", "next_best"])
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:

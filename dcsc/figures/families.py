@@ -86,27 +86,11 @@ def _sizes(replicates: list[ConvolutionalDictionary], settings: Mapping[str, Any
 
 
 def _certified(name: str, replicates: list[ConvolutionalDictionary], settings: Mapping[str, Any]) -> pd.DataFrame:
-    """What every rung certifies at its best threshold: closed forms averaged, instance forms pooled over replicates."""
+    """What every rung certifies of uniform supports at its best threshold, pooled over the replicates."""
     rows = []
     for rung in guarantees.RUNGS:
-        if rung.endswith("instance"):
-            limits = [_pooled(name, replicates, rung, settings)]
-        else:
-            limits = [
-                guarantees.certified_stripe_sparsity(dictionary, 1.0, settings["delta"], rung=rung).limit
-                for dictionary in replicates
-            ]
-        limits = np.minimum(limits, replicates[0].stripe_size)
-        mean, lower, upper = statistics.mean_interval(limits, settings["confidence"])
-        rows.append(
-            {
-                "kind": "certified",
-                "rung": rung,
-                "stripe_sparsity": mean,
-                "stripe_sparsity_lower": lower,
-                "stripe_sparsity_upper": upper,
-            }
-        )
+        limit = min(_pooled(name, replicates, rung, settings), replicates[0].stripe_size)
+        rows.append({"kind": "certified", "rung": rung, "stripe_sparsity": limit})
     return pd.DataFrame(rows)
 
 

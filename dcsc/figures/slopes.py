@@ -144,7 +144,7 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         style,
         f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
         f"bars and brackets: Student {settings['confidence']:.0%} over "
-        f"{styles.plural(table['replicates'].max(), 'dictionary')}; instance forms are pooled over them",
+        f"{styles.plural(table['replicates'].max(), 'dictionary')}; what is certified is pooled over them",
     )
     return figure
 

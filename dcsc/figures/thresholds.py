@@ -192,11 +192,10 @@ def certified_note(certified: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     str
         For a foot line.
     """
-    note = f"certified at {1 - settings['delta']:.0%} for the threshold of the panel"
-    draws = certified.loc[certified["estimated"].astype(bool), "draws"]
-    if len(draws) and draws.max() > 0:
-        note += f", instance forms by {settings['confidence']:.0%} limits over {styles.count(draws[draws > 0])} draws"
-    return note
+    note = f"certified at {1 - settings['delta']:.0%} for these thresholds and supports"
+    draws = certified.loc[certified["draws"] > 0, "draws"]
+    limits = f", by {settings['confidence']:.0%} limits over {styles.plural(draws, 'draw')}" if len(draws) else ""
+    return note + limits
 
 
 def of_pursuit(certified: pd.DataFrame, pursuit: str) -> pd.DataFrame:

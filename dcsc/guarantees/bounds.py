@@ -42,7 +42,12 @@ def closed_variance(dictionary: ConvolutionalDictionary, codes: RaggedCodes, for
 
 
 def closed_form(
-    dictionary: ConvolutionalDictionary, codes: RaggedCodes, eps: NDArray, form: str, noise_variance: float
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    eps: NDArray,
+    form: str,
+    noise_variance: float,
+    threshold: NDArray | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
     Bound the failure of a layer by sparsity and coherence.
@@ -59,20 +64,24 @@ def closed_form(
         What bounds the variance v.
     noise_variance : float
         sigma^2 of Gaussian noise on the input, added to v.
+    threshold : ndarray, shape (...), optional
+        beta; by default X_min/2, which is the best.
 
     Returns
     -------
     threshold, probability : ndarray, shape (...)
-        X_min/2 and min(1, 2 M exp(-(X_min - 2 eps)_+^2 / (8 v))) (docs/theory.md, "One layer").
+        beta and min(1, 2 M exp(-m^2 / (2 v))) with m = (min(beta, X_min - beta) - eps)_+
+        (docs/theory.md, "One layer", "The ladder").
     """
     variance = closed_variance(dictionary, codes, form) + noise_variance
     x_min = extreme_magnitudes(codes, dictionary.rank)[0]
-    margin = np.maximum(x_min - 2 * eps, 0.0)
-    exponent = -(margin**2) / (8 * np.where(variance > 0, variance, 1.0))
+    empty = eps + 1.0 + 40 * math.sqrt(noise_variance)
+    beta = np.where(np.isfinite(x_min), x_min / 2, empty) if threshold is None else threshold
+    margin = np.maximum(np.minimum(beta, x_min - beta) - eps, 0.0)
+    exponent = -(margin**2) / (2 * np.where(variance > 0, variance, 1.0))
     probability = np.minimum(1.0, 2 * dictionary.n_atoms * np.exp(exponent))
     exact = np.where(margin > 0, 0.0, 1.0)
-    empty = eps + 1.0 + 40 * math.sqrt(noise_variance)
-    return np.where(np.isfinite(x_min), x_min / 2, empty), np.where(variance > 0, probability, exact)
+    return beta, np.where(variance > 0, probability, exact)
 
 
 def smallest_singular_values(dictionary: ConvolutionalDictionary, codes: RaggedCodes, rows: ArrayLike) -> NDArray:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.coherence import babel, babel2, mutual_coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
+from dcsc.guarantees.bounds import closed_form
 from dcsc.guarantees.certified_size import certify_upwards
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import layer_failure, listed_codes
@@ -305,7 +306,7 @@ def instance_failures(
     model: Cascade, codes: RaggedCodes, threshold: NDArray | None, noise: ArrayLike = 0.0, *, rung: str
 ) -> NDArray:
     """
-    Tell, draw by draw, which codes of one layer an instance rung leaves to fail.
+    Tell, draw by draw, which codes of one layer a rung leaves to fail.
 
     Parameters
     ----------
@@ -317,21 +318,24 @@ def instance_failures(
         beta, chosen without looking at the signs; None for the best one of each code, and for top-k.
     noise : array_like, shape () or (code,)
         Bound on the patch norm of the noise.
-    rung : {"uniform-instance", "statistical-instance"}
-        Signs of any kind, or Rademacher ones.
+    rung : str
+        One of `RUNGS`: for signs of any kind, or for Rademacher ones.
 
     Returns
     -------
     ndarray of bool or float, shape (code,)
         Whether some signs may defeat the threshold, or a bound on the probability that they do.
     """
-    if rung == "uniform-instance":
+    kind, form = rung.split("-")
+    if kind == "uniform":
         choice = "midpoint" if threshold is None else [threshold]
-        return ~uniform(model, [codes], noise, form="instance", threshold=choice).holds
+        return ~uniform(model, [codes], noise, form=form, threshold=choice).holds
     dictionary = model.dictionaries[0]
     listed, eps = check_path(model, [codes], noise)
-    guard = rounding_guard(dictionary, extreme_magnitudes(listed[0], model.rank)[1], eps)
-    return layer_failure(dictionary, listed[0], eps, guard, threshold=threshold)[2]
+    if form == "instance":
+        guard = rounding_guard(dictionary, extreme_magnitudes(listed[0], model.rank)[1], eps)
+        return layer_failure(dictionary, listed[0], eps, guard, threshold=threshold)[2]
+    return closed_form(dictionary, listed[0], eps, form, 0.0, threshold)[1]
 
 
 def _default_sizes(n_atoms: int) -> list[int]:

@@ -39,8 +39,8 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     """
     Find what every rung certifies for every pursuit and variant, at the thresholds of that pursuit.
 
-    Closed forms of one layer are evaluated for every dictionary. What depends on supports is estimated: draws of
-    their own, pooled over the dictionaries in equal numbers, give a confidence limit at every size that is claimed.
+    All of it is for the supports and magnitudes that are drawn, closed forms included: draws of their own, pooled over
+    the dictionaries in equal numbers, give a confidence limit at every size that is claimed.
     Rungs about random signs speak of variants whose signs are Rademacher, those about all signs of every variant.
 
     Parameters
@@ -69,8 +69,8 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     lengths = tuple(map(len, labels.values()))
     found = {name: np.zeros(lengths, np.int64) for name in ("active", "next_active", "draws")}
     found |= {"applies": np.zeros(lengths, bool), "limit": np.full(lengths, np.nan)}
-    found["stripe_sparsity"] = np.full((*lengths, depth, len(cascades)), np.nan)
-    found |= {name: np.full((*lengths, depth), np.nan) for name in ("next_stripe_sparsity", "density")}
+    by_layer = ("stripe_sparsity", "next_stripe_sparsity", "density")
+    found |= {name: np.full((*lengths, depth), np.nan) for name in by_layer}
     draws = _Draws(settings, dictionaries, cascades)
     for place in np.ndindex(*lengths):
         pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
@@ -80,26 +80,20 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
         if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
             continue  # the signs of an inner layer are not Rademacher there
         found["applies"][place] = True
-        if depth == 1 and options is not None and not rung.endswith("instance"):
-            limits = [_closed_form(cascade, rung, options, draws.extremes(variant), settings) for cascade in cascades]
-            found["stripe_sparsity"][(*place, 0)] = limits
-            continue
         size = draws.certified(variant, rung, part, _rule_of(options))
         for name, value in (("active", size.size), ("next_active", size.next_size or 0), ("draws", size.draws)):
             found[name][place] = value
         found["limit"][place] = size.limit if size.size else np.nan
         if size.size:
-            found["stripe_sparsity"][place] = draws.stripes(variant, size.size)[:, None]
+            found["stripe_sparsity"][place] = draws.stripes(variant, size.size)
             found["density"][place] = draws.densities(variant, size.size)
         if size.next_size:
             found["next_stripe_sparsity"][place] = draws.stripes(variant, size.next_size)
     dims = tuple(labels)
-    more = {"stripe_sparsity": ("layer", "replicate"), "next_stripe_sparsity": ("layer",), "density": ("layer",)}
-    estimated = [depth > 1 or rung in THEOREM_11 or rung.endswith("instance") for rung in labels["rung"]]
     coherences = [coherence.mutual_coherence(cascade.dictionaries[0]) for cascade in cascades]
     return xr.Dataset(
-        {name: ((*dims, *more.get(name, ())), values) for name, values in found.items()}
-        | {"estimated": ("rung", estimated), "mutual_coherence": ("replicate", coherences)},
+        {name: ((*dims, "layer") if name in by_layer else dims, values) for name, values in found.items()}
+        | {"mutual_coherence": ("replicate", coherences)},
         coords={**labels, "layer": np.arange(1, depth + 1), "replicate": np.arange(len(cascades))},
     )
 
@@ -140,25 +134,6 @@ def _random_signs(draw: Mapping[str, Any], depth: int) -> str | None:
     return {"statistical": "rademacher", "statistical-plain": "deepest"}.get(
         next((name for name in ("statistical", "statistical-plain") if name in carried), "")
     )
-
-
-def _closed_form(
-    cascade: Cascade, rung: str, options: Mapping[str, Any], extremes: tuple[float, float], settings: Mapping[str, Any]
-) -> float:
-    """Stripe-sparsity that a closed form certifies at the threshold of a pursuit, with the contrast of the draws."""
-    smallest, largest = extremes
-    threshold = options["threshold"]
-    threshold = threshold[0] if isinstance(threshold, list) else threshold
-    share = None  # the middle of [PRE17]'s interval does what the best threshold does
-    if threshold == "statistical":
-        share = 0.5
-    elif threshold is not None and not isinstance(threshold, str):
-        share = threshold / smallest
-    if share is not None and not 0 < share < 1:
-        return 0.0
-    return guarantees.certified_stripe_sparsity(
-        cascade.dictionaries[0], smallest / largest, settings["delta"], rung=rung, threshold=share
-    ).limit
 
 
 class _Draws:
@@ -208,12 +183,6 @@ class _Draws:
             for replicate in range(len(self._cascades))
         ]
 
-    def extremes(self, variant: str) -> tuple[float, float]:
-        """Smallest and largest magnitude of a variant's deepest codes, over pilot draws."""
-        size = self._sizes[len(self._sizes) // 2]
-        values = [np.abs(codes[-1].value) for codes in self.codes(self._law(variant), size, "pilot")]
-        return float(np.min(np.concatenate(values))), float(np.max(np.concatenate(values)))
-
     def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
         """The largest size that a rung certifies."""
         law = self._law(variant)
@@ -255,7 +224,7 @@ class _Draws:
         if name == BASIS_PURSUIT:
             form = rung.removeprefix("basis-pursuit-")
             return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
-        if cascade.depth == 1 and rung.endswith("instance"):
+        if cascade.depth == 1:
             return guarantees.instance_failures(cascade, codes[0], None if betas is None else betas[0], rung=rung)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
