@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
-from dcsc.guarantees.bounds import smallest_singular_values
+from dcsc.guarantees.bounds import independent_atoms
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
@@ -238,7 +238,7 @@ def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> ND
     injective = np.ones(len(covered), dtype=bool)
     for bounds, dictionary, code in zip(capped, paths.model.dictionaries, paths.codes, strict=True):
         rows = np.flatnonzero(covered | (bounds < 1))
-        dependent = rows[smallest_singular_values(dictionary, code, rows) == 0]
+        dependent = rows[~independent_atoms(dictionary, code, rows)]
         bounds[dependent], injective[dependent] = 1.0, False
     return injective
 

@@ -84,9 +84,9 @@ def closed_form(
     return beta, np.where(variance > 0, probability, exact)
 
 
-def smallest_singular_values(dictionary: ConvolutionalDictionary, codes: RaggedCodes, rows: ArrayLike) -> NDArray:
+def independent_atoms(dictionary: ConvolutionalDictionary, codes: RaggedCodes, rows: ArrayLike) -> NDArray:
     """
-    Find the smallest singular value of the active atoms of some codes, 0 where they may be dependent.
+    Tell whether the active atoms of some codes are certainly independent.
 
     Parameters
     ----------
@@ -99,11 +99,28 @@ def smallest_singular_values(dictionary: ConvolutionalDictionary, codes: RaggedC
 
     Returns
     -------
-    ndarray, shape (row,)
-        Infinity without non-zeros. It is 0 unless the smallest eigenvalue of G_SS is above `INJECTIVE` (1 + |S|),
-        far above the rounding error of an eigenvalue; its root alone would be wrong by the root of that error.
+    ndarray of bool, shape (row,)
+        Whether the smallest eigenvalue of G_SS is above `INJECTIVE` (1 + |S|), far above the rounding error of what is
+        computed: by Gershgorin's circles where these say so, else by a Cholesky factorisation of G_SS less that much.
     """
-    return np.array([_smallest_singular_value(dictionary, _gram_of_row(dictionary, codes, row)) for row in rows])
+    return np.array([_independent(dictionary, _gram_of_row(dictionary, codes, row)) for row in rows], dtype=bool)
+
+
+def _independent(dictionary: ConvolutionalDictionary, gram: NDArray) -> bool:
+    floor = _floor(dictionary, len(gram))
+    diagonal = np.diagonal(gram)
+    if np.all(2 * diagonal - np.abs(gram).sum(axis=1) > 2 * floor):
+        return True
+    try:
+        np.linalg.cholesky(gram - floor * np.eye(len(gram)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _floor(dictionary: ConvolutionalDictionary, size: int) -> float:
+    """What the smallest eigenvalue of the Gram matrix of so many atoms must exceed."""
+    return max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps)) * (1 + size)
 
 
 def _gram_of_row(dictionary: ConvolutionalDictionary, codes: RaggedCodes, row: int) -> NDArray:
@@ -114,8 +131,7 @@ def _smallest_singular_value(dictionary: ConvolutionalDictionary, gram: NDArray)
     if not len(gram):
         return math.inf
     smallest = float(np.linalg.eigvalsh(gram)[0])
-    floor = max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps)) * (1 + len(gram))
-    return math.sqrt(smallest) if smallest > floor else 0.0
+    return math.sqrt(smallest) if smallest > _floor(dictionary, len(gram)) else 0.0
 
 
 def least_squares_gain(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> tuple[NDArray, NDArray]:

@@ -5,6 +5,8 @@ import pytest
 
 import dcsc
 from dcsc import guarantees
+from dcsc.guarantees.bounds import independent_atoms
+from dcsc.ragged import RaggedCodes
 from tests.theory import support
 from tests.theory.test_statistical_guarantees import exact_failure, exact_path_failure, spread_out
 
@@ -176,3 +178,23 @@ def test_batches_keep_their_shape():
     codes = [code.reshape(2, 3, *code.shape[1:]) for code in cascade.synthesize(deepest)[1:]]
     found = guarantees.as_run(guarantees.path_interference(cascade, codes), [0.1, 0.1])
     assert found.covered.shape == found.failure_bound.shape == (2, 3)
+
+
+def test_independent_atoms_are_told_as_their_smallest_eigenvalue_says():
+    told = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        dictionary = support.nearly_orthogonal(seed, 8, 1, (12,), (8,), (48,), 0.05 + 0.1 * (seed % 10))
+        if seed % 2:
+            dictionary = dcsc.families.create("hadamard-dirac", (48,), taps=16)
+        for size in (1, 4, 12, 30, 48):
+            codes = RaggedCodes.from_dense(
+                support.random_codes(rng, dictionary.code_shape, np.full(2, size), np.ones(2)), dictionary.code_shape
+            )
+            found = independent_atoms(dictionary, codes, np.arange(2))
+            for row, independent in enumerate(found):
+                columns = dictionary.to_sparse().toarray()[:, codes.rows(slice(row, row + 1)).atom]
+                smallest = np.linalg.svd(columns, compute_uv=False)[-1] ** 2 if size <= len(columns) else 0.0
+                assert independent == (smallest > 1e-10 * (1 + size)) or abs(smallest - 1e-10 * (1 + size)) < 1e-11
+                told.append(independent)
+    assert 0 < np.mean(told) < 1
