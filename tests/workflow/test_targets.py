@@ -52,7 +52,7 @@ def test_an_experiment_is_a_target(fresh):
 
 def test_a_figure_is_a_target(fresh):
     jobs = fresh.planned("transition-thresholds")
-    assert rules_of(jobs) == UP_TO["metrics"] | {"render_thresholds"}
+    assert rules_of(jobs) == UP_TO["metrics"] | UP_TO["certificates"] | {"render_thresholds"}
     assert experiments_of(jobs, TINY) == {"transition"}
 
 
