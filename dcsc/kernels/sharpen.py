@@ -1,0 +1,440 @@
+"""
+The failure bound of a layer with sharper tails than Hoeffding's.
+
+All atoms have closed tails; the dear ones, which need the list of what reaches an atom, are computed for those atoms
+whose closed tails matter. Every atom counts with a bound of its own, so the sum remains one.
+
+==========  ====================  ======================================================================
+array       axes                  meaning
+==========  ====================  ======================================================================
+listing     (4, atom)             variance, bound, floor |x_i| + d_i and filter; active atoms come first
+thresholds  (threshold, filter)   candidates, ascending or descending for every filter
+terms       (threshold, atom)     tails of all atoms
+totals      (threshold, filter)   their sums over the atoms of a filter
+=====================================================================================================
+"""
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dcsc.kernels.compile import compiled
+from dcsc.kernels.exponentials import LANES as VECTOR
+from dcsc.kernels.gather import gather_code
+from dcsc.kernels.interference import LANES, code_interference
+from dcsc.kernels.rademacher import (
+    CHERNOFF,
+    EXACT,
+    GAUSSIAN,
+    LONGEST,
+    closed_tail,
+    lower_by_chernoff,
+    lower_by_lattice,
+)
+from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
+
+PADDING = ROW_BYTES // 8
+"""Zeros at both ends of a pattern."""
+SHARE = 0.03
+"""Share of a bound that atoms may have whose tails stay closed, and share of the rest that need not be exact."""
+COARSE, COARSE_WIDTH = 7, 0.15
+"""Thresholds that are tried beside the first one, and how far from it, relative to it."""
+FINE, FINE_WIDTH = 5, 0.04
+"""The same with exact tails, which cost as much for a few thresholds as for one."""
+FIRST_GRID = 24
+"""Thresholds of a filter that are tried when there is none to begin with."""
+
+
+@compiled
+def margin_at(listing, i, n_on, thresholds, g, eps):
+    """Margin of an atom at a threshold of its filter."""
+    beta = thresholds[g, np.int64(listing[3, i])]
+    return listing[2, i] - beta - eps if i < n_on else beta - eps
+
+
+@compiled
+def closed_terms(kind, listing, n_on, n, thresholds, eps, slack, noise, terms, totals):
+    """Closed tails of all atoms at all thresholds, and their sums by filter."""
+    totals[:] = 0.0
+    for g in range(len(thresholds)):
+        for i in range(n):
+            margin = margin_at(listing, i, n_on, thresholds, g, eps)
+            factor = 1.0 if i < n_on else 2.0
+            bound = listing[1, i] if noise == 0 else np.inf
+            terms[g, i] = closed_tail(kind, margin, listing[0, i] + noise, bound, factor, slack)
+            totals[g, np.int64(listing[3, i])] += terms[g, i]
+
+
+@compiled
+def choose(terms, chosen, n, share, fresh):
+    """Choose more atoms, the largest, so that those not chosen make up at most a share of the sum; returns how many."""
+    sums, total, left, exponent, count = np.zeros(1100), 0.0, 0.0, 1099, 0
+    for i in range(n):
+        total += terms[i]
+        if terms[i] > 0 and not chosen[i]:
+            sums[10 - math.frexp(terms[i])[1]] += terms[i]
+    while exponent > 0 and left + sums[exponent] <= share * total:
+        left += sums[exponent]
+        exponent -= 1
+    for i in range(n):
+        fresh[i] = terms[i] > 0 and not chosen[i] and 10 - math.frexp(terms[i])[1] <= exponent
+        chosen[i] |= fresh[i]
+        count += fresh[i]
+    return count
+
+
+@compiled
+def best_of(totals, by_filter, best):
+    """Number the threshold of each filter whose sum is smallest, or the one that is best for all filters together."""
+    for f in range(totals.shape[1]):
+        best[f] = 0
+        for g in range(1, len(totals)):
+            if by_filter:
+                best[f] = g if totals[g, f] < totals[best[f], f] else best[f]
+            else:
+                best[f] = g if totals[g].sum() < totals[best[f]].sum() else best[f]
+        if not by_filter:
+            best[:] = best[f]
+            break
+
+
+@compiled
+def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, eps, slack, noise, terms, room):
+    """
+    Lower the tails of atoms whose lists come one after another.
+
+    Before the lattice, Chernoff's bound is computed at threshold number `at` only, or at all if that is negative. The
+    lattice is used from the largest tail on until the rest hardly matters there, or no threshold is left that may do.
+    """
+    n_thresholds = len(thresholds)
+    margins, values, done = np.empty(n_thresholds), np.empty(n_thresholds), np.zeros(n_thresholds)
+    largest = np.empty(len(members))
+    here, longest = slice(0, n_thresholds) if at < 0 else slice(at, at + 1), 0
+    for m in range(len(members)):
+        longest = max(longest, starts[m + 1] - starts[m])
+    listed, powers = np.zeros((2, longest + VECTOR))
+    for m, i in enumerate(members):
+        for g in range(n_thresholds):
+            margins[g], values[g] = margin_at(listing, i, n_on, thresholds, g, eps), terms[g, i]
+        a = coefficients[starts[m] : starts[m + 1]]
+        factor = 1.0 if i < n_on else 2.0
+        lower_by_chernoff(a, listing[0, i], margins[here], factor, slack, noise, values[here], listed, powers)
+        terms[:, i] = values
+        largest[m] = values[max(at, 0)]
+    if kind < EXACT:
+        return
+    rest, sharpened = largest.sum(), 0.0
+    for m in np.argsort(-largest):
+        i = members[m]
+        if rest <= SHARE * sharpened or done.min() >= 1:
+            break
+        for g in range(n_thresholds):
+            margins[g], values[g] = margin_at(listing, i, n_on, thresholds, g, eps), terms[g, i]
+        a = coefficients[starts[m] : starts[m + 1]]
+        lower_by_lattice(a, margins, 1.0 if i < n_on else 2.0, slack, noise, 0.0, values, room)
+        terms[:, i] = values
+        done += values
+        rest -= largest[m]
+        sharpened += values[max(at, 0)]
+
+
+@compiled
+def sum_by_filter(listing, n, terms, totals):
+    """Sum tails over the atoms of each filter."""
+    totals[:] = 0.0
+    for g in range(len(terms)):
+        for i in range(n):
+            totals[g, np.int64(listing[3, i])] += terms[g, i]
+
+
+@compiled
+def list_code(room, pattern, magnitude, layout, n_filters, places):
+    """What reaches the atoms at some places, |x_j| |g_ij| in ascending order without zeros: one list, and starts."""
+    counts, order, of_nonzero = room[1], room[2], room[3]
+    q1, q2, flat = layout[0, 1], layout[0, 2], pattern.ravel()
+    n0, n1, n2 = pattern.shape[2], pattern.shape[3], pattern.shape[4]
+    reach = (n2 - 2 * PADDING) // n_filters // 2
+    starts, coefficients = np.zeros(len(places) + 1, np.int64), np.empty(0)
+    for filling in range(2):
+        written = 0
+        for m, place in enumerate(places):
+            position, f = divmod(place, n_filters)
+            row, p2 = divmod(position, q2)
+            p0, p1 = divmod(row, q1)
+            for d2 in range(-reach, reach + 1):
+                there = p2 - d2
+                there += q2 if there < 0 else (-q2 if there >= q2 else 0)
+                for at in range(counts[there - 1] if there > 0 else 0, counts[there]):
+                    k = order[at]
+                    k0, k1 = divmod(of_nonzero[1, k], q1)
+                    d0, d1 = (p0 - k0) - layout[2, 0], (p1 - k1) - layout[2, 1]
+                    d0 += layout[0, 0] if d0 < 0 else (-layout[0, 0] if d0 >= layout[0, 0] else 0)
+                    d1 += q1 if d1 < 0 else (-q1 if d1 >= q1 else 0)
+                    if d0 >= n0 or d1 >= n1:
+                        continue
+                    here = ((of_nonzero[0, k] * n0 + d0) * n1 + d1) * n2 + PADDING + (d2 + reach) * n_filters + f
+                    if flat[here] != 0:
+                        if filling:
+                            coefficients[written] = magnitude[k] * flat[here]
+                        written += 1
+            starts[m + 1] = written
+        if not filling:
+            coefficients = np.empty(written)
+    for m in range(len(places)):
+        coefficients[starts[m] : starts[m + 1]].sort()
+    return coefficients, starts
+
+
+@compiled
+def list_columns(room, pattern, atom, value, firsts, layout, n_filters, places):
+    """What reaches atoms from columns whose entries share a sign, as `list_code`; a column's own entries get 0."""
+    target, found = room[0], np.empty((len(places), len(firsts) - 1))
+    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
+    for column in range(len(firsts) - 1):
+        first, last = firsts[column], firsts[column + 1]
+        gather_code(room, pattern, atom[first:last], value[first:last], layout)
+        for k in range(first, last):
+            i, position = divmod(np.int64(atom[k]), size)
+            target[position * n_filters + i] = 0.0
+        for m, place in enumerate(places):
+            found[m, column] = abs(target[place])
+    starts, coefficients, written = np.zeros(len(places) + 1, np.int64), np.empty(found.size), 0
+    for m in range(len(places)):
+        found[m].sort()
+        for column in range(len(firsts) - 1):
+            if found[m, column] > 0:
+                coefficients[written] = found[m, column]
+                written += 1
+        starts[m + 1] = written
+    return coefficients[:written], starts
+
+
+@compiled
+def list_atoms(room, most, pattern, atom, magnitude, layout, n_filters, on_bound, on_variance, kept, listing, places):
+    """Variance, bound, floor and filter of all atoms of a code, active ones first; returns their number."""
+    code_interference(
+        room, most, pattern, atom, magnitude, layout, n_filters, 0.0, 0.0, on_bound, on_variance, kept[0], kept[1]
+    )
+    of_nonzero, size = room[3], layout[0, 2] * n_filters
+    for k in range(len(atom)):
+        listing[0, k], listing[1, k], listing[2, k] = on_variance[k], on_bound[k], magnitude[k]
+        listing[3, k] = of_nonzero[0, k]
+        places[k] = of_nonzero[1, k] * size + of_nonzero[2, k] * n_filters + of_nonzero[0, k]
+    n, here = len(atom), 0
+    for row in range(layout[0, 0] * layout[0, 1]):
+        for t in range(0, size, LANES):
+            for lane in range(min(LANES, size - t)):
+                if kept[0, here + lane] >= 0:
+                    listing[0, n], listing[1, n], listing[2, n] = kept[1, here + lane], kept[0, here + lane], 0.0
+                    places[n] = row * size + t + lane
+                    listing[3, n] = (t + lane) % n_filters
+                    n += 1
+            here += LANES
+    return n
+
+
+@compiled
+def list_interference(active, magnitude, locked, variance, bound, n_filters, listing, places):
+    """As `list_atoms`, from the interference at every atom; returns the number of active ones."""
+    n, size = 0, len(active) // n_filters
+    for wanted in (True, False):
+        for atom in range(len(active)):
+            if active[atom] == wanted:
+                f, position = divmod(atom, size)
+                listing[0, n], listing[1, n], listing[2, n] = variance[atom], bound[atom], 0.0
+                if wanted:
+                    listing[2, n] = magnitude[atom] + locked[atom]
+                listing[3, n], places[n] = f, position * n_filters + f
+                n += 1
+    return np.int64(active.sum())
+
+
+@compiled
+def first_thresholds(listing, n_on, n, eps, slack, noise, out):
+    """
+    A threshold of each filter to begin with.
+
+    The best for closed tails of a few between the input error and the smallest floor, or one that no inactive atom
+    exceeds where none is active.
+    """
+    grid = np.empty((FIRST_GRID, len(out)))
+    terms, totals, best = np.empty((FIRST_GRID, n)), np.empty((FIRST_GRID, len(out))), np.empty(len(out), np.int64)
+    floor, above = np.full(len(out), np.inf), np.zeros(len(out))
+    for i in range(n):
+        f = np.int64(listing[3, i])
+        if i < n_on:
+            floor[f] = min(floor[f], listing[2, i])
+        else:
+            above[f] = max(above[f], listing[1, i] if noise == 0 else 40 * math.sqrt(listing[0, i] + noise))
+    for g in range(FIRST_GRID):
+        for f in range(len(out)):
+            if floor[f] < np.inf:
+                grid[g, f] = eps + (g + 1) / (FIRST_GRID + 1) * max(floor[f] - 2 * eps, 0.0)
+            else:
+                grid[g, f] = eps + above[f] * (1 + 1e-9) + 16 * slack
+    closed_terms(GAUSSIAN, listing, n_on, n, grid, eps, slack, noise, terms, totals)
+    best_of(totals, True, best)
+    for f in range(len(out)):
+        out[f] = grid[best[f], f]
+
+
+@compiled
+def grid_around(centre, width, eps, grid):
+    """Write thresholds about the given ones, a width relative to them to both sides, the given ones in the middle."""
+    middle = len(grid) // 2
+    for g in range(len(grid)):
+        for f in range(len(centre)):
+            grid[g, f] = max(centre[f] * (1 + width * (g - middle) / middle), eps if g != middle else centre[f])
+
+
+@compiled
+def keep_better(totals, grid, by_filter, thresholds, sums):
+    """
+    Take over thresholds and sums of filters, or of all together, where they are smaller than known ones.
+
+    Returns whether no best one lies at an end of the grid.
+    """
+    best = np.empty(len(sums), np.int64)
+    best_of(totals, by_filter, best)
+    if by_filter or totals[best[0]].sum() < sums.sum():
+        for f in range(len(best)):
+            if not by_filter or totals[best[f], f] < sums[f]:
+                thresholds[f], sums[f] = grid[best[f], f], totals[best[f], f]
+    return 0 < best.min() and best.max() < len(grid) - 1
+
+
+@compiled
+def list_members(source, places):
+    """Lists of what reaches atoms, from a code or from columns."""
+    by_columns, gathering, pattern, atom, value, firsts, layout, n_filters = source
+    if by_columns:
+        return list_columns(gathering, pattern, atom, value, firsts, layout, n_filters, places)
+    return list_code(gathering, pattern, value, layout, n_filters, places)
+
+
+@compiled
+def evaluate(kind, share, source, atoms, grid, by_filter, eps, slack, noise, terms, totals, room):
+    """Sums of the tails at all thresholds of a grid, as sharp as asked for but for a share."""
+    listing, places, n_on, n = atoms
+    best = np.empty(totals.shape[1], np.int64)
+    closed_terms(min(kind, GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
+    if kind < CHERNOFF:
+        return
+    chosen, fresh, reference = np.zeros(n, np.bool_), np.empty(n, np.bool_), np.empty(n)
+    while True:
+        best_of(totals, by_filter, best)
+        for i in range(n):
+            g = best[np.int64(listing[3, i])] if kind < EXACT else len(grid) // 2
+            reference[i] = terms[g, i]
+        if choose(reference, chosen, n, share, fresh) == 0:
+            return
+        members = np.flatnonzero(fresh)
+        coefficients, starts = list_members(source, places[members])
+        at = -1 if kind < EXACT else len(grid) // 2
+        sharpen(kind, members, coefficients, starts, listing, n_on, grid, at, eps, slack, noise, terms, room)
+        sum_by_filter(listing, n, terms, totals)
+
+
+@compiled
+def search(kind, source, atoms, by_filter, eps, slack, noise, thresholds, sums, room):
+    """Lower sums by better thresholds: beside the given ones with ever sharper tails, then closer to what is best."""
+    coarse, fine, one = np.empty((COARSE, len(sums))), np.empty((FINE, len(sums))), np.empty((1, len(sums)))
+    terms, totals = np.empty((COARSE, atoms[3])), np.empty((COARSE, len(sums)))
+    for _ in range(2):
+        grid_around(thresholds, COARSE_WIDTH, eps, coarse)
+        evaluate(GAUSSIAN, SHARE, source, atoms, coarse, by_filter, eps, slack, noise, terms, totals, room)
+        if keep_better(totals, coarse, by_filter, thresholds, sums):
+            break
+    if kind == CHERNOFF:
+        one[0] = thresholds
+        evaluate(CHERNOFF, SHARE, source, atoms, one, by_filter, eps, slack, noise, terms[:1], totals[:1], room)
+        keep_better(totals[:1], one, by_filter, thresholds, sums)
+    if kind >= EXACT:
+        for _ in range(2):
+            grid_around(thresholds, FINE_WIDTH, eps, fine)
+            evaluate(EXACT, SHARE, source, atoms, fine, by_filter, eps, slack, noise, terms[:FINE], totals[:FINE], room)
+            if keep_better(totals[:FINE], fine, by_filter, thresholds, sums):
+                break
+
+
+@compiled
+def search_by_filter(kind, source, atoms, eps, slack, noise, thresholds, sums, room):
+    """Lower the sum of each filter by a threshold of its own where that is better."""
+    own, least = np.empty(len(sums)), np.full(len(sums), np.inf)
+    first_thresholds(atoms[0], atoms[2], atoms[3], eps, slack, noise, own)
+    search(kind, source, atoms, True, eps, slack, noise, own, least, room)
+    for f in range(len(sums)):
+        if least[f] < sums[f]:
+            thresholds[f], sums[f] = own[f], least[f]
+
+
+@compiled
+def code_bound(kind, seeking, by_filter, source, atoms, eps, slack, noise, thresholds, room):
+    """Bound at the thresholds of all filters, or at better ones, which are written over them."""
+    sums, grid = np.empty(len(thresholds)), np.empty((1, len(thresholds)))
+    terms, totals = np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
+    grid[0] = thresholds
+    now = GAUSSIAN if seeking else kind
+    evaluate(now, SHARE, source, atoms, grid, False, eps, slack, noise, terms, totals, room)
+    sums[:] = totals[0]
+    if seeking and sums.sum() > 0:
+        search(kind, source, atoms, False, eps, slack, noise, thresholds, sums, room)
+        if by_filter and sums.sum() > 0:
+            search_by_filter(kind, source, atoms, eps, slack, noise, thresholds, sums, room)
+    return min(1.0, sums.sum())
+
+
+@compiled
+def sharpened_layer(
+    kind, seeking, by_filter, gathering, pattern, atom, magnitude, starts, layout, n_filters, noise, eps, guard,
+    thresholds, probabilities,
+):  # fmt: skip
+    """Bounds of consecutive codes whose signs are independent, at thresholds (code, filter) or better ones."""
+    longest = 0
+    for code in range(len(starts) - 1):
+        longest = max(longest, starts[code + 1] - starts[code])
+    rows = layout[0, 0] * layout[0, 1]
+    size = rows * (layout[0, 2] * n_filters + LANES) + LANES
+    kept, on_bound, on_variance = np.empty((2, size)), np.empty(longest), np.empty(longest)
+    listing, places, room = np.empty((4, size + longest)), np.empty(size + longest, np.int64), np.empty((2, LONGEST))
+    most, none = np.empty(3 * VECTOR_BYTES // 8), np.zeros(0, np.int64)
+    for code in range(len(starts) - 1):
+        here, n_on = slice(starts[code], starts[code + 1]), starts[code + 1] - starts[code]
+        n = list_atoms(
+            gathering, most, pattern, atom[here], magnitude[here], layout, n_filters, on_bound[:n_on],
+            on_variance[:n_on], kept, listing, places,
+        )  # fmt: skip
+        source = (False, gathering, pattern, atom[here], magnitude[here], none, layout, n_filters)
+        probabilities[code] = code_bound(
+            kind, seeking, by_filter, source, (listing, places, n_on, n), eps[code], guard[code] / 2, noise,
+            thresholds[code], room,
+        )  # fmt: skip
+
+
+@compiled
+def sharpened_columns(
+    kind, seeking, by_filter, gathering, pattern, atom, value, firsts, starts, layout, n_filters, noise, eps, guard,
+    active, magnitude, locked, variance, bound, thresholds, probabilities,
+):  # fmt: skip
+    """
+    As `sharpened_layer`, for codes whose non-zeros share signs, those of a column one.
+
+    Columns of code c are starts[c]..starts[c + 1], column k has the non-zeros firsts[k]..firsts[k + 1]; the
+    interference at every atom is given.
+    """
+    n = active.shape[1]
+    listing, places, room = np.empty((4, n)), np.empty(n, np.int64), np.empty((2, LONGEST))
+    for code in range(len(starts) - 1):
+        n_on = list_interference(
+            active[code], magnitude[code], locked[code], variance[code], bound[code], n_filters, listing, places
+        )
+        columns = firsts[starts[code] : starts[code + 1] + 1]
+        source = (True, gathering, pattern, atom, value, columns, layout, n_filters)
+        probabilities[code] = code_bound(
+            kind, seeking, by_filter, source, (listing, places, n_on, n), eps[code], guard[code] / 2, noise,
+            thresholds[code], room,
+        )  # fmt: skip
