@@ -1,0 +1,213 @@
+"""
+When basis pursuit recovers a given support: for all signs (Tropp 2004), and with what probability for random ones.
+
+Everything is about the equality form, minimal |x|_1 subject to A x = y without noise; magnitudes do not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc import sparse_path
+from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.errors import UserError
+from dcsc.guarantees.checks import check_choice, check_path
+from dcsc.guarantees.interference import propagated_columns
+from dcsc.guarantees.sharp_tails import TAILS
+from dcsc.guarantees.statistical_thresholding import disjoint_columns
+from dcsc.kernels import fuchs
+from dcsc.model import Cascade
+from dcsc.parallel import over_spans
+from dcsc.ragged import RaggedCodes
+
+SIGNS = ("deepest", "rademacher")
+SPAN = 4
+"""Codes a task of a thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class SupportLayer:
+    """
+    What is certain, or likely, of basis pursuit on the supports of one layer.
+
+    Parameters
+    ----------
+    smallest_eigenvalue : ndarray, shape (...)
+        A lower bound of that of G_SS, 0 where the active atoms are, or nearly are, dependent.
+    recovery_constant : ndarray, shape (...)
+        An upper bound of the largest |G_SS^{-1} G_Sj|_1 over inactive j; infinity without injectivity.
+    probability : ndarray, shape (...)
+        Bound b(S) on the probability that random signs are not recovered.
+    """
+
+    smallest_eigenvalue: NDArray
+    recovery_constant: NDArray
+    probability: NDArray
+
+    @property
+    def holds(self) -> NDArray:
+        """Whether every code on the support is recovered, whatever its signs, shape (...)."""
+        return self.recovery_constant < 1
+
+
+@dataclass(frozen=True, eq=False)
+class SupportPath:
+    """
+    What is certain, or likely, of layered basis pursuit on the supports of a batch of paths.
+
+    Parameters
+    ----------
+    layers : tuple of SupportLayer
+        From layer 1 to layer L.
+    signs, tail : str
+        As asked for.
+    applies : ndarray of bool, shape (...)
+        Whether the signs of every layer are as `probability` takes them.
+    """
+
+    layers: tuple[SupportLayer, ...]
+    signs: str
+    tail: str
+    applies: NDArray
+
+    @property
+    def holds(self) -> NDArray:
+        """Whether the path is recovered, whatever the signs that leave its supports as they are, shape (...)."""
+        return np.logical_and.reduce([layer.holds for layer in self.layers])
+
+    @property
+    def sum_of_probabilities(self) -> NDArray:
+        """
+        Sum over the layers of b(S), each capped at 1, shape (...).
+
+        Not capped itself: in D-CSC-R only its mean over draws bounds a failure rate, unless the deepest code
+        determines all supports.
+        """
+        return np.where(self.applies, np.sum([layer.probability for layer in self.layers], axis=0), len(self.layers))
+
+    @property
+    def failure_rate_bound(self) -> float:
+        """Bound on the failure rate: the mean of the sums, then capped; an estimate, as good as the batch is large."""
+        return min(1.0, float(np.mean(self.sum_of_probabilities)))
+
+
+def support_certificates(
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    *,
+    tail: str = "exact",
+    group: NDArray | None = None,
+    sign: NDArray | None = None,
+) -> SupportLayer:
+    """
+    Certify basis pursuit on the supports of one layer, for all signs and for random ones.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    codes : RaggedCodes
+        The codes, any batch shape; only their supports count.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails of <W_j, s>.
+    group, sign : ndarray, shape (non-zero,), optional
+        Non-zeros of one group, numbered from 0 in every code, have the sign of the group times their own one; by
+        default all signs are independent.
+
+    Returns
+    -------
+    SupportLayer
+        Exact recovery condition (Tropp 2004) and b(S) (docs/theory.md, "Basis pursuit on an instance").
+
+    Raises
+    ------
+    UserError
+        When the tail is unknown or the codes are of another dictionary.
+    """
+    check_choice(tail, TAILS, "tail")
+    if tuple(codes.code_shape) != dictionary.code_shape:
+        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
+    patterns = sparse_path.gram_patterns(dictionary, "signed", np.float64)
+    atoms, starts, layout = codes.atom.astype(np.int32), codes.starts, patterns.layout
+    groups = np.zeros(len(starts) - 1, np.int64)
+    if group is None:
+        group, sign = np.zeros(len(atoms), np.int64), np.ones(len(atoms))
+    else:
+        filled = np.flatnonzero(np.diff(starts))
+        groups[filled] = np.maximum.reduceat(group, starts[filled]) + 1 if len(filled) else 0
+    group, sign, found = group.astype(np.int64), np.asarray(sign, np.float64), np.empty((len(starts) - 1, 3))
+    axis = int(np.argmax(layout[0]))
+
+    def work(first: int, last: int) -> None:
+        fuchs.layer_certificates(
+            TAILS.index(tail), patterns.pattern, atoms, starts[first : last + 1], group, sign, groups[first:last],
+            layout, -layout[2], axis, dictionary.n_filters, found[first:last],
+        )  # fmt: skip
+
+    over_spans(len(found), SPAN, work)
+    return SupportLayer(*(found[:, column].reshape(codes.batch_shape) for column in range(3)))
+
+
+def basis_pursuit_on_supports(
+    model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], *, tail: str = "exact", signs: str = "rademacher"
+) -> SupportPath:
+    """
+    Certify layered basis pursuit (equality form, no noise) on the supports of paths.
+
+    Parameters
+    ----------
+    model : Cascade
+        The layers.
+    codes : sequence of array_like of shape (..., filter, *position), or of RaggedCodes
+        [X^(1), ..., X^(L)].
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails.
+    signs : {"rademacher", "deepest"}
+        Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain D-CSC, where the
+        propagated columns of its active atoms must be disjoint).
+
+    Returns
+    -------
+    SupportPath
+        For all signs and for random ones (docs/theory.md, "Basis pursuit on an instance").
+
+    Raises
+    ------
+    UserError
+        When an option is unknown or shapes do not fit.
+    """
+    check_choice(signs, SIGNS, "signs")
+    listed, _ = check_path(model, codes, 0.0)
+    batch = listed[-1].batch_shape
+    flat = [code.reshape((math.prod(batch),)) for code in listed]
+    applies, groups = np.ones(len(flat[-1].row_size), dtype=bool), [(None, None)] * model.depth
+    if signs == "deepest":
+        if model.signs is not None:
+            raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
+        columns = propagated_columns(model, flat[-1])
+        applies = disjoint_columns(flat, columns)
+        groups = [_groups(flat[-1], column, code) for column, code in zip(columns, flat, strict=True)]
+    layers = []
+    for dictionary, code, (group, sign) in zip(model.dictionaries, flat, groups, strict=True):
+        found = support_certificates(dictionary, code, tail=tail, group=group, sign=sign)
+        probability = np.where(applies, found.probability, 1.0)
+        shaped = (found.smallest_eigenvalue, found.recovery_constant, probability)
+        layers.append(SupportLayer(*(values.reshape(batch) for values in shaped)))
+    return SupportPath(tuple(layers), signs, tail, applies.reshape(batch))
+
+
+def _groups(deepest: RaggedCodes, columns: RaggedCodes, codes: RaggedCodes) -> tuple[NDArray, NDArray]:
+    """The deepest atom that each non-zero comes from, numbered in its code, and its sign relative to that atom's."""
+    code_of = np.repeat(np.arange(len(deepest.row_size)), deepest.row_size)
+    number = np.arange(len(code_of)) - np.repeat(deepest.starts[:-1], deepest.row_size)
+    n_atoms = math.prod(codes.code_shape)
+    keys = np.repeat(code_of, columns.row_size) * n_atoms + columns.atom
+    order = np.argsort(keys, kind="stable")
+    wanted = np.repeat(np.arange(len(codes.row_size)), codes.row_size) * n_atoms + codes.atom
+    found = order[np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))]
+    return np.repeat(number, columns.row_size)[found], np.sign(columns.value[found])
