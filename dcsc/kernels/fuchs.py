@@ -147,7 +147,9 @@ def negligible_rows(solution, start, stop, width):
 
 
 @compiled
-def solve_position(factor, active, span, pattern, layout, n_filters, q0, q1, q2, width, numbers, rows_at, sums, solution):
+def solve_position(
+    factor, active, span, pattern, layout, n_filters, q0, q1, q2, width, numbers, rows_at, sums, solution
+):
     """
     Solve G_SS W = G_Sj for all filters j at a position; returns the rows beyond which solutions are negligible.
 

@@ -37,8 +37,10 @@ CLOSE = 3e-3
 """Newton stops when the exponent is as near to its minimum."""
 FAR = 300.0
 """Largest product of a tilt and a term."""
-COARSENESS = 0.005
-"""Share of the margin that the lattice may cost."""
+COARSENESS, FEW = 0.005, 64
+"""Share of the margin that the lattice may cost; less in proportion for fewer terms, which cost little."""
+WHOLE = 52
+"""Terms up to which counts are exact."""
 REMAINDER = 1e-3
 """Share of a tail that is admitted for rounding errors larger than what the margin is lowered by."""
 LONGEST = 2**15
@@ -121,7 +123,8 @@ def lattice_step(a, margin, total, value, noise):
     """Width of a lattice on which rounding costs about `COARSENESS` of a margin."""
     k = len(a)
     deviations = math.sqrt(2 * math.log(1 / (REMAINDER * min(value, 0.5))))
-    step = COARSENESS * margin / min(0.25 * k, deviations * math.sqrt(k / 12))
+    share = COARSENESS * min(1.0, k / FEW)
+    step = share * margin / min(0.25 * k, deviations * math.sqrt(k / 12))
     step = max(step, (total - (0.9 * margin if noise == 0 else -total)) / (2.0 * (LONGEST - 2)))
     return a[k - 1] / math.ceil(a[k - 1] / step)  # equal terms lie on the lattice
 
@@ -265,7 +268,9 @@ def lower_by_lattice(a, margins, factor, slack, noise, step, values, room):
             found = smoothed(counts, lasts[g], reach, scale, level, step, deviation, negligible)
         elif lasts[g] >= 0:
             found = math.ldexp(counts[lasts[g]], scale)
-        found = found * (1 + 4 * UNIT * (len(a) + top + 8)) + remainders[g]
+        if n_counted > WHOLE or noise > 0:
+            found *= 1 + 2 * UNIT * (len(a) + top + 8)
+        found += remainders[g]
         values[g] = min(values[g], factor * found)
 
 
@@ -281,9 +286,7 @@ def listed_tails(kind, coefficients, starts, margins, factors, noise, slack, ste
             bound, variance = bound + x, variance + x * x
         guard = slack[i] + 4 * UNIT * (len(a) + 1) * bound
         margin[0] = margins[i]
-        value[0] = closed_tail(
-            kind, margins[i], variance + noise, bound if noise == 0 else np.inf, factors[i], guard
-        )
+        value[0] = closed_tail(kind, margins[i], variance + noise, bound if noise == 0 else np.inf, factors[i], guard)
         if kind >= CHERNOFF:
             listed = np.zeros(len(a) + LANES)
             lower_by_chernoff(a, variance, margin, factors[i], guard, noise, value, listed, np.empty(len(listed)))
