@@ -1,8 +1,8 @@
 """
-Stripe-sparsities that each tail certifies, and that thresholding and basis pursuit recover: `python -m benchmarks.tails_table`.
+Stripe-sparsities that each tail certifies, beside what thresholding recovers: `python -m benchmarks.tails_table`.
 
-Prints the largest mean stripe-sparsity at which the mean bound over draws (uniform supports, unit magnitudes) is at most
-1 %, by linear interpolation of its logarithm between sizes of the support; the measured curve counts recovered trials.
+Prints the largest mean stripe-sparsity at which the mean bound over draws (uniform supports, unit magnitudes) is at
+most 1 %, by linear interpolation of its logarithm between sizes of the support; the measured curve counts trials.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ Statements and proofs are in docs/theory.md, "Tails".
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -1,6 +1,6 @@
 """Exponentials of many numbers at once: numba's own takes one at a time."""
 
-# ruff: noqa: ANN001, ANN201 - numba infers the types
+# ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types
 
 from __future__ import annotations
 

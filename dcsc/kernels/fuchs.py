@@ -1,9 +1,10 @@
 """
 What active atoms make of an inactive one, W_j = G_SS^{-1} G_Sj, and the basis pursuit certificates from it.
 
-Active atoms are ordered along the longest axis, folded so that both ends of a period meet: then G_SS is a band, however
-long the grid, and is factorised within its envelope. All filters of a position are solved for together; entries far from
-the position decay, and are left out where they are negligible. What that and rounding may cost is part of a margin.
+Active atoms are ordered along the longest axis, folded so that both ends of a period meet: then G_SS is a band,
+however long the grid, and is factorised within its envelope. All filters of a position are solved for together; entries
+far from the position decay, and are left out where they are negligible. What that and rounding may cost is part of a
+margin.
 
 =========  ==============  ====================================================================
 array      axes            meaning
@@ -17,7 +18,7 @@ solution   (row, lane)     right sides, then solutions, one filter a lane
 =========  ==============  ====================================================================
 """
 
-# ruff: noqa: ANN001, ANN201 - numba infers the types
+# ruff: noqa: ANN001, ANN201, SIM110 - numba infers the types
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ DROPPED = 1e-5
 
 @compiled
 def run_of(pattern, layout, n_filters, f, p0, p1, p2, q0, q1, q2):
-    """Where the inner products of an atom with all filters at a position q begin in a flat pattern; -1 if there are none."""
+    """Where the inner products of an atom with all filters at a position q begin in a flat pattern; -1 for none."""
     d0, d1, d2 = q0 - p0 - layout[2, 0], q1 - p1 - layout[2, 1], q2 - p2 - layout[2, 2]
     d0 += layout[0, 0] if d0 < 0 else (-layout[0, 0] if d0 >= layout[0, 0] else 0)
     d1 += layout[0, 1] if d1 < 0 else (-layout[0, 1] if d1 >= layout[0, 1] else 0)
@@ -99,7 +100,7 @@ def list_gram(active, folded, reach, pattern, layout, n_filters):
 
 @compiled
 def factorise(matrix, first, begins, shift, lower):
-    """Cholesky factor of a matrix less a multiple of the identity, within the envelope; returns whether there is one."""
+    """Cholesky factor of a matrix less a multiple of the identity, within the envelope; returns whether one exists."""
     for i in range(len(first)):
         row = lower[begins[i] : begins[i + 1]]
         for m in range(first[i], i + 1):
@@ -363,7 +364,8 @@ def code_certificates(kind, pattern, atom, group, sign, n_groups, layout, reach,
 
 @compiled
 def solve_at(
-    position, factor, active, folded, reach, axis, pattern, layout, n_filters, width, numbers, rows_at, row_sums, solution
+    position, factor, active, folded, reach, axis, pattern, layout, n_filters, width, numbers, rows_at, row_sums,
+    solution,
 ):  # fmt: skip
     """As `solve_position`, for a position by number."""
     row, q2 = divmod(position, layout[0, 2])

@@ -304,7 +304,7 @@ def keep_better(totals, grid, by_filter, thresholds, sums):
         for f in range(len(best)):
             if not by_filter or totals[best[f], f] < sums[f]:
                 thresholds[f], sums[f] = grid[best[f], f], totals[best[f], f]
-    return 0 < best.min() and best.max() < len(grid) - 1
+    return best.min() > 0 and best.max() < len(grid) - 1
 
 
 @compiled

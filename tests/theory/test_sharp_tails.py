@@ -78,7 +78,9 @@ def test_closed_tails_are_what_their_formulas_say():
                 continue
             hoeffding = math.exp(-(margin**2) / (2 * deviation**2))
             gaussian = min(hoeffding, norm.sf(margin / deviation) / (4 * norm.sf(math.sqrt(2))))
-            most = minimize_scalar(lambda x: np.log(np.cosh(x * a)).sum() - x * margin, (0, margin / deviation**2))
+            most = minimize_scalar(
+                lambda x, a=a, margin=margin: np.log(np.cosh(x * a)).sum() - x * margin, (0, margin / deviation**2)
+            )
             expected = {"hoeffding": hoeffding, "gaussian": gaussian, "chernoff": min(gaussian, math.exp(most.fun))}
             for tail, value in expected.items():
                 assert value <= tail_probability(a, [k], margin, tail=tail)[0] * (1 + 1e-9)
