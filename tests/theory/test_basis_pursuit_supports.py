@@ -51,8 +51,7 @@ def recovered(matrix, x):
     found = linprog(
         -np.concatenate([outside, outside]), A_eq=both, b_eq=target, A_ub=np.ones((1, 2 * n)), b_ub=[norm * (1 + 1e-9)]
     )
-    least = linprog(np.ones(2 * n), A_eq=both, b_eq=target)
-    return -found.fun < 1e-5 * norm and least.fun > norm * (1 - 1e-8)
+    return -found.fun < 1e-5 * norm
 
 
 def draws(rng, dictionary, count, largest):
@@ -113,7 +112,7 @@ def test_certificates_agree_with_dense_algebra_and_signs(name):
 def test_no_more_signs_fail_in_a_linear_programme_than_bounded(name):
     dictionary = DICTIONARIES[name]()
     matrix, rng = dense_matrix(dictionary), np.random.default_rng(60)
-    dense = draws(rng, dictionary, 24, 5)
+    dense = draws(rng, dictionary, 30, 7)
     found, failing = certificates(dictionary, dense), 0
     for row, code in enumerate(dense):
         active = np.flatnonzero(code)
@@ -199,13 +198,14 @@ def test_failure_rate_over_all_signs_of_a_cascade_stays_below_the_mean_of_the_su
     """Two layers whose deepest code does not determine the inner supports: all signs of both layers."""
     rng = np.random.default_rng(100)
     above, below = gaussian(8, (6, 4, 2), 2, (8,)), gaussian(9, (3, 6, 2), 2, (4,))
-    filters = np.where(rng.random(below.filters.shape) < 0.75, 0.0, np.sign(below.filters))
-    filters[:, 0, 0] = 1.0
+    filters = np.zeros(below.filters.shape)
+    for row in filters.reshape(3, -1):  # two entries each, some of them shared
+        row[rng.choice(5, 2, replace=False)] = rng.choice([-1.0, 1.0], 2)
     below = ConvolutionalDictionary(filters, 2, (4,), normalize=True)
     cascade, failing = Cascade([above, below]), 0
     matrices = [dense_matrix(dictionary) for dictionary in (above, below)]
     for size in (2, 3):
-        for active in itertools.islice(itertools.combinations(range(below.n_atoms), size), 4):
+        for active in itertools.islice(itertools.combinations(range(below.n_atoms), size), 3):
             deepest = np.zeros((2**size, below.n_atoms))
             deepest[:, active] = support.all_signs(size)
             inner = deepest @ matrices[1].T
@@ -216,7 +216,7 @@ def test_failure_rate_over_all_signs_of_a_cascade_stays_below_the_mean_of_the_su
             lost = []
             for signed, code in zip(inner, deepest, strict=True):
                 on, deep = np.flatnonzero(signed), recovered(matrices[1], code)
-                for signs in support.all_signs(len(on))[: 2 ** max(len(on) - 1, 0)]:
+                for signs in support.all_signs(len(on))[: 2 ** (len(on) - 1)] if len(on) else np.zeros((1, 0)):
                     x = np.zeros(len(signed))
                     x[on] = signs * np.abs(signed[on])
                     lost.append(not (deep and recovered(matrices[0], x)))
