@@ -26,11 +26,11 @@ def repeated(seed):
 
 
 DICTIONARIES = {
-    "1-D, stride 1": lambda: gaussian(1, (3, 4, 3), 1, (9,)),
-    "1-D, stride 2, many filters": lambda: gaussian(2, (6, 2, 4), 2, (16,)),
+    "1-D, stride 1": lambda: gaussian(1, (6, 3, 3), 1, (9,)),
+    "1-D, stride 2, many filters": lambda: gaussian(2, (9, 2, 4), 2, (16,)),
     "1-D, one filter": lambda: gaussian(3, (1, 1, 4), 1, (13,)),
-    "2-D": lambda: gaussian(4, (3, 5, 2, 2), 1, (4, 5)),
-    "2-D, stride 2": lambda: gaussian(5, (4, 2, 3, 2), (2, 1), (8, 4)),
+    "2-D": lambda: gaussian(4, (4, 2, 2, 2), 1, (4, 5)),
+    "2-D, stride 2": lambda: gaussian(5, (5, 1, 3, 2), (2, 1), (8, 4)),
     "dependent filters": lambda: repeated(6),
 }
 
@@ -112,7 +112,7 @@ def test_certificates_agree_with_dense_algebra_and_signs(name):
 def test_no_more_signs_fail_in_a_linear_programme_than_bounded(name):
     dictionary = DICTIONARIES[name]()
     matrix, rng = dense_matrix(dictionary), np.random.default_rng(60)
-    dense = draws(rng, dictionary, 30, 7)
+    dense = draws(rng, dictionary, 60, 7)
     found, failing = certificates(dictionary, dense), 0
     for row, code in enumerate(dense):
         active = np.flatnonzero(code)
@@ -128,7 +128,7 @@ def test_no_more_signs_fail_in_a_linear_programme_than_bounded(name):
         for tail in TAILS:
             assert rate <= found[tail].probability[row] + 1e-12
         failing += rate > 0
-    assert failing > 2 or name == "1-D, one filter"
+    assert failing > 1 or name == "1-D, one filter"
 
 
 @pytest.mark.parametrize("name", support.DICTIONARIES)
