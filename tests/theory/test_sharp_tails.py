@@ -134,9 +134,10 @@ def test_exact_failure_of_one_layer_stays_below_every_bound(name):
     dictionary = support.DICTIONARIES[name]()
     rng = np.random.default_rng(20)
     count, positions = 80, math.prod(dictionary.positions)
-    dense = support.random_codes(
-        rng, dictionary.code_shape, rng.integers(4, 10, count), rng.choice([1.0, 0.8, 0.5], count), dictionary.overlap
-    )
+    contrasts = rng.choice([1.0, 0.8, 0.5], 40)
+    dense = support.random_codes(rng, dictionary.code_shape, rng.integers(4, 10, 40), contrasts, dictionary.overlap)
+    near = support.near_limit_codes(rng, dictionary, rng.integers(6, 10, 40))  # a low coherence fails there, too
+    dense = np.concatenate([dense, near])
     codes = RaggedCodes.from_dense(dense, dictionary.code_shape)
     x_min = np.where(dense != 0, np.abs(dense), np.inf).reshape(count, -1).min(axis=1)
     eps, guard = x_min * rng.choice([0.0, 0.0, 0.05], count), np.full(count, 1e-14)
