@@ -194,7 +194,7 @@ def test_the_bound_is_the_sum_of_exact_tails_at_a_threshold():
 def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_its_bound(name):
     rng = np.random.default_rng(30)
     failing = sharper = 0
-    for size in np.linspace(0.24, 0.66, 8):
+    for size in (0.12, 0.15, 0.18, 0.21, 0.24, 0.36, 0.48):
         cascade = support.DENSE[name](size)
         above, below = cascade.dictionaries
         dense = support.one_per_group(rng, below, 4, np.full(24, 9))
@@ -216,7 +216,7 @@ def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_its_bou
             assert wrong.mean() <= found[row] * (1 + 1e-11)
             failing += wrong.any()
             sharper += found[row] < 0.7 * loose[row]
-    assert failing > 2
+    assert failing > 3
     assert sharper > 5
 
 
