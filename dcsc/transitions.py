@@ -139,7 +139,13 @@ def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
 _CERTIFIED_FOR = ("pursuit", "variant", "rung")
 
 
-def certified_beside(certificates: pd.DataFrame, points: pd.DataFrame, confidence: float, delta: float) -> pd.DataFrame:
+def certified_beside(
+    certificates: pd.DataFrame,
+    summary: xr.Dataset,
+    variants: Mapping[str, Mapping[str, Any]],
+    confidence: float,
+    delta: float,
+) -> pd.DataFrame:
     """
     Summarize certificates beside what was measured of the same pursuit, supports and signs.
 
@@ -147,8 +153,10 @@ def certified_beside(certificates: pd.DataFrame, points: pd.DataFrame, confidenc
     ----------
     certificates : pandas.DataFrame
         From `certified`.
-    points : pandas.DataFrame
-        From `measured`, with the level 1 - delta among its levels.
+    summary : Dataset
+        Of the summary stage.
+    variants : mapping
+        How each variant is drawn, by name.
     confidence : float
         Level of the intervals, and of all comparisons of the table together.
     delta : float
@@ -162,7 +170,7 @@ def certified_beside(certificates: pd.DataFrame, points: pd.DataFrame, confidenc
         whether the certificate exceeds it.
     """
     table = certificates.drop(columns="replicate")
-    same = points[np.isclose(points["level"], 1 - delta)]
+    same = measured(summary, variants, [1 - delta])
     comparisons = max(len(table), 1)
     ends = summarized(same, ["pursuit", "variant"], 1 - (1 - confidence) / comparisons)
     # One dictionary gives no interval; then the transition itself has to do.

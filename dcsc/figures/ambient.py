@@ -13,6 +13,7 @@ from dcsc import transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 from dcsc.figures.thresholds import LEVELS, RUNGS, certified_note, line_of
+from dcsc.stages.dictionaries import cascade_of
 
 QUANTITIES = {"active": "activations recovered", "stripe_sparsity": "stripe-sparsity (atoms)"}
 
@@ -37,9 +38,10 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     variants, confidence = settings["variants"], settings["confidence"]
     sizes = {name: int(np.prod(tree["layer_1"]["grid"])) for name, tree in results.dictionaries.items()}
     points = transitions.measured(results.summary, variants, LEVELS)
+    atoms = {name: cascade_of(tree, 0).dictionaries[0].n_atoms for name, tree in results.dictionaries.items()}
     points["ambient_dimension"] = points["cascade"].map(sizes)
     # The statistical guarantees allow a stripe-sparsity of the order of 1 / log M, M the number of atoms.
-    points["active_log"] = points["active"] * np.log(2 * points["cascade"].map(_atoms(results)))
+    points["active_log"] = points["active"] * np.log(2 * points["cascade"].map(atoms))
     curve, tables = ["pursuit", "variant", "level"], []
     for quantity in (*QUANTITIES, "active_log"):
         found = transitions.summarized(points, curve, confidence, y=quantity)
@@ -48,22 +50,13 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         fitted = transitions.slopes(points, curve, confidence, x="ambient_dimension", y=quantity)
         tables.append(fitted.assign(kind="slope", quantity=quantity))
     found = transitions.certified_beside(
-        transitions.certified(results.certificates), points, confidence, settings["delta"]
+        transitions.certified(results.certificates), results.summary, variants, confidence, settings["delta"]
     )
     found = found.rename(columns=lambda name: name.replace("stripe_sparsity", "value"))
     tables.append(found.assign(kind="certified", quantity="stripe_sparsity"))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "ambient_dimension", table["cascade"].map(sizes))
     return table.assign(trials=int(results.summary["trials"].max()))
-
-
-def _atoms(results: Results) -> dict[str, int]:
-    """Number of atoms of every cascade's first layer."""
-    first = {name: tree["layer_1"] for name, tree in results.dictionaries.items()}
-    return {
-        name: layer.sizes["filter"] * int(np.prod(layer["grid"].to_numpy() // layer["stride"].to_numpy()))
-        for name, layer in first.items()
-    }
 
 
 def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:

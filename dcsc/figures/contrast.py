@@ -52,7 +52,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     points = transitions.measured(results.summary, variants, LEVELS)
     measured = transitions.summarized(points, ["pursuit", "variant", "level"], confidence).assign(kind="measured")
     certified = transitions.certified_beside(
-        transitions.certified(results.certificates), points, confidence, settings["delta"]
+        transitions.certified(results.certificates), results.summary, variants, confidence, settings["delta"]
     ).assign(kind="certified")
     table = pd.concat([measured, certified], ignore_index=True)
     worst = [name for name, draw in variants.items() if transitions.is_adversarial(draw)]

@@ -14,6 +14,7 @@ from dcsc import statistics, transitions
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
 from dcsc.figures.thresholds import certified_note
+from dcsc.stages.dictionaries import cascade_of
 
 KINDS = {
     "uniform-coherence": "all signs: Theorem 8",
@@ -50,7 +51,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     points = transitions.measured(results.summary, settings["variants"], [1 - settings["delta"]])
     rows = []
     for cascade, certificates in results.certificates.items():
-        atoms = _atoms(results.dictionaries[cascade])
+        atoms = [layer.n_atoms for layer in cascade_of(results.dictionaries[cascade], 0).dictionaries]
         for pursuit in certificates["pursuit"].to_numpy():
             for variant in settings["variants"]:
                 place = {"cascade": cascade, "depth": len(atoms), "pursuit": pursuit, "variant": variant}
@@ -62,14 +63,6 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
                     rows += [{**place, "kind": "measured", "of": "path", **row} for row in found]
     table = pd.DataFrame(rows)
     return _gains(table).assign(trials=int(results.summary["trials"].max()))
-
-
-def _atoms(dictionaries: xr.DataTree) -> list[int]:
-    """Number of atoms of every layer."""
-    layers = [dictionaries[f"layer_{number + 1}"] for number in range(len(dictionaries.children))]
-    return [
-        layer.sizes["filter"] * int(np.prod(layer["grid"].to_numpy() // layer["stride"].to_numpy())) for layer in layers
-    ]
 
 
 def _certified(certificates: xr.Dataset) -> list[dict[str, Any]]:

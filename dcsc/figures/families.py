@@ -107,7 +107,7 @@ def _pooled(name: str, replicates: list[ConvolutionalDictionary], rung: str, set
 
     def failures(size: int, purpose: str) -> NDArray:
         drawn = codes(size, purpose)
-        return np.concatenate([guarantees.instance_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
+        return np.concatenate([guarantees.draw_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
 
     sizes = guarantees.candidate_sizes(replicates[0].n_atoms)
     found = guarantees.largest_certified_size(failures, sizes, settings["delta"], settings["confidence"])
@@ -174,9 +174,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         style,
         f"means over {styles.plural(table['replicates'].max(), 'dictionary')} where they are random, with half the "
         f"length of the Student {settings['confidence']:.0%} interval; certified stripe-sparsity at contrast 1, "
-        f"statistical rungs at {1 - settings['delta']:.0%}, instance rungs by {settings['confidence']:.0%} limits over "
-        f"{DRAWS} uniform supports; all: every code is certified. Curves of coherences below {DRAWN:g} lie below the "
-        "panels; dashed: two dimensions",
+        f"at {1 - settings['delta']:.0%}, by {settings['confidence']:.0%} limits over {DRAWS} uniform supports; all: "
+        f"every code is certified. Curves of coherences below {DRAWN:g} lie below the panels; dashed: two dimensions",
     )
     return figure
 

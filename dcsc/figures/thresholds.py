@@ -48,7 +48,11 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     measured = transitions.summarized(points, ["pursuit", "variant", "level"], confidence)
     measured = measured.assign(kind="measured", trials=int(results.summary["trials"].max()))
     certified = transitions.certified_beside(
-        transitions.certified(results.certificates), points, confidence, settings["delta"]
+        transitions.certified(results.certificates),
+        results.summary,
+        settings["variants"],
+        confidence,
+        settings["delta"],
     ).assign(kind="certified")
     table = pd.concat([measured, certified], ignore_index=True)
     table.insert(0, "series", table["cascade"].map(settings["series"]))

@@ -11,7 +11,7 @@ function                                  what it tells
 `ladder`                                  all of them side by side
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
 `largest_certified_size`                  the largest size of draws that a confidence limit certifies
-`instance_failures`                       the instance forms of one layer, draw by draw, at given thresholds
+`draw_failures`                           which draws of one layer a rung leaves to fail, at given thresholds
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
@@ -30,7 +30,7 @@ from dcsc.guarantees.rungs import (
     CertifiedSparsity,
     Ladder,
     certified_stripe_sparsity,
-    instance_failures,
+    draw_failures,
     ladder,
 )
 from dcsc.guarantees.sparse_recovery import BasisPursuitLayer, BasisPursuitPath, basis_pursuit, uniqueness
@@ -54,9 +54,9 @@ __all__ = [
     "basis_pursuit",
     "candidate_sizes",
     "certified_stripe_sparsity",
+    "draw_failures",
     "failure_rate_bound",
     "gaussian_noise_bound",
-    "instance_failures",
     "interference_bound",
     "interference_variance",
     "ladder",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def certify_upwards(
         drawn = failures(size)
         limit = failure_limit(drawn, confidence, largest)
         if limit > delta:
-            return CertifiedSize(found.size, size, found.limit, found.draws)
+            return replace(found, next_size=size)
         found = CertifiedSize(size, None, limit, drawn.size)
     return found
 
@@ -144,13 +144,9 @@ def largest_certified_size(
         error /= 2
         found = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error, largest)
         if found.size:
-            return found if found.next_size or end == len(sizes) else _with_next(found, sizes[end])
+            return found if found.next_size or end == len(sizes) else replace(found, next_size=sizes[end])
         end, step = start, 4 * step
     return CertifiedSize(0, sizes[0] if sizes else None, 0.0, 0)
-
-
-def _with_next(found: CertifiedSize, next_size: int) -> CertifiedSize:
-    return CertifiedSize(found.size, next_size, found.limit, found.draws)
 
 
 def candidate_sizes(largest: int, ratio: float = 1.05) -> list[int]:

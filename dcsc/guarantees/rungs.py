@@ -140,7 +140,7 @@ class CertifiedSparsity:
     obtained : str
         How it was obtained.
     next_size : int or None
-        For these rungs: the next size, which is not certified; None when no larger one was offered.
+        For rungs that need supports: the next size, which is not certified; None when no larger one was offered.
     """
 
     rung: str
@@ -285,7 +285,7 @@ def _by_draws(
             norms.append(stripe_norm(listed, dictionary))
             smallest, largest = extreme_magnitudes(listed, dictionary.rank)
             beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
-            failing.append(instance_failures(model, listed, beta, noise_ratio * largest, rung=rung))
+            failing.append(draw_failures(model, listed, beta, noise_ratio * largest, rung=rung))
         stripes[size] = int(np.median(np.concatenate(norms)))
         return np.concatenate(failing)
 
@@ -302,7 +302,7 @@ def _by_draws(
     return CertifiedSparsity(rung, stripe, float(stripe), found.size, how, found.next_size)
 
 
-def instance_failures(
+def draw_failures(
     model: Cascade, codes: RaggedCodes, threshold: NDArray | None, noise: ArrayLike = 0.0, *, rung: str
 ) -> NDArray:
     """

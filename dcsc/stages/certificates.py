@@ -225,7 +225,7 @@ class _Draws:
             form = rung.removeprefix("basis-pursuit-")
             return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
         if cascade.depth == 1:
-            return guarantees.instance_failures(cascade, codes[0], None if betas is None else betas[0], rung=rung)
+            return guarantees.draw_failures(cascade, codes[0], None if betas is None else betas[0], rung=rung)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas

@@ -268,17 +268,18 @@ def _bounds_as_run(
         every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
         for start in range(0, len(every) if ran else 0, ROWS):
             rows = every[start : start + ROWS]
-            paths = _Paths(truth.cascade, [take(code, rows) for code in truth.codes], signs or "rademacher")
+            codes = [take(code, rows) for code in truth.codes]
+            paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
             for number, cells in ran.items():
                 name, options = list(settings["pursuits"].items())[number]
                 there = np.broadcast_to(cells[..., None], truth.codes[0].batch_shape).ravel()[rows]
                 if not there.any():
                     continue
                 thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
-                covered, bound = paths.as_run(options, thresholds, settings["bounds"]["delta"], bool(signs))
-                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = covered[there]
+                one = _as_run(paths, options, thresholds, settings["bounds"]["delta"])
+                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = one.covered[there]
                 if signs:
-                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = bound[there]
+                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = one.failure_bound[there]
     return {name: (("pursuit", *_BATCH_OF_REPLICATE), values) for name, values in bounds.items()}
 
 
@@ -299,35 +300,18 @@ def is_bounded(options: Mapping[str, Any]) -> bool:
     return options["method"] == "layered-thresholding" and options["threshold"] != "oracle"
 
 
-class _Paths:
-    """Paths of a batch, and what the instance forms say of them; the interference is found once."""
-
-    def __init__(self, cascade: Cascade, codes: list[RaggedCodes], signs: str) -> None:
-        self._cascade, self._codes, self._signs = cascade, codes, signs
-        self._interference: guarantees.PathInterference | None = None
-
-    def as_run(
-        self, options: Mapping[str, Any], thresholds: list[NDArray], delta: float, random: bool
-    ) -> tuple[NDArray, NDArray]:
-        """Whether each path is covered at these thresholds, and its part in the bound on the failure rate."""
-        best = options["rule"] == "top-k"  # it does what the best threshold does
-        if self._cascade.depth == 1 and not options["debias"]:
-            beta = None if best else thresholds[0]
-            failing = guarantees.instance_failures(self._cascade, self._codes[0], beta, rung="uniform-instance")
-            bound = np.ones(len(failing))
-            if random:
-                bound = guarantees.instance_failures(self._cascade, self._codes[0], beta, rung="statistical-instance")
-            return ~failing, bound
-        if self._interference is None:
-            self._interference = guarantees.path_interference(self._cascade, self._codes, self._signs)
-        found = guarantees.as_run(
-            self._interference,
-            None if best else thresholds,
-            rule="hard" if best else options["rule"],
-            debias=options["debias"],
-            delta=delta,
-        )
-        return found.covered, found.failure_bound
+def _as_run(
+    paths: guarantees.PathInterference, options: Mapping[str, Any], thresholds: list[NDArray], delta: float
+) -> guarantees.AsRun:
+    """What the instance forms say at the thresholds of a pursuit; top-k does what the best ones do."""
+    best = options["rule"] == "top-k"
+    return guarantees.as_run(
+        paths,
+        None if best else thresholds,
+        rule="hard" if best else options["rule"],
+        debias=options["debias"],
+        delta=delta,
+    )
 
 
 def _sign_models(settings: Mapping[str, Any], signals: xr.DataTree) -> dict[str, NDArray]:

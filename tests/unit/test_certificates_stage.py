@@ -96,7 +96,7 @@ def test_certified_draws_are_recovered_and_bounded_at_the_threshold_of_the_pursu
                 codes = sampling.sample_codes(
                     seeds.stream(number), dictionary, 400, support={"name": "uniform", "size": size}
                 )
-                failing = guarantees.instance_failures(cascade, codes, np.full(400, beta), rung=rung)
+                failing = guarantees.draw_failures(cascade, codes, np.full(400, beta), rung=rung)
                 assert failing.mean() < 0.08
                 recovered = recovery.recovered_supports(
                     dictionary, codes, None, rule="hard", threshold=np.full(400, beta)
@@ -180,19 +180,26 @@ def test_layers_and_paths_of_random_signs_are_certified():
     assert float(one["density"].sel(layer=1)) * atoms[0] > int(one["active"])
 
 
-def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer):
+def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer, monkeypatch):
     certificates_of = transitions.certified({"it": one_layer[0]})
     assert set(certificates_of["rung"]) == set(guarantees.RUNGS)
     assert (certificates_of.groupby(["pursuit", "variant", "rung"]).size() == 1).all()
-    points = certificates_of[certificates_of["rung"] == "uniform-coherence"].assign(level=0.95, censored="")
+    points = certificates_of[certificates_of["rung"] == "uniform-coherence"].assign(censored="")
     points = pd.concat([points.assign(replicate=number) for number in range(2)], ignore_index=True)
     points["stripe_sparsity"] = np.where(points["pursuit"] == "hard", 1.0, 1000.0) + 0.001 * points["replicate"]
-    table = transitions.certified_beside(certificates_of, points, 0.95, 0.05)
-    above = table.set_index(["pursuit", "variant", "rung"])["above_measured"]
+    asked = []
+
+    def beside(shown):
+        """Put the certificates beside transitions that are given, and note the level that is asked for."""
+        monkeypatch.setattr(transitions, "measured", lambda summary, variants, levels: asked.append(levels) or shown)
+        table = transitions.certified_beside(certificates_of, None, {}, 0.95, 0.05)
+        return table.set_index(["pursuit", "variant", "rung"])["above_measured"]
+
+    above = beside(points)
     assert above["hard", "random", "statistical-instance"]
     assert not above["fixed"].any()
-    beyond = points.assign(censored="above")
-    assert not transitions.certified_beside(certificates_of, beyond, 0.95, 0.05)["above_measured"].any()
+    assert not beside(points.assign(censored="above")).any()
+    assert asked == [[0.95], [0.95]]
 
 
 def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
@@ -232,8 +239,6 @@ def test_a_path_of_one_layer_is_that_layer():
     paths = guarantees.path_interference(Cascade([dictionary]), [codes])
     found = guarantees.as_run(paths, [beta])
     alone = Cascade([dictionary])
-    np.testing.assert_array_equal(
-        found.covered, ~guarantees.instance_failures(alone, codes, beta, rung="uniform-instance")
-    )
-    bound = guarantees.instance_failures(alone, codes, beta, rung="statistical-instance")
+    np.testing.assert_array_equal(found.covered, ~guarantees.draw_failures(alone, codes, beta, rung="uniform-instance"))
+    bound = guarantees.draw_failures(alone, codes, beta, rung="statistical-instance")
     np.testing.assert_allclose(found.failure_bound, np.where(found.covered, 0, bound), rtol=1e-9, atol=1e-12)
