@@ -83,7 +83,7 @@ format: $(READY)  ## write the code in the style that lint demands
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-schema: $(READY)  ## write the files that derive from dcsc/config.py
+schema: $(READY)  ## write the files that derive from dcsc/study/options
 	$(BIN)/python -m dcsc schema > workflow/schemas/config.schema.yaml
 	$(BIN)/python -m dcsc keys --into config/README.md
 

@@ -13,19 +13,10 @@ import torch
 
 from benchmarks.harness import interleaved, ratio
 from benchmarks.peers import Fourier, Torch
-from dcsc import (
-    Cascade,
-    ConvolutionalDictionary,
-    RaggedCodes,
-    adversary,
-    dense_path,
-    guarantees,
-    parallel,
-    recovery,
-    sampling,
-    sparse_path,
-    sparsity,
-)
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, guarantees, parallel, sampling
+from dcsc.convolution import dense_path, one_step, sparse_path
+from dcsc.model import sparsity
+from dcsc.sampling import adversary
 
 N, FILTERS = 1024, 32
 CORES = parallel.cores()
@@ -155,9 +146,9 @@ def trial(density: float, dtype: type) -> Iterator[dict[str, Any]]:
 
     def make(threads: int | None) -> dict[str, Callable[[], Any]]:
         calls = {
-            "dcsc": lambda: recovery.margins(dictionary, ragged, threads=threads),
-            "dense path": lambda: recovery.margins(dictionary, ragged, path="dense", threads=threads),
-            "sparse path": lambda: recovery.margins(dictionary, ragged, path="sparse", threads=threads),
+            "dcsc": lambda: one_step.margins(dictionary, ragged, threads=threads),
+            "dense path": lambda: one_step.margins(dictionary, ragged, path="dense", threads=threads),
+            "sparse path": lambda: one_step.margins(dictionary, ragged, path="sparse", threads=threads),
         }
         for chunk in (1, 4, 16):
             calls[f"torch conv_transpose1d + conv1d, chunks of {chunk}"] = lambda chunk=chunk: Torch(
@@ -182,7 +173,7 @@ def drawing(density: float) -> Iterator[dict[str, Any]]:
     def make(threads: int | None) -> dict[str, Callable[[], Any]]:
         return {
             "seeding and drawing": lambda: sampling.draw_blocks(0, trials, draw, threads=threads),
-            "noiseless trial": lambda: recovery.margins(dictionary, ragged, threads=threads),
+            "noiseless trial": lambda: one_step.margins(dictionary, ragged, threads=threads),
         }
 
     yield from compare(f"drawing, density {density:g}", trials, make, [("seeding and drawing", "noiseless trial", 1.0)])

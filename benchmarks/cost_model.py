@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import scipy.optimize
 
-from dcsc import config
-from dcsc.estimate.model import COEFFICIENTS, QUANTITIES, kind_of, shipped
-from dcsc.estimate.sizes import StudySizes
-from dcsc.estimate.timings import timed_jobs
+from dcsc.study import config
+from dcsc.study.estimate.model import COEFFICIENTS, QUANTITIES, kind_of, shipped
+from dcsc.study.estimate.sizes import StudySizes
+from dcsc.study.estimate.timings import timed_jobs
 
 TERMS = {
     "draw_dictionaries": {

@@ -13,7 +13,7 @@ from sporco.pgm import cbpdn as pgm
 from sporco.pgm.momentum import MomentumNesterov
 
 import dcsc
-from dcsc.pursuit.spectrum import lipschitz_constant
+from dcsc.convolution.spectrum import lipschitz_constant
 
 Make = Callable[..., Any]
 """Makes a solver of at most some iterations, with a callback after each or, without one, as fast as it can be."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import interleaved
-from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, dense_path, parallel, recovery
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, parallel
+from dcsc.convolution import dense_path, one_step
 
 REPEATS = 7
 Call = tuple[Callable[[], Any], int]
@@ -37,7 +38,7 @@ def random_codes(dictionary: ConvolutionalDictionary, n_active: int, trials: int
 def _trial(n: int, n_filters: int, taps: int, n_active: int, path: str) -> Call:
     dictionary, trials = dictionary_of(n, n_filters, taps), max(1, 2**16 // n_active)
     codes = random_codes(dictionary, n_active, min(trials, 512))
-    return lambda: recovery.margins(dictionary, codes, path=path, threads=1), len(codes.row_size)
+    return lambda: one_step.margins(dictionary, codes, path=path, threads=1), len(codes.row_size)
 
 
 def _pass(n: int, n_filters: int, taps: int, method: str) -> Call:
@@ -57,7 +58,7 @@ def _cascade(depth: int) -> Call:
 def _cores(threads: int) -> Callable[[], Any]:
     dictionary = dictionary_of(1024, 32, 32)
     codes = random_codes(dictionary, 64, 512)
-    return lambda: recovery.margins(dictionary, codes, threads=threads)
+    return lambda: one_step.margins(dictionary, codes, threads=threads)
 
 
 CURVES: dict[str, tuple[str, list[int], Callable[[int], Call], float | None]] = {
@@ -157,7 +158,7 @@ MILLION = """
 import resource, sys, time
 import numpy as np
 from benchmarks.scaling import dictionary_of, random_codes
-from dcsc import recovery
+from dcsc.convolution import one_step as recovery
 dictionary, trials, chunk = dictionary_of(1024, 32, 32), int(sys.argv[1]), 4096
 recovered, done, start = 0, 0, time.perf_counter()
 while done < trials:

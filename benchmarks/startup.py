@@ -19,7 +19,7 @@ start = time.perf_counter()
 import dcsc
 imported = time.perf_counter()
 from dcsc.kernels.compile import cache_folder
-from dcsc.warm import compile_kernels
+from benchmarks.warm import compile_kernels
 before = set(cache_folder().rglob("*.nb*"))
 compile_kernels()
 print(imported - start, time.perf_counter() - imported, len(set(cache_folder().rglob("*.nb*")) - before))

@@ -11,12 +11,13 @@ import argparse
 
 import numpy as np
 
-from dcsc import RaggedCodes, families, sparse_path
-from dcsc.coherence import babel, mutual_coherence
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc import RaggedCodes, families
+from dcsc.convolution import sparse_path
 from dcsc.guarantees.basis_pursuit_instance import support_certificates
 from dcsc.guarantees.sharp_tails import TAILS, best_failure, failure_at
-from dcsc.sparsity import stripe_norm
+from dcsc.model.coherence import babel, mutual_coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import stripe_norm
 
 LEVEL = 0.01
 

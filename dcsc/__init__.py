@@ -13,47 +13,47 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ConvolutionalDictionary": "dictionary",
-    "Cascade": "model",
+    "ConvolutionalDictionary": "model.dictionary",
+    "Cascade": "model.cascade",
     "UserError": "errors",
-    "mutual_coherence": "coherence",
-    "babel": "coherence",
-    "babel2": "coherence",
-    "welch_bound": "coherence",
-    "stripe_counts": "sparsity",
-    "stripe_norm": "sparsity",
-    "patch_norm": "sparsity",
-    "patch_l2": "sparsity",
-    "contrast": "sparsity",
+    "mutual_coherence": "model.coherence",
+    "babel": "model.coherence",
+    "babel2": "model.coherence",
+    "welch_bound": "model.coherence",
+    "stripe_counts": "model.sparsity",
+    "stripe_norm": "model.sparsity",
+    "patch_norm": "model.sparsity",
+    "patch_l2": "model.sparsity",
+    "contrast": "model.sparsity",
     "RaggedCodes": "ragged",
-    "open_results": "dataset",
-    "read_network": "network_file",
-    "certify": "certificate",
+    "open_results": "store.dataset",
+    "read_network": "certification.network_file",
+    "certify": "certification.certificate",
 }
 _MODULES = {
-    "adversary",
-    "arrays",
-    "certificate",
-    "certificate_report",
-    "coherence",
-    "config",
-    "dataset",
-    "dictionary",
-    "errors",
-    "families",
-    "guarantees",
-    "model",
-    "network",
-    "network_file",
-    "pursuit",
-    "ragged",
-    "seeds",
-    "sampling",
-    "sparse_path",
-    "sparsity",
-    "statistics",
-    "trace",
-    "transitions",
+    "adversary": "sampling.adversary",
+    "arrays": "arrays",
+    "certificate": "certification.certificate",
+    "certificate_report": "certification.report",
+    "coherence": "model.coherence",
+    "config": "study.config",
+    "dataset": "store.dataset",
+    "dictionary": "model.dictionary",
+    "errors": "errors",
+    "families": "families",
+    "guarantees": "guarantees",
+    "model": "model",
+    "network": "certification.network",
+    "network_file": "certification.network_file",
+    "pursuit": "pursuit",
+    "ragged": "ragged",
+    "seeds": "seeds",
+    "sampling": "sampling",
+    "sparse_path": "convolution.sparse_path",
+    "sparsity": "model.sparsity",
+    "statistics": "statistics",
+    "trace": "study.trace",
+    "transitions": "figures.transitions",
 }
 
 __all__ = sorted([*_HOMES, *_MODULES])
@@ -61,7 +61,7 @@ __all__ = sorted([*_HOMES, *_MODULES])
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"dcsc.{name}")
+        return importlib.import_module(f"dcsc.{_MODULES[name]}")
     if name in _HOMES:
         return getattr(importlib.import_module(f"dcsc.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dcsc' has no attribute {name!r}")

@@ -116,14 +116,14 @@ def _certify(chosen: argparse.Namespace) -> int:
     # Bits must not depend on the cores; this has to be said before NumPy is imported.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    from dcsc import certify_file
+    from dcsc.certification import command
 
-    print(certify_file.run(vars(chosen)))
+    print(command.run(vars(chosen)))
     return 0
 
 
 def _trace(chosen: argparse.Namespace) -> int:
-    from dcsc import trace
+    from dcsc.study import trace
 
     found = trace.trace(chosen.file, chosen.results)
     print(trace.as_json(found) if chosen.json else trace.as_text(found))
@@ -131,7 +131,7 @@ def _trace(chosen: argparse.Namespace) -> int:
 
 
 def _orphans(chosen: argparse.Namespace) -> int:
-    from dcsc import trace
+    from dcsc.study import trace
 
     found = trace.orphans(chosen.configfile, chosen.results)
     for path, reason in found.items():
@@ -140,7 +140,7 @@ def _orphans(chosen: argparse.Namespace) -> int:
 
 
 def _estimate(chosen: argparse.Namespace) -> int:
-    from dcsc import estimate
+    from dcsc.study import estimate
 
     found = estimate.estimate(chosen.configfile, targets=chosen.targets, cores=chosen.cores, timings=chosen.timings)
     print(estimate.as_json(found) if chosen.json else estimate.as_text(found))
@@ -148,17 +148,17 @@ def _estimate(chosen: argparse.Namespace) -> int:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    from dcsc import config
+    from dcsc.study import reference
 
-    print(config.json_schema(), end="")
+    print(reference.json_schema(), end="")
     return 0
 
 
 def _keys(chosen: argparse.Namespace) -> int:
-    from dcsc import config
+    from dcsc.study import reference
 
     if chosen.into is None:
-        print(config.key_table(), end="")
+        print(reference.key_table(), end="")
         return 0
     path = Path(chosen.into)
     try:
@@ -169,7 +169,7 @@ def _keys(chosen: argparse.Namespace) -> int:
     _, end, after = rest.partition("<!-- /keys -->")
     if not (mark and end):
         raise UserError(f"{path} has no marks <!-- keys --> and <!-- /keys -->: add them around the table.")
-    path.write_text(before + mark + config.key_table() + end + after, encoding="utf-8")
+    path.write_text(before + mark + reference.key_table() + end + after, encoding="utf-8")
     return 0
 
 

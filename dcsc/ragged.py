@@ -272,3 +272,25 @@ def _sides(truth: RaggedCodes, found: RaggedCodes) -> tuple[NDArray, ...]:
         for codes in (truth, found)
         for array in (codes.atom.astype(np.int32), codes.value.astype(np.float64), codes.starts)
     )
+
+
+def take(codes: RaggedCodes, rows: NDArray) -> RaggedCodes:
+    """
+    Choose codes of a batch.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The codes.
+    rows : ndarray of int, shape (row,)
+        Which, counted over the flattened batch.
+
+    Returns
+    -------
+    RaggedCodes
+        With one batch axis.
+    """
+    sizes = codes.row_size.ravel()[rows]
+    begins = np.cumsum(sizes) - sizes
+    entries = np.repeat(codes.starts[rows] - begins, sizes) + np.arange(int(sizes.sum()))
+    return RaggedCodes(sizes, codes.atom[entries], codes.value[entries], codes.code_shape)

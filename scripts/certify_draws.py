@@ -4,17 +4,18 @@ from typing import Any
 
 import job
 
-from dcsc import dataset, stages
+from dcsc import stages
 from dcsc.stages.certificates import certify_draws
+from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    dictionaries = dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES)
+    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
     with job.computing():
         certificates = certify_draws(snakemake.params.settings, dictionaries)
     inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
-    record = job.record(snakemake, "certificates", dataset.CERTIFIED.version, inputs)
+    record = job.record(snakemake, "certificates", schemas.CERTIFIED.version, inputs)
     dataset.write(certificates, snakemake.output.certificates, record)
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import job
 
-from dcsc import dataset, stages
+from dcsc import stages
 from dcsc.stages.dictionaries import draw_dictionaries
+from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
@@ -14,7 +15,7 @@ def main(snakemake: Any) -> None:
     with job.computing():
         drawn = draw_dictionaries(settings["cascade"], settings["seed"])
     record = job.record(
-        snakemake, "dictionaries", dataset.DICTIONARIES.version, [*snakemake.input.plugins, *snakemake.input.files]
+        snakemake, "dictionaries", schemas.DICTIONARIES.version, [*snakemake.input.plugins, *snakemake.input.files]
     )
     dataset.write(drawn, snakemake.output.dictionaries, record)
 

@@ -16,8 +16,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from dcsc import provenance  # noqa: E402
 from dcsc.errors import UserError  # noqa: E402
+from dcsc.store import provenance  # noqa: E402
 
 
 def run(snakemake: Any, work: Callable[[Any], None]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import job
 
-from dcsc import claims, dataset
+from dcsc.store import dataset
+from dcsc.study import claims
 
 
 def main(snakemake: Any) -> None:

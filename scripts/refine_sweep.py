@@ -4,17 +4,18 @@ from typing import Any
 
 import job
 
-from dcsc import dataset, stages
+from dcsc import stages
 from dcsc.stages.sweeps import refine_sweep
+from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    dictionaries = dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES)
+    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
     with job.computing():
         sweep = refine_sweep(snakemake.params.settings, dictionaries)
     inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
-    dataset.write(sweep, snakemake.output.sweep, job.record(snakemake, "sweeps", dataset.SWEEPS.version, inputs))
+    dataset.write(sweep, snakemake.output.sweep, job.record(snakemake, "sweeps", schemas.SWEEPS.version, inputs))
 
 
 job.run(snakemake, main)  # noqa: F821

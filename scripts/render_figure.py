@@ -7,9 +7,9 @@ from typing import Any
 
 import job
 
-from dcsc import dataset
 from dcsc.figures import style
 from dcsc.figures.results import Results, TrialsOnDemand
+from dcsc.store import dataset, schemas
 
 READ = ("summary", "metrics", "signals", "pursuits", "certificates", "dictionaries", "beside")
 """Inputs that a figure is made from; the others are the digests beside them."""
@@ -28,20 +28,20 @@ def main(snakemake: Any) -> None:
     figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
     results = Results(
         dictionaries={
-            name: dataset.read(path, dataset.DICTIONARIES)
+            name: dataset.read(path, schemas.DICTIONARIES)
             for name, path in zip(settings["cascades"], inputs.dictionaries, strict=True)
         },
-        summary=dataset.read(inputs.summary[0], dataset.SUMMARY).to_dataset() if inputs.summary else None,
+        summary=dataset.read(inputs.summary[0], schemas.SUMMARY).to_dataset() if inputs.summary else None,
         trials=TrialsOnDemand(by_cascade(snakemake, inputs.metrics)),
         **{
             stage: {
                 name: [dataset.read(path, schema) for path in paths]
                 for name, paths in by_cascade(snakemake, inputs[stage]).items()
             }
-            for stage, schema in (("signals", dataset.SIGNALS), ("pursuits", dataset.PURSUITS))
+            for stage, schema in (("signals", schemas.SIGNALS), ("pursuits", schemas.PURSUITS))
         },
         certificates={
-            name: dataset.read(path, dataset.CERTIFIED).to_dataset()
+            name: dataset.read(path, schemas.CERTIFIED).to_dataset()
             for name, path in zip(settings["cascades"] if inputs.certificates else (), inputs.certificates, strict=True)
         },
         beside={Path(path).stem: dataset.read_table(path) for path in inputs.beside},

@@ -9,8 +9,9 @@ from typing import Any
 import jinja2
 import job
 
-from dcsc import claims, dataset, provenance
 from dcsc.errors import UserError
+from dcsc.store import dataset, provenance
+from dcsc.study import claims
 
 
 def main(snakemake: Any) -> None:

@@ -4,18 +4,19 @@ from typing import Any
 
 import job
 
-from dcsc import dataset, stages
+from dcsc import stages
 from dcsc.stages.signals import sample_signals
+from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    dictionaries = dataset.read(snakemake.input.dictionaries, dataset.DICTIONARIES)
-    sweeps = [dataset.read(path, dataset.SWEEPS).to_dataset() for path in snakemake.input.sweep]
+    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
+    sweeps = [dataset.read(path, schemas.SWEEPS).to_dataset() for path in snakemake.input.sweep]
     with job.computing():
         signals = sample_signals(snakemake.params.settings, dictionaries, *sweeps)
     inputs = [snakemake.input.dictionaries, *snakemake.input.sweep, *snakemake.input.plugins]
-    record = job.record(snakemake, "signals", dataset.SIGNALS.version, inputs)
+    record = job.record(snakemake, "signals", schemas.SIGNALS.version, inputs)
     dataset.write(signals, snakemake.output.signals, record)
 
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import job
 
-from dcsc import dataset
 from dcsc.stages.summary import summarize
+from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
     paths = {name: [] for name in snakemake.params.settings["cascades"]}
     for path, name in zip(snakemake.input.metrics, snakemake.params.cascade_of_metrics, strict=True):
         paths[name].append(path)
-    chunks = {name: dataset.read_each(parts, dataset.METRICS) for name, parts in paths.items()}
+    chunks = {name: dataset.read_each(parts, schemas.METRICS) for name, parts in paths.items()}
     dictionaries = {
-        name: dataset.read(path, dataset.DICTIONARIES)
+        name: dataset.read(path, schemas.DICTIONARIES)
         for name, path in zip(paths, snakemake.input.dictionaries, strict=True)
     }
     files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
@@ -23,7 +23,7 @@ def main(snakemake: Any) -> None:
     dataset.write(
         summary,
         snakemake.output.summary,
-        job.record(snakemake, "summary", dataset.SUMMARY.version, files),
+        job.record(snakemake, "summary", schemas.SUMMARY.version, files),
     )
 
 

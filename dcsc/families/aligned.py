@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.registry import register
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 COLUMNS = (0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127)
 """Of the Hadamard matrix of size 128: 0, a basis of all indices, and four more, so that 12 > sqrt(128) > 10."""

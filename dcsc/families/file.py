@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.arrays import open_arrays
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.registry import register
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("file")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, one_dimensional, shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 EXAMPLE = (0, 0, 3, -8, 0, 0, -8, 7, 0, 0, 0, 0, 0, 0, 5, 0, 0, 4, 2, 0)
 """A filter with the properties that [PRE17] section 8 states; the paper does not print its own."""

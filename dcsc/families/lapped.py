@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.families.products import across_channels, per_channel_and_axis, separable
 from dcsc.families.registry import register
 from dcsc.families.sizes import shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("lapped")

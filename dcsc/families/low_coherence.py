@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary, per_axis
+from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 from dcsc.families.randomised import random_signs
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 _RESTARTS = 20
 _TRIES_A_FILTER = 20

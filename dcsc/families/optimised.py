@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary, per_axis
+from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 EXPONENTS = tuple(2**power for power in range(2, 13))
 """The p of the norms, in order: 4, 8, ..., 4096."""

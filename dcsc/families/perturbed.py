@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.families import registry
 from dcsc.families.sizes import at_least
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @registry.register("perturbed")

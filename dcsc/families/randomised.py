@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("gaussian")

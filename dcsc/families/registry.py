@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 Family = Callable[..., ConvolutionalDictionary]
 Seed = int | np.random.SeedSequence | np.random.Generator | None

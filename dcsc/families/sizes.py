@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dcsc.dictionary import per_axis
+from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 
 MOST_ENTRIES = 2**24

@@ -7,11 +7,11 @@ from itertools import product
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.products import across_channels, cosines, per_channel_and_axis, separable
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("dct")

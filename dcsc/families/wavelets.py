@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.families.products import across_channels, separable
 from dcsc.families.registry import register
 from dcsc.families.sizes import at_least, one_dimensional, shape_of
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 DEEPEST = 20
 """Levels of a packet tree; the taps of more would fit no grid."""

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dcsc import transitions
 from dcsc.figures import style as styles
+from dcsc.figures import transitions
 from dcsc.figures.results import Results
 from dcsc.figures.thresholds import LEVELS, RUNGS, certified_note, line_of
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.store.readers import cascade_of
 
 QUANTITIES = {"active": "activations recovered", "stripe_sparsity": "stripe-sparsity (atoms)"}
 

@@ -15,7 +15,7 @@ from dcsc.figures import style as styles
 from dcsc.figures.comparison import ran, recovered
 from dcsc.figures.results import Results
 from dcsc.pursuit import work
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.store.readers import cascade_of
 
 EXACT = 1e-8
 """Errors below are rounding, and drawn there."""

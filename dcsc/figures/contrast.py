@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dcsc import transitions
 from dcsc.figures import style as styles
+from dcsc.figures import transitions
 from dcsc.figures.results import Results
 from dcsc.figures.thresholds import LEVELS, RUNGS, certified_note, line_of
 

@@ -10,11 +10,12 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from dcsc import statistics, transitions
+from dcsc import statistics
 from dcsc.figures import style as styles
+from dcsc.figures import transitions
 from dcsc.figures.results import Results
 from dcsc.figures.thresholds import certified_note
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.store.readers import cascade_of
 
 KINDS = {
     "uniform-coherence": "all signs: Theorem 8",

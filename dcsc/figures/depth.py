@@ -18,7 +18,7 @@ from dcsc.figures import style as styles
 from dcsc.figures.recovery import bound_tests
 from dcsc.figures.results import Results
 from dcsc.guarantees.certified_size import failure_limit
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.store.readers import cascade_of
 
 LEVEL = 0.95
 """Share of paths at which the contours are drawn."""

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.table import Table
 
 from dcsc import statistics
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.store.readers import cascade_of
 
 LARGEST = 2**16
 """Sign patterns that are enumerated at most."""

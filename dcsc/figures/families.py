@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dcsc import coherence, guarantees, sampling, seeds, sparsity, statistics
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc import guarantees, sampling, seeds, statistics
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-from dcsc.model import Cascade
+from dcsc.model import coherence, sparsity
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.store.readers import cascade_of
 
 DRAWS, PILOT = 768, 64
 """Supports drawn for each number of active atoms that the instance rungs look at."""

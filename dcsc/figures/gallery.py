@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dcsc import statistics
-from dcsc.dataset import codes_from_dataset
 from dcsc.errors import UserError
 from dcsc.figures import style as styles
 from dcsc.figures.results import Results
-from dcsc.model import Cascade
-from dcsc.stages.dictionaries import cascade_of
-from dcsc.stages.signals import codes_of_replicate, depth_of, layer_signs_of_replicate, noise_of_replicate
+from dcsc.model.cascade import Cascade
+from dcsc.store.dataset import codes_from_dataset
+from dcsc.store.readers import cascade_of, codes_of_replicate, depth_of, layer_signs_of_replicate, noise_of_replicate
 
 OUTCOMES = ("hit", "miss", "false alarm")
 

@@ -12,14 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcsc import statistics
-from dcsc.coherence import babel, mutual_coherence
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.figures import style as styles
 from dcsc.figures.comparison import ran
 from dcsc.figures.results import Results
+from dcsc.model.coherence import babel, mutual_coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
-from dcsc.stages.dictionaries import cascade_of
-from dcsc.stages.signals import codes_of_replicate, noise_of_replicate
+from dcsc.store.readers import cascade_of, codes_of_replicate, noise_of_replicate
 
 GUARANTEES = (("--", "0.1", 1), (":", "0.1", 1.3), ("-", "0.65", 1.8), ("-.", "0.45", 1))
 """Line, shade and width of each guarantee; the first lie on top of those that they may coincide with."""

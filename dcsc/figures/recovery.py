@@ -10,8 +10,9 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from dcsc import statistics, transitions
+from dcsc import statistics
 from dcsc.figures import style as styles
+from dcsc.figures import transitions
 from dcsc.figures.results import Results
 
 FALL, ENOUGH = (0.05, 0.95), 6

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import xarray as xr
 
-from dcsc import dataset
+from dcsc.store import dataset, schemas
 
 
 class TrialsOnDemand(Mapping[str, xr.Dataset]):
@@ -28,7 +28,7 @@ class TrialsOnDemand(Mapping[str, xr.Dataset]):
     def __getitem__(self, name: str) -> xr.Dataset:
         """Read all chunks of a cascade, once."""
         if name not in self._read:
-            self._read[name] = dataset.join_chunks(list(dataset.read_each(self._paths[name], dataset.METRICS)))
+            self._read[name] = dataset.join_chunks(list(dataset.read_each(self._paths[name], schemas.METRICS)))
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -43,7 +43,7 @@ class TrialsOnDemand(Mapping[str, xr.Dataset]):
 @dataclass(frozen=True, eq=False)
 class Results:
     """
-    The datasets of one experiment; a figure gets those that `dcsc.config.PANELS` says it needs.
+    The datasets of one experiment; a figure gets those that `dcsc.study.options.experiments.PANELS` says it needs.
 
     Parameters
     ----------

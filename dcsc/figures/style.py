@@ -18,9 +18,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dcsc import dataset, provenance
-from dcsc.dataset import replacing
 from dcsc.errors import UserError
+from dcsc.store import dataset, provenance
+from dcsc.store.dataset import replacing
 
 FORMATS = ("pdf", "svg", "png")
 CHARACTERS_PER_CM = 7.0

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dcsc import transitions
 from dcsc.figures import style as styles
+from dcsc.figures import transitions
 from dcsc.figures.results import Results
 
 LEVELS = (0.5, 0.99)
@@ -41,7 +41,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row a curve and cascade. `kind` is "measured" (pursuit, variant, level), "certified" (pursuit, variant, rung;
-        see `dcsc.transitions.certified_beside`) or "crossing".
+        see `dcsc.figures.transitions.certified_beside`) or "crossing".
     """
     confidence = settings["confidence"]
     points = transitions.measured(results.summary, settings["variants"], LEVELS)

@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dcsc import statistics, transitions
+from dcsc import statistics
 from dcsc.figures import style as styles
+from dcsc.figures import transitions
 from dcsc.figures.results import Results
 
 CURVE = ["pursuit", "variant", "limit"]

@@ -24,9 +24,9 @@ from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
 from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.tails import best_threshold, failure
 from dcsc.guarantees.uniform_thresholding import RULES
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.sparsity import extreme_magnitudes
 from dcsc.ragged import RaggedCodes, reduce_codes
-from dcsc.sparsity import extreme_magnitudes
 
 
 @dataclass(frozen=True, eq=False)

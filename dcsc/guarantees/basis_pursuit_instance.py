@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import sparse_path
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution import layouts
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice, check_path
 from dcsc.guarantees.interference import propagated_columns
 from dcsc.guarantees.sharp_tails import TAILS
 from dcsc.guarantees.statistical_thresholding import disjoint_columns
 from dcsc.kernels import fuchs
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes
 
@@ -132,7 +132,7 @@ def support_certificates(
     check_choice(tail, TAILS, "tail")
     if tuple(codes.code_shape) != dictionary.code_shape:
         raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
-    patterns = sparse_path.gram_patterns(dictionary, "signed", np.float64)
+    patterns = layouts.gram_patterns(dictionary, "signed", np.float64)
     atoms, starts, layout = codes.atom.astype(np.int32), codes.starts, patterns.layout
     groups = np.zeros(len(starts) - 1, np.int64)
     if group is None:

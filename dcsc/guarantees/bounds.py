@@ -7,11 +7,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.coherence import babel2, mutual_coherence
-from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.guarantees.interference import listed_codes, support_gram
+from dcsc.convolution.filter_bank import listed_codes
+from dcsc.guarantees.interference import support_gram
+from dcsc.model.coherence import babel2, mutual_coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
 from dcsc.ragged import RaggedCodes
-from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
 INJECTIVE = 1e-10
 """Smallest eigenvalue of G_SS, over 1 + |S|, above which the active atoms count as independent."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError, nearest
-from dcsc.guarantees.interference import listed_codes
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
 
 

@@ -8,49 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import sparse_path
-from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.errors import UserError
+from dcsc.convolution import layouts, sparse_path
+from dcsc.convolution.filter_bank import listed_codes
 from dcsc.kernels import failure, interference, scatter
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.layers import layers_of
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, reduce_codes
-from dcsc.sampling.layers import layers_of
-
-
-def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> RaggedCodes:
-    """
-    Take codes of a dictionary as lists of floating-point numbers, and check their shape.
-
-    Parameters
-    ----------
-    codes : array_like of shape (..., filter, *position), or RaggedCodes
-        The codes.
-    dictionary : ConvolutionalDictionary
-        Whose atoms they weigh.
-
-    Returns
-    -------
-    RaggedCodes
-        The codes in float64, without explicit zeros.
-
-    Raises
-    ------
-    UserError
-        When the shape does not fit or a value is not finite.
-    """
-    given = codes if isinstance(codes, RaggedCodes) else np.asarray(codes)
-    shape = dictionary.code_shape
-    found = (*given.batch_shape, *given.code_shape) if isinstance(given, RaggedCodes) else given.shape
-    if len(found) < len(shape) or tuple(found[-len(shape) :]) != shape:
-        raise UserError(f"codes of shape {found} do not fit: the last axes must be {shape}.")
-    values = given.value if isinstance(given, RaggedCodes) else given
-    if not np.isfinite(values).all():
-        raise UserError("the codes hold values that are not finite: remove NaN and infinity.")
-    listed = given if isinstance(given, RaggedCodes) else RaggedCodes.from_dense(given, shape)
-    if not listed.value.all():
-        listed = RaggedCodes.from_dense(listed.to_dense(), shape)
-    return listed.with_values(listed.value.astype(np.float64, copy=False))
 
 
 def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> NDArray:
@@ -194,7 +159,7 @@ def _over_codes(
     error: tuple[NDArray, NDArray, NDArray] | None,
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """Interference, and the best thresholds too for given bounds on the input error."""
-    patterns = sparse_path.tiled_patterns(dictionary, "magnitude", np.float64)
+    patterns = layouts.tiled_patterns(dictionary, "magnitude", np.float64)
     atoms, magnitudes, starts = codes.atom.astype(np.int32), np.abs(codes.value.astype(np.float64)), codes.starts
     bound, variance = np.empty((2, len(atoms)))
     extremes, worst_atom = np.empty((len(starts) - 1, 3)), np.empty(len(starts) - 1, np.int64)
@@ -202,7 +167,7 @@ def _over_codes(
 
     def work(first: int, last: int) -> None:
         common = (
-            sparse_path.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)),
+            layouts.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)),
             patterns.pattern, atoms, magnitudes, starts[first : last + 1], patterns.layout, dictionary.n_filters,
             float(growth), float(noise_variance),
         )  # fmt: skip
@@ -347,13 +312,13 @@ def plain_interference(
     dictionary = model.dictionaries[layer - 1]
     listed = listed_codes(deepest, model.dictionaries[-1])
     columns = propagated_columns(model, listed)[layer - 1] if columns is None else columns
-    patterns = sparse_path.tiled_patterns(dictionary, "others", np.float64)
+    patterns = layouts.tiled_patterns(dictionary, "others", np.float64)
     atoms, starts, firsts = columns.atom.astype(np.int32), columns.starts, listed.starts
     shape = (listed.row_size.size, dictionary.n_atoms)
     locked, magnitude, bound, variance = np.zeros((4, *shape))
 
     def work(first: int, last: int) -> None:
-        room = sparse_path.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
+        room = layouts.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
         for code in range(first, last):
             interference.columns_interference(
                 room, patterns.pattern, atoms, columns.value, starts[firsts[code] : firsts[code + 1] + 1],
@@ -380,7 +345,7 @@ def largest_write_counts(dictionary: ConvolutionalDictionary, codes: RaggedCodes
     ndarray of int64, shape (...)
         1 where no two active atoms of a code write to one entry, 0 for a code without non-zeros.
     """
-    patterns = sparse_path.filter_patterns(dictionary, "writes", np.int64)
+    patterns = layouts.filter_patterns(dictionary, "writes", np.int64)
     atoms, starts = codes.atom.astype(np.int32), codes.starts
     found = np.empty(codes.row_size.size, np.int64)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import patch_l2, patch_norm
 from dcsc.ragged import RaggedCodes
-from dcsc.sparsity import patch_l2, patch_norm
 
 THRESHOLDS = ("lower", "midpoint")
 

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.coherence import babel, babel2, mutual_coherence
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import closed_form
 from dcsc.guarantees.certified_size import certify_upwards
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
-from dcsc.guarantees.interference import layer_failure, listed_codes
+from dcsc.guarantees.interference import layer_failure
 from dcsc.guarantees.statistical_thresholding import StatisticalPath, statistical
 from dcsc.guarantees.uniform_thresholding import PathGuarantee, uniform
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.coherence import babel, babel2, mutual_coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
 from dcsc.ragged import RaggedCodes
-from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
 RUNGS = (
     "uniform-coherence",

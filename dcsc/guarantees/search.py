@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from dcsc.guarantees.interference import Interference
 from dcsc.guarantees.tails import best_threshold, false_alarm, two_sided
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.sparsity import patch_l2
 from dcsc.ragged import RaggedCodes
-from dcsc.sparsity import patch_l2
 
 _FRACTIONS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 _STARTS = (0.1, 0.25, 0.5, 0.9)

@@ -18,14 +18,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import sparse_path
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution import layouts
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.guarantees.interference import layer_failure, plain_interference, propagated_columns
 from dcsc.guarantees.tails import best_threshold
 from dcsc.kernels import rademacher, sharpen
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes
 
@@ -264,14 +264,14 @@ def _layer(
     by_filter: bool,
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
-    patterns = sparse_path.tiled_patterns(dictionary, "magnitude", np.float64)
+    patterns = layouts.tiled_patterns(dictionary, "magnitude", np.float64)
     atoms, magnitudes, starts = codes.atom.astype(np.int32), np.abs(codes.value.astype(np.float64)), codes.starts
     eps, guard, found = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(len(starts) - 1)
 
     def work(first: int, last: int) -> None:
         sharpen.sharpened_layer(
             TAILS.index(tail), seeking, by_filter,
-            sparse_path.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)), patterns.pattern,
+            layouts.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)), patterns.pattern,
             atoms, magnitudes, starts[first : last + 1], patterns.layout, dictionary.n_filters,
             float(noise_variance), eps[first:last], guard[first:last], thresholds[first:last], found[first:last],
         )  # fmt: skip
@@ -302,7 +302,7 @@ def _plain(
         if tail == "hoeffding" and not by_filter:
             return start, closed
         thresholds = _by_filter(start, len(start), dictionary)
-    patterns = sparse_path.tiled_patterns(dictionary, "others", np.float64)
+    patterns = layouts.tiled_patterns(dictionary, "others", np.float64)
     atoms, starts, firsts = columns.atom.astype(np.int32), columns.starts, deepest.starts
     arrays = [
         np.ascontiguousarray(getattr(everywhere, name))
@@ -310,7 +310,7 @@ def _plain(
     ]
 
     def work(first: int, last: int) -> None:
-        room = sparse_path.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
+        room = layouts.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
         sharpen.sharpened_columns(
             TAILS.index(tail), seeking, by_filter, room, patterns.pattern, atoms, columns.value, starts,
             firsts[first : last + 1], patterns.layout, dictionary.n_filters, float(noise_variance),

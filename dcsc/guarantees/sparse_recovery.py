@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.coherence import babel, mutual_coherence
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.guarantees.checks import check_choice, check_path
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.coherence import babel, mutual_coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import extreme_magnitudes, patch_norm, stripe_norm
 from dcsc.ragged import RaggedCodes
-from dcsc.sparsity import extreme_magnitudes, patch_norm, stripe_norm
 
 FORMS = ("babel", "coherence")
 _ROUNDING = 1e-12

@@ -27,9 +27,9 @@ from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
 from dcsc.guarantees.search import optimise_levels
 from dcsc.guarantees.tails import best_threshold
 from dcsc.guarantees.uniform_thresholding import RULES
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.sparsity import extreme_magnitudes, patch_norm
 from dcsc.ragged import RaggedCodes, reduce_codes
-from dcsc.sparsity import extreme_magnitudes, patch_norm
 
 FORMS = ("babel2", "coherence", "instance")
 SIGNS = ("deepest", "rademacher")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.coherence import babel, mutual_coherence
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.interference import layer_interference
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound, given_thresholds
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.coherence import babel, mutual_coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import extreme_magnitudes, patch_norm, stripe_norm
 from dcsc.ragged import RaggedCodes, reduce_codes
-from dcsc.sparsity import extreme_magnitudes, patch_norm, stripe_norm
 
 RULES = ("hard", "relu", "soft")
 FORMS = ("babel", "coherence", "instance")

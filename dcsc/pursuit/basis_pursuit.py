@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError, nearest
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.sparsity import patch_norm
+from dcsc.parallel import over_trials
 from dcsc.pursuit.lasso import STOPS, LassoSolution, StoppingRule, Trial, working_set
 from dcsc.pursuit.least_squares import active_columns, fit, least_squares
 from dcsc.pursuit.protocol import PursuitResult, register
 from dcsc.pursuit.proximal_gradient import proximal_gradient
-from dcsc.pursuit.trials import over_trials
-from dcsc.sparsity import patch_norm
 
 SOLVERS = ("working-set", "proximal-gradient")
 PENALTIES = ("guaranteed", "discrepancy")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution.kernel_layout import Prepared, from_kernel_atoms, prepare
 from dcsc.errors import UserError
-from dcsc.model import Cascade
-from dcsc.pursuit.kernel_layout import Prepared, from_kernel_atoms, prepare
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import over_trials
 from dcsc.pursuit.protocol import PursuitResult, register
-from dcsc.pursuit.trials import over_trials
 
 MAX_ATOMS = 10000
 """Largest support of one code: a triangular factor of its square is kept."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
 from dcsc.pursuit.least_squares import fit_dense
 from dcsc.pursuit.multilayer import deepest_columns
 from dcsc.pursuit.protocol import PursuitResult, register

@@ -16,11 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.parallel import cores
+from dcsc.convolution.kernel_layout import from_kernel_atoms, prepare
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import cores, over_trials
 from dcsc.pursuit import splitting
-from dcsc.pursuit.kernel_layout import from_kernel_atoms, prepare
-from dcsc.pursuit.trials import over_trials
 
 STOPS = ("gap", "kkt")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.protocol import PursuitResult, register
 
 if TYPE_CHECKING:

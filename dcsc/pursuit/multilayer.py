@@ -18,11 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.spectrum import lipschitz_constant
 from dcsc.errors import UserError
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
 from dcsc.pursuit.least_squares import fit_dense
 from dcsc.pursuit.protocol import PursuitResult, register
-from dcsc.pursuit.spectrum import lipschitz_constant
 from dcsc.pursuit.thresholding import relu, soft
 
 

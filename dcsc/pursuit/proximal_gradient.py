@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution.spectrum import SpectralGram, lipschitz_constant
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import over_trials
 from dcsc.pursuit.lasso import LassoSolution, StoppingRule
-from dcsc.pursuit.spectrum import SpectralGram, lipschitz_constant
-from dcsc.pursuit.trials import over_trials
 
 
 def proximal_gradient(

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.pursuit.kernel_layout import from_kernel_atoms, prepare
-from dcsc.pursuit.spectrum import dictionary_spectrum
+from dcsc.convolution.kernel_layout import from_kernel_atoms, prepare
+from dcsc.convolution.spectrum import dictionary_spectrum
+from dcsc.model.dictionary import ConvolutionalDictionary
 
 PIECE = 128
 """Positions that are passed over at once, at most."""

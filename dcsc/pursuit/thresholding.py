@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import guarantees, sparsity
+from dcsc import guarantees
+from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError, nearest
-from dcsc.guarantees.interference import listed_codes
-from dcsc.model import Cascade
+from dcsc.model import sparsity
+from dcsc.model.cascade import Cascade
 from dcsc.pursuit.least_squares import least_squares
 from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
 from dcsc.ragged import RaggedCodes

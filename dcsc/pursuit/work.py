@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.holistic import ITERATIONS
 
 REFINEMENTS = 3

@@ -20,13 +20,14 @@ functions of a generator and a count, signs (`register_signs`) of a generator, a
 magnitudes on their supports.
 """
 
+from dcsc.model.layers import synthesize_sparse
 from dcsc.sampling.blocks import deep_blocks, draw_blocks
 from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, given_codes
-from dcsc.sampling.layers import synthesize_sparse, worst_layer_signs
 from dcsc.sampling.noise import adversarial_noise, bounded_noise, gaussian_noise, scale_to_snr, snr
 from dcsc.sampling.registry import named, register_magnitude, register_signs, register_support
 from dcsc.sampling.supports import draw_supports
 from dcsc.sampling.values import draw_magnitudes, draw_signs, sample_codes
+from dcsc.sampling.worst_signs import worst_layer_signs
 
 __all__ = [
     "CONSTRAINTS",

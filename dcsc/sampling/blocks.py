@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import DeepDraw, deep_codes

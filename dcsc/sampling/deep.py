@@ -15,15 +15,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution.layouts import AXES
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import deep
-from dcsc.model import Cascade
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.layers import CANCELLED, contrasts, layers_of, times_signs
 from dcsc.ragged import RaggedCodes
-from dcsc.sampling.layers import CANCELLED, contrasts, layers_of, times_signs, worst_layer_signs
 from dcsc.sampling.registry import named
 from dcsc.sampling.values import random_signs, sample_codes
-from dcsc.sparse_path import AXES
+from dcsc.sampling.worst_signs import worst_layer_signs
 
 CONSTRAINTS = ("none", "contrast-floor", "no-overlap", "rejection")
 """What may be asked of a draw: nothing, or one of three ways to keep cancellations out."""
@@ -71,7 +72,7 @@ class DeepDraw:
         Give the code that the convolutional dictionary of a layer acts on, T^(l) X^(l).
 
         The correlations of a layer with noiseless input are A^T A of it, up to the signs T^(l), so that
-        `dcsc.sparse_path.margins` of it decides a trial.
+        `dcsc.convolution.sparse_path.margins` of it decides a trial.
 
         Parameters
         ----------

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import sparsity
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc.convolution.sparse_path import correlate_codes
 from dcsc.errors import UserError
+from dcsc.model import sparsity
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
-from dcsc.sparse_path import correlate_codes
 
 
 def gaussian_noise(

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.dictionary import ConvolutionalDictionary, per_axis
+from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 from dcsc.kernels import drawing
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.registry import SUPPORTS, register_support
 

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc import adversary, coherence
-from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.errors import UserError
+from dcsc.model import coherence
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
+from dcsc.sampling import adversary
 from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude, register_signs
 from dcsc.sampling.supports import draw_supports
 

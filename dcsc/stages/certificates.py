@@ -10,17 +10,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import coherence, guarantees, seeds, sparsity
-from dcsc.dictionary import ConvolutionalDictionary
+from dcsc import guarantees, seeds
 from dcsc.guarantees import CertifiedSize
-from dcsc.model import Cascade
+from dcsc.model import coherence, sparsity
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import certificates
 from dcsc.sampling.registry import named
-from dcsc.stages.dictionaries import cascade_of
 from dcsc.stages.metrics import is_bounded
-from dcsc.stages.signals import codes_of_replicate, depth_of, sample_signals
+from dcsc.stages.signals import sample_signals
+from dcsc.store.readers import cascade_of, codes_of_replicate, depth_of
 
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dcsc import coherence, families, seeds
-from dcsc.dataset import spatial_names
-from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.model import Cascade
+from dcsc import families, seeds
+from dcsc.model import coherence
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.store.schemas import spatial_names
 
 EXPENSIVE = {"optimised": "gaussian"}
 """Families that take long to build, and the quick family of the same sizes that stands in to check them."""
@@ -133,32 +134,3 @@ def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Data
             variables["integer_filters"] = (dims, np.stack([dictionary.integer_filters for dictionary in layer]))
         groups[f"/layer_{index + 1}"] = xr.Dataset(variables)
     return groups
-
-
-def cascade_of(dictionaries: xr.DataTree, replicate: int) -> Cascade:
-    """
-    Rebuild one replicate of a cascade from its dataset, bit for bit.
-
-    Parameters
-    ----------
-    dictionaries : DataTree
-        Of the dictionaries stage.
-    replicate : int
-        Which draw.
-
-    Returns
-    -------
-    Cascade
-        Without signs.
-    """
-    built = []
-    for index in range(len(dictionaries.children)):
-        group = dictionaries[f"layer_{index + 1}"]
-        chosen = {
-            name: group[name].isel(replicate=replicate).to_numpy()
-            for name in ("filters", "integer_filters")
-            if name in group
-        }
-        stride, grid = (tuple(int(n) for n in group[name].to_numpy()) for name in ("stride", "grid"))
-        built.append(ConvolutionalDictionary(stride=stride, grid=grid, **chosen))
-    return Cascade(built)

@@ -11,16 +11,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import guarantees, ragged, sampling, sparsity
-from dcsc.dataset import codes_from_dataset
-from dcsc.dictionary import ConvolutionalDictionary
-from dcsc.model import Cascade
-from dcsc.ragged import RaggedCodes
-from dcsc.recovery import take
-from dcsc.stages.dictionaries import cascade_of
+from dcsc import guarantees, ragged, sampling
+from dcsc.model import sparsity
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.ragged import RaggedCodes, take
 from dcsc.stages.pursuits import runs
-from dcsc.stages.signals import (
+from dcsc.store.dataset import codes_from_dataset
+from dcsc.store.readers import (
     batch_coordinates,
+    cascade_of,
     codes_of_replicate,
     depth_of,
     layer_signs_of_replicate,

@@ -10,19 +10,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import pursuit, ragged, recovery, seeds, sparsity
-from dcsc.dataset import BATCH, codes_to_dataset
-from dcsc.model import Cascade
+from dcsc import pursuit, ragged, seeds
+from dcsc import ragged as ragged_dcsc
+from dcsc.convolution import one_step as recovery
+from dcsc.model import sparsity
+from dcsc.model.cascade import Cascade
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes
-from dcsc.stages.dictionaries import cascade_of
-from dcsc.stages.signals import (
+from dcsc.store.dataset import codes_to_dataset
+from dcsc.store.readers import (
     batch_coordinates,
+    cascade_of,
     codes_of_replicate,
     depth_of,
     layer_signs_of_replicate,
     noise_of_replicate,
 )
+from dcsc.store.schemas import BATCH
 
 
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -128,7 +132,7 @@ class _Observation:
         axes = len(self.codes[0].batch_shape)
         return _Observation(
             self.cascade,
-            [recovery.take(code, rows) for code in self.codes],
+            [ragged_dcsc.take(code, rows) for code in self.codes],
             None
             if self.layer_signs is None
             else [signs.reshape(-1, *signs.shape[axes:])[rows] for signs in self.layer_signs],

@@ -10,11 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dcsc import ragged, sampling, seeds, windows
-from dcsc.dataset import BATCH, codes_from_dataset, codes_to_dataset, spatial_names
-from dcsc.model import Cascade
+from dcsc import ragged, sampling, seeds
+from dcsc.model.cascade import Cascade
 from dcsc.ragged import RaggedCodes
-from dcsc.stages.dictionaries import cascade_of
+from dcsc.stages import windows
+from dcsc.store.dataset import codes_to_dataset
+from dcsc.store.readers import cascade_of
+from dcsc.store.schemas import BATCH, spatial_names
 
 
 def sample_signals(
@@ -169,103 +171,3 @@ def _draw_codes(
         floor=options["floor"],
     )
     return draw, None
-
-
-def depth_of(signals: xr.DataTree) -> int:
-    """
-    Count the layers of a dataset of codes.
-
-    Parameters
-    ----------
-    signals : DataTree
-        Of the signals stage.
-
-    Returns
-    -------
-    int
-        L.
-    """
-    return sum(name.startswith("layer_") for name in signals.children)
-
-
-def codes_of_replicate(signals: xr.DataTree, layer: int, replicate: int) -> RaggedCodes:
-    """
-    Read the codes of one layer and dictionary replicate.
-
-    Parameters
-    ----------
-    signals : DataTree
-        Of the signals stage.
-    layer : int
-        1..L.
-    replicate : int
-        Which draw of the dictionary.
-
-    Returns
-    -------
-    RaggedCodes
-        With batch axes (variant, active, trial).
-    """
-    return codes_from_dataset(signals[f"layer_{layer}"])[replicate]
-
-
-def batch_coordinates(signals: xr.DataTree) -> dict[str, np.ndarray]:
-    """
-    Read the coordinates of the sweep axes.
-
-    Parameters
-    ----------
-    signals : DataTree
-        Of the signals stage.
-
-    Returns
-    -------
-    dict of str to ndarray
-        For each of replicate, signs, active and trial.
-    """
-    return {name: signals["layer_1"].coords[name].to_numpy() for name in BATCH}
-
-
-def layer_signs_of_replicate(signals: xr.DataTree, replicate: int) -> list[NDArray] | None:
-    """
-    Read the signs T^(l) of D-CSC-R.
-
-    Parameters
-    ----------
-    signals : DataTree
-        Of the signals stage.
-    replicate : int
-        Which draw of the dictionary.
-
-    Returns
-    -------
-    list of ndarray of int8, each of shape (variant, active, trial, filter, *position), or None
-        None in the plain model.
-    """
-    if "layer_signs" not in signals["layer_1"]:
-        return None
-    found = []
-    for layer in range(1, depth_of(signals) + 1):
-        group = signals[f"layer_{layer}"]
-        signs = group["layer_signs"].isel(replicate=replicate).to_numpy()
-        found.append(signs.reshape(*signs.shape[:-1], *(int(n) for n in group["code_shape"])))
-    return found
-
-
-def noise_of_replicate(signals: xr.DataTree, replicate: int) -> NDArray | None:
-    """
-    Read the noise of the signals.
-
-    Parameters
-    ----------
-    signals : DataTree
-        Of the signals stage.
-    replicate : int
-        Which draw of the dictionary.
-
-    Returns
-    -------
-    ndarray, shape (variant, active, trial, channel, *space), or None
-        None without noise.
-    """
-    return signals["noise"]["noise"].isel(replicate=replicate).to_numpy() if "noise" in signals.children else None

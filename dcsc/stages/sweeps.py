@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from dcsc import ragged, seeds, statistics
-from dcsc.dataset import codes_from_dataset
 from dcsc.stages.pursuits import run_pursuits
-from dcsc.stages.signals import depth_of, sample_signals
+from dcsc.stages.signals import sample_signals
+from dcsc.store.dataset import codes_from_dataset
+from dcsc.store.readers import depth_of
 
 REPLICATES = 4
 """Dictionaries that the coarse sweep looks at, a block of trials each: enough to find the cells, not to measure."""

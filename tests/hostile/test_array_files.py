@@ -14,15 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from dcsc import certify_file, families
+from dcsc import families
 from dcsc.__main__ import main
 from dcsc.arrays import open_arrays
+from dcsc.certification import command
+from dcsc.certification.network_file import read_network
 from dcsc.errors import UserError
-from dcsc.network_file import read_network
 from tests.hostile.support import little_memory, mutations, refused, within
 
 pytestmark = pytest.mark.filterwarnings("error")
-assert certify_file.run  # loaded here, so that no test counts the memory of its imports
+assert command.run  # loaded here, so that no test counts the memory of its imports
 RNG = np.random.default_rng(3)
 STATE = {
     "conv1.weight": RNG.standard_normal((3, 1, 4)).astype(np.float32),

@@ -11,10 +11,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcsc import config, families, sampling, trace  # noqa: F401 - loaded here, so that no test counts their imports
+from dcsc import families, sampling  # noqa: F401 - loaded here, so that no test counts their imports
 from dcsc.__main__ import main
 from dcsc.errors import UserError
 from dcsc.stages import dictionaries  # noqa: F401
+from dcsc.study import config
+from dcsc.study.options.study import members
 from tests.hostile.support import little_memory, mutations, refused, within
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ def examine(read):
         assert ".." not in parts
         for name in [
             *study.experiments,
-            *(member for cascade in study.cascades for member in config.members(study, cascade)),
+            *(member for cascade in study.cascades for member in members(study, cascade)),
         ]:
             assert "/" not in name
             assert name not in ("", ".", "..")

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc import dataset, provenance, trace
 from dcsc.__main__ import main
 from dcsc.errors import UserError
 from dcsc.figures import style
 from dcsc.stages.dictionaries import draw_dictionaries
+from dcsc.store import dataset, provenance, schemas
+from dcsc.study import trace
 from tests.hostile.support import little_memory, mutations, refused, within
 
 COPIES = 500
@@ -26,7 +27,7 @@ MEMBER = {
     "replicates": 2,
     "layers": [{"family": "gaussian", "parameters": {"n_filters": 3, "taps": 4, "stride": 2}}],
 }
-RECORD = provenance.record("dictionaries", dataset.DICTIONARIES.version, {"seed": 1}, {"sha256": "", "modules": {}}, {})
+RECORD = provenance.record("dictionaries", schemas.DICTIONARIES.version, {"seed": 1}, {"sha256": "", "modules": {}}, {})
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_no_damaged_copy_is_opened(file, monkeypatch):
         seen.add(copy)
         file.write_bytes(copy)
         with within(60), little_memory():
-            for read in (dcsc.open_results, trace.read_record, lambda path: dataset.read(path, dataset.DICTIONARIES)):
+            for read in (dcsc.open_results, trace.read_record, lambda path: dataset.read(path, schemas.DICTIONARIES)):
                 with pytest.raises(UserError, match="is not what was written, its digest differs"):
                     read(file)
 

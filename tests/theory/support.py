@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from dcsc import Cascade, ConvolutionalDictionary
+from dcsc.model.sparsity import patch_l2
 from dcsc.pursuit import layered_thresholding
-from dcsc.sparsity import patch_l2
 from tests.strategies import dense_matrix
 
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, sparse_path
+from dcsc import ConvolutionalDictionary, RaggedCodes
+from dcsc.convolution import sparse_path
 from dcsc.errors import UserError
+from dcsc.sampling import adversary
 from tests.strategies import dense_matrix, dictionaries
 
 INSTANCES = 20

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import dcsc
 from dcsc import guarantees
+from dcsc.convolution.spectrum import SpectralGram, gram_spectrum, lipschitz_constant
 from dcsc.errors import UserError
 from dcsc.pursuit import least_squares as fitting
 from dcsc.pursuit.lasso import StoppingRule, working_set
 from dcsc.pursuit.proximal_gradient import proximal_gradient
-from dcsc.pursuit.spectrum import SpectralGram, gram_spectrum, lipschitz_constant
 from tests.strategies import cascades, dense_matrix, dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)

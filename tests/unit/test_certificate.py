@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc import certificate_report, coherence, dataset, guarantees, sparsity
+from dcsc import guarantees
 from dcsc.__main__ import main
+from dcsc.certification import report
 from dcsc.errors import UserError
 from dcsc.guarantees import RUNGS
+from dcsc.model import coherence, sparsity
+from dcsc.store import schemas
 from tests.strategies import cascades, dictionaries
 
 CLOSED = [rung for rung in RUNGS if not rung.endswith("instance")]
@@ -172,7 +175,7 @@ def test_the_command_prints_tables_and_what_is_left_out(weights, capsys):
     )
     for words in said:
         assert words in " ".join(text.split())
-    assert max(map(len, text.splitlines())) <= certificate_report.WIDTH
+    assert max(map(len, text.splitlines())) <= report.WIDTH
     tables = text[: text.index("\n\nNotes")].split("\n\n")[1:]
     for table in tables:
         rows = [line for line in table.splitlines() if line.startswith(("conv1", "conv2"))]
@@ -262,5 +265,5 @@ def test_a_wrong_option_ends_with_one_sentence(weights, capsys, arguments, messa
 
 
 def test_the_schema_is_known():
-    assert dataset.SCHEMAS["certificate"] is dataset.CERTIFICATE
+    assert schemas.SCHEMAS["certificate"] is schemas.CERTIFICATE
     assert math.isinf(dcsc.certify(dcsc.families.create("lapped", (64,), n_filters=8), draws=0).layers[0].welch_ratio)

@@ -7,11 +7,17 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from dcsc import config, dataset, guarantees, provenance, recovery, sampling, seeds, sparsity, transitions
-from dcsc.figures import density
+from dcsc import guarantees, sampling, seeds
+from dcsc.convolution import one_step
+from dcsc.figures import density, transitions
 from dcsc.figures.results import Results
-from dcsc.model import Cascade
+from dcsc.model import sparsity
+from dcsc.model.cascade import Cascade
 from dcsc.stages import certificates, dictionaries, summary
+from dcsc.store import dataset, provenance, readers, schemas
+from dcsc.study.options.pursuits import PursuitOptions
+from dcsc.study.options.signals import SignalOptions
+from dcsc.study.options.study import StyleOptions
 from tests.unit.test_stages import PURSUITS as PURSUIT_OPTIONS
 from tests.unit.test_stages import chain
 
@@ -46,15 +52,13 @@ VARIANTS = {
 
 def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draws=400):
     drawn = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member, 3))
-    signals = config.SignalOptions(active=[1], trials=1, variants=variants)
+    signals = SignalOptions(active=[1], trials=1, variants=variants)
     settings = {
         "seed": 3,
         "experiment": "e",
         "cascade": "it",
         "variants": {label: draw.model_dump(mode="json") for label, draw in signals.draws().items()},
-        "pursuits": {
-            name: config.PursuitOptions(**options).model_dump(mode="json") for name, options in pursuits.items()
-        },
+        "pursuits": {name: PursuitOptions(**options).model_dump(mode="json") for name, options in pursuits.items()},
         "basis_pursuit": basis_pursuit,
         "delta": 0.05,
         "draws": draws,
@@ -62,10 +66,10 @@ def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draw
     }
     found = certificates.certify_draws(settings, drawn)
     if folder is not None:
-        schema = dataset.CERTIFIED
+        schema = schemas.CERTIFIED
         dataset.write(found, folder / "c.nc", provenance.record(schema.name, schema.version, {}, "", {}))
         found = dataset.read(folder / "c.nc", schema).to_dataset()
-    return found, [dictionaries.cascade_of(drawn, number) for number in range(member["replicates"])]
+    return found, [readers.cascade_of(drawn, number) for number in range(member["replicates"])]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ def test_certified_draws_are_recovered_and_bounded_at_the_threshold_of_the_pursu
                 )
                 failing = guarantees.draw_failures(cascade, codes, np.full(400, beta), rung=rung)
                 assert failing.mean() < 0.08
-                recovered = recovery.recovered_supports(
+                recovered = one_step.recovered_supports(
                     dictionary, codes, None, rule="hard", threshold=np.full(400, beta)
                 )
                 wrong = np.array(
@@ -210,13 +214,13 @@ def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
     found, (cascade,) = certified(member, {"hard": PURSUITS["hard"]}, variants, basis_pursuit=True)
     counts = summary.summarize({"it": [measured]}, {"it": drawn})
     results = Results({"it": drawn}, counts, {"it": measured}, certificates={"it": found})
-    draws = config.SignalOptions(active=[1], trials=1, variants=variants).draws()
+    draws = SignalOptions(active=[1], trials=1, variants=variants).draws()
     settings = {
         "confidence": 0.95,
         "delta": 0.05,
         "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
         "pursuits": pursuits,
-        "style": config.StyleOptions().model_dump(),
+        "style": StyleOptions().model_dump(),
     }
     table = density.tidy(results, settings)
     assert density.draw(table, settings).axes

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcsc import claims, config, dataset, provenance
 from dcsc.errors import UserError
+from dcsc.store import dataset, provenance
+from dcsc.study import claims
+from dcsc.study.options.claims import ClaimOptions
 
 TABLES = {
     "a-x": pd.DataFrame(
@@ -27,7 +29,7 @@ TABLES = {
 
 def judged(**options):
     options = {"statement": "It is so.", "figures": ["a-x"], "value": "value", **options}
-    claim = config.ClaimOptions(**options).model_dump(mode="json")
+    claim = ClaimOptions(**options).model_dump(mode="json")
     return claims.evaluate("it", claim, TABLES, 0.95)
 
 
@@ -128,4 +130,4 @@ def test_exceptions_of_a_theorem_are_counted_without_an_interval():
     assert alone.holds
     assert not judged(select={"kind": "nothing"}, value="hits", among="draws", at_most=0).holds  # nothing was counted
     with pytest.raises(ValueError, match="without an interval"):
-        config.ClaimOptions(statement="x", figures=["a-x"], value="hits", among="draws", out_of="draws", at_most=0)
+        ClaimOptions(statement="x", figures=["a-x"], value="hits", among="draws", out_of="draws", at_most=0)

@@ -10,9 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsc import config, families
+from dcsc import families
 from dcsc.__main__ import main
 from dcsc.errors import UserError
+from dcsc.study import config, reference
+from dcsc.study.options import study as study_options
+from dcsc.study.options.signals import SignalOptions
 
 ROOT = Path(__file__).parents[2]
 SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
@@ -133,15 +136,15 @@ def test_densities_are_refused_twice_and_out_of_range():
 def test_cells_by_stripe_sparsity_ask_for_an_even_spread_on_one_axis():
     signals = {"stripe_sparsity": [2, 5], "trials": 1, "support": "spread"}
     layer = families.create("lapped", (64,), n_filters=4)  # 16 positions, 3 of them in a stripe
-    assert config.SignalOptions(**signals).cells(layer) == [10, 26]
-    assert config.SignalOptions(**{**signals, "stripe_sparsity": [500]}).cells(layer) == [layer.n_atoms]
+    assert SignalOptions(**signals).cells(layer) == [10, 26]
+    assert SignalOptions(**{**signals, "stripe_sparsity": [500]}).cells(layer) == [layer.n_atoms]
     content = changed((*SIGNALS, "active"), None)
     content["experiments"]["transition"]["signals"] |= {"stripe_sparsity": [2]}
     with pytest.raises(UserError, match="stripe_sparsity is for evenly spread atoms"):
         config.validate(content)
     plane = families.create("lapped", (12, 12), n_filters=4)
     with pytest.raises(UserError, match="one axis alone, not of 2"):
-        config.SignalOptions(**signals).cells(plane)
+        SignalOptions(**signals).cells(plane)
 
 
 def test_parameters_of_a_pursuit_are_read_from_text():
@@ -153,10 +156,10 @@ def test_parameters_of_a_pursuit_are_read_from_text():
 
 def test_series_are_spelt_out():
     study = config.validate(SMOKE)
-    members = config.members(study, "lapped")
+    members = study_options.members(study, "lapped")
     assert list(members) == ["lapped-perturbation-0.1", "lapped-perturbation-0.4"]
     assert members["lapped-perturbation-0.4"].layers[0].parameters["perturbation"] == 0.4
-    assert list(config.members(study, "meyer")) == ["meyer"]
+    assert list(study_options.members(study, "meyer")) == ["meyer"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
@@ -192,20 +195,20 @@ def test_whatever_stands_at_a_key_is_accepted_or_refused_as_the_users_mistake(pa
 
 
 def test_generated_files_are_up_to_date():
-    assert (ROOT / "workflow/schemas/config.schema.yaml").read_text() == config.json_schema(), "run make schema"
+    assert (ROOT / "workflow/schemas/config.schema.yaml").read_text() == reference.json_schema(), "run make schema"
     readme = (ROOT / "config/README.md").read_text()
     table = re.search(r"<!-- keys -->\n(.*)<!-- /keys -->", readme, re.DOTALL)
     assert table, "config/README.md lost its table of keys"
-    assert table.group(1) == config.key_table(), "run make schema"
+    assert table.group(1) == reference.key_table(), "run make schema"
 
 
 def test_the_command_line_writes_the_key_table_between_its_marks(tmp_path, capsys):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- keys -->\nold\n<!-- /keys -->\nafter\n")
     assert main(["keys", "--into", str(readme)]) == 0
-    assert readme.read_text() == f"before\n<!-- keys -->\n{config.key_table()}<!-- /keys -->\nafter\n"
+    assert readme.read_text() == f"before\n<!-- keys -->\n{reference.key_table()}<!-- /keys -->\nafter\n"
     readme.write_text("no marks\n")
     assert main(["keys", "--into", str(readme)]) == 1
     assert "has no marks" in capsys.readouterr().err
     assert main(["schema"]) == 0
-    assert capsys.readouterr().out == config.json_schema()
+    assert capsys.readouterr().out == reference.json_schema()

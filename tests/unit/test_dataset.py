@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc import dataset, provenance
 from dcsc.errors import UserError
 from dcsc.ragged import RaggedCodes
-from dcsc.stages.dictionaries import cascade_of, draw_dictionaries
+from dcsc.stages.dictionaries import draw_dictionaries
+from dcsc.store import dataset, provenance, schemas
+from dcsc.store.readers import cascade_of
 
 MEMBER = {
     "grid": [24],
@@ -24,7 +25,7 @@ MEMBER = {
         {"family": "gaussian", "parameters": {"n_filters": 2, "taps": 3, "stride": 1}},
     ],
 }
-RECORD = provenance.record("dictionaries", dataset.DICTIONARIES.version, {"seed": 1}, {"sha256": "", "modules": {}}, {})
+RECORD = provenance.record("dictionaries", schemas.DICTIONARIES.version, {"seed": 1}, {"sha256": "", "modules": {}}, {})
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def file(content, tmp_path):
 @st.composite
 def batches_of_codes(draw):
     shape = draw(st.sampled_from([(3, 5), (2, 4, 3)]))
-    batch = tuple(draw(st.integers(1, 3)) for _ in dataset.BATCH)
+    batch = tuple(draw(st.integers(1, 3)) for _ in schemas.BATCH)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     values = {
         "signs": rng.choice([-1.0, 1.0], (*batch, *shape)),
@@ -156,7 +157,7 @@ WRONG = {
     "another schema": (reattributed(schema="signals"), "holds 'signals', not 'dictionaries'"),
     "an older version": (
         reattributed(version=0),
-        rf"has version 0 of the schema 'dictionaries', this dcsc reads {dataset.DICTIONARIES.version}: delete the file",
+        rf"has version 0 of the schema 'dictionaries', this dcsc reads {schemas.DICTIONARIES.version}: delete the file",
     ),
     "a variable missing": (without_filters, "does not fit the schema 'dictionaries'"),
 }
@@ -172,7 +173,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(file, name, signed):
     else:
         message = "is not what was written, its digest differs: delete it and run again"
     with pytest.raises(UserError, match=message) as caught:
-        dataset.read(file, dataset.DICTIONARIES)
+        dataset.read(file, schemas.DICTIONARIES)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
 

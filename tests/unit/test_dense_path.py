@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import ConvolutionalDictionary, dense_path
+from dcsc import ConvolutionalDictionary
+from dcsc.convolution import dense_path
 from dcsc.errors import UserError
 from dcsc.pursuit import thresholding
 from tests.strategies import dense_matrix, dictionaries, sparse_codes

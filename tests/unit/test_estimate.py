@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dcsc import config, estimate, workflow_plan
 from dcsc.__main__ import main
 from dcsc.errors import UserError
-from dcsc.estimate import model
-from dcsc.estimate.sizes import StudySizes
-from dcsc.estimate.timings import timed_jobs
-from dcsc.workflow_plan import PlannedJob, planned_jobs
+from dcsc.study import config, estimate, workflow_plan
+from dcsc.study.estimate import model
+from dcsc.study.estimate.sizes import StudySizes
+from dcsc.study.estimate.timings import timed_jobs
+from dcsc.study.workflow_plan import PlannedJob, planned_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 CHUNK = {"experiment": "transition", "cascade": "lapped-perturbation-0.1", "chunk": "000000"}
@@ -60,7 +60,7 @@ def test_the_last_chunk_is_smaller(tiny):
 
 def test_cells_come_from_the_sweep_where_it_ran(tiny, monkeypatch):
     found = {"random signs": (5.0, 50.0), "worst-case signs": (3.0, 10.0)}
-    monkeypatch.setattr("dcsc.estimate.sizes._swept", lambda path: found)
+    monkeypatch.setattr("dcsc.study.estimate.sizes._swept", lambda path: found)
     drawn = sizes_of(tiny).drawn("transition", CHUNK["cascade"])
     assert (drawn["random signs"].signals, drawn["random signs"].entries) == (10, 100)
     blind = StudySizes(config.validate(tiny), look=False).drawn("transition", CHUNK["cascade"])

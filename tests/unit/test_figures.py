@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsc import config, dataset, guarantees, statistics
+from dcsc import guarantees, statistics
 from dcsc.errors import UserError
 from dcsc.figures import (
     comparison,
@@ -26,11 +26,13 @@ from dcsc.figures import (
 from dcsc.figures.results import Results
 from dcsc.pursuit import work
 from dcsc.stages import summary
-from dcsc.stages.dictionaries import cascade_of
-from dcsc.stages.signals import codes_of_replicate
+from dcsc.store import dataset, schemas
+from dcsc.store.readers import cascade_of, codes_of_replicate
+from dcsc.study.options.signals import SignalOptions
+from dcsc.study.options.study import StyleOptions
 from tests.unit.test_stages import DEEP, MEMBER, PURSUITS, SPARSE, chain
 
-STYLE = config.StyleOptions().model_dump()
+STYLE = StyleOptions().model_dump()
 
 
 def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
@@ -39,7 +41,7 @@ def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):
     empty = np.zeros((1, 2, 2, 40), dtype=bool)
     empty[..., ::5] = True  # as if every atom of these had been refused
     emptied = measured.copy()
-    emptied["nonzeros"] = measured["nonzeros"].where(~xr.DataArray(empty, dims=dataset.BATCH), 0)
+    emptied["nonzeros"] = measured["nonzeros"].where(~xr.DataArray(empty, dims=schemas.BATCH), 0)
     beside = pd.DataFrame({"blocks": [1], "rate": [0.5]})
     results = Results({"it": drawn}, trials={"it": emptied}, beside={"aligned-exact": beside})
     settings = settings_of(variants, delta=0.01)
@@ -94,7 +96,7 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
 
 
 def settings_of(variants, **options):
-    draws = config.SignalOptions(active=[1], trials=1, variants=variants).draws()
+    draws = SignalOptions(active=[1], trials=1, variants=variants).draws()
     drawn = {label: draw.model_dump(mode="json") for label, draw in draws.items()}
     return {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, **options}
 

@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc import ConvolutionalDictionary, RaggedCodes, adversary, dense_path, recovery, sampling, sparse_path
+from benchmarks.warm import compile_kernels
+from dcsc import ConvolutionalDictionary, RaggedCodes, sampling
+from dcsc.convolution import dense_path, one_step, sparse_path
 from dcsc.errors import UserError
 from dcsc.kernels import compile as compile_module
-from dcsc.warm import compile_kernels
+from dcsc.sampling import adversary
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -314,9 +316,9 @@ def test_warmed_kernels_are_not_compiled_again():
         for codes in (ragged.to_dense(), noise):
             dictionary.synthesize(codes)
         dense_path.correlate(dictionary, signals, rule="soft", threshold=0.1)
-        for path in recovery.PATHS:
-            recovery.margins(dictionary, ragged, signals, path=path)
-            recovery.recovered_supports(dictionary, ragged, rule="top-k", k=3, path=path)
+        for path in one_step.PATHS:
+            one_step.margins(dictionary, ragged, signals, path=path)
+            one_step.recovered_supports(dictionary, ragged, rule="top-k", k=3, path=path)
         sparse_path.margins(dictionary, ragged, noise, one_sided=True)
         sparse_path.recovered_supports(dictionary, ragged, rule="top-k", k=3)
         sparse_path.recovered_supports(dictionary, ragged, rule="soft", threshold=np.ones(100), addition=noise)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
-from dcsc.coherence import filter_coherence
+from dcsc.model.coherence import filter_coherence
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)

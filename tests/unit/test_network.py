@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import dcsc
+from dcsc.certification.network_file import read_network, whole_numbers
 from dcsc.errors import UserError
-from dcsc.network_file import read_network, whole_numbers
 
 
 def convolution(signal, weight, bias, stride, dilation=None, groups=1):

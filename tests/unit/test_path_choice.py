@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import ConvolutionalDictionary, RaggedCodes, families, recovery
+from dcsc import ConvolutionalDictionary, RaggedCodes, families
+from dcsc.convolution import one_step
 from dcsc.errors import UserError
+from dcsc.ragged import take
 from tests.strategies import dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -41,7 +43,7 @@ def compare(dictionary, codes, noise, rng, atol):
     threshold = clear(rng.random(len(codes)) + 0.05, correlations, atol)
     for one_sided in (False, True):
         sparse, dense, either = (
-            recovery.margins(dictionary, ragged, noise, one_sided=one_sided, path=path)
+            one_step.margins(dictionary, ragged, noise, one_sided=one_sided, path=path)
             for path in ("sparse", "dense", "auto")
         )
         for one, other, third in zip(sparse, dense, either, strict=True):
@@ -52,8 +54,8 @@ def compare(dictionary, codes, noise, rng, atol):
             continue  # without noise, atoms that coincide tie up to rounding
         options = {"k": ragged.row_size} if rule == "top-k" else {"threshold": threshold}
         found = {
-            path: recovery.recovered_supports(dictionary, ragged, noise, rule=rule, path=path, **options)
-            for path in recovery.PATHS
+            path: one_step.recovered_supports(dictionary, ragged, noise, rule=rule, path=path, **options)
+            for path in one_step.PATHS
         }
         same(found["sparse"], found["dense"], atol)
         same(found["auto"], found["dense"], atol)
@@ -92,38 +94,38 @@ def mixed():
 
 def test_the_choice_is_made_for_each_trial_and_bits_are_its_own():
     dictionary, ragged = mixed()
-    limit = recovery.densest_sparse(dictionary, np.float64)
+    limit = one_step.densest_sparse(dictionary, np.float64)
     assert ragged.row_size.min() <= limit < ragged.row_size.max()
-    whole = recovery.recovered_supports(dictionary, ragged, threshold=0.7)
-    margins = np.stack(recovery.margins(dictionary, ragged), axis=-1)
+    whole = one_step.recovered_supports(dictionary, ragged, threshold=0.7)
+    margins = np.stack(one_step.margins(dictionary, ragged), axis=-1)
     for trial in (0, 1, 2, 17, 39):
-        alone = recovery.recovered_supports(dictionary, ragged.rows(slice(trial, trial + 1)), threshold=0.7, threads=1)
+        alone = one_step.recovered_supports(dictionary, ragged.rows(slice(trial, trial + 1)), threshold=0.7, threads=1)
         here = whole.rows(slice(trial, trial + 1))
         np.testing.assert_array_equal(alone.atom, here.atom)
         np.testing.assert_array_equal(alone.value, here.value)
-        single = np.stack(recovery.margins(dictionary, ragged.rows(slice(trial, trial + 1)), threads=1), axis=-1)
+        single = np.stack(one_step.margins(dictionary, ragged.rows(slice(trial, trial + 1)), threads=1), axis=-1)
         np.testing.assert_array_equal(single[0], margins[trial])
         path = "sparse" if ragged.row_size[trial] <= limit else "dense"
-        forced = recovery.recovered_supports(dictionary, ragged.rows(slice(trial, trial + 1)), threshold=0.7, path=path)
+        forced = one_step.recovered_supports(dictionary, ragged.rows(slice(trial, trial + 1)), threshold=0.7, path=path)
         np.testing.assert_array_equal(forced.value, alone.value)
 
 
 def test_batch_axes_and_empty_batches_are_kept():
     dictionary, ragged = mixed()
-    folded = recovery.recovered_supports(dictionary, ragged.reshape((5, 8)), rule="top-k", k=3)
+    folded = one_step.recovered_supports(dictionary, ragged.reshape((5, 8)), rule="top-k", k=3)
     assert folded.batch_shape == (5, 8)
     assert (folded.row_size <= 3).all()
-    assert recovery.margins(dictionary, ragged.reshape((5, 8))).largest_off.shape == (5, 8)
+    assert one_step.margins(dictionary, ragged.reshape((5, 8))).largest_off.shape == (5, 8)
     none = ragged.rows(slice(0, 0))
-    assert recovery.recovered_supports(dictionary, none, threshold=1.0).row_size.shape == (0,)
-    assert recovery.margins(dictionary, none).smallest_on.shape == (0,)
+    assert one_step.recovered_supports(dictionary, none, threshold=1.0).row_size.shape == (0,)
+    assert one_step.margins(dictionary, none).smallest_on.shape == (0,)
 
 
 @pytest.mark.parametrize("path", ["dense", "auto"])
 def test_a_threshold_of_zero_keeps_everything_however_little_room_was_made(path):
     dictionary, ragged = mixed()
-    few = recovery.take(ragged, np.flatnonzero(ragged.row_size < 30))
-    kept = recovery.recovered_supports(dictionary, few, threshold=0.0, path=path)
+    few = take(ragged, np.flatnonzero(ragged.row_size < 30))
+    kept = one_step.recovered_supports(dictionary, few, threshold=0.0, path=path)
     assert kept.row_size.sum() > 10 * few.row_size.sum() + 2048
     np.testing.assert_allclose(kept.to_dense(), dictionary.correlate(dictionary.synthesize(few.to_dense())), atol=1e-12)
 
@@ -131,10 +133,10 @@ def test_a_threshold_of_zero_keeps_everything_however_little_room_was_made(path)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda d, c: recovery.margins(d, c, path="dens"), "did you mean 'dense'"),
-        (lambda d, c: recovery.margins(d, c, np.zeros(3)), "noise of shape (3,) does not fit"),
-        (lambda d, c: recovery.recovered_supports(d, c), "needs threshold"),
-        (lambda d, c: recovery.margins(ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,)), c), "do not fit"),
+        (lambda d, c: one_step.margins(d, c, path="dens"), "did you mean 'dense'"),
+        (lambda d, c: one_step.margins(d, c, np.zeros(3)), "noise of shape (3,) does not fit"),
+        (lambda d, c: one_step.recovered_supports(d, c), "needs threshold"),
+        (lambda d, c: one_step.margins(ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,)), c), "do not fit"),
     ],
 )
 def test_misuse_is_refused_with_a_sentence(call, words):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsc import provenance
 from dcsc.errors import UserError
+from dcsc.store import provenance
 
 ROOT = provenance.PACKAGE.parent
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name != "job.py")
@@ -56,24 +56,28 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, ROOT / "scripts/job.py"], ids=lambda path: path.name)
 def test_modules_name_what_they_import(path):
     """A bare `import dcsc`, or a lazy attribute of it, would hide the module that is meant from a reader."""
-    homes = {f"dcsc.{module.stem if module.stem != '__init__' else module.parent.name}" for module in MODULES}
+    homes = {f"dcsc.{path.stem}" for path in provenance.PACKAGE.iterdir()}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert "dcsc" not in [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom) and node.module == "dcsc":
-            assert {f"dcsc.{alias.name}" for alias in node.names} <= homes | {"dcsc.__version__", "dcsc._HOMES"}
+            assert {f"dcsc.{alias.name}" for alias in node.names} <= homes | {
+                "dcsc.__version__",
+                "dcsc._HOMES",
+                "dcsc._MODULES",
+            }
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not followed"
 
 
 FORMS = {
-    "import dcsc.sparsity": "dcsc/sparsity.py",
-    "import dcsc\n\ndcsc.sparsity.contrast": "dcsc/sparsity.py",
-    "import dcsc\n\ndcsc.patch_norm": "dcsc/sparsity.py",
-    "import dcsc as library\n\nlibrary.patch_norm(1)": "dcsc/sparsity.py",
-    "from dcsc import sparsity": "dcsc/sparsity.py",
-    "from dcsc import patch_norm": "dcsc/sparsity.py",
-    "from dcsc.sparsity import contrast as c": "dcsc/sparsity.py",
+    "import dcsc.model.sparsity": "dcsc/model/sparsity.py",
+    "import dcsc\n\ndcsc.sparsity.contrast": "dcsc/model/sparsity.py",
+    "import dcsc\n\ndcsc.patch_norm": "dcsc/model/sparsity.py",
+    "import dcsc as library\n\nlibrary.patch_norm(1)": "dcsc/model/sparsity.py",
+    "from dcsc import sparsity": "dcsc/model/sparsity.py",
+    "from dcsc import patch_norm": "dcsc/model/sparsity.py",
+    "from dcsc.model.sparsity import contrast as c": "dcsc/model/sparsity.py",
     "def later():\n    from dcsc.guarantees import bounds": "dcsc/guarantees/bounds.py",
     "import dcsc.guarantees.bounds": "dcsc/guarantees/__init__.py",
 }
@@ -84,7 +88,7 @@ def test_every_form_of_import_is_followed(tmp_path, code):
     file = tmp_path / "plugin.py"
     file.write_text(code, encoding="utf-8")
     assert FORMS[code] in in_closure(file)
-    assert "dcsc/trace.py" not in in_closure(file)
+    assert "dcsc/study/trace.py" not in in_closure(file)
 
 
 @pytest.mark.parametrize(("code", "reason"), [("def (", "is not valid Python"), (None, "cannot be read")])
@@ -99,11 +103,21 @@ def test_a_plugin_that_is_no_python_file_is_named(tmp_path, code, reason):
 def test_stages_use_what_they_should_and_no_more():
     dictionaries = in_closure(ROOT / "scripts/draw_dictionaries.py")
     assert "dcsc/families/lapped.py" in dictionaries
-    assert not dictionaries & {"dcsc/sparsity.py", "dcsc/figures/style.py", "dcsc/stages/signals.py", "dcsc/trace.py"}
-    assert "dcsc/sparsity.py" in in_closure(ROOT / "scripts/measure_recovery.py")
+    assert not dictionaries & {
+        "dcsc/model/sparsity.py",
+        "dcsc/figures/style.py",
+        "dcsc/stages/signals.py",
+        "dcsc/study/trace.py",
+    }
+    assert "dcsc/model/sparsity.py" in in_closure(ROOT / "scripts/measure_recovery.py")
     assert not any("pursuit" in name for name in in_closure(ROOT / "scripts/summarize_metrics.py"))
     for script in SCRIPTS:
-        assert not in_closure(script) & {"dcsc/trace.py", "dcsc/__main__.py", "dcsc/config.py"}
+        assert not in_closure(script) & {
+            "dcsc/study/trace.py",
+            "dcsc/__main__.py",
+            "dcsc/study/config.py",
+            "dcsc/study/options/study.py",
+        }
 
 
 def test_the_digest_of_a_library_covers_scripts_and_modules_named_by_hand():

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsc import RaggedCodes, dataset, ragged
+from dcsc import RaggedCodes, ragged
 from dcsc.errors import UserError
+from dcsc.store import dataset
 from tests.strategies import sparse_codes
 
 

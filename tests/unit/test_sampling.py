@@ -8,8 +8,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, adversary, guarantees, sampling, sparse_path, sparsity
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, guarantees, sampling
+from dcsc.convolution import sparse_path
 from dcsc.errors import UserError
+from dcsc.model import sparsity
+from dcsc.sampling import adversary
 from dcsc.sampling import deep as deep_sampling
 from dcsc.sampling.registry import MAGNITUDES, SUPPORTS
 from dcsc.sampling.supports import spread_size

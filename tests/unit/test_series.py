@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dcsc import config, families
+from dcsc import families
 from dcsc.stages import dictionaries
 from dcsc.stages.signals import sample_signals
+from dcsc.study.options import study as study_options
+from dcsc.study.options.signals import DrawOptions
+from dcsc.study.options.study import Study
 
 SIZES = {"n_filters": 4, "taps": 12, "stride": 3}
 ON_GRIDS = {
@@ -33,8 +36,8 @@ BASES = {
 def series(layers, *, grid=(72,), replicates=2, **vary):
     """Draw the dictionaries of every member, as the workflow does: by value, the layers' filters."""
     cascade = {"grid": list(grid), "replicates": replicates, "layers": layers, "vary": vary}
-    study = config.Study.model_validate({"seed": 11, "cascades": {"s": cascade}, "experiments": {"e": EXPERIMENT}})
-    members = config.members(study, "s").values()
+    study = Study.model_validate({"seed": 11, "cascades": {"s": cascade}, "experiments": {"e": EXPERIMENT}})
+    members = study_options.members(study, "s").values()
     drawn = [dictionaries.draw_dictionaries(member.model_dump(mode="json"), study.seed) for member in members]
     return {
         member.varied.value: [group["filters"].to_numpy() for group in groups.values()]
@@ -147,10 +150,10 @@ def test_members_of_a_series_share_their_codes():
         "layers": [layer],
         "vary": {"parameter": "perturbation", "values": [0.1, 0.4]},
     }
-    study = config.Study.model_validate({"seed": 11, "cascades": {"s": cascade}, "experiments": {"e": EXPERIMENT}})
-    variants = {"signals": config.DrawOptions().model_dump(mode="json")}
+    study = Study.model_validate({"seed": 11, "cascades": {"s": cascade}, "experiments": {"e": EXPERIMENT}})
+    variants = {"signals": DrawOptions().model_dump(mode="json")}
     drawn = []
-    for member in config.members(study, "s").values():
+    for member in study_options.members(study, "s").values():
         tree = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member.model_dump(mode="json"), study.seed))
         settings = {"seed": 11, "experiment": "e", "cascade": member.cascade, "active": [3], "variants": variants}
         drawn.append(sample_signals({**settings, "trials": 32, "blocks": [0, 1]}, tree)["/layer_1"])

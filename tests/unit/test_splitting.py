@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dcsc
+from dcsc import parallel
+from dcsc.convolution.kernel_layout import from_kernel_atoms, prepare
 from dcsc.kernels import splitting as kernel
-from dcsc.pursuit import lasso, splitting, trials
-from dcsc.pursuit.kernel_layout import from_kernel_atoms, prepare
+from dcsc.pursuit import lasso, splitting
 from dcsc.pursuit.lasso import StoppingRule, working_set
 from dcsc.pursuit.proximal_gradient import proximal_gradient
 from tests.strategies import dense_matrix, dictionaries
@@ -177,11 +178,11 @@ def test_long_strides_on_large_grids_are_left_to_the_working_set():
 @pytest.mark.parametrize("n_trials", [1, 4])
 def test_products_of_matrices_stay_on_one_core_while_trials_are_on_threads(n_trials):
     def threads(_=None):
-        return [library["num_threads"] for library in trials._blas().info() if library["user_api"] == "blas"]
+        return [library["num_threads"] for library in parallel._blas().info() if library["user_api"] == "blas"]
 
-    with trials._blas().limit(limits=3, user_api="blas"):
+    with parallel._blas().limit(limits=3, user_api="blas"):
         before = threads()
         assert set(before) == {3}
-        for found in trials.over_trials(n_trials, threads):
+        for found in parallel.over_trials(n_trials, threads):
             assert set(found) == {1}
         assert threads() == before

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc import config, dataset, guarantees, provenance, seeds, windows
-from dcsc.stages import dictionaries, metrics, pursuits, signals, summary
+from dcsc import guarantees, seeds
+from dcsc.stages import dictionaries, metrics, pursuits, signals, summary, windows
+from dcsc.store import dataset, provenance, readers, schemas
+from dcsc.study.options.pursuits import PursuitOptions
+from dcsc.study.options.signals import SignalOptions
 
 MEMBER = {
     "grid": [48],
@@ -31,7 +34,7 @@ SPARSE = {
 RANDOM = {"random": {}}
 BOTH = {"random": {}, "worst": {"signs": {"name": "worst-case", "threshold": "statistical"}}}
 PURSUITS = {
-    name: config.PursuitOptions(**options).model_dump(mode="json")
+    name: PursuitOptions(**options).model_dump(mode="json")
     for name, options in {
         "hard": {"rule": "hard", "threshold": "statistical"},
         "soft": {"rule": "soft", "threshold": "uniform"},
@@ -48,8 +51,8 @@ def saved(content, path, schema):
 
 
 def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it"):
-    drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", dataset.DICTIONARIES)
-    options = config.SignalOptions(active=active, trials=trials, variants=variants)
+    drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", schemas.DICTIONARIES)
+    options = SignalOptions(active=active, trials=trials, variants=variants)
     settings = {
         "seed": 5,
         "experiment": "e",
@@ -59,16 +62,16 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it")
         "variants": {label: draw.model_dump(mode="json") for label, draw in options.draws().items()},
         "blocks": list(blocks),
     }
-    sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", dataset.SIGNALS)
+    sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", schemas.SIGNALS)
     settings = {
         "pursuits": PURSUITS,
         "errors": True,
         "bounds": {"delta": 0.01, "trials": 40},
         "variants": settings["variants"],
     }
-    found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
+    found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", schemas.PURSUITS)
     measured = metrics.measure_recovery(settings, found, sampled, drawn)
-    return drawn, sampled, found, saved(measured, folder / "m.nc", dataset.METRICS).to_dataset()
+    return drawn, sampled, found, saved(measured, folder / "m.nc", schemas.METRICS).to_dataset()
 
 
 @pytest.mark.parametrize(
@@ -84,11 +87,11 @@ def test_stages_agree_with_the_library(tmp_path, member, variants):
     drawn, sampled, found, measured = chain(tmp_path, member, [2, 5], variants, 40)
     depth = len(member["layers"])
     for replicate in range(member["replicates"]):
-        cascade = dictionaries.cascade_of(drawn, replicate)
-        codes = [signals.codes_of_replicate(sampled, layer, replicate).to_dense() for layer in range(1, depth + 1)]
+        cascade = readers.cascade_of(drawn, replicate)
+        codes = [readers.codes_of_replicate(sampled, layer, replicate).to_dense() for layer in range(1, depth + 1)]
         assert (np.count_nonzero(codes[-1], axis=(-2, -1)) == np.array([2, 5])[:, None]).all()
-        signs = signals.layer_signs_of_replicate(sampled, replicate)
-        noise = signals.noise_of_replicate(sampled, replicate)
+        signs = readers.layer_signs_of_replicate(sampled, replicate)
+        noise = readers.noise_of_replicate(sampled, replicate)
         assert (signs is not None) == ("T" in variants)
         assert (noise is not None) == ("noisy" in variants)
         cascade = dcsc.Cascade(cascade.dictionaries, signs)
@@ -127,8 +130,8 @@ def test_stages_agree_with_the_library(tmp_path, member, variants):
 def test_bounds_of_pursuits_are_those_of_their_thresholds(tmp_path):
     variants = {"plain": {}, "T": {"layer_signs": True}, "noisy": {"noise_db": 30}}
     drawn, sampled, found, measured = chain(tmp_path, SPARSE, [1, 3], variants, 20, (0, 1))
-    cascade = dictionaries.cascade_of(drawn, 0)
-    codes = [signals.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    cascade = readers.cascade_of(drawn, 0)
+    codes = [readers.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
     bounds = measured[["covered_as_run", "failure_bound_as_run"]].isel(replicate=0)
     assert bounds.sel(variant="noisy").to_array().isnull().all()
     for name in PURSUITS:
@@ -160,12 +163,12 @@ def test_windows_are_observed_through_their_codes(tmp_path):
     ways = {"synthesis": {}, "window": {"residual": True}}
     variants = {name: {"windows_of": "electrocardiogram", **way} for name, way in ways.items()}
     drawn, sampled, _, measured = chain(tmp_path, DEEP, [2, 5], variants, 20, (0, 1))
-    cascade = dictionaries.cascade_of(drawn, 0)
-    codes = [signals.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    cascade = readers.cascade_of(drawn, 0)
+    codes = [readers.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
     for code in codes:
         np.testing.assert_array_equal(code[0], code[1])
     assert (np.count_nonzero(codes[1], axis=(-2, -1)) == np.array([2, 5])[:, None]).all()
-    added = signals.noise_of_replicate(sampled, 0)
+    added = readers.noise_of_replicate(sampled, 0)
     assert not added[0].any()
     synthesis = cascade.synthesize(codes[1])[0]
     observed = (synthesis + added)[1].reshape(-1, 144)
@@ -227,7 +230,7 @@ def test_summary_counts_every_trial_once(tmp_path):
         drawn, _, _, measured = chain(tmp_path / str(index), MEMBER, [2, 12], RANDOM, 50, blocks)
         parts.append(measured)
     counts = summary.summarize({"it": parts}, {"it": drawn})
-    counts = saved(counts, tmp_path / "y.nc", dataset.SUMMARY).to_dataset()
+    counts = saved(counts, tmp_path / "y.nc", schemas.SUMMARY).to_dataset()
     joined = dataset.join_chunks(parts)
     assert (counts["trials"] == 50).all()
     np.testing.assert_array_equal(

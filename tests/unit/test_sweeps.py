@@ -5,9 +5,14 @@ import pytest
 import xarray as xr
 
 import dcsc
-from dcsc import config, dataset, families, seeds
-from dcsc.estimate import sizes
+from dcsc import families, seeds
 from dcsc.stages import dictionaries, metrics, pursuits, signals, summary, sweeps
+from dcsc.store import dataset, readers, schemas
+from dcsc.study import config
+from dcsc.study.estimate import sizes
+from dcsc.study.options import study as study_options
+from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
+from dcsc.study.options.signals import SignalOptions
 from tests.unit.test_stages import saved
 
 MEMBER = {
@@ -31,7 +36,7 @@ REFINE = 5
 
 def settings_of(active=ACTIVE, variants=VARIANTS, names=PURSUITS, refine=REFINE, trials=40):
     """Settings of every stage, as the workflow would pass them."""
-    options = config.SignalOptions(active=active, trials=trials, variants=variants)
+    options = SignalOptions(active=active, trials=trials, variants=variants)
     draws = options.draws()
     return {
         "seed": 5,
@@ -41,9 +46,9 @@ def settings_of(active=ACTIVE, variants=VARIANTS, names=PURSUITS, refine=REFINE,
         "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
         "adversarial": [label for label, draw in draws.items() if draw.is_adversarial],
         "refine": refine,
-        "pursuits": {name: config.PursuitOptions(**PURSUITS[name]).model_dump(mode="json") for name in names},
+        "pursuits": {name: PursuitOptions(**PURSUITS[name]).model_dump(mode="json") for name in names},
         "errors": False,
-        "bounds": config.BoundOptions(trials=4).model_dump(mode="json"),
+        "bounds": BoundOptions(trials=4).model_dump(mode="json"),
         "trials": trials,
         "blocks": [0, 2],
     }
@@ -57,7 +62,7 @@ def drawn():
 @pytest.fixture(scope="module")
 def sweep(drawn, tmp_path_factory):
     chosen = sweeps.refine_sweep(settings_of(), drawn)
-    return saved(chosen, tmp_path_factory.mktemp("sweep") / "w.nc", dataset.SWEEPS).to_dataset()
+    return saved(chosen, tmp_path_factory.mktemp("sweep") / "w.nc", schemas.SWEEPS).to_dataset()
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +70,12 @@ def stages(drawn, sweep, tmp_path_factory):
     """Signals, pursuits, metrics and summary on the refined cells."""
     folder = tmp_path_factory.mktemp("stages")
     settings = settings_of()
-    sampled = saved(signals.sample_signals(settings, drawn, sweep), folder / "s.nc", dataset.SIGNALS)
-    found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", dataset.PURSUITS)
+    sampled = saved(signals.sample_signals(settings, drawn, sweep), folder / "s.nc", schemas.SIGNALS)
+    found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", schemas.PURSUITS)
     measured = metrics.measure_recovery(settings, found, sampled, drawn)
-    measured = saved(measured, folder / "m.nc", dataset.METRICS).to_dataset()
+    measured = saved(measured, folder / "m.nc", schemas.METRICS).to_dataset()
     counts = summary.summarize({"it": [measured]}, {"it": drawn})
-    return sampled, found, measured, saved(counts, folder / "y.nc", dataset.SUMMARY).to_dataset().isel(cascade=0)
+    return sampled, found, measured, saved(counts, folder / "y.nc", schemas.SUMMARY).to_dataset().isel(cascade=0)
 
 
 def added(sweep, variant):
@@ -184,11 +189,11 @@ def test_a_curve_that_does_not_fall_adds_no_cell(drawn):
 
 
 def test_cells_by_density_follow_the_size_of_the_code():
-    options = config.SignalOptions(density=[0.5, 0.01, 0.0101, 1e-9], trials=1)
+    options = SignalOptions(density=[0.5, 0.01, 0.0101, 1e-9], trials=1)
     large, small = (families.create("lapped", (size,), n_filters=4) for size in (1000, 100))
     assert options.cells(large) == [1, 10, 500]
     assert options.cells(small) == [1, 50]
-    assert config.SignalOptions(active=[5, 3], trials=1).cells(large) == [5, 3]
+    assert SignalOptions(active=[5, 3], trials=1).cells(large) == [5, 3]
 
 
 def test_a_series_of_grids_keeps_the_density(tmp_path):
@@ -213,7 +218,7 @@ def test_a_series_of_grids_keeps_the_density(tmp_path):
             },
         }
     )
-    members = config.members(study, "it")
+    members = study_options.members(study, "it")
     assert list(members) == ["it-grid-64", "it-grid-128"]
     deepest = [dictionaries.deepest_layer(member.model_dump(mode="json")) for member in members.values()]
     assert [layer.n_atoms for layer in deepest] == [64, 128]
@@ -221,7 +226,7 @@ def test_a_series_of_grids_keeps_the_density(tmp_path):
     assert cells == [[3, 16], [6, 32]]
     for member, size in zip(members.values(), (64, 128), strict=True):
         tree = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member.model_dump(mode="json"), 1))
-        assert dictionaries.cascade_of(tree, 0).dictionaries[0].grid == (size,)
+        assert readers.cascade_of(tree, 0).dictionaries[0].grid == (size,)
 
 
 NOISELESS = {"plain": {}}
@@ -243,17 +248,17 @@ SOLVERS = {
 @pytest.mark.parametrize("variants", [NOISELESS, NOISY], ids=["noiseless", "noisy"])
 def test_metrics_speak_of_basis_pursuit_where_theorems_11_and_12_do(tmp_path, variants):
     tree = xr.DataTree.from_dict(dictionaries.draw_dictionaries(SPARSE, 5))
-    chosen = {name: config.PursuitOptions(**options).model_dump(mode="json") for name, options in SOLVERS.items()}
+    chosen = {name: PursuitOptions(**options).model_dump(mode="json") for name, options in SOLVERS.items()}
     settings = {**settings_of(active=[2, 20], variants=variants, trials=4), "pursuits": chosen, "errors": True}
     settings["blocks"] = [0, 1]
     sampled = xr.DataTree.from_dict(signals.sample_signals(settings, tree))
     found = xr.DataTree.from_dict(pursuits.run_pursuits(settings, sampled, tree))
     measured = saved(
-        metrics.measure_recovery(settings, found, sampled, tree), tmp_path / "m.nc", dataset.METRICS
+        metrics.measure_recovery(settings, found, sampled, tree), tmp_path / "m.nc", schemas.METRICS
     ).to_dataset()
-    model = dictionaries.cascade_of(tree, 0)
-    codes = [signals.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
-    noise = signals.noise_of_replicate(sampled, 0)
+    model = readers.cascade_of(tree, 0)
+    codes = [readers.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    noise = readers.noise_of_replicate(sampled, 0)
     eps = 0.0 if noise is None else dcsc.patch_l2(noise, model.dictionaries[0])
     promise = dcsc.guarantees.basis_pursuit(model, codes, eps)
     covered, bound = measured["covered"].isel(replicate=0), measured["error_bound"].isel(replicate=0)

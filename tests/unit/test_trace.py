@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from dcsc import __main__ as command_line
-from dcsc import dataset, provenance, trace
 from dcsc.errors import UserError
 from dcsc.figures import style
 from dcsc.stages.dictionaries import draw_dictionaries
+from dcsc.store import dataset, provenance
+from dcsc.study import trace
 
 STYLE = {"context": "paper", "palette": "colorblind", "width": 8.0, "dpi": 50}
 MEMBER = {

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc import seeds, windows
+from dcsc import seeds
 from dcsc.errors import UserError
+from dcsc.stages import windows
 from tests.unit.test_multilayer import dense_omp
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc import dataset
 from dcsc.figures.style import FORMATS
+from dcsc.store import dataset
 from tests.workflow.support import TINY, Workflow, copy_of_repository, digests
 
 TRIALS = 100

@@ -10,8 +10,8 @@ from copy import deepcopy
 import netCDF4
 import pytest
 
-from dcsc import config
 from dcsc.errors import UserError
+from dcsc.study import config
 from tests.workflow.support import TINY, digests
 
 LAYER = ("cascades", "lapped", "layers", 0)

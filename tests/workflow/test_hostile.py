@@ -6,8 +6,8 @@ import random
 import pytest
 import xarray as xr
 
-from dcsc import dataset
 from dcsc.errors import UserError
+from dcsc.store import dataset, schemas
 from tests.workflow.support import TINY, digests
 
 COPIES = 500
@@ -49,7 +49,7 @@ def test_no_damaged_intermediate_of_any_stage_is_opened(study, monkeypatch):
         if copy == contents[file]:
             continue
         file.write_bytes(copy)
-        for schema in dataset.SCHEMAS.values():
+        for schema in schemas.SCHEMAS.values():
             with pytest.raises(UserError, match="is not what was written, its digest differs: delete it and run again"):
                 dataset.read(file, schema)
         file.write_bytes(contents[file])

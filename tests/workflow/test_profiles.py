@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from dcsc.config import PANELS
+from dcsc.study.options.experiments import PANELS
 from tests.workflow.support import ROOT
 
 

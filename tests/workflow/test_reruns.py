@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc.provenance import PACKAGE, SCRIPTS, closure
+from dcsc.store.provenance import PACKAGE, SCRIPTS, closure
 from tests.workflow.support import TINY, Workflow, copy_of_repository, experiments_of, rules_of
 
 DRAWING = {"render_recovery", "render_thresholds", "render_local_snr"}
@@ -65,7 +65,7 @@ def test_a_further_value_of_a_series_redoes_no_other_cascade(study):
 
 
 EDITS = {
-    "dcsc/sparsity.py": ({"measure_recovery", "certify_draws"}, {"draw_dictionaries"}),
+    "dcsc/model/sparsity.py": ({"measure_recovery", "certify_draws"}, {"draw_dictionaries"}),
     "dcsc/statistics.py": (
         {"refine_sweep", "certify_draws", "render_recovery"},  # limits of certified sizes are among the guarantees
         {"draw_dictionaries"},
@@ -78,13 +78,12 @@ EDITS = {
     "dcsc/families/lapped.py": ({"draw_dictionaries"}, set()),
     "dcsc/kernels/scatter.py": ({"sample_signals"}, set()),
     "scripts/job.py": (ALL, set()),
-    "dcsc/trace.py": (set(), ALL),
-    "dcsc/warm.py": (set(), ALL),
+    "dcsc/study/trace.py": (set(), ALL),
     "README.md": (set(), ALL),
 }
 
 
-LONGER = {"dcsc/figures/local_snr.py", "dcsc/families/lapped.py", "dcsc/kernels/scatter.py", "dcsc/warm.py"}
+LONGER = {"dcsc/figures/local_snr.py", "dcsc/families/lapped.py", "dcsc/kernels/scatter.py"}
 PATHS = [pytest.param(path, marks=pytest.mark.slow if path in LONGER else ()) for path in EDITS]
 
 

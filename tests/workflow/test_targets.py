@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dcsc.config import STAGES
+from dcsc.study.options.study import STAGES
 from tests.workflow.support import TINY, Workflow, copy_of_repository, experiments_of, jobs_of, rules_of
 
 DRAWING = {"render_recovery", "render_thresholds", "render_local_snr"}

@@ -7,12 +7,15 @@ import os
 ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from dcsc import config as configuration
-from dcsc import families, provenance
+from dcsc.study import config as configuration
+from dcsc import families
+from dcsc.store import provenance
 from dcsc.errors import UserError
-from dcsc.estimate import model
-from dcsc.estimate.sizes import StudySizes
+from dcsc.study.estimate import model
+from dcsc.study.estimate.sizes import StudySizes
 from dcsc.stages import dictionaries as dictionaries_stage
+from dcsc.study.options.experiments import PANELS
+from dcsc.study.options.study import members
 
 try:
     STUDY = configuration.validate(config)
@@ -25,7 +28,7 @@ BLOCK = 32
 MEMBERS = {
     name: member
     for cascade in STUDY.cascades
-    for name, member in configuration.members(STUDY, cascade).items()
+    for name, member in members(STUDY, cascade).items()
 }
 MEASURED = [name for name, options in STUDY.experiments.items() if options.signals]
 PAGES = os.path.relpath(
@@ -74,7 +77,7 @@ def results_stand_in(wildcards):
 def members_of(experiment):
     """Names of the cascades of an experiment, series spelt out."""
     names = STUDY.experiments[experiment].cascades
-    return [member for name in names for member in configuration.members(STUDY, name)]
+    return [member for name in names for member in members(STUDY, name)]
 
 
 def cells_of(experiment, member):
@@ -226,7 +229,7 @@ def figure_settings(wildcards):
         "series": {
             member: name
             for name in STUDY.experiments[wildcards.experiment].cascades
-            for member in configuration.members(STUDY, name)
+            for member in members(STUDY, name)
         },
         "variants": variant_settings(wildcards.experiment),
         "pursuits": pursuit_settings(wildcards)["pursuits"],

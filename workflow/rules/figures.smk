@@ -1,4 +1,4 @@
-for panel, needs in configuration.PANELS.items():
+for panel, needs in PANELS.items():
     drawing = panel.replace("-", "_")
     measured = "dictionaries" not in needs
 

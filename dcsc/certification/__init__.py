@@ -1,0 +1,1 @@
+"""What the theory says of filters and networks of one's own."""

@@ -1,0 +1,434 @@
+"""
+What the theory certifies for dictionaries or the layers of a network, and for codes that were measured in them.
+
+Each layer is certified on its own: its coherence beside the Welch bound, its Babel functions, the stripe-sparsity
+that every rung of the ladder certifies; and for given codes, which rungs cover them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from dcsc import guarantees, sampling
+from dcsc.arrays import LARGEST, in_gib
+from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
+from dcsc.errors import UserError, nearest, shown
+from dcsc.guarantees import RUNGS, CertifiedSparsity
+from dcsc.model import coherence, sparsity
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.ragged import RaggedCodes
+
+_COPIES = 6
+"""Arrays of the size of the Gram kernel that a layer needs at once, as measured."""
+
+_CODE_COPIES = 24
+"""Arrays of the size of a batch of codes that the guarantees need at once, as measured."""
+DRAWN_AT_ONCE = 64
+"""Codes that are drawn and held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCertificate:
+    """
+    What is certified for one layer.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer.
+    dictionary : ConvolutionalDictionary
+        Its unit-norm filters on the grid that the certificate is for.
+    norms : ndarray, shape (filter,)
+        What the filters were divided by.
+    thresholds : ndarray, shape (filter,)
+        What the biases stand for, -b / norm.
+    mutual_coherence, welch_bound : float
+        mu, and the smallest one at these sizes.
+    babel, babel2 : ndarray, shape (stripe_size,)
+        mu_1(k) and mu_2(k) for k = 0, 1, ..., stripe_size - 1.
+    certified : dict of str to CertifiedSparsity
+        By rung.
+    """
+
+    name: str
+    dictionary: ConvolutionalDictionary
+    norms: NDArray
+    thresholds: NDArray
+    mutual_coherence: float
+    welch_bound: float
+    babel: NDArray
+    babel2: NDArray
+    certified: dict[str, CertifiedSparsity]
+
+    @property
+    def welch_ratio(self) -> float:
+        """Coherence over the Welch bound, at least 1; infinity where the bound is 0."""
+        if self.welch_bound:
+            return self.mutual_coherence / self.welch_bound
+        return math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredLayer:
+    """
+    What was measured of the codes of one layer, and the guarantees that cover them.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer.
+    active : ndarray of int, shape (trial,)
+        Non-zeros of each code.
+    n_atoms : int
+        Atoms of the layer, without those on appended zeros.
+    stripe_sparsity : ndarray of int, shape (trial,)
+        ||X||^S_{0,inf}.
+    contrast : ndarray, shape (trial,)
+        X_min / X_max.
+    misfit : ndarray, shape (trial,)
+        What the codes, synthesized and scaled as well as possible, leave of the layer's input, relative in l2;
+        NaN when the input is not known.
+    covered : dict of str to ndarray of bool, shape (trial,)
+        By rung, whether thresholding is guaranteed to recover the support from the signal that the code synthesizes.
+    """
+
+    name: str
+    active: NDArray
+    n_atoms: int
+    stripe_sparsity: NDArray
+    contrast: NDArray
+    misfit: NDArray
+    covered: dict[str, NDArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """
+    Certificates of all layers.
+
+    Parameters
+    ----------
+    name : str
+        What was certified.
+    layers : tuple of LayerCertificate
+        In order.
+    measured : tuple of MeasuredLayer
+        Of the layers whose codes are known; empty without signals or activations.
+    is_cascade : bool
+        Whether each layer acts on the codes of the one before.
+    contrast, delta : float
+        r and the admitted failure probability.
+    draws, seed : int
+        Codes drawn for the rungs that depend on supports, and the seed of their draw.
+    notes : tuple of str
+        What was assumed, changed or left out, a sentence or two each.
+    """
+
+    name: str
+    layers: tuple[LayerCertificate, ...]
+    measured: tuple[MeasuredLayer, ...]
+    is_cascade: bool
+    contrast: float
+    delta: float
+    draws: int
+    seed: int
+    notes: tuple[str, ...]
+
+
+def certify(
+    what: ConvolutionalDictionary | Cascade | Network,
+    *,
+    contrast: float = 1.0,
+    delta: float = 0.01,
+    draws: int = 400,
+    seed: int = 0,
+    grid: Sequence[int] | None = None,
+    signals: ArrayLike | None = None,
+    activations: Mapping[str, ArrayLike] | None = None,
+    largest: int = LARGEST,
+) -> Certificate:
+    """
+    Certify a dictionary, the layers of a cascade, or those of a network.
+
+    docs/theory.md, "The ladder". Closed forms are for the contrast given; the rungs that depend on supports are
+    for uniform supports with magnitudes uniform between the contrast and 1.
+
+    Parameters
+    ----------
+    what : ConvolutionalDictionary, Cascade or Network
+        The layers, from the signal inwards.
+    contrast : float
+        r = X_min / X_max in (0, 1].
+    delta : float
+        Failure probability that the statistical rungs admit, in (0, 1).
+    draws : int
+        Codes drawn for each number of non-zeros that is tried; 0 leaves the instance rungs out.
+    seed : int
+        Seed of these draws.
+    grid : sequence of int, optional
+        Grid of the signal; by default that of the dictionaries, or the smallest one that fits a network.
+    signals : array_like, shape (trial, channel, *space), optional
+        Run through the layers, whose codes are then measured; zeros are appended up to a grid that fits.
+    activations : mapping of str to array_like of shape (trial, filter, *position), optional
+        Codes of a network as it computed them itself, by the name of the layer; zeros are appended.
+    largest : int
+        Bytes that one layer may take.
+
+    Returns
+    -------
+    Certificate
+        Of every layer, and of the codes that were given or computed.
+
+    Raises
+    ------
+    UserError
+        When a number is out of range, shapes do not fit, or a layer takes too much memory.
+    """
+    if not (0 < contrast <= 1 and 0 < delta < 1):
+        raise UserError(f"contrast {contrast} and delta {delta} are not allowed: give one in (0, 1] and one in (0, 1).")
+    if draws < 0 or seed < 0:
+        raise UserError(f"draws {draws} and seed {seed} are not allowed: give whole numbers that are not negative.")
+    if signals is not None and activations is not None:
+        raise UserError("signals and activations were both given: give one of them.")
+    network, grid = _as_network(what, grid)
+    placed = network.dictionaries(grid)
+    layers = []
+    steps = tqdm(zip(network.layers, placed, strict=True), total=len(placed), unit="layer", disable=None, leave=False)
+    for layer, dictionary in steps:
+        _check_room(layer, dictionary, draws, largest)
+        layers.append(_certified(layer, dictionary, contrast, delta, draws, seed))
+    measured: tuple[MeasuredLayer, ...] = ()
+    notes = list(network.notes)
+    if signals is not None:
+        measured = _of_signals(network, np.asarray(signals), delta, notes, largest)
+    elif activations is not None:
+        measured = _of_activations(network, activations, delta, notes, largest)
+    if measured:
+        notes.append(
+            "A rung covers a code if thresholding is sure, or for random signs likely, to find its support in the "
+            "signal that it synthesizes. The signs of a code without negative entries are not random: of such codes "
+            "the uniform rungs speak."
+        )
+    return Certificate(
+        network.name, tuple(layers), measured, network.is_cascade, contrast, delta, draws, seed, tuple(notes)
+    )
+
+
+def _as_network(
+    what: ConvolutionalDictionary | Cascade | Network, grid: Sequence[int] | None
+) -> tuple[Network, Sequence[int] | None]:
+    if isinstance(what, Network):
+        return what, grid
+    dictionaries = [what] if isinstance(what, ConvolutionalDictionary) else list(what.dictionaries)
+    return from_dictionaries(dictionaries), dictionaries[0].grid if grid is None else grid
+
+
+def _check_room(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, draws: int, largest: int) -> None:
+    """Refuse before memory is taken for what a layer needs."""
+    gram = _COPIES * 8 * dictionary.n_filters * dictionary.stripe_size
+    if gram > largest:
+        raise UserError(
+            f"the inner products of the atoms of layer {layer.name!r} take about {in_gib(gram)}, more than the "
+            f"{in_gib(largest)} allowed: leave it out with --layers, or raise --memory."
+        )
+    at_once = min(draws, DRAWN_AT_ONCE)
+    codes = _CODE_COPIES * 8 * dictionary.n_atoms * at_once
+    if codes > largest:
+        raise UserError(
+            f"{at_once} codes of layer {layer.name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
+            "allowed: lower --draws or --grid, or raise --memory."
+        )
+
+
+def _certified(
+    layer: ConvolutionLayer,
+    dictionary: ConvolutionalDictionary,
+    contrast: float,
+    delta: float,
+    draws: int,
+    seed: int,
+) -> LayerCertificate:
+    certified = {}
+    draw = functools.partial(_draw, dictionary, layer.name, contrast, draws, seed)
+    for rung in RUNGS:
+        if draws or not rung.endswith("instance"):
+            needs = draw if rung.endswith("instance") else None
+            certified[rung] = guarantees.certified_stripe_sparsity(dictionary, contrast, delta, rung=rung, draws=needs)
+    counts = np.arange(dictionary.stripe_size)
+    return LayerCertificate(
+        layer.name,
+        dictionary,
+        layer.norms,
+        layer.thresholds,
+        coherence.mutual_coherence(dictionary),
+        coherence.welch_bound(dictionary),
+        coherence.babel(dictionary, counts),
+        coherence.babel2(dictionary, counts),
+        certified,
+    )
+
+
+def _draw(
+    dictionary: ConvolutionalDictionary, name: str, contrast: float, draws: int, seed: int, size: int
+) -> Iterator[RaggedCodes]:
+    """Draw codes of a given size, part by part; their signs do not matter to the guarantees."""
+    for first in range(0, draws, DRAWN_AT_ONCE):
+        yield sampling.draw_blocks(
+            seed,
+            min(DRAWN_AT_ONCE, draws - first),
+            lambda rng, trials: sampling.sample_codes(
+                rng,
+                dictionary,
+                trials,
+                support={"name": "uniform", "size": size},
+                magnitude={"name": "uniform", "contrast": contrast},
+            ),
+            purpose="certificate",
+            layer=name,
+            size=size,
+            first=first,
+        )
+
+
+def _of_signals(
+    network: Network, signals: NDArray, delta: float, notes: list[str], largest: int
+) -> tuple[MeasuredLayer, ...]:
+    if not network.is_cascade:
+        raise UserError(
+            f"the layers of {network.name} form no cascade, so that signals cannot be run through them: choose layers "
+            "that do with --layers, or give the activations."
+        )
+    rank, channels = network.layers[0].rank, network.layers[0].weight.shape[1]
+    signals = _batch(signals, rank, channels, network.singleton, "signals")
+    grids = network.grids_from(signals.shape[2:])
+    if tuple(signals.shape[2:]) != grids[0]:
+        notes.append(
+            f"Zeros are appended to the signals of {_by(signals.shape[2:])} points: the smallest grid that holds them "
+            f"and fits all layers has {_by(grids[0])}."
+        )
+    notes.append(
+        "Measured are the codes that the layers themselves compute, with ReLU after each, on the periodic grid; to "
+        "measure those of a network with all its parts, give its activations."
+    )
+    cascade = network.cascade(grids[0])
+    signals = _extended(signals, grids[0])
+    for layer, dictionary in zip(network.layers, cascade.dictionaries, strict=True):
+        _check_room(layer, dictionary, 0, largest)
+    return tuple(
+        _measured(layer.name, dictionary, codes, given, delta, largest)
+        for layer, dictionary, (given, codes) in zip(
+            network.layers, cascade.dictionaries, network.forward(signals, cascade), strict=True
+        )
+    )
+
+
+def _of_activations(
+    network: Network, activations: Mapping[str, ArrayLike], delta: float, notes: list[str], largest: int
+) -> tuple[MeasuredLayer, ...]:
+    by_name = {layer.name: layer for layer in network.layers}
+    unknown = sorted(set(activations) - set(by_name))
+    if unknown:
+        raise UserError(
+            f"activations of {shown(unknown[0])} were given, which is no layer: {nearest(unknown[0], by_name)}"
+        )
+    missing = [name for name in by_name if name not in activations]
+    if missing:
+        notes.append(f"No activations were given of {', '.join(missing)}.")
+    measured = []
+    for name, layer in by_name.items():
+        if name not in activations:
+            continue
+        codes = np.asarray(activations[name])
+        codes = _batch(codes, layer.rank, layer.stored, network.singleton, f"activations of {name!r}")[:, layer.kept]
+        # An activation is the correlation with a filter as stored, of which the unit-norm atom is the direction.
+        codes = codes / layer.norms.reshape(-1, *[1] * layer.rank)
+        overlap = [math.ceil(taps / step) for taps, step in zip(layer.taps, layer.stride, strict=True)]
+        # With that many empty positions no atom meets another across the border, as in a network, which does not wrap.
+        positions = [max(n + o - 1, 2 * o - 1) for n, o in zip(codes.shape[2:], overlap, strict=True)]
+        grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
+        dictionary = ConvolutionalDictionary(layer.scaled, layer.stride, grid, normalize=True)
+        _check_room(layer, dictionary, 0, largest)
+        found = _measured(name, dictionary, _extended(codes, positions), None, delta, largest)
+        measured.append(replace(found, n_atoms=codes[0].size))
+    return tuple(measured)
+
+
+def _batch(values: NDArray, rank: int, channels: int, singleton: Sequence[int], what: str) -> NDArray:
+    """Bring an array to the shape (trial, channel, *space)."""
+    if values.dtype.kind not in "iuf" or not values.size:
+        raise UserError(f"the {what} of shape {values.shape} hold no real numbers: give an array of them.")
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UserError(f"the {what} hold NaN or infinity: remove them.")
+    full = rank + len(singleton)
+    for first in (2, 1):  # axes of the weights along which nothing happens may still be there
+        if singleton and values.ndim == full + first and all(values.shape[first + axis] == 1 for axis in singleton):
+            values = values.reshape([n for axis, n in enumerate(values.shape) if axis - first not in singleton])
+            break
+    if values.ndim == rank + 1 and values.shape[0] == channels:
+        values = values[None]
+    elif values.ndim == rank + 1 and channels == 1:
+        values = values[:, None]
+    if values.ndim != rank + 2 or values.shape[1] != channels:
+        raise UserError(
+            f"the {what} have shape {values.shape}: give (trial, {channels} channels, then one axis for each of the "
+            f"{rank} of the filters)."
+        )
+    return values
+
+
+def _extended(values: NDArray, size: Sequence[int]) -> NDArray:
+    """Append zeros along the spatial axes."""
+    return np.pad(values, [(0, 0), (0, 0), *[(0, n - m) for n, m in zip(size, values.shape[2:], strict=True)]])
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _measured(
+    name: str, dictionary: ConvolutionalDictionary, codes: NDArray, given: NDArray | None, delta: float, largest: int
+) -> MeasuredLayer:
+    """Measure the codes of one layer, as many at a time as the memory allows."""
+    at_once = int(largest // (_CODE_COPIES * 8 * dictionary.n_atoms))
+    if not at_once:
+        raise UserError(
+            f"a code of layer {name!r} has {dictionary.n_atoms} atoms, which takes more than the {in_gib(largest)} "
+            "allowed: raise --memory."
+        )
+    model = Cascade([dictionary])
+    covered: dict[str, list[NDArray]] = {rung: [] for rung in RUNGS}
+    misfit = np.full(len(codes), np.nan)
+    for start in range(0, len(codes), at_once):
+        part = slice(start, start + at_once)
+        for rung, holds in guarantees.ladder(model, [codes[part]], delta=delta).holds.items():
+            covered[rung].append(holds)
+        if given is not None:
+            misfit[part] = _misfit(given[part], dictionary.synthesize(codes[part]))
+    axes = tuple(range(1, codes.ndim))
+    return MeasuredLayer(
+        name,
+        np.count_nonzero(codes, axis=axes),
+        dictionary.n_atoms,
+        np.asarray(sparsity.stripe_norm(codes, dictionary)),
+        np.asarray(sparsity.contrast(codes, dictionary.rank)),
+        misfit,
+        {rung: np.concatenate(parts) for rung, parts in covered.items()},
+    )
+
+
+def _misfit(given: NDArray, synthesized: NDArray) -> NDArray:
+    """Relative l2 distance of signals from the best multiple of others."""
+    axes = tuple(range(1, given.ndim))
+    squared, norm = (given**2).sum(axis=axes), (synthesized**2).sum(axis=axes)
+    inner = (given * synthesized).sum(axis=axes)
+    explained = np.divide(inner**2, norm * squared, out=np.zeros_like(inner), where=(norm > 0) & (squared > 0))
+    return np.where(squared > 0, np.sqrt(np.maximum(1 - explained, 0.0)), 0.0)

@@ -1,0 +1,435 @@
+"""Networks in files of weights: which arrays are convolutions, and in words what the model has no place for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcsc.arrays import LARGEST, ArrayFile, in_gib, natural, open_arrays
+from dcsc.certification.network import ConvolutionLayer, Network, gap_of, plain_layer
+from dcsc.convolution.filter_bank import scaled_norms
+from dcsc.errors import UserError, nearest, shown
+
+PROPERTIES = ("stride", "padding", "dilation", "groups", "pool")
+"""What may be stated of a layer beside its weights."""
+
+Numbers = tuple[int, ...]
+Stated = Mapping[str, Mapping[str, Numbers]]
+
+_WEIGHTS = ("weight", "filters", "kernel")
+# Scale and direction of weight normalisation, as PyTorch names them before and since version 2.
+_SCALED = {"weight_v": "weight_g", "parametrizations.weight.original1": "parametrizations.weight.original0"}
+_MOST = 2**20  # beyond any sensible stride, padding or number of groups
+
+
+def read_network(
+    path: str | Path,
+    *,
+    names: Sequence[str] | None = None,
+    stated: Stated | None = None,
+    largest: int = LARGEST,
+) -> Network:
+    """
+    Read the convolution layers of a .npy, .npz or .safetensors file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Arrays named as a state dictionary has them, `conv1.weight` and `conv1.bias`; or `filters` and, optionally,
+        `stride` and `bias`, of a single dictionary. What may be stated of a layer can stand in the file too, as
+        `conv1.stride` and so on, in an array or in the metadata of a safetensors file.
+    names : sequence of str, optional
+        The layers to take, in this order; by default all, in the order of the file.
+    stated : mapping of str to mapping of str to tuple of int, optional
+        By the property (one of `PROPERTIES`) its numbers, by the layer's name; the name "" stands for all layers
+        that are not named.
+    largest : int
+        Bytes that the weights may take.
+
+    Returns
+    -------
+    Network
+        Its layers, and notes on what the model leaves out.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, holds no convolution, or what is stated does not fit.
+    """
+    file = open_arrays(path, largest)
+    weights = _weights(file)
+    _check_names(file, weights, names, stated or {})
+    chosen = list(weights if names is None else names)
+    _check_room(file, "the weights", sum(8 * math.prod(file.arrays[weights[name][0]].shape) for name in chosen))
+    properties = {name: _properties(file, name, stated or {}) for name in chosen}
+    notes: list[str] = []
+    if names is None and len(chosen) > 1 and file.path.suffix == ".safetensors":
+        notes.append("The format keeps no order: the layers stand in the order of the numbers in their names.")
+    layers = [_layer(file, name, weights[name], properties[name]) for name in chosen]
+    layers = _ungrouped(file, layers, properties, notes)
+    layers, singleton = _without_idle_axes(layers, notes)
+    layers = _without_zero_filters(layers, notes)
+    rest = _rest(file, weights, chosen)
+    layers, is_cascade = _linked(layers, bool(rest["batch normalisation"] or rest["normalisation or scaling"]), notes)
+    notes += _about_scale(layers)
+    notes += _about_properties(properties)
+    notes += _about_rest(rest)
+    return Network(file.path.name, tuple(layers), is_cascade, singleton, tuple(notes))
+
+
+def whole_numbers(text: str, what: str) -> Numbers:
+    """
+    Read numbers such as "4" or "4,1".
+
+    Parameters
+    ----------
+    text : str
+        The numbers, with commas between them.
+    what : str
+        What they are, for the message.
+
+    Returns
+    -------
+    tuple of int
+        None of them negative.
+
+    Raises
+    ------
+    UserError
+        When it is anything else.
+    """
+    parts = [part.strip() for part in text.strip().strip("()[]").split(",") if part.strip()]
+    if not 1 <= len(parts) <= 16 or not all(part.isascii() and part.isdecimal() and len(part) < 8 for part in parts):
+        raise UserError(f"{what} is {shown(text)}: give whole numbers that are not negative, with commas between them.")
+    return tuple(map(int, parts))
+
+
+def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:
+    """Find the arrays of each layer by its name: its weight, or direction and scale of a normalised one."""
+    found: dict[str, tuple[str, ...]] = {}
+    spatial = [name for name, array in file.arrays.items() if len(array.shape) > 2]
+    for name in spatial:
+        if name.rpartition(".")[2] in _WEIGHTS:
+            found[name.rpartition(".")[0] or name] = (name,)
+        for direction, scale in _SCALED.items():
+            stem = name.removesuffix(direction)
+            if stem != name and stem + scale in file.arrays:
+                found[stem.rstrip(".") or name] = (name, stem + scale)
+    if not found:  # names of one's own: every array with filter, channel and tap axes is a layer
+        found = {name: (name,) for name in spatial}
+    if not found:
+        raise UserError(
+            f"the file {file.path} holds no convolution weights: store arrays (filter, channel, tap, ...) named like "
+            "conv1.weight, or one named filters."
+        )
+    return {name: found[name] for name in sorted(found, key=natural)} if file.path.suffix == ".safetensors" else found
+
+
+def _check_names(
+    file: ArrayFile, weights: Mapping[str, tuple[str, ...]], names: Sequence[str] | None, stated: Stated
+) -> None:
+    named = [*(names or ()), *(name for numbers in stated.values() for name in numbers if name)]
+    for name in named:
+        if name not in weights:
+            raise UserError(f"the file {file.path} has no layer {shown(name)}: {nearest(name, weights)}")
+    if names is not None and (not names or len(set(names)) != len(names)):
+        raise UserError("layers are to be chosen at least one, and each once: correct the list.")
+
+
+def _check_room(file: ArrayFile, what: str, nbytes: int) -> None:
+    if nbytes > file.largest:
+        raise UserError(
+            f"{what} of {file.path} would take {in_gib(nbytes)}, more than the {in_gib(file.largest)} allowed: "
+            "choose layers with --layers, or raise --memory."
+        )
+
+
+def _properties(file: ArrayFile, name: str, stated: Stated) -> dict[str, Numbers]:
+    """Collect what the user or the file states of a layer."""
+    found = {}
+    for key in PROPERTIES:
+        given = stated.get(key, {})
+        inside = _stated_in(file, name, key)
+        if inside is not None and name in given and given[name] != inside:
+            raise UserError(
+                f"the file {file.path} states {key} {_joined(inside)} of layer {name!r}, not {_joined(given[name])}: "
+                f"leave out --{key} for it."
+            )
+        numbers = given.get(name, given.get("")) if inside is None else inside
+        if numbers is not None:
+            if max(numbers) > _MOST:
+                raise UserError(f"{key} {_joined(numbers)} of layer {name!r} is not allowed: it exceeds {_MOST}.")
+            found[key] = numbers
+    return found
+
+
+def _stated_in(file: ArrayFile, name: str, key: str) -> Numbers | None:
+    entries = [f"{name}.{key}"] + ([key] if name == "filters" else [])
+    for entry in entries:
+        if entry in file.arrays:
+            values = file.read(entry)
+            if values.dtype.kind not in "iu" or values.ndim > 1 or not 1 <= values.size <= 16 or (values < 0).any():
+                raise UserError(f"the array {entry!r} of {file.path} is no {key}: store whole numbers, none negative.")
+            return tuple(int(value) for value in values.ravel())
+        if entry in file.metadata:
+            return whole_numbers(file.metadata[entry], f"{entry} in the metadata of {file.path}")
+    return None
+
+
+def _numbers(file: ArrayFile, name: str) -> NDArray:
+    values = file.read(name).astype(np.float64)
+    if not values.size:
+        raise UserError(f"the array {name!r} of {file.path} is empty: leave the layer out.")
+    if not np.isfinite(values).all():
+        raise UserError(f"the array {name!r} of {file.path} holds NaN or infinity: remove them.")
+    return values
+
+
+def _of_each_filter(file: ArrayFile, name: str, count: int) -> NDArray:
+    values = _numbers(file, name)
+    if values.size != count:
+        raise UserError(
+            f"the array {name!r} of {file.path} has shape {values.shape}: give one number a filter, {count}."
+        )
+    return values.ravel()
+
+
+def _layer(file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapping[str, Numbers]) -> ConvolutionLayer:
+    weight = _numbers(file, arrays[0])
+    count, rank = len(weight), weight.ndim - 2
+    if len(arrays) == 2:
+        weight, norms, _ = scaled_norms(weight)
+        scale = np.divide(_of_each_filter(file, arrays[1], count), norms, out=np.zeros(count), where=norms > 0)
+        weight = weight * scale.reshape(-1, *[1] * (rank + 1))
+    bias = next((entry for entry in (f"{name}.bias", _bias_beside(arrays[0])) if entry in file.arrays), None)
+    weight = _dilated(file, weight, _of_each_axis(name, "dilation", properties, rank))
+    stride = _of_each_axis(name, "stride", properties, rank)
+    return plain_layer(name, weight, stride, None if bias is None else _of_each_filter(file, bias, count))
+
+
+def _bias_beside(weight: str) -> str:
+    return "bias" if "." not in weight else weight.rpartition(".")[0] + ".bias"
+
+
+def _of_each_axis(name: str, key: str, properties: Mapping[str, Numbers], rank: int) -> Numbers:
+    numbers = properties.get(key, (1,))
+    numbers = numbers * rank if len(numbers) == 1 else numbers
+    if len(numbers) != rank or min(numbers) < 1:
+        raise UserError(
+            f"{key} {_joined(numbers)} of layer {name!r} is not allowed: its filters have {rank} axes, give one "
+            "positive number, or one an axis."
+        )
+    return numbers
+
+
+def _dilated(file: ArrayFile, weight: NDArray, dilation: Numbers) -> NDArray:
+    """Write the holes of a dilated convolution out as zeros."""
+    if set(dilation) == {1}:
+        return weight
+    taps = [(taps - 1) * step + 1 for taps, step in zip(weight.shape[2:], dilation, strict=True)]
+    _check_room(file, "dilated filters", 8 * math.prod((*weight.shape[:2], *taps)))
+    spread = np.zeros((*weight.shape[:2], *taps))
+    spread[(slice(None), slice(None), *[slice(None, None, step) for step in dilation])] = weight
+    return spread
+
+
+def _ungrouped(
+    file: ArrayFile,
+    layers: Sequence[ConvolutionLayer],
+    properties: Mapping[str, Mapping[str, Numbers]],
+    notes: list[str],
+) -> list[ConvolutionLayer]:
+    """Write the filters of grouped convolutions out, with zeros at the channels that they do not see."""
+    done: list[ConvolutionLayer] = []
+    guessed = []
+    for layer in layers:
+        count, channels = layer.weight.shape[:2]
+        groups = properties[layer.name].get("groups", (1,))[0]
+        before = len(done[-1].weight) if done else channels
+        if channels == 1 < before and not count % before and "groups" not in properties[layer.name]:
+            groups = before
+            guessed.append(f"{layer.name} ({groups})")
+        if groups < 1 or count % groups:
+            raise UserError(
+                f"groups {groups} of layer {layer.name!r} is not allowed: it must divide the {count} filters."
+            )
+        if groups > 1:
+            shape = (count, channels * groups, *layer.taps)
+            _check_room(file, "the filters of all groups", 8 * math.prod(shape))
+            spread = np.zeros(shape)
+            rows = count // groups
+            for group in range(groups):
+                own = slice(group * rows, (group + 1) * rows)
+                spread[own, group * channels : (group + 1) * channels] = layer.weight[own]
+            layer = plain_layer(layer.name, spread, layer.stride, layer.bias)
+        done.append(layer)
+    if guessed:
+        notes.append(
+            f"Read as depthwise convolutions, of as many groups as the layer before has filters: {_listed(guessed)}. "
+            "State --groups 1 for a layer that does not follow the one before it."
+        )
+    return done
+
+
+def _without_idle_axes(
+    layers: list[ConvolutionLayer], notes: list[str]
+) -> tuple[list[ConvolutionLayer], tuple[int, ...]]:
+    """Leave axes out along which no layer does anything, such as the second one of filters of shape (taps, 1)."""
+    rank = layers[0].rank
+    if any(layer.rank != rank for layer in layers) or rank == 1:
+        return layers, ()
+    idle = [axis for axis in range(rank) if all(x.taps[axis] == x.stride[axis] == 1 for x in layers)]
+    idle = idle[1:] if len(idle) == rank else idle
+    if not idle:
+        return layers, ()
+    kept = [axis for axis in range(rank) if axis not in idle]
+    notes.append(
+        f"Taken as {len(kept)}-dimensional: of the {rank} axes of the filters, {len(idle)} has one tap and stride 1."
+    )
+    return [
+        replace(
+            layer,
+            weight=layer.weight.reshape(*layer.weight.shape[:2], *[layer.taps[axis] for axis in kept]),
+            stride=tuple(layer.stride[axis] for axis in kept),
+        )
+        for layer in layers
+    ], tuple(idle)
+
+
+def _without_zero_filters(layers: Sequence[ConvolutionLayer], notes: list[str]) -> list[ConvolutionLayer]:
+    """Leave filters that are zero out, and the channels of the next layer that they feed."""
+    done: list[ConvolutionLayer] = []
+    for layer in layers:
+        weight = layer.weight
+        if done and len(done[-1].kept) < done[-1].stored == weight.shape[1]:
+            weight = weight[:, done[-1].kept]
+        kept = np.flatnonzero(weight.reshape(len(weight), -1).any(axis=1))
+        if not len(kept):
+            raise UserError(f"layer {layer.name!r} has no filter that is not zero: choose other layers with --layers.")
+        if len(kept) < len(weight):
+            notes.append(
+                f"Left out: {len(weight) - len(kept)} of the {len(weight)} filters of {layer.name}, which are zero, "
+                "and the channels that they feed."
+            )
+        ones = np.ones(weight.shape[1])
+        done.append(replace(layer, weight=weight[kept], bias=layer.bias[kept], channel_scale=ones, kept=kept))
+    return done
+
+
+def _linked(
+    layers: list[ConvolutionLayer], is_normalised: bool, notes: list[str]
+) -> tuple[list[ConvolutionLayer], bool]:
+    """Make a cascade of layers that follow one another, in which unit-norm filters give the network's supports."""
+    gap = gap_of(layers)
+    if gap:
+        notes.append(f"No cascade: {gap}. Each layer is certified alone.")
+        return layers, False
+    if len(layers) == 1 or is_normalised:
+        return layers, True
+    linked = layers[:1]
+    for layer in layers[1:]:
+        linked.append(replace(layer, channel_scale=linked[-1].norms))
+    notes.append(
+        "A cascade: the norms of each layer's filters are multiplied into the channels of the next layer, so that the "
+        "unit-norm filters have the forward pass of the network, up to positive factors."
+    )
+    return linked, True
+
+
+def _about_scale(layers: Sequence[ConvolutionLayer]) -> list[str]:
+    notes = []
+    scaled = [layer for layer in layers if np.abs(layer.norms - 1).max() > 1e-6]
+    if scaled:
+        notes.append(
+            f"Scaled to unit norm, biases with them: the filters of {_listed(layer.name for layer in scaled)}."
+        )
+    positive = [f"{layer.name} ({np.count_nonzero(layer.bias > 0)})" for layer in layers if (layer.bias > 0).any()]
+    if positive:
+        notes.append(
+            f"Biases above 0 stand for thresholds below 0, which keep what does not correlate: {_listed(positive)}."
+        )
+    return notes
+
+
+def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[str]:
+    """Say what is stated, and what a file of weights cannot show and nobody stated."""
+
+    def having(key: str, trivial: int) -> list[str]:
+        found = {name: numbers[key] for name, numbers in properties.items() if key in numbers}
+        return [f"{name} ({_joined(numbers)})" for name, numbers in found.items() if set(numbers) != {trivial}]
+
+    sentences = {
+        ("dilation", 1): "Dilated filters are written out with their zeros, which is exact: {}.",
+        ("groups", 1): "Grouped filters are written out with zeros at the other channels, which is exact: {}.",
+        ("padding", 0): "Left out: zero padding of {}. The model is periodic, so that only atoms away from the border "
+        "are those of the network.",
+        ("pool", 1): "Left out: pooling after {}. The next layer acts on all positions.",
+    }
+    notes = [text.format(_listed(having(*key))) for key, text in sentences.items() if having(*key)]
+    unknown = [name for name, numbers in properties.items() if "stride" not in numbers]
+    if unknown:
+        notes.append(f"Stride 1 is assumed, none being stated: {_listed(unknown)} (--stride).")
+    missing = [key for key in ("padding", "pool") if not any(key in numbers for numbers in properties.values())]
+    if missing and list(properties) != ["filters"]:
+        kinds = " and ".join({"padding": "zero padding", "pool": "pooling"}[key] for key in missing)
+        options = " and ".join(f"--{key}" for key in missing)
+        notes.append(f"Not known: {kinds}, which leave no weights in a file; state them with {options}.")
+    return notes
+
+
+_KINDS = ("batch normalisation", "normalisation or scaling", "fully connected layer", "convolution", "other array")
+
+
+def _rest(file: ArrayFile, weights: Mapping[str, tuple[str, ...]], chosen: Sequence[str]) -> dict[str, list[str]]:
+    """Sort what is no chosen layer by what it seems to be."""
+    used = {array for arrays in weights.values() for array in arrays}
+    used |= {f"{name}.bias" for name in weights} | {_bias_beside(arrays[0]) for arrays in weights.values()}
+    used |= {f"{name}.{key}" for name in weights for key in PROPERTIES} | {*PROPERTIES} & {*file.arrays}
+    others: dict[str, dict[str, int]] = {}
+    for name, array in file.arrays.items():
+        if name not in used:
+            base, _, last = name.rpartition(".")
+            others.setdefault(base or name, {})[last] = len(array.shape)
+    found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    for name, ranks in others.items():
+        if "running_mean" in ranks or "running_var" in ranks:
+            found["batch normalisation"].append(name)
+        elif ranks.get("weight") == 1:
+            found["normalisation or scaling"].append(name)
+        elif ranks.get("weight") == 2:
+            found["fully connected layer"].append(name)
+        else:
+            found["other array"].append(name)
+    found["convolution"] = [name for name in weights if name not in chosen]
+    return found
+
+
+def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:
+    notes = []
+    normalisations = [*rest["batch normalisation"], *rest["normalisation or scaling"]]
+    if normalisations:
+        kind = "batch normalisation" if rest["batch normalisation"] else "normalisation or scaling"
+        notes.append(
+            f"Left out: {kind} {_listed(normalisations)}. Right after a convolution it moves thresholds only; after "
+            "the activation it also rescales the channels of the next layer, whose dictionary then differs from the "
+            "one certified here. Fold it into the weights to count it."
+        )
+    for kind in ("fully connected layer", "convolution", "other array"):
+        if rest[kind]:
+            notes.append(f"Left out: {kind} {_listed(rest[kind])}.")
+    return notes
+
+
+def _joined(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _listed(names: Iterable[str], most: int = 8) -> str:
+    """List names in words, the first ones of many."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,352 @@
+"""A bank of filters on a periodic grid: the data that the dense and the sparse path share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+from dcsc.ragged import RaggedCodes
+
+if TYPE_CHECKING:
+    pass
+
+
+def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
+    """
+    Spread a number over the spatial axes, or check a sequence of one number an axis.
+
+    Parameters
+    ----------
+    value : int or sequence of int
+        One number for all axes, or one an axis.
+    rank : int
+        Number of spatial axes.
+    name : str
+        What the number is, for the message.
+
+    Returns
+    -------
+    tuple of int
+        One positive number an axis.
+
+    Raises
+    ------
+    UserError
+        When the length differs from the rank or a number is not a positive integer.
+    """
+    values = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,) * rank
+    if len(values) != rank:
+        raise UserError(
+            f"{name} {values} has {len(values)} axes, but the filters have {rank}: give one number an axis."
+        )
+    for number in values:
+        if int(number) != number or number < 1:
+            raise UserError(f"{name} {values} is not allowed: give positive integers.")
+    return tuple(int(number) for number in values)
+
+
+def scaled_norms(filters: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """
+    Measure filters so large or small that their squares leave the range of a float, too.
+
+    Parameters
+    ----------
+    filters : ndarray, shape (filter, channel, *tap)
+        Finite numbers.
+
+    Returns
+    -------
+    scaled : ndarray of float64, shape of filters
+        Each filter times a power of two, which is exact, so that its largest entry lies in [0.5, 1).
+    norms : ndarray, shape (filter,)
+        l2 norms of these.
+    exponents : ndarray of int, shape (filter,)
+        The norms of the filters themselves are norms * 2 ** exponents.
+    """
+    axes = tuple(range(1, filters.ndim))
+    exponents = np.frexp(np.abs(filters).max(axis=axes).astype(np.float64))[1]
+    scaled = np.ldexp(filters.astype(np.float64), -exponents.reshape(-1, *[1] * len(axes)))
+    return scaled, np.sqrt((scaled**2).sum(axis=axes)), exponents
+
+
+def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: FilterBank) -> RaggedCodes:
+    """
+    Take codes of a dictionary as lists of floating-point numbers, and check their shape.
+
+    Parameters
+    ----------
+    codes : array_like of shape (..., filter, *position), or RaggedCodes
+        The codes.
+    dictionary : FilterBank
+        Whose atoms they weigh.
+
+    Returns
+    -------
+    RaggedCodes
+        The codes in float64, without explicit zeros.
+
+    Raises
+    ------
+    UserError
+        When the shape does not fit or a value is not finite.
+    """
+    given = codes if isinstance(codes, RaggedCodes) else np.asarray(codes)
+    shape = dictionary.code_shape
+    found = (*given.batch_shape, *given.code_shape) if isinstance(given, RaggedCodes) else given.shape
+    if len(found) < len(shape) or tuple(found[-len(shape) :]) != shape:
+        raise UserError(f"codes of shape {found} do not fit: the last axes must be {shape}.")
+    values = given.value if isinstance(given, RaggedCodes) else given
+    if not np.isfinite(values).all():
+        raise UserError("the codes hold values that are not finite: remove NaN and infinity.")
+    listed = given if isinstance(given, RaggedCodes) else RaggedCodes.from_dense(given, shape)
+    if not listed.value.all():
+        listed = RaggedCodes.from_dense(listed.to_dense(), shape)
+    return listed.with_values(listed.value.astype(np.float64, copy=False))
+
+
+@dataclass(frozen=True, eq=False)
+class FilterBank:
+    """
+    Filters at every stride-th position of a periodic grid: their data, sizes, blocks and Gram kernel.
+
+    Parameters
+    ----------
+    filters : array_like, shape (filter, channel, *tap)
+        The filters; float32 stays float32, integers become float64.
+    stride : int or sequence of int, in grid points
+        Distance between neighbouring positions, one for all axes or one an axis.
+    grid : int or sequence of int, in grid points
+        Size of the periodic grid, one number an axis.
+    normalize : bool
+        Scale the filters to unit l2 norm instead of demanding it.
+    integer_filters : array_like of int, shape of filters, optional
+        Integers proportional to the filters by one common factor: with them a
+        cascade propagates integer codes exactly (see `from_integers`).
+
+    Raises
+    ------
+    UserError
+        When shapes do not fit, norms are not 1, the stride does not divide the
+        grid, or the grid is too short for the stripe to be exact.
+    """
+
+    filters: NDArray
+    stride: int | tuple[int, ...] = 1
+    grid: int | tuple[int, ...] = 0
+    normalize: bool = False
+    integer_filters: NDArray | None = None
+
+    def __post_init__(self) -> None:
+        filters = np.array(self.filters)
+        if filters.ndim < 3:
+            raise UserError(f"filters of shape {filters.shape} are not allowed: give (filter, channel, tap, ...).")
+        if not filters.size:
+            raise UserError(f"filters of shape {filters.shape} are empty: give at least one filter, channel and tap.")
+        if filters.dtype not in (np.float32, np.float64):
+            filters = filters.astype(np.float64)
+        if not np.isfinite(filters).all():
+            raise UserError("the filters hold values that are not finite: remove NaN and infinity.")
+        rank = filters.ndim - 2
+        scaled, norms, exponents = scaled_norms(filters)
+        if self.normalize:
+            if not norms.all():
+                raise UserError(f"filter {int(np.argmin(norms))} is zero and has no unit norm: remove it.")
+            filters = (scaled / norms.reshape(-1, *[1] * (rank + 1))).astype(filters.dtype)
+        else:
+            tolerance = 1e-4 if filters.dtype == np.float32 else 1e-9
+            norms = np.ldexp(norms, exponents)
+            worst = int(np.argmax(np.abs(norms - 1)))
+            if abs(norms[worst] - 1) > tolerance:
+                raise UserError(f"filter {worst} has norm {norms[worst]:.6g}, not 1: scale it, or pass normalize=True.")
+        stride = per_axis(self.stride, rank, "stride")
+        grid = per_axis(self.grid, rank, "grid")
+        for points, step, taps in zip(grid, stride, filters.shape[2:], strict=True):
+            if points % step:
+                raise UserError(f"grid {points} is not a multiple of the stride {step}: change one of them.")
+            needed = (2 * math.ceil(taps / step) - 1) * step
+            if points < needed:
+                raise UserError(
+                    f"grid {points} is too short for filters of {taps} taps at stride {step}: "
+                    f"atoms would meet twice, use at least {needed}."
+                )
+        filters.setflags(write=False)
+        for name, value in (("filters", filters), ("stride", stride), ("grid", grid)):
+            object.__setattr__(self, name, value)
+        if self.integer_filters is not None:
+            integers = np.array(self.integer_filters, dtype=np.int64)
+            if (
+                integers.shape != filters.shape
+                or np.abs(integers * self._integer_scale(integers) - filters).max() > 1e-9
+            ):
+                raise UserError("integer_filters are not proportional to the filters by one factor: use from_integers.")
+            integers.setflags(write=False)
+            object.__setattr__(self, "integer_filters", integers)
+
+    @staticmethod
+    def _integer_scale(integers: NDArray) -> float:
+        return 1 / math.sqrt(int((integers[0] ** 2).sum()))
+
+    @classmethod
+    def from_integers(
+        cls, integer_filters: ArrayLike, stride: int | Sequence[int] = 1, grid: int | Sequence[int] = 0
+    ) -> Self:
+        """
+        Make a dictionary from integer filters that share one norm, so that codes stay exact.
+
+        Parameters
+        ----------
+        integer_filters : array_like of int, shape (filter, channel, *tap)
+            The filters before scaling.
+        stride, grid : int or sequence of int, in grid points
+            As for the class.
+
+        Returns
+        -------
+        FilterBank
+            Its filters are the integers over their common norm.
+
+        Raises
+        ------
+        UserError
+            When the values are not integers or the norms differ.
+        """
+        given = np.asarray(integer_filters)
+        integers = given.astype(np.int64)
+        if (integers != given).any():
+            raise UserError("integer_filters hold fractions: give integers.")
+        squares = (integers**2).sum(axis=tuple(range(1, integers.ndim)))
+        if len(set(squares.tolist())) != 1 or not squares[0]:
+            raise UserError(
+                f"integer filters have squared norms {sorted(set(squares.tolist()))}: they must share one, not 0."
+            )
+        return cls(integers * cls._integer_scale(integers), stride, grid, integer_filters=integers)
+
+    @property
+    def integer_scale(self) -> float:
+        """The factor from integer_filters to filters."""
+        if self.integer_filters is None:
+            raise UserError("this dictionary has no integer filters: make it with from_integers.")
+        return self._integer_scale(self.integer_filters)
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return self.filters.ndim - 2
+
+    @property
+    def n_filters(self) -> int:
+        """Number of filters."""
+        return self.filters.shape[0]
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels of a signal."""
+        return self.filters.shape[1]
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Size of a filter along each axis, in grid points."""
+        return self.filters.shape[2:]
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Number of positions along each axis."""
+        return tuple(points // step for points, step in zip(self.grid, self.stride, strict=True))
+
+    @property
+    def overlap(self) -> tuple[int, ...]:
+        """Number of neighbouring positions that one atom spans along each axis, ceil(taps / stride)."""
+        return tuple(math.ceil(taps / step) for taps, step in zip(self.taps, self.stride, strict=True))
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """Shape (filter, *position) of a code."""
+        return (self.n_filters, *self.positions)
+
+    @property
+    def signal_shape(self) -> tuple[int, ...]:
+        """Shape (channel, *space) of a signal."""
+        return (self.n_channels, *self.grid)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms, filters times positions."""
+        return math.prod(self.code_shape)
+
+    @property
+    def stripe_size(self) -> int:
+        """Number of atoms in a stripe, those that overlap one patch ([PRE17] section 3)."""
+        return self.n_filters * math.prod(2 * overlap - 1 for overlap in self.overlap)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating-point type of the filters."""
+        return self.filters.dtype
+
+    def __repr__(self) -> str:
+        """Say the sizes, not the values."""
+        return (
+            f"{type(self).__name__}({self.n_filters} filters, {self.n_channels} channels, "
+            f"taps {self.taps}, stride {self.stride}, grid {self.grid}, {self.dtype})"
+        )
+
+    def _blocks(self, filters: NDArray) -> NDArray:
+        """Cut filters into stride-sized blocks: (filter, *overlap, channel * prod(stride))."""
+        padding = [
+            (0, overlap * step - taps) for overlap, step, taps in zip(self.overlap, self.stride, self.taps, strict=True)
+        ]
+        padded = np.pad(filters, [(0, 0), (0, 0), *padding])
+        split = padded.reshape(
+            self.n_filters,
+            self.n_channels,
+            *[n for pair in zip(self.overlap, self.stride, strict=True) for n in pair],
+        )
+        overlap_axes = [2 + 2 * axis for axis in range(self.rank)]
+        phase_axes = [3 + 2 * axis for axis in range(self.rank)]
+        return np.ascontiguousarray(split.transpose(0, *overlap_axes, 1, *phase_axes)).reshape(
+            self.n_filters, *self.overlap, -1
+        )
+
+    @cached_property
+    def filter_blocks(self) -> NDArray:
+        """The filters cut into stride-sized blocks, shape (filter, *overlap, channel * prod(stride))."""
+        return self._blocks(self.filters)
+
+    def gram(self) -> NDArray:
+        """
+        Inner products of the atoms at all lags at which they can overlap.
+
+        Returns
+        -------
+        ndarray, shape (filter, filter, *(2 * overlap - 1))
+            Entry [i, j, overlap - 1 + d] is <atom (i, p), atom (j, p + d)>, the same for
+            every position p; atoms further apart are orthogonal. Read-only, computed once.
+        """
+        return self._gram
+
+    @cached_property
+    def _gram(self) -> NDArray:
+        gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), self.dtype)
+        blocks = self.filter_blocks
+        for lag in product(*[range(1 - overlap, overlap) for overlap in self.overlap]):
+            if lag < (0,) * self.rank:
+                continue  # the lag -d is the transpose of the lag d
+            first = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(lag, self.overlap, strict=True))
+            second = tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in zip(lag, self.overlap, strict=True))
+            here = blocks[(slice(None), *first)].reshape(self.n_filters, -1)
+            there = blocks[(slice(None), *second)].reshape(self.n_filters, -1)
+            entries = here @ there.T
+            index = tuple(n - 1 + d for d, n in zip(lag, self.overlap, strict=True))
+            mirror = tuple(n - 1 - d for d, n in zip(lag, self.overlap, strict=True))
+            gram[(slice(None), slice(None), *index)] = entries
+            gram[(slice(None), slice(None), *mirror)] = entries.T
+        gram.setflags(write=False)
+        return gram

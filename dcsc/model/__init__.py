@@ -1,0 +1,1 @@
+"""The objects of the theory: dictionaries, cascades, their coherence, and the sparsity of codes."""

@@ -1,0 +1,276 @@
+"""Local measures of codes and errors: stripes, patches, contrast ([PRE17] section 3)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.kernels import local
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import over_blocks
+from dcsc.ragged import RaggedCodes, reduce_codes
+
+AXES = 3
+"""Spatial axes of the compiled measures; codes of more are expanded."""
+
+
+def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) -> NDArray:
+    """
+    Sum a periodic array over windows along one axis.
+
+    Parameters
+    ----------
+    values : ndarray
+        What is summed.
+    start : int
+        Offset of the first window's first entry; negative reaches back over the boundary.
+    length : int
+        Entries in a window, at most one period is counted.
+    step : int
+        Distance of neighbouring windows.
+    axis : int
+        The axis.
+
+    Returns
+    -------
+    ndarray
+        One sum a window, ``values.shape[axis] // step`` of them along the axis.
+    """
+    period = values.shape[axis]
+    length = min(length, period)
+    first = (start + step * np.arange(period // step)) % period
+    if length * len(first) <= 8 * period or values.dtype.kind == "f":
+        windows = (first[:, None] + np.arange(length)) % period
+        return np.take(values, windows, axis=axis).sum(axis=axis + 1 if axis >= 0 else axis)
+    # Integers may be differenced without rounding, at a cost that does not grow with the window.
+    extended = np.concatenate([values, values], axis=axis)
+    total = np.cumsum(extended, axis=axis)
+    total = np.concatenate([np.zeros_like(np.take(total, [0], axis=axis)), total], axis=axis)
+    return np.take(total, first + length, axis=axis) - np.take(total, first, axis=axis)
+
+
+def _three(numbers: tuple[int, ...]) -> NDArray:
+    return np.array([*[1] * (AXES - len(numbers)), *numbers], dtype=np.int64)
+
+
+def _listed(code: ArrayLike | RaggedCodes) -> bool:
+    """Whether codes are taken as the lists they are."""
+    return isinstance(code, RaggedCodes) and len(code.code_shape) - 1 <= AXES
+
+
+def _as_array(code: ArrayLike | RaggedCodes) -> NDArray:
+    return code.to_dense() if isinstance(code, RaggedCodes) else np.asarray(code)
+
+
+def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
+    positions, overlap = _three(dictionary.positions), _three(dictionary.overlap)
+    found = np.empty(codes.row_size.size, np.int64)
+    atoms, starts = codes.atom.astype(np.int32), codes.starts
+
+    def work(first: int, last: int) -> None:
+        room, line = np.empty(math.prod(dictionary.positions), np.int64), np.empty(positions.max(), np.int64)
+        local.fullest_stripes(atoms, starts[first : last + 1], positions, overlap, room, line, found[first:last])
+
+    over_blocks(len(found), work)
+    return found.reshape(codes.batch_shape)
+
+
+def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: ConvolutionalDictionary | None) -> NDArray:
+    """Largest sum of weights, one a non-zero, in a patch of each code."""
+    grid = _three(codes.code_shape[1:])
+    step, taps = (np.ones(AXES, np.int64),) * 2
+    if next_dictionary is not None:
+        step, taps = _three(next_dictionary.stride), _three(next_dictionary.taps)
+    found = np.empty(codes.row_size.size)
+    atoms, starts, weights = codes.atom.astype(np.int32), codes.starts, weights.astype(np.float64)
+
+    def work(first: int, last: int) -> None:
+        room = np.empty(math.prod(grid // step))
+        local.largest_patches(atoms, weights, starts[first : last + 1], grid, step, taps, room, found[first:last])
+
+    over_blocks(len(found), work)
+    return found.reshape(codes.batch_shape)
+
+
+def _active_per_position(code: ArrayLike, rank: int) -> NDArray:
+    return np.count_nonzero(np.asarray(code), axis=-rank - 1).astype(np.int64)
+
+
+def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
+    """
+    Count the non-zeros in the stripe of every position.
+
+    Parameters
+    ----------
+    code : array_like of shape (..., filter, *position), or RaggedCodes
+        Codes of this dictionary.
+    dictionary : ConvolutionalDictionary
+        The dictionary, whose overlap sets the size of a stripe.
+
+    Returns
+    -------
+    ndarray of int, shape (..., *position)
+        Non-zeros among all atoms that overlap the atoms at that position.
+    """
+    counts = _active_per_position(_as_array(code), dictionary.rank)
+    for axis, overlap in enumerate(dictionary.overlap, start=-dictionary.rank):
+        counts = window_sums(counts, 1 - overlap, 2 * overlap - 1, 1, axis + counts.ndim)
+    return counts
+
+
+def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray | int:
+    """
+    Largest number of non-zeros in a stripe, ||X||^S_{0,inf} ([PRE17] section 3).
+
+    Parameters
+    ----------
+    code : array_like of shape (..., filter, *position), or RaggedCodes
+        Codes of this dictionary.
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+
+    Returns
+    -------
+    int or ndarray of int, shape (...)
+        The stripe-sparsity, one a code of the batch.
+    """
+    if _listed(code):
+        largest = _fullest_stripes(code, dictionary)
+    else:
+        counts = stripe_counts(code, dictionary)
+        largest = counts.max(axis=tuple(range(-dictionary.rank, 0)))
+    return largest if largest.ndim else int(largest)
+
+
+def patch_sums(values: NDArray, next_dictionary: ConvolutionalDictionary) -> NDArray:
+    """
+    Sum over the patches that the atoms of a dictionary see.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., channel, *space)
+        What is summed, on the grid of the dictionary's signals.
+    next_dictionary : ConvolutionalDictionary
+        The dictionary whose declared taps and stride make the patches.
+
+    Returns
+    -------
+    ndarray, shape (..., *position)
+        One sum a position of the dictionary.
+    """
+    rank = next_dictionary.rank
+    sums = values.sum(axis=-rank - 1)
+    for axis, (taps, step) in enumerate(zip(next_dictionary.taps, next_dictionary.stride, strict=True), start=-rank):
+        sums = window_sums(sums, 0, taps, step, axis + sums.ndim)
+    return sums
+
+
+def _largest_patch(values: NDArray, next_dictionary: ConvolutionalDictionary | None, rank: int | None) -> NDArray:
+    if next_dictionary is None:
+        rank = values.ndim - 1 if rank is None else rank
+        return values.sum(axis=-rank - 1).max(axis=tuple(range(-rank, 0)))
+    return patch_sums(values, next_dictionary).max(axis=tuple(range(-next_dictionary.rank, 0)))
+
+
+def patch_norm(
+    code: ArrayLike | RaggedCodes, next_dictionary: ConvolutionalDictionary | None, rank: int | None = None
+) -> NDArray | int:
+    """
+    Largest number of non-zeros in a patch, ||X||^P_{0,inf} ([PRE17] section 4).
+
+    Parameters
+    ----------
+    code : array_like of shape (..., filter, *position), or RaggedCodes
+        Codes of one layer, lists without explicit zeros.
+    next_dictionary : ConvolutionalDictionary or None
+        The dictionary of the layer below the code, one atom of which sees one patch;
+        None at the deepest layer, where a patch is one position, all filters.
+    rank : int, optional
+        Number of spatial axes when next_dictionary is None; by default the code has no batch axes.
+
+    Returns
+    -------
+    int or ndarray of int, shape (...)
+        One count a code of the batch.
+    """
+    if _listed(code):
+        largest = _largest_patches(code, np.ones(len(code.atom)), next_dictionary).astype(np.int64)
+    else:
+        active = (_as_array(code) != 0).astype(np.int64)
+        largest = _largest_patch(active, next_dictionary, rank)
+    return largest if largest.ndim else int(largest)
+
+
+def patch_l2(
+    error: ArrayLike | RaggedCodes, next_dictionary: ConvolutionalDictionary | None, rank: int | None = None
+) -> NDArray | float:
+    """
+    Largest l2 norm of a patch, ||E||^P_{2,inf} ([PRE17] section 4).
+
+    Parameters
+    ----------
+    error : array_like of shape (..., channel, *space), or RaggedCodes
+        Signals, or codes of one layer.
+    next_dictionary : ConvolutionalDictionary or None
+        The dictionary that sees these patches; None at the deepest layer.
+    rank : int, optional
+        Number of spatial axes when next_dictionary is None; by default the error has no batch axes.
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+        One norm a member of the batch.
+    """
+    if _listed(error):
+        largest = np.sqrt(_largest_patches(error, error.value.astype(np.float64) ** 2, next_dictionary))
+    else:
+        largest = np.sqrt(_largest_patch(_as_array(error).astype(np.float64) ** 2, next_dictionary, rank))
+    return largest if largest.ndim else float(largest)
+
+
+def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArray, NDArray]:
+    """
+    Smallest and largest non-zero magnitude of each code, X_min and X_max.
+
+    Parameters
+    ----------
+    code : array_like of shape (..., filter, *position), or RaggedCodes
+        Codes, lists without explicit zeros.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    smallest, largest : ndarray, shape (...)
+        Infinity and 0 for a code without non-zeros, so that nothing asked of it fails.
+    """
+    if isinstance(code, RaggedCodes):
+        listed = np.abs(code.value.astype(np.float64))
+        return reduce_codes(np.minimum, listed, code, np.inf), reduce_codes(np.maximum, listed, code, 0.0)
+    magnitudes = np.abs(np.asarray(code, dtype=np.float64))
+    axes = tuple(range(-rank - 1, 0))
+    smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=axes)
+    return smallest, magnitudes.max(axis=axes)
+
+
+def contrast(code: ArrayLike | RaggedCodes, rank: int) -> NDArray | float:
+    """
+    Contrast r = X_min / X_max of each code.
+
+    Parameters
+    ----------
+    code : array_like of shape (..., filter, *position), or RaggedCodes
+        Codes, lists without explicit zeros.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+        In (0, 1]; 1 for a code without non-zeros.
+    """
+    smallest, largest = extreme_magnitudes(code, rank)
+    ratio = np.where(largest > 0, smallest / np.where(largest > 0, largest, 1.0), 1.0)
+    return ratio if ratio.ndim else float(ratio)

@@ -1,0 +1,1 @@
+"""Datasets on disk: what they hold, how they are written, and what they were made from."""

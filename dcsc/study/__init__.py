@@ -1,0 +1,1 @@
+"""A configuration, what it plans, and what came of it."""

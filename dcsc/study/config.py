@@ -1,0 +1,169 @@
+"""The typed configuration: the one source of defaults, checks, JSON schema and key documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from dcsc.errors import UserError, nearest, shortened, shown
+from dcsc.study.checks import check_cascades, check_samplers
+from dcsc.study.options.study import Study
+from dcsc.study.options.types import Options, models_in
+
+LONGEST, MOST_ENTRIES, DEEPEST = 2**18, 50_000, 32
+"""Bytes, entries and levels of a configuration, far beyond any study."""
+
+
+def load(path: str | Path) -> Study:
+    """
+    Read and check a configuration file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Returns
+    -------
+    Study
+        With all defaults filled in.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read or the configuration is wrong.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(LONGEST + 1)
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"configuration {path} cannot be read ({reason}): check the path.") from None
+    if len(text) > LONGEST:
+        raise UserError(f"configuration {path} is longer than {LONGEST} bytes: name a configuration.")
+    try:
+        decoded = text.decode("utf-8")
+        _check_depth(decoded)
+        content = yaml.safe_load(decoded)
+    except UserError:
+        raise
+    except Exception as error:  # beside YAMLError, a date or a number that is none raises ValueError
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise UserError(f"configuration {path} is not valid YAML{line}: correct the file.") from None
+    return validate(content)
+
+
+def validate(content: Any) -> Study:
+    """
+    Check a configuration, fill in the defaults, and build each cascade once to see that it fits together.
+
+    Parameters
+    ----------
+    content : mapping
+        What was read from YAML.
+
+    Returns
+    -------
+    Study
+        The validated configuration.
+
+    Raises
+    ------
+    UserError
+        With one sentence that names the key, the value and what is allowed.
+    """
+    if not isinstance(content, Mapping):
+        raise UserError("the configuration is not a mapping of keys: see config/README.md.")
+    _check_extent(content)
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_sentence(_most_telling(error.errors(), content), content)) from None
+    check_cascades(study)
+    check_samplers(study)
+    return study
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting event by event, as YAML's own reader needs time and stack that grow with the depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UserError(_TOO_LARGE)
+
+
+_TOO_LARGE = "the configuration is nested too deeply or too large: see config/README.md."
+
+
+def _check_extent(content: Any) -> None:
+    """Refuse what is far larger than any study once YAML's anchors are spelt out, or holds itself."""
+    waiting, entries = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        entries += 1
+        if entries > MOST_ENTRIES or depth > DEEPEST:
+            raise UserError(_TOO_LARGE)
+        if isinstance(value, Mapping):
+            waiting += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(part, depth + 1) for part in value]
+
+
+def _most_telling(errors: list[Any], content: Any) -> Mapping[str, Any]:
+    """Choose among the findings about the first wrong key: of a union, the branch that the value was meant for."""
+    first = errors[0]
+    same = [error for error in errors if _key(error, content) == _key(first, content)]
+    if isinstance(first["input"], int | float):
+        return next((error for error in same if error["type"].startswith(("greater", "less"))), first)
+    return first
+
+
+def _key(error: Mapping[str, Any], content: Any) -> list[Any]:
+    """Follow a finding to its place in the content; what is not there are pydantic's names of union branches."""
+    place, found = content, []
+    for part in error["loc"]:
+        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        if in_list or (isinstance(place, Mapping) and part in place):
+            place = place[part]
+        elif error["type"] != "missing" or part != error["loc"][-1]:
+            continue
+        found.append(part)
+    return found or list(error["loc"][:1])
+
+
+def _sentence(error: Mapping[str, Any], content: Any) -> str:
+    """Say one of pydantic's findings in a sentence with the key, the value and the remedy."""
+    location = _key(error, content)
+    key = shortened(".".join(str(part) for part in location))
+    context = error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key}: {nearest(str(location[-1]), _keys_at(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"missing key {key}: add it, see config/README.md."
+    value = shown(error["input"])
+    if error["type"] == "value_error":
+        message = str(context["error"])
+        if isinstance(error["input"], bool):
+            return f"{key} = {value} is not allowed: {message}."
+        return f"{key}: {message}" if key else message
+    if error["type"] == "string_pattern_mismatch":
+        allowed = "small letters, digits, dots and hyphens, at most 40 characters"
+        if key == "results":
+            allowed = "a relative path of letters, digits, dots, hyphens and underscores"
+        return f"{key} = {value} is not allowed: use {allowed}."
+    return f"{key} = {value} is not allowed: {error['msg'][0].lower()}{error['msg'][1:]}."
+
+
+def _keys_at(location: list[Any]) -> list[str]:
+    """List the valid keys of the part of the configuration at a location."""
+    model: type[Options] = Study
+    for part in location:
+        if part in model.model_fields:
+            model = next(models_in(model.model_fields[part].annotation), model)
+    return list(model.model_fields)

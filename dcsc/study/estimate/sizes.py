@@ -1,0 +1,368 @@
+"""How large the jobs of a study are, in the quantities that their cost grows with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dcsc.errors import UserError
+from dcsc.seeds import BLOCK
+from dcsc.stages import dictionaries as dictionaries_stage
+from dcsc.study.options import study as study_options
+from dcsc.study.options.experiments import ExperimentOptions
+from dcsc.study.options.pursuits import PursuitOptions
+from dcsc.study.options.signals import DrawOptions
+from dcsc.study.options.study import Member, Study
+
+SWEPT_REPLICATES = 4
+"""Replicates that a coarse sweep looks at, see `dcsc.stages.sweeps`."""
+
+SHARE_REACHED = 0.85
+"""Where a sweep has not run yet: share of the coarse cells that a variant is expected to be drawn at."""
+
+ADDED_AT = 0.5
+"""Where the cells that it adds are expected, as a share of the largest coarse one that is drawn."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """
+    What of a cascade decides on cost.
+
+    Parameters
+    ----------
+    atoms : tuple of int
+        Atoms of each layer.
+    stripes : tuple of int
+        Atoms of a stripe, each layer.
+    products : tuple of int
+        Multiplications of correlating with all atoms of each layer directly.
+    signal : int
+        Entries of a signal.
+    filters : int
+        Entries of all filters.
+    nonzeros : int
+        Those of them that are not zero: zeros take no place on disk.
+    iterated : int
+        Entries of the filters that an optimisation finds.
+    """
+
+    atoms: tuple[int, ...]
+    stripes: tuple[int, ...]
+    products: tuple[int, ...]
+    signal: int
+    filters: int
+    nonzeros: int
+    iterated: int
+
+    @classmethod
+    def of(cls, member: Member) -> Geometry:
+        """Build one replicate quickly and measure it."""
+        layers = dictionaries_stage.trial_cascade(member.model_dump(mode="json")).dictionaries
+        return cls(
+            tuple(layer.n_atoms for layer in layers),
+            tuple(layer.stripe_size for layer in layers),
+            tuple(layer.n_atoms * math.prod(layer.filters.shape[1:]) for layer in layers),
+            math.prod(layers[0].signal_shape),
+            sum(layer.filters.size for layer in layers),
+            sum(np.count_nonzero(layer.filters) for layer in layers),
+            sum(
+                layer.filters.size
+                for layer, options in zip(layers, member.layers, strict=True)
+                if options.family in dictionaries_stage.EXPENSIVE
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """
+    Signals of one variant for one trial of every cell and replicate.
+
+    Parameters
+    ----------
+    signals : int
+        Their number.
+    entries : int
+        Active atoms of their deepest codes together.
+    """
+
+    signals: int
+    entries: int
+
+
+class StudySizes:
+    """
+    Sizes of all jobs of a study.
+
+    Parameters
+    ----------
+    study : config.Study
+        The validated configuration.
+    look : bool
+        Whether to read from the results which cells the coarse sweeps chose.
+    """
+
+    def __init__(self, study: Study, *, look: bool = True) -> None:
+        self._study = study
+        self._look = look
+        self._geometry: dict[str, Geometry] = {}
+        self._drawn: dict[tuple[str, str], dict[str, Drawn]] = {}
+
+    @property
+    def experiments(self) -> dict[str, ExperimentOptions]:
+        """Experiments by name."""
+        return self._study.experiments
+
+    @cached_property
+    def members(self) -> dict[str, Member]:
+        """Cascades by name, series spelt out."""
+        return {
+            name: member
+            for cascade in self._study.cascades
+            for name, member in study_options.members(self._study, cascade).items()
+        }
+
+    def members_of(self, experiment: str) -> list[str]:
+        """
+        Name the cascades of an experiment.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Series spelt out.
+        """
+        names = self._study.experiments[experiment].cascades
+        return [member for name in names for member in study_options.members(self._study, name)]
+
+    def chunks_of(self, experiment: str) -> list[str]:
+        """
+        Name the chunks of an experiment.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            The first block of each, as in file names.
+        """
+        signals = self._study.experiments[experiment].signals
+        blocks = math.ceil(signals.trials / BLOCK) if signals else 0
+        return [f"{first:06d}" for first in range(0, blocks, signals.chunk_blocks if signals else 1)]
+
+    def geometry(self, member: str) -> Geometry:
+        """
+        Measure a cascade.
+
+        Parameters
+        ----------
+        member : str
+            Its name.
+
+        Returns
+        -------
+        Geometry
+            Found once.
+        """
+        if member not in self._geometry:
+            self._geometry[member] = Geometry.of(self.members[member])
+        return self._geometry[member]
+
+    def drawn(self, experiment: str, member: str) -> dict[str, Drawn]:
+        """
+        Count what is drawn for one trial of every cell and replicate.
+
+        Parameters
+        ----------
+        experiment, member : str
+            Their names.
+
+        Returns
+        -------
+        dict of str to Drawn
+            By variant; from the coarse sweep where it has run, else what is expected of it.
+        """
+        key = (experiment, member)
+        if key not in self._drawn:
+            replicates = self.members[member].replicates
+            cells = self._cells(experiment, member)
+            self._drawn[key] = {
+                variant: Drawn(round(count * replicates), round(entries * replicates))
+                for variant, (count, entries) in cells.items()
+            }
+        return self._drawn[key]
+
+    def _cells(self, experiment: str, member: str) -> dict[str, tuple[float, float]]:
+        """Number of the cells of every variant, and their active atoms together."""
+        signals = self._study.experiments[experiment].signals
+        deepest = dictionaries_stage.deepest_layer(self.members[member].model_dump(mode="json"))
+        active = sorted(signals.cells(deepest))
+        if not signals.refine:
+            return dict.fromkeys(signals.variants, (len(active), sum(active)))
+        swept = _swept(Path(self._study.results, experiment, "sweeps", f"{member}.nc")) if self._look else None
+        if swept is not None and set(swept) == set(signals.variants):
+            return swept
+        reached = active[: max(1, math.ceil(SHARE_REACHED * len(active)))]
+        added = signals.refine + 2  # one beyond either end of the fall
+        entries = sum(reached) + ADDED_AT * reached[-1] * added
+        return dict.fromkeys(signals.variants, (len(reached) + added, entries))
+
+    def trials_of(self, experiment: str, chunk: str | None = None) -> int:
+        """
+        Count the trials of a chunk, or of the whole experiment.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+        chunk : str, optional
+            Name of the chunk; all of them by default.
+
+        Returns
+        -------
+        int
+            Trials of a cell and replicate.
+        """
+        signals = self._study.experiments[experiment].signals
+        if chunk is None:
+            return signals.trials
+        return max(0, min(signals.trials - int(chunk) * BLOCK, signals.chunk_blocks * BLOCK))
+
+    def features(self, rule: str, wildcards: Mapping[str, str]) -> dict[str, float]:
+        """
+        Give the quantities that the cost of a job grows with.
+
+        Parameters
+        ----------
+        rule : str
+            Name of the job's rule.
+        wildcards : mapping of str to str
+            Its `experiment`, `cascade` and `chunk`, as far as the rule has them.
+
+        Returns
+        -------
+        dict of str to float
+            By name; `job` is 1.
+        """
+        experiment, member = wildcards.get("experiment"), wildcards.get("cascade")
+        if rule == "draw_dictionaries":
+            return self._of_dictionaries(member)
+        if rule == "refine_sweep":
+            return self._of_sweep(experiment, member)
+        if rule == "certify_draws":
+            return self._of_certificates(experiment, member)
+        if rule in ("sample_signals", "run_pursuits", "measure_recovery"):
+            trials = self.trials_of(experiment, wildcards.get("chunk"))
+            return self._of_chunk(experiment, member, trials, wildcards.get("chunk"))
+        if experiment is not None and self._study.experiments[experiment].signals:
+            return {"job": 1.0, **self._of_experiment(experiment)}
+        return {"job": 1.0}
+
+    def _of_dictionaries(self, member: str) -> dict[str, float]:
+        geometry, replicates = self.geometry(member), self.members[member].replicates
+        optimised = float(bool(geometry.iterated))
+        return {
+            "job": 1.0,
+            "filters": float(replicates * geometry.filters),
+            "nonzeros": float(replicates * geometry.nonzeros),
+            "stripes": float(replicates * sum(geometry.stripes)),
+            "optimised": replicates * optimised,
+            "iterated": float(replicates * geometry.iterated),
+        }
+
+    def _of_sweep(self, experiment: str, member: str) -> dict[str, float]:
+        return self._of_chunk(experiment, member, BLOCK, None, min(SWEPT_REPLICATES, self.members[member].replicates))
+
+    def _of_certificates(self, experiment: str, member: str) -> dict[str, float]:
+        options, geometry = self._study.experiments[experiment], self.geometry(member)
+        ways = {(str(pursuit.threshold), pursuit.debias) for pursuit in options.pursuits.values()}
+        draws = float(options.bounds.draws * len(ways) * len(options.signals.variants))
+        products = draws * geometry.atoms[0] * geometry.stripes[0]
+        return {"job": 1.0, "searched": draws * sum(geometry.atoms), "searched_products": products}
+
+    def _of_chunk(
+        self, experiment: str, member: str, trials: int, chunk: str | None, replicates: int | None = None
+    ) -> dict[str, float]:
+        options, geometry = self._study.experiments[experiment], self.geometry(member)
+        draws, drawn = options.signals.draws(), self.drawn(experiment, member)
+        scale = trials * (1.0 if replicates is None else replicates / self.members[member].replicates)
+        depth, stripe = len(geometry.atoms), geometry.stripes[0]
+        signals = {variant: scale * one.signals for variant, one in drawn.items()}
+        entries = {variant: scale * one.entries for variant, one in drawn.items()}
+        runs = [
+            (pursuit, variant)
+            for pursuit in options.pursuits.values()
+            for variant in pursuit.variants or draws
+        ]  # fmt: skip
+        first = int(chunk or 0) * BLOCK
+        bounded = max(0, min(options.bounds.trials - first, trials)) / max(trials, 1)
+        total, total_entries = sum(signals.values()), sum(entries.values())
+        return {
+            "job": 1.0,
+            "signals": total,
+            "entries": total_entries * depth,
+            "places": total * sum(geometry.atoms),
+            "deep_places": total * sum(geometry.atoms) * (depth > 1),
+            "deep_run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms) * (depth > 1),
+            "noise": sum(signals[v] for v, draw in draws.items() if draw.is_noisy) * geometry.signal,
+            "adversarial": sum(entries[v] for v, draw in draws.items() if draw.is_adversarial) * stripe,
+            "runs": sum(signals[variant] for _, variant in runs),
+            "run_entries": sum(entries[variant] for _, variant in runs) * depth,
+            "run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms),
+            "reached": sum(entries[v] for p, v in runs if _is_sparse(p, draws[v], depth)) * stripe,
+            "products": sum(signals[v] for p, v in runs if not _is_sparse(p, draws[v], depth)) * sum(geometry.products),
+            "iterations": sum(signals[v] for p, v in runs if p.method != "layered-thresholding")
+            * sum(geometry.products),
+            "dense": sum(signals[v] for p, v in runs if p.method == "holistic-pursuit")
+            * float(geometry.atoms[-1]) ** 3,
+            "bounded": bounded * total * sum(geometry.atoms),
+            "bounded_products": bounded * total * geometry.atoms[0] * stripe,
+            "table": float(bounded > 0) * geometry.atoms[0] * stripe,
+            "replicate_places": total * sum(geometry.atoms) / self.members[member].replicates,
+        }
+
+    def _of_experiment(self, experiment: str) -> dict[str, float]:
+        options = self._study.experiments[experiment]
+        values = largest = 0.0
+        for member in self.members_of(experiment):
+            drawn = self.drawn(experiment, member)
+            runs = sum(drawn[v].signals for p in options.pursuits.values() for v in p.variants or drawn)
+            each = runs + sum(one.signals for one in drawn.values())
+            values += each * self.trials_of(experiment)
+            largest = max(largest, each * self.trials_of(experiment, self.chunks_of(experiment)[0]))
+        chunks = len(self.members_of(experiment)) * len(self.chunks_of(experiment))
+        return {"values": values, "chunk_values": largest, "chunks": float(chunks)}
+
+
+def _is_sparse(pursuit: PursuitOptions, draw: DrawOptions, depth: int) -> bool:
+    """Whether the signal need not be formed."""
+    one_step = pursuit.method == "layered-thresholding" and depth == 1 and not pursuit.debias
+    return one_step and pursuit.threshold != "oracle" and not draw.is_noisy
+
+
+def _swept(path: Path) -> dict[str, tuple[float, float]] | None:
+    """Read the cells that a coarse sweep chose; none when there is no such file as the workflow wrote it."""
+    if not path.is_file():
+        return None
+    from dcsc.store import dataset, schemas
+
+    try:
+        sweep = dataset.read(path, schemas.SWEEPS)
+    except UserError:
+        return None
+    active, drawn = sweep["active"].to_numpy(), sweep["drawn"].to_numpy().astype(bool)
+    names = sweep["drawn"]["variant"].to_numpy()
+    return {str(name): (float(row.sum()), float(active[row].sum())) for name, row in zip(names, drawn, strict=True)}

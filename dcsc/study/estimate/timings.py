@@ -1,0 +1,108 @@
+"""Read what earlier jobs took: Snakemake's timing files, and the sizes of the outputs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dcsc.study.estimate.sizes import StudySizes
+
+WILDCARDS = {
+    "draw_dictionaries": ("cascade",),
+    "refine_sweep": ("experiment", "cascade"),
+    "certify_draws": ("experiment", "cascade"),
+    "sample_signals": ("experiment", "cascade", "chunk"),
+    "run_pursuits": ("experiment", "cascade", "chunk"),
+    "measure_recovery": ("experiment", "cascade", "chunk"),
+    "summarize_metrics": ("experiment",),
+}
+"""The folders below that of a rule, in order; figures lie below the experiment."""
+
+_OUTPUTS = {
+    "draw_dictionaries": "dictionaries/{cascade}.nc",
+    "refine_sweep": "{experiment}/sweeps/{cascade}.nc",
+    "certify_draws": "{experiment}/certificates/{cascade}.nc",
+    "sample_signals": "{experiment}/signals/{cascade}/{chunk}.nc",
+    "run_pursuits": "{experiment}/pursuits/{cascade}/{chunk}.nc",
+    "measure_recovery": "{experiment}/metrics/{cascade}/{chunk}.nc",
+    "summarize_metrics": "{experiment}/metrics/summary.nc",
+}
+
+_TIME = re.compile(r"computing took [\d.]+ s of ([\d.]+) s")
+"""What `scripts/job.py` logs."""
+
+
+def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str, str], dict[str, float]]]:
+    """
+    List the jobs of a study that have a timing file.
+
+    Parameters
+    ----------
+    sizes : StudySizes
+        Of the study; what it does not know any more is left out.
+    results : str
+        Its results folder.
+
+    Yields
+    ------
+    rule : str
+        Name of the job's rule.
+    wildcards : dict of str to str
+        Of the job.
+    measured : dict of str to float
+        Its `seconds`, `memory_mb` and `disk_mb`, as far as they are known.
+    """
+    folder = Path("logs", results)
+    # Dictionaries can be cached, for which Snakemake allows no timing file; their log has the time.
+    logs = folder.glob("draw_dictionaries/*.log")
+    paths = [*folder.rglob("*.tsv"), *(path for path in logs if not path.with_suffix(".tsv").is_file())]
+    for path in sorted(paths):
+        rule, *values = path.relative_to(folder).with_suffix("").parts
+        names = WILDCARDS.get(rule, ("experiment",) if rule.startswith("render_") and values else ())
+        wildcards = dict(zip(names, values))
+        if len(values) != len(names) or not _known(sizes, wildcards):
+            continue
+        measured = _read(path) if path.suffix == ".tsv" else _read_log(path)
+        output = Path(results, _OUTPUTS[rule].format(**wildcards)) if rule in _OUTPUTS else None
+        if measured and output is not None and output.is_file():
+            measured["disk_mb"] = output.stat().st_size / 1e6
+        if measured:
+            yield rule, wildcards, measured
+
+
+def _known(sizes: StudySizes, wildcards: dict[str, str]) -> bool:
+    experiment, member = wildcards.get("experiment"), wildcards.get("cascade")
+    if member is not None and member not in sizes.members:
+        return False
+    if experiment is None:
+        return True
+    if experiment not in sizes.experiments or (member and member not in sizes.members_of(experiment)):
+        return False
+    return "chunk" not in wildcards or wildcards["chunk"] in sizes.chunks_of(experiment)
+
+
+def _read(path: Path) -> dict[str, float]:
+    """Read one timing file; a job that is still running has none, and a quick one may have no memory."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file, delimiter="\t"))
+    except (OSError, StopIteration, UnicodeDecodeError, csv.Error):
+        return {}
+    measured = {}
+    for column, quantity in (("s", "seconds"), ("max_rss", "memory_mb")):
+        try:
+            measured[quantity] = float(row[column])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return measured
+
+
+def _read_log(path: Path) -> dict[str, float]:
+    """Read the time that a job logged at its end."""
+    try:
+        found = _TIME.search(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {"seconds": float(found.group(1))} if found else {}

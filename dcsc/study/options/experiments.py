@@ -1,0 +1,88 @@
+"""Experiments, and the figures that they can ask for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dcsc.errors import nearest
+from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
+from dcsc.study.options.signals import SignalOptions
+from dcsc.study.options.types import Name, Options
+
+PANELS = {
+    "recovery": (),
+    "thresholds": ("certificates",),
+    "slopes": ("certificates",),
+    "ladder": ("certificates",),
+    "ambient": ("certificates",),
+    "uniform-density": (),
+    "contrast": ("certificates",),
+    "noise": ("errors",),
+    "prediction": (),
+    "local-snr": ("errors",),
+    "paper-table": (),
+    "families": ("dictionaries",),
+    "gallery": ("signals", "pursuits", "errors"),
+    "exact": (),
+    "depth": ("beside",),
+    "density": ("certificates",),
+    "comparison": (),
+    "compute": ("errors",),
+    "real-signals": ("signals", "errors"),
+}
+"""
+The figures that an experiment can ask for, and what each needs beside the summary, the metrics and the dictionaries.
+
+"dictionaries" needs nothing else; "signals", "pursuits" and "certificates" are datasets of these stages; "errors" the
+recovered values; "beside" shows numbers of other experiments' figures, where the configuration names any.
+"""
+
+
+class ExperimentOptions(Options):
+    """Signals drawn through cascades, pursued, measured and shown."""
+
+    title: str = Field(min_length=1, description="What the experiment asks, in one line, for the report.")
+    cascades: list[str] = Field(min_length=1, description="Names of cascades; a series stands for all its members.")
+    signals: SignalOptions | None = Field(
+        default=None, description="How the deepest codes are drawn; none for an experiment on dictionaries alone."
+    )
+    pursuits: dict[Name, PursuitOptions] = Field(default={}, description="Pursuits by a name of your choice.")
+    bounds: BoundOptions = Field(default=BoundOptions(), description="Guarantees that depend on the supports.")
+    errors: bool = Field(default=False, description="Keep the recovered values, not only supports, and measure errors.")
+    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1, description="What is drawn.")
+    beside: list[str] = Field(
+        default=[],
+        description="Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too.",
+    )
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether a figure shows what is certified for the pursuits."""
+        return any("certificates" in PANELS[panel] for panel in self.figures)
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> ExperimentOptions:
+        if bool(self.signals) != bool(self.pursuits):
+            missing, given = ("pursuits", "signals") if self.signals else ("signals", "pursuits")
+            raise ValueError(f"{given} without {missing}: give both, or neither for dictionaries alone.")
+        for label, pursuit in self.pursuits.items():
+            for variant in pursuit.variants or ():
+                if variant not in self.signals.variants:
+                    raise ValueError(
+                        f"pursuits.{label}.variants names {variant!r}, which is unknown: "
+                        f"{nearest(variant, self.signals.variants)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _figures_have_what_they_show(self) -> ExperimentOptions:
+        for panel in self.figures:
+            if "errors" in PANELS[panel] and not self.errors:
+                raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
+            if "dictionaries" not in PANELS[panel] and self.signals is None:
+                raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
+        if self.beside and not any("beside" in PANELS[panel] for panel in self.figures):
+            raise ValueError("beside is for figure 'depth': remove it.")
+        return self

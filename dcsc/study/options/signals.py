@@ -1,0 +1,188 @@
+"""How many signals are drawn, and how."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from dcsc.seeds import BLOCK
+from dcsc.study.options.types import Count, Label, Number, Options, Scalar, whole
+
+if TYPE_CHECKING:
+    from dcsc.model.dictionary import ConvolutionalDictionary
+
+MOST_JOBS = 100_000
+"""Chunks of one experiment and cascade, beyond which a workflow manager cannot plan them."""
+
+
+class DrawOptions(Options):
+    """How codes and noise are drawn."""
+
+    support: str | dict[str, Scalar] = Field(
+        default="uniform",
+        description="Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
+    )
+    magnitudes: str | dict[str, Scalar] = Field(
+        default="constant",
+        description="Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
+    )
+    signs: str | dict[str, Scalar] = Field(
+        default="rademacher",
+        description="Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; "
+        "`{name: worst-case, threshold: statistical}` breaks thresholding at X_min/2 if any signs do, "
+        "`threshold: uniform` that at (X_min + mu X_max)/2 (one layer).",
+    )
+    layer_signs: bool | Literal["worst-case"] = Field(
+        default=False,
+        description="Draw the signs T of every layer and trial: D-CSC-R; or the worst ones for top-k, layer by layer.",
+    )
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] = Field(
+        default="none", description="What deep codes must satisfy, see `dcsc.sampling.deep_codes`."
+    )
+    floor: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Smallest contrast of every layer, for contrast-floor and rejection."
+    )
+    noise_db: Number | None = Field(
+        default=None,
+        description="Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default.",
+    )
+    windows_of: str | None = Field(
+        default=None,
+        description="In place of random codes, those that approximate windows of a real signal by `active` atoms "
+        "through the whole cascade: `electrocardiogram`, `photograph` or a plugin's.",
+    )
+    residual: bool = Field(
+        default=False, description="Add to their synthesis what it misses, so that the windows themselves are observed."
+    )
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether a signal is more than the synthesis of its codes."""
+        return self.noise_db is not None or self.residual
+
+    @property
+    def conflict(self) -> str:
+        """What of the ways to draw excludes one another, as a sentence; empty when nothing does."""
+        if self.residual and (self.windows_of is None or self.noise_db is not None):
+            return "residual is what codes miss of windows_of: give that, and no noise_db."
+        random = {"layer_signs": self.layer_signs, "constraint": self.constraint != "none", "floor": self.floor}
+        wrong = [key for key, value in random.items() if value]
+        if self.windows_of is not None and wrong:
+            return f"{wrong[0]} is for random codes, not for those of windows_of: remove one of them."
+        return ""
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether signs are the worst ones, so that recovery asks for the signs too."""
+        return "worst-case" in str(self.signs) or self.layer_signs == "worst-case"
+
+
+class VariantOptions(Options):
+    """What a variant draws in its own way; what is not named is as for the experiment."""
+
+    support: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
+    magnitudes: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
+    signs: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
+    layer_signs: bool | Literal["worst-case"] | None = Field(default=None, description="As above.")
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] | None = Field(
+        default=None, description="As above."
+    )
+    floor: Annotated[Number, Field(ge=0, le=1)] | None = Field(default=None, description="As above.")
+    noise_db: Number | None = Field(default=None, description="As above.")
+    windows_of: str | None = Field(default=None, description="As above.")
+    residual: bool | None = Field(default=None, description="As above.")
+
+
+class SignalOptions(DrawOptions):
+    """How many signals are drawn, and how."""
+
+    active: list[Count] | None = Field(
+        default=None, min_length=1, description="Numbers of active atoms in the deepest code, one cell each."
+    )
+    density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(
+        default=None, min_length=1, description="Instead of `active`: shares of the deepest code's atoms."
+    )
+    stripe_sparsity: list[Count] | None = Field(
+        default=None,
+        min_length=1,
+        description="Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms "
+        "as can fill every stripe, and none further.",
+    )
+    refine: Annotated[int, BeforeValidator(whole), Field(ge=0, le=100)] = Field(
+        default=0,
+        description="Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for "
+        "each cascade, variant and pursuit, and this many cells are spread over it, with one more beyond either end.",
+    )
+    trials: Count = Field(description="Signals for each cell and dictionary replicate.")
+    variants: dict[Label, VariantOptions] = Field(
+        default={"signals": VariantOptions()},
+        min_length=1,
+        description="Ways to draw, side by side: they share the supports, magnitudes and noise that they can.",
+    )
+    chunk_blocks: Count = Field(default=4, description="Blocks of 32 trials in one job; changes no draw.")
+
+    @model_validator(mode="after")
+    def _listed_once(self) -> SignalOptions:
+        keys = [key for key in ("active", "density", "stripe_sparsity") if getattr(self, key) is not None]
+        if len(keys) != 1:
+            raise ValueError(
+                "give either active or density or stripe_sparsity: the numbers of active atoms, their shares, "
+                "or what they fill every stripe to."
+            )
+        (key,) = keys
+        values = getattr(self, key)
+        if len(set(values)) != len(values):
+            raise ValueError(f"{key} holds a value twice: list each once.")
+        for label, draw in self.draws().items():
+            if draw.conflict:
+                raise ValueError(f"variant {label!r}: {draw.conflict}")
+            if self.stripe_sparsity and draw.support not in ("spread", {"name": "spread"}):
+                raise ValueError(f"variant {label!r}: stripe_sparsity is for evenly spread atoms: set support: spread.")
+        jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
+        if jobs > MOST_JOBS:
+            raise ValueError(f"{self.trials} trials make {jobs} jobs, more than {MOST_JOBS}: raise chunk_blocks.")
+        return self
+
+    def cells(self, deepest: ConvolutionalDictionary) -> list[int]:
+        """
+        Give the numbers of active atoms.
+
+        Parameters
+        ----------
+        deepest : ConvolutionalDictionary
+            The deepest layer, which densities and stripe-sparsities refer to.
+
+        Returns
+        -------
+        list of int
+            One a cell; ascending and without doubles when they come from densities or stripe-sparsities.
+
+        Raises
+        ------
+        UserError
+            When stripe-sparsities are given and the layer has more than one axis.
+        """
+        if self.active is not None:
+            return self.active
+        if self.density is not None:
+            return sorted({max(1, round(share * deepest.n_atoms)) for share in self.density})
+        from dcsc.sampling.supports import spread_size
+
+        return sorted({spread_size(deepest, limit) for limit in self.stripe_sparsity})
+
+    def draws(self) -> dict[str, DrawOptions]:
+        """
+        Fill every variant in.
+
+        Returns
+        -------
+        dict of str to DrawOptions
+            By the variant's name.
+        """
+        common = {name: getattr(self, name) for name in DrawOptions.model_fields}
+        return {
+            label: DrawOptions(**{**common, **variant.model_dump(exclude_none=True)})
+            for label, variant in self.variants.items()
+        }

@@ -1,0 +1,191 @@
+"""A whole configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from dcsc.errors import nearest
+from dcsc.study.options.cascades import CascadeOptions, LayerOptions
+from dcsc.study.options.claims import ClaimOptions
+from dcsc.study.options.experiments import ExperimentOptions
+from dcsc.study.options.types import Name, Number, Options, Proportion, whole
+
+STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "certificates", "figures")
+"""The stages of the workflow, in order; no experiment may carry one of these names."""
+
+RESERVED = (*STAGES, "all", "report", "logs", "claims")
+
+
+class SentenceOptions(Options):
+    """A sentence of a source, and the claims that put it to test."""
+
+    sentence: str = Field(min_length=1, description="The sentence, word by word.")
+    tested: str = Field(min_length=1, description="How it is tested, in a sentence of ours.")
+    claims: list[str] = Field(min_length=1, description="Claims whose verdicts stand beside it.")
+
+
+class StyleOptions(Options):
+    """How figures look."""
+
+    context: Literal["paper", "notebook", "talk"] = Field(
+        default="paper", description="Seaborn's scale of lines and text."
+    )
+    palette: str = Field(default="colorblind", description="Seaborn's or matplotlib's name of a palette.")
+    width: Annotated[Number, Field(gt=2, lt=100)] = Field(default=17.0, description="Width of a figure in centimetres.")
+    dpi: Annotated[int, BeforeValidator(whole), Field(ge=50, le=1200)] = Field(
+        default=200, description="Resolution of the PNG files in dots per inch."
+    )
+
+
+class KeepOptions(Options):
+    """Which bulky stages stay on disk when nothing needs them any more."""
+
+    signals: bool = Field(default=True, description="Keep the signals.")
+    pursuits: bool = Field(default=True, description="Keep what the pursuits found.")
+
+
+class Study(Options):
+    """A whole configuration."""
+
+    results: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+    ] = Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
+    title: str = Field(
+        default="The reproduction, figure by figure", min_length=1, description="Heading of the page about the run."
+    )
+    introduction: str = Field(
+        default="The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
+        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is.",
+        description="What the page about the run says before its figures.",
+    )
+    seed: Annotated[int, BeforeValidator(whole), Field(ge=0)] = Field(
+        description="Seed of the study; every random number derives from it and from what the number is for."
+    )
+    confidence: Proportion = Field(default=0.95, description="Level of every interval.")
+    plugins: list[str] = Field(default=[], description="Python files that register families, pursuits or samplers.")
+    style: StyleOptions = Field(default=StyleOptions(), description="How figures look.")
+    keep: KeepOptions = Field(default=KeepOptions(), description="Which stages stay on disk.")
+    cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
+    experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
+    claims: dict[Name, ClaimOptions] = Field(default={}, description="Claims that the run is put to, by name.")
+    sentences: list[SentenceOptions] = Field(
+        default=[], description="Sentences of a source, with which the page about the run begins."
+    )
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Study:
+        for name, experiment in self.experiments.items():
+            if name in RESERVED:
+                raise ValueError(f"experiments.{name} carries the name of a stage: choose another name.")
+            for cascade in experiment.cascades:
+                if cascade not in self.cascades:
+                    raise ValueError(
+                        f"experiments.{name}.cascades names {cascade!r}, which is unknown: "
+                        f"{nearest(cascade, self.cascades)}"
+                    )
+                if experiment.signals is None:
+                    continue
+                depth = len(self.cascades[cascade].layers)
+                draws = experiment.signals.draws()
+                worst = [label for label, draw in draws.items() if "worst-case" in str(draw.signs)]
+                if worst and depth > 1:
+                    raise ValueError(
+                        f"experiments.{name}.signals: {worst[0]!r} asks for worst-case signs, but cascade "
+                        f"{cascade!r} has {depth} layers: they are defined for one."
+                    )
+                for pursuit, options in experiment.pursuits.items():
+                    if isinstance(options.threshold, list) and len(options.threshold) != depth:
+                        raise ValueError(
+                            f"experiments.{name}.pursuits.{pursuit}.threshold has {len(options.threshold)} entries, "
+                            f"but cascade {cascade!r} has {depth} layers: give one a layer."
+                        )
+        drawn = {
+            f"{name}-{panel}": experiment
+            for name, experiment in self.experiments.items()
+            for panel in experiment.figures
+        }
+        for name, experiment in self.experiments.items():
+            # A figure that shows numbers of others must not be shown by them in turn.
+            others = [figure for figure, owner in drawn.items() if owner is not experiment and not owner.beside]
+            for figure in experiment.beside:
+                if figure not in others:
+                    raise ValueError(
+                        f"experiments.{name}.beside names {figure!r}, which no other experiment draws: "
+                        f"{nearest(figure, others)}"
+                    )
+        for name, claim in self.claims.items():
+            for figure in claim.figures:
+                if figure not in drawn:
+                    raise ValueError(
+                        f"claims.{name}.figures names {figure!r}, which is not drawn: {nearest(figure, drawn)}"
+                    )
+        for number, sentence in enumerate(self.sentences):
+            for claim in sentence.claims:
+                if claim not in self.claims:
+                    raise ValueError(
+                        f"sentences.{number}.claims names {claim!r}, which is unknown: {nearest(claim, self.claims)}"
+                    )
+        names = [member for cascade in self.cascades for member in members(self, cascade)]
+        if len(set(names)) != len(names):
+            raise ValueError("two cascades share a name once their series are spelt out: rename one.")
+        return self
+
+
+class Varied(Options):
+    """What makes a member of a series: a parameter of a layer, or the grid, and its value."""
+
+    parameter: str
+    value: int | float
+    layer: int
+
+
+class Member(Options):
+    """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
+
+    name: str
+    cascade: str
+    grid: list[int]
+    replicates: int
+    layers: list[LayerOptions]
+    varied: Varied | None = None
+
+
+def members(study: Study, cascade: str) -> dict[str, Member]:
+    """
+    Spell out a series of cascades.
+
+    Parameters
+    ----------
+    study : Study
+        The configuration.
+    cascade : str
+        A name under `cascades`.
+
+    Returns
+    -------
+    dict of str to Member
+        By name; a cascade that varies nothing is its own only member.
+    """
+    options = study.cascades[cascade]
+    common = {"cascade": cascade, "grid": options.grid, "replicates": options.replicates}
+    if options.vary is None:
+        return {cascade: Member(name=cascade, layers=options.layers, **common)}
+    spelt = {}
+    for value in options.vary.values:
+        name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
+        varied = {
+            "name": name,
+            "varied": Varied(parameter=options.vary.parameter, value=value, layer=options.vary.layer),
+        }
+        if options.vary.parameter == "grid":
+            grid = [int(value)] * len(options.grid)
+            spelt[name] = Member(layers=options.layers, **(common | {"grid": grid} | varied))
+            continue
+        layers = list(options.layers)
+        index = options.vary.layer - 1
+        parameters = {**layers[index].parameters, options.vary.parameter: value}
+        layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
+        spelt[name] = Member(layers=layers, **common, **varied)
+    return spelt
