@@ -112,7 +112,7 @@ def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: FilterBank) -> Ragg
     return listed.with_values(listed.value.astype(np.float64, copy=False))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class FilterBank:
     """
     Filters at every stride-th position of a periodic grid: their data, sizes, blocks and Gram kernel.
@@ -139,36 +139,43 @@ class FilterBank:
     """
 
     filters: NDArray
-    stride: int | tuple[int, ...] = 1
-    grid: int | tuple[int, ...] = 0
-    normalize: bool = False
-    integer_filters: NDArray | None = None
+    stride: tuple[int, ...]
+    grid: tuple[int, ...]
+    normalize: bool
+    integer_filters: NDArray | None
 
-    def __post_init__(self) -> None:
-        filters = np.array(self.filters)
-        if filters.ndim < 3:
-            raise UserError(f"filters of shape {filters.shape} are not allowed: give (filter, channel, tap, ...).")
-        if not filters.size:
-            raise UserError(f"filters of shape {filters.shape} are empty: give at least one filter, channel and tap.")
-        if filters.dtype not in (np.float32, np.float64):
-            filters = filters.astype(np.float64)
-        if not np.isfinite(filters).all():
+    def __init__(
+        self,
+        filters: ArrayLike,
+        stride: int | Sequence[int] = 1,
+        grid: int | Sequence[int] = 0,
+        normalize: bool = False,
+        integer_filters: ArrayLike | None = None,
+    ) -> None:
+        array = np.array(filters)
+        if array.ndim < 3:
+            raise UserError(f"filters of shape {array.shape} are not allowed: give (filter, channel, tap, ...).")
+        if not array.size:
+            raise UserError(f"filters of shape {array.shape} are empty: give at least one filter, channel and tap.")
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype(np.float64)
+        if not np.isfinite(array).all():
             raise UserError("the filters hold values that are not finite: remove NaN and infinity.")
-        rank = filters.ndim - 2
-        scaled, norms, exponents = scaled_norms(filters)
-        if self.normalize:
+        rank = array.ndim - 2
+        scaled, norms, exponents = scaled_norms(array)
+        if normalize:
             if not norms.all():
                 raise UserError(f"filter {int(np.argmin(norms))} is zero and has no unit norm: remove it.")
-            filters = (scaled / norms.reshape(-1, *[1] * (rank + 1))).astype(filters.dtype)
+            array = (scaled / norms.reshape(-1, *[1] * (rank + 1))).astype(array.dtype)
         else:
-            tolerance = 1e-4 if filters.dtype == np.float32 else 1e-9
+            tolerance = 1e-4 if array.dtype == np.float32 else 1e-9
             norms = np.ldexp(norms, exponents)
             worst = int(np.argmax(np.abs(norms - 1)))
             if abs(norms[worst] - 1) > tolerance:
                 raise UserError(f"filter {worst} has norm {norms[worst]:.6g}, not 1: scale it, or pass normalize=True.")
-        stride = per_axis(self.stride, rank, "stride")
-        grid = per_axis(self.grid, rank, "grid")
-        for points, step, taps in zip(grid, stride, filters.shape[2:], strict=True):
+        steps = per_axis(stride, rank, "stride")
+        sizes = per_axis(grid, rank, "grid")
+        for points, step, taps in zip(sizes, steps, array.shape[2:], strict=True):
             if points % step:
                 raise UserError(f"grid {points} is not a multiple of the stride {step}: change one of them.")
             needed = (2 * math.ceil(taps / step) - 1) * step
@@ -177,18 +184,16 @@ class FilterBank:
                     f"grid {points} is too short for filters of {taps} taps at stride {step}: "
                     f"atoms would meet twice, use at least {needed}."
                 )
-        filters.setflags(write=False)
-        for name, value in (("filters", filters), ("stride", stride), ("grid", grid)):
-            object.__setattr__(self, name, value)
-        if self.integer_filters is not None:
-            integers = np.array(self.integer_filters, dtype=np.int64)
-            if (
-                integers.shape != filters.shape
-                or np.abs(integers * self._integer_scale(integers) - filters).max() > 1e-9
-            ):
+        array.setflags(write=False)
+        integers = None
+        if integer_filters is not None:
+            integers = np.array(integer_filters, dtype=np.int64)
+            if integers.shape != array.shape or np.abs(integers * self._integer_scale(integers) - array).max() > 1e-9:
                 raise UserError("integer_filters are not proportional to the filters by one factor: use from_integers.")
             integers.setflags(write=False)
-            object.__setattr__(self, "integer_filters", integers)
+        values = {"filters": array, "stride": steps, "grid": sizes, "normalize": normalize}
+        for name, value in {**values, "integer_filters": integers}.items():
+            object.__setattr__(self, name, value)
 
     @staticmethod
     def _integer_scale(integers: NDArray) -> float:

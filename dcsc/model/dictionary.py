@@ -15,7 +15,6 @@ Atom (i, p) is filter i with its tap t at the grid point (p * stride + t) mod gr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from dcsc.convolution.dense_path import Method
 
 
-@dataclass(frozen=True, eq=False)
 class ConvolutionalDictionary(FilterBank):
     """
     A strided, multi-channel, periodic convolutional dictionary of unit-norm atoms.
