@@ -264,15 +264,15 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
     groups = {"/": xr.Dataset(root, coords={"layer": names, "rung": list(RUNGS)})}
     for number, layer in enumerate(layers, start=1):
         groups[f"/layer_{number}"] = xr.Dataset({"babel": ("k", layer.babel), "babel2": ("k", layer.babel2)})
-    for layer in certificate.measured:
-        groups[f"/measured_{names.index(layer.name) + 1}"] = xr.Dataset(
+    for seen in certificate.measured:
+        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(
             {
-                "active": ("trial", layer.active),
-                "n_atoms": ((), layer.n_atoms),
-                "stripe_sparsity": ("trial", layer.stripe_sparsity),
-                "contrast": ("trial", layer.contrast),
-                "misfit": ("trial", layer.misfit),
-                "covered": (("rung", "trial"), np.array([layer.covered[rung] for rung in RUNGS])),
+                "active": ("trial", seen.active),
+                "n_atoms": ((), seen.n_atoms),
+                "stripe_sparsity": ("trial", seen.stripe_sparsity),
+                "contrast": ("trial", seen.contrast),
+                "misfit": ("trial", seen.misfit),
+                "covered": (("rung", "trial"), np.array([seen.covered[rung] for rung in RUNGS])),
             },
             coords={"rung": list(RUNGS)},
         )

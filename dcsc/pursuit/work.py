@@ -72,9 +72,10 @@ def multiply_adds(
     """
     method, parameters = options["method"], options["parameters"]
     layers = list(zip(dictionaries, iterations.astype(float), found.astype(float), stripe.astype(float), strict=True))
-    fits = sum(_least_squares(layer, size, width) for layer, _, size, width in layers)
-    passes = sum(one_pass(layer) * np.ones_like(count) for layer, count, *_ in layers)
-    twice_an_iteration = sum(2 * one_pass(layer) * count for layer, count, *_ in layers)
+    nothing = np.zeros(iterations.shape[1:])
+    fits = sum((_least_squares(layer, size, width) for layer, _, size, width in layers), nothing)
+    passes = sum((one_pass(layer) * np.ones_like(count) for layer, count, *_ in layers), nothing)
+    twice_an_iteration = sum((2 * one_pass(layer) * count for layer, count, *_ in layers), nothing)
     if method == "layered-thresholding":
         return passes + (fits if options["debias"] else 0)
     if method == "oracle-least-squares":
@@ -87,7 +88,7 @@ def multiply_adds(
         return twice_an_iteration + found[-1] ** 2.0 * math.prod(dictionaries[0].signal_shape)
     if method == "layered-matching-pursuit":
         # A new atom, made orthogonal to those it meets, changes the correlations of the stripes of all of these.
-        return passes + sum(count * width * layer.stripe_size for layer, count, _, width in layers)
+        return passes + sum((count * width * layer.stripe_size for layer, count, _, width in layers), nothing)
     if method == "holistic-pursuit":
         n_atoms = dictionaries[-1].n_atoms
         round_ = 2 * EIGENVECTORS * n_atoms**3 + 2 * ITERATIONS * n_atoms**2

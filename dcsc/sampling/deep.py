@@ -188,6 +188,7 @@ def certificates(constraint: str, depth: int, rademacher: bool, random_layers: b
     # With one layer, a floor looks at magnitudes alone, and the signs stay Rademacher.
     if (constraint == "contrast-floor" and depth > 1) or not (rademacher or random_layers):
         return always
+    held: tuple[str, ...]
     if depth > 1 and not random_layers:
         held = (*always, "statistical-plain")
     elif depth == 1 or constraint == "no-overlap":
@@ -257,7 +258,7 @@ def deep_codes(
             "give a generator, or 'worst-case' without a contrast floor."
         )
 
-    def attempt() -> tuple[RaggedCodes, tuple[NDArray, ...] | None, tuple[RaggedCodes, ...], NDArray, NDArray]:
+    def attempt() -> tuple[tuple[NDArray, ...] | None, tuple[RaggedCodes, ...], NDArray, NDArray]:
         inner = None
         if isinstance(layer_signs, np.random.Generator):
             inner = tuple(

@@ -15,7 +15,7 @@ from dcsc import ragged as ragged_dcsc
 from dcsc.convolution import one_step as recovery
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
-from dcsc.pursuit import thresholding
+from dcsc.pursuit import protocol, thresholding
 from dcsc.ragged import RaggedCodes
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import (
@@ -186,7 +186,7 @@ def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> list[_Fo
     return [_Found(found, threshold, np.ones(code.batch_shape, np.int64))]
 
 
-def _dense(observed: _Observation, method: pursuit.Pursuit, parameters: Mapping[str, Any]) -> list[_Found]:
+def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[_Found]:
     total = observed.codes[0].row_size.size
     parts: list[list[_Found]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):

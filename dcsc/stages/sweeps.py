@@ -74,9 +74,9 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     recovered, drawn_trials = np.zeros((2, len(pursuits), len(wanted), len(active)), np.int64)
     for row, counts in enumerate(found.values()):
         for column, number in enumerate(active):
-            for name, count in counts.get(number, {}).items():
+            for name, successes in counts.get(number, {}).items():
                 place = list(pursuits).index(name), row, column
-                recovered[place], drawn_trials[place] = count, trials
+                recovered[place], drawn_trials[place] = successes, trials
     dims = ("pursuit", "variant", "active")
     return xr.Dataset(
         {
