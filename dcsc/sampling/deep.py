@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from dcsc.convolution.layouts import AXES
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import deep
+from dcsc.kernels.arguments import Codes
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.model.layers import CANCELLED, contrasts, layers_of, times_signs
+from dcsc.model.layers import CANCELLED, layers_of, times_signs
+from dcsc.model.sparsity import contrast as contrast_of
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.registry import named
 from dcsc.sampling.values import random_signs, sample_codes
@@ -103,8 +105,8 @@ class DeepDraw:
         return Cascade(dictionaries, self.signs)
 
 
-def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[NDArray, ...]:
-    """The arrays of `dcsc.kernels.deep` that describe a cascade."""
+def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Layers:
+    """Describe a cascade as the kernels take it."""
     offset = np.cumsum([0, *[dictionary.n_atoms for dictionary in dictionaries]]).astype(np.int64)
     geometry = np.ones((len(dictionaries), 3, AXES), dtype=np.int64)
     counts, indices, values, filter_offset = [np.zeros(1, np.int64)], [], [], [0]
@@ -120,7 +122,7 @@ def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[
         values.append(padded[tuple(nonzero.T)].astype(np.float64))
         filter_offset.append(filter_offset[-1] + dictionary.n_filters)
     tap_start = np.cumsum(np.concatenate(counts)).astype(np.int64)
-    return (
+    return deep.Layers(
         offset,
         geometry,
         np.array(filter_offset[:-1], np.int64),
@@ -146,15 +148,13 @@ def _inserted(
     accepted, refused = np.zeros(len(proposals.atom), dtype=bool), np.zeros(n_trials, np.int64)
     deep.insert_sequentially(
         rng,
-        proposals.atom,
-        proposals.value,
-        proposals.starts,
+        Codes(proposals.atom, proposals.value, proposals.starts),
         together,
         len(proposals.atom) if keep is None else keep,
         float(floor),
         CANCELLED,
         constraint == "no-overlap",
-        *_insertion_tables(dictionaries),
+        _insertion_tables(dictionaries),
         accepted,
         refused,
     )
@@ -280,7 +280,7 @@ def deep_codes(
         return inner, codes, cancelled, refused
 
     inner, codes, cancelled, refused = attempt()
-    contrast = np.stack([contrasts(code) for code in codes], axis=-1)
+    contrast = np.stack([contrast_of(code, dictionaries[0].rank) for code in codes], axis=-1)
     missing = np.any(contrast < floor, axis=1) if constraint == "rejection" else np.zeros(trials, dtype=bool)
     for _ in range(attempts - 1):
         if not missing.any():
@@ -295,7 +295,7 @@ def deep_codes(
                 np.where(missing.reshape(-1, *[1] * (old.ndim - 1)), new, old)
                 for old, new in zip(inner, fresh_inner, strict=True)
             )
-        contrast = np.stack([contrasts(code) for code in codes], axis=-1)
+        contrast = np.stack([contrast_of(code, dictionaries[0].rank) for code in codes], axis=-1)
         missing = np.any(contrast < floor, axis=1)
     if missing.any():
         raise UserError(
@@ -324,7 +324,7 @@ def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: Ragged
         In the plain model; such codes carry the uniform guarantees alone.
     """
     codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)
-    contrast = np.stack([contrasts(code) for code in codes], axis=-1)
+    contrast = np.stack([contrast_of(code, dictionaries[0].rank) for code in codes], axis=-1)
     refused = np.zeros(deepest.row_size.shape, np.int64)
     return DeepDraw(codes, None, contrast, cancelled, refused, certificates("none", len(codes), False, False))
 
