@@ -49,7 +49,7 @@ def draw_supports(
     UserError
         When the name or parameters are not allowed, or what was drawn does not fit the layer.
     """
-    drawn = SUPPORTS.get(name, parameters)(rng, dictionary, trials, **parameters)
+    drawn = SUPPORTS.check(name, parameters)(rng, dictionary, trials, **parameters)
     if drawn.batch_shape != (trials,) or tuple(drawn.code_shape) != dictionary.code_shape:
         raise UserError(
             f"support {name!r} drew codes {tuple(drawn.code_shape)} of batch shape {drawn.batch_shape}: "

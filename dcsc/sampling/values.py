@@ -43,7 +43,7 @@ def draw_magnitudes(name: str, rng: np.random.Generator, count: int, **parameter
     UserError
         When the name or parameters are not allowed, or what was drawn is not positive.
     """
-    drawn = np.asarray(MAGNITUDES.get(name, parameters)(rng, count, **parameters), dtype=np.float64)
+    drawn = np.asarray(MAGNITUDES.check(name, parameters)(rng, count, **parameters), dtype=np.float64)
     if drawn.shape != (count,) or not np.all((drawn > 0) & np.isfinite(drawn)):
         raise UserError(f"magnitude {name!r} drew shape {drawn.shape}: it must draw {count} positive numbers.")
     return drawn
@@ -179,7 +179,7 @@ def draw_signs(
     UserError
         When the name or parameters are not allowed, or other values come out.
     """
-    signs = np.asarray(SIGNS.get(name, parameters)(rng, dictionary, magnitudes, **parameters))
+    signs = np.asarray(SIGNS.check(name, parameters)(rng, dictionary, magnitudes, **parameters))
     if signs.shape != magnitudes.value.shape or not np.isin(signs, (-1, 1)).all():
         raise UserError(f"sign rule {name!r} gave other values than one -1 or +1 for each non-zero.")
     return signs.astype(np.int8)

@@ -430,7 +430,7 @@ def own_family():
         return dcsc.ConvolutionalDictionary(rate ** np.arange(taps)[None, None], 1, grid, normalize=True)
 
     yield own
-    del families.registry._families["own"]
+    del families.registry.FAMILIES.entries["own"]
 
 
 def test_a_user_adds_a_family(own_family):
@@ -449,7 +449,7 @@ def test_the_documented_example_works():
         assert doctest.testmod(families).failed == 0
         assert doctest.testmod(families).attempted > 4
     finally:
-        families.registry._families.pop("exponential", None)
+        families.registry.FAMILIES.entries.pop("exponential", None)
 
 
 def test_registering_refuses_taken_names_and_foreign_signatures(own_family):
@@ -474,7 +474,7 @@ def test_annotations_that_can_not_be_read_are_refused():
         with pytest.raises(UserError, match="'Missing' is not defined"):
             families.check("unreadable", taps=3)
     finally:
-        del families.registry._families["unreadable"]
+        del families.registry.FAMILIES.entries["unreadable"]
 
 
 def test_a_family_that_returns_something_else_is_refused():
@@ -483,7 +483,7 @@ def test_a_family_that_returns_something_else_is_refused():
         with pytest.raises(UserError, match="returned a NoneType"):
             families.create("nothing", 8)
     finally:
-        del families.registry._families["nothing"]
+        del families.registry.FAMILIES.entries["nothing"]
 
 
 def test_importing_the_families_is_cheap():

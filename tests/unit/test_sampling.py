@@ -277,8 +277,8 @@ def test_a_plug_in_adds_a_support_and_a_magnitude():
         assert set(np.abs(codes.value)) == {0.1, 1.0}
         assert not codes.to_dense()[:, 1:].any()
     finally:
-        SUPPORTS._samplers.pop("first-filter")
-        MAGNITUDES._samplers.pop("two-levels")
+        SUPPORTS.entries.pop("first-filter")
+        MAGNITUDES.entries.pop("two-levels")
 
 
 @pytest.mark.parametrize(
