@@ -12,7 +12,7 @@ import scipy.linalg
 import dcsc
 from dcsc import families
 from dcsc.errors import UserError
-from dcsc.families.low_coherence import _keys
+from dcsc.families.low_coherence import _Search
 from dcsc.families.optimised import EXPONENTS, coherence_norm, minimise_coherence
 
 CASES = {
@@ -194,10 +194,10 @@ def test_low_coherence_sparse_filters_meet_once_at_most(grid, parameters, seed):
 
 def test_keys_of_entries_tell_differences_channels_and_phases_apart():
     entries = np.array([(c, t) for c in range(2) for t in range(6)])
-    keys = {}
+    search, keys = _Search(np.random.default_rng(0), (2, 6), (3,), 1), {}
     for a in entries:
         for b in entries:
-            key = int(_keys(a, b, (2, 6), (3,)))
+            key = int(search.keys(a, b))
             keys.setdefault(key, set()).add((a[0], b[0], a[1] % 3, a[1] - b[1]))
     assert all(len(meanings) == 1 for meanings in keys.values())
 
