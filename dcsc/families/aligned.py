@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.random import Generator
 
 from dcsc.errors import UserError
 from dcsc.families.registry import register
+from dcsc.families.sizes import Grid
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 COLUMNS = (0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127)
@@ -16,8 +18,8 @@ COLUMNS = (0, 1, 2, 4, 8, 16, 32, 64, 3, 12, 48, 127)
 
 @register("aligned")
 def aligned(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
+    grid: Grid,
+    rng: Generator,
     *,
     size: int = 128,
     columns: tuple[int, ...] = COLUMNS,

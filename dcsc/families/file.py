@@ -5,22 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from dcsc.arrays import open_arrays
 from dcsc.errors import UserError
 from dcsc.families.registry import register
+from dcsc.families.sizes import Grid, PerAxis
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("file")
 def file(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
-    *,
-    path: str | Path,
-    stride: int | tuple[int, ...] | None = None,
-    normalize: bool = False,
+    grid: Grid, rng: Generator, *, path: str | Path, stride: PerAxis | None = None, normalize: bool = False
 ) -> ConvolutionalDictionary:
     """
     Read filters from a .npy file, or the arrays `filters` and, optionally, `stride` of a .npz or .safetensors file.

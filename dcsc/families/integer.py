@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from dcsc.errors import UserError
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, one_dimensional, shape_of
+from dcsc.families.sizes import Grid, at_least, one_dimensional, shape_of
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 EXAMPLE = (0, 0, 3, -8, 0, 0, -8, 7, 0, 0, 0, 0, 0, 0, 5, 0, 0, 4, 2, 0)
@@ -19,8 +20,8 @@ _ROUNDS = 200
 
 @register("integer")
 def integer(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
+    grid: Grid,
+    rng: Generator,
     *,
     search: bool = False,
     taps: int = 20,

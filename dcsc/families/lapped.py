@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 
 from dcsc.families.products import across_channels, per_channel_and_axis, separable
 from dcsc.families.registry import register
-from dcsc.families.sizes import shape_of
+from dcsc.families.sizes import Grid, shape_of
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("lapped")
-def lapped(
-    grid: tuple[int, ...], rng: np.random.Generator, *, n_filters: int, n_channels: int = 1
-) -> ConvolutionalDictionary:
+def lapped(grid: Grid, rng: Generator, *, n_filters: int, n_channels: int = 1) -> ConvolutionalDictionary:
     """
     Build lapped orthonormal cosine filters with a sine window (MDCT); the Gram matrix is the identity.
 

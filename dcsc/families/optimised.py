@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, shape_of
+from dcsc.families.sizes import Grid, PerAxis, at_least, shape_of
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 EXPONENTS = tuple(2**power for power in range(2, 13))
@@ -36,12 +37,12 @@ _LINE_SEARCH_STEPS = 30
 
 @register("optimised")
 def optimised(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
+    grid: Grid,
+    rng: Generator,
     *,
     n_filters: int,
-    taps: int | tuple[int, ...],
-    stride: int | tuple[int, ...] = 1,
+    taps: PerAxis,
+    stride: PerAxis = 1,
     n_channels: int = 1,
     iterations: int = 3000,
     tolerance: float = 1e-4,
@@ -52,16 +53,8 @@ def optimised(
 
     Parameters
     ----------
-    grid : tuple of int, in grid points
-        The periodic grid, of any rank; the filters do not depend on its size.
-    rng : numpy.random.Generator
-        Draws the start.
-    n_filters, n_channels : int
-        Numbers of filters and channels.
-    taps : int or tuple of int
-        Taps along every or each axis.
-    stride : int or tuple of int, in grid points
-        Distance between neighbouring positions.
+    grid, rng, n_filters, taps, stride, n_channels
+        As for `gaussian`; rng draws the start, and the filters do not depend on the size of the grid.
     iterations, tolerance, progress
         As for `minimise_coherence`.
 

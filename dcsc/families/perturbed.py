@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from dcsc.families import registry
-from dcsc.families.sizes import at_least
+from dcsc.families.sizes import Grid, at_least
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @registry.register("perturbed")
 def perturbed(
-    grid: tuple[int, ...], rng: np.random.Generator, *, base: str, perturbation: float, **base_parameters: Any
+    grid: Grid, rng: Generator, *, base: str, perturbation: float, **base_parameters: Any
 ) -> ConvolutionalDictionary:
     """
     Perturb the filters f of another family to normalise(f + perturbation * g), g Gaussian.

@@ -6,23 +6,18 @@ import math
 from typing import Literal
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from dcsc.errors import UserError
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, shape_of
+from dcsc.families.sizes import Grid, PerAxis, at_least, shape_of
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("gaussian")
 def gaussian(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
-    *,
-    n_filters: int,
-    taps: int | tuple[int, ...],
-    stride: int | tuple[int, ...] = 1,
-    n_channels: int = 1,
+    grid: Grid, rng: Generator, *, n_filters: int, taps: PerAxis, stride: PerAxis = 1, n_channels: int = 1
 ) -> ConvolutionalDictionary:
     """
     Draw filters with independent normal entries, uniform on the sphere.
@@ -56,29 +51,15 @@ def gaussian(
 
 @register("rademacher")
 def rademacher(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
-    *,
-    n_filters: int,
-    taps: int | tuple[int, ...],
-    stride: int | tuple[int, ...] = 1,
-    n_channels: int = 1,
+    grid: Grid, rng: Generator, *, n_filters: int, taps: PerAxis, stride: PerAxis = 1, n_channels: int = 1
 ) -> ConvolutionalDictionary:
     """
     Draw filters with independent entries of one magnitude and random sign.
 
     Parameters
     ----------
-    grid : tuple of int, in grid points
-        The periodic grid, of any rank.
-    rng : numpy.random.Generator
-        Draws the signs.
-    n_filters, n_channels : int
-        Numbers of filters and channels.
-    taps : int or tuple of int
-        Taps along every or each axis.
-    stride : int or tuple of int, in grid points
-        Distance between neighbouring positions.
+    grid, rng, n_filters, taps, stride, n_channels
+        As for `gaussian`.
 
     Returns
     -------
@@ -96,13 +77,13 @@ def rademacher(
 
 @register("sparse-random")
 def sparse_random(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
+    grid: Grid,
+    rng: Generator,
     *,
     n_filters: int,
-    taps: int | tuple[int, ...],
+    taps: PerAxis,
     n_nonzeros: int,
-    stride: int | tuple[int, ...] = 1,
+    stride: PerAxis = 1,
     n_channels: int = 1,
     values: Literal["rademacher", "gaussian"] = "rademacher",
 ) -> ConvolutionalDictionary:
@@ -114,18 +95,10 @@ def sparse_random(
 
     Parameters
     ----------
-    grid : tuple of int, in grid points
-        The periodic grid, of any rank.
-    rng : numpy.random.Generator
-        Draws the places; a stream spawned from it draws the values.
-    n_filters, n_channels : int
-        Numbers of filters and channels.
-    taps : int or tuple of int
-        Taps along every or each axis.
+    grid, rng, n_filters, taps, stride, n_channels
+        As for `gaussian`; a stream spawned from rng draws the values.
     n_nonzeros : int
         Non-zeros of each filter, over all its channels and taps.
-    stride : int or tuple of int, in grid points
-        Distance between neighbouring positions.
     values : {"rademacher", "gaussian"}
         Distribution of the non-zeros: random signs, or normal.
 

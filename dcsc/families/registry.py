@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import types
@@ -14,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.registry import Registry
 
 Family = Callable[..., ConvolutionalDictionary]
 Seed = int | np.random.SeedSequence | np.random.Generator | None
 
-_families: dict[str, Family] = {}
+FAMILIES: Registry[Family] = Registry("family")
+names = FAMILIES.names
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,6 @@ def register(name: str) -> Callable[[Family], Family]:
     """
 
     def add(family: Family) -> Family:
-        taken = _families.get(name)
-        # Running a notebook cell again defines the same function again, which is no conflict.
-        if taken is not None and (taken.__module__, taken.__qualname__) != (family.__module__, family.__qualname__):
-            raise UserError(f"the family name {name!r} is taken by {taken.__module__}: register under another name.")
         signature = list(inspect.signature(family).parameters.values())
         keywords = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
         if [entry.name for entry in signature[:2]] != ["grid", "rng"] or any(
@@ -84,34 +83,9 @@ def register(name: str) -> Callable[[Family], Family]:
                 raise UserError(f"the family {name!r} has a parameter {reserved!r}, which `create` has: rename it.")
         if inspect.Parameter.VAR_KEYWORD in kinds.values() and "base" not in kinds:
             raise UserError(f"the family {name!r} takes any parameter: give it a parameter 'base', or name them all.")
-        _families[name] = family
-        return family
+        return FAMILIES.register(name)(family)
 
     return add
-
-
-def names() -> list[str]:
-    """
-    List the registered families.
-
-    Returns
-    -------
-    list of str
-        In alphabetical order.
-    """
-    return sorted(_families)
-
-
-def _family(name: str) -> Family:
-    if not isinstance(name, str) or name not in _families:
-        raise UserError(f"the family {name!r} is unknown: {nearest(str(name), _families)}")
-    return _families[name]
-
-
-def _passes_on(name: str) -> bool:
-    """Whether a family hands the parameters that it does not name to the family that it calls base."""
-    kinds = {entry.kind for entry in inspect.signature(_family(name)).parameters.values()}
-    return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def parameters(name: str) -> dict[str, Parameter]:
@@ -134,22 +108,16 @@ def parameters(name: str) -> dict[str, Parameter]:
     UserError
         When the family is unknown or its annotations can't be read.
     """
-    family = _family(name)
     try:
-        hints = typing.get_type_hints(family)
+        hints = typing.get_type_hints(FAMILIES.get(name))
     except NameError as error:
         raise UserError(
             f"the family {name!r} has annotations that can't be read, {error}: import that name."
         ) from error
     return {
-        entry.name: Parameter(
-            entry.name,
-            hints.get(entry.name, Any),
-            None if entry.default is entry.empty else entry.default,
-            entry.default is entry.empty,
-        )
-        for entry in inspect.signature(family).parameters.values()
-        if entry.name not in ("grid", "rng") and entry.kind is not entry.VAR_KEYWORD
+        key: Parameter(key, hints.get(key, Any), None if required else entry.default, required)
+        for key, entry in FAMILIES.parameters(name).items()
+        for required in [entry.default is entry.empty]
     }
 
 
@@ -175,14 +143,14 @@ def files(name: str, **given: Any) -> list[str]:
         When the family is unknown.
     """
     allowed = parameters(name)
-    found = [str(value) for key, value in given.items() if key in allowed and _is_path(allowed[key].annotation)]
-    if _passes_on(name):
-        return found + files(given["base"], **{key: value for key, value in given.items() if key not in allowed})
-    return found
-
-
-def _is_path(annotation: Any) -> bool:
-    return annotation is Path or Path in typing.get_args(annotation)
+    paths = [
+        str(value)
+        for key, value in given.items()
+        if key in allowed and Path in (allowed[key].annotation, *typing.get_args(allowed[key].annotation))
+    ]
+    if FAMILIES.passes_on(name):
+        paths += files(given["base"], **{key: value for key, value in given.items() if key not in allowed})
+    return paths
 
 
 def check(name: str, **given: Any) -> dict[str, Any]:
@@ -208,23 +176,13 @@ def check(name: str, **given: Any) -> dict[str, Any]:
         When the family is unknown, or a parameter is unknown, missing or of a wrong type.
     """
     allowed = parameters(name)
-    checked = {}
-    passed_on = {}
-    for key, value in given.items():
-        if key in allowed:
-            checked[key] = _checked_value(name, allowed[key], value)
-        elif _passes_on(name):
-            passed_on[key] = value
-        else:
-            hint = nearest(key, allowed) if allowed else "it takes none."
-            raise UserError(f"the family {name!r} has no parameter {key!r}: {hint}")
-    for key, parameter in allowed.items():
-        if parameter.required and key not in given:
-            raise UserError(f"the family {name!r} needs the parameter {key!r}: give {_describe(parameter.annotation)}.")
-    if _passes_on(name):
-        if _passes_on(checked["base"]):
-            raise UserError(f"the base {checked['base']!r} is not allowed for {name!r}: it needs a base itself.")
-        checked |= check(checked["base"], **passed_on)
+    FAMILIES.check(name, given, {key: _describe(parameter.annotation) for key, parameter in allowed.items()})
+    checked = {key: _checked_value(name, allowed[key], value) for key, value in given.items() if key in allowed}
+    if FAMILIES.passes_on(name):
+        base = checked["base"]
+        if FAMILIES.passes_on(base):
+            raise UserError(f"the base {base!r} is not allowed for {name!r}: it needs a base itself.")
+        checked |= check(base, **{key: value for key, value in given.items() if key not in allowed})
     return checked
 
 
@@ -256,7 +214,7 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
     """
     checked = check(name, **given)
     try:
-        dictionary = _family(name)(_checked_grid(grid), _generator(seed), **checked)
+        dictionary = FAMILIES.get(name)(_checked_grid(grid), _generator(seed), **checked)
     except MemoryError:
         raise UserError(f"the family {name!r} of these sizes does not fit in memory: lower the sizes.") from None
     if not isinstance(dictionary, ConvolutionalDictionary):
@@ -267,21 +225,20 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
 
 
 def _checked_grid(grid: int | Sequence[int]) -> tuple[int, ...]:
-    values = (grid,) if isinstance(grid, Integral) else grid
-    integers = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) and len(values) > 0
-    if not integers or not all(_is_integer(points) and points > 0 for points in values):
+    sizes = tuple(grid) if isinstance(grid, Sequence | np.ndarray) else (grid,)
+    if not sizes or not all(_is_integer(points) and points > 0 for points in sizes):
         raise UserError(f"grid {grid!r} is not allowed: give one positive integer an axis.")
-    return tuple(int(points) for points in values)
+    return tuple(int(points) for points in sizes)
 
 
 def _generator(seed: Seed) -> np.random.Generator:
     known = seed is None or isinstance(seed, np.random.SeedSequence | np.random.Generator)
-    if not known and not (_is_integer(seed) and seed >= 0):
-        raise UserError(f"seed {seed!r} is not allowed: give an integer that is not negative, or None.")
-    return np.random.default_rng(seed)
+    if known or (_is_integer(seed) and seed >= 0):
+        return np.random.default_rng(seed)
+    raise UserError(f"seed {seed!r} is not allowed: give an integer that is not negative, or None.")
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: Any) -> typing.TypeGuard[int]:
     # True and False are integers to Python, but a slip in a configuration.
     return isinstance(value, Integral) and not isinstance(value, bool)
 
@@ -290,21 +247,14 @@ def _checked_value(name: str, parameter: Parameter, value: Any) -> Any:
     if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
         value = tuple(value)
     if isinstance(value, str) and parameter.annotation is float:
-        value = _number(value)
+        with contextlib.suppress(ValueError):
+            value = float(value)  # YAML takes 1e-3 for a text
     if not _fits(value, parameter.annotation):
         raise UserError(
             f"the parameter {parameter.name!r} of the family {name!r} is {value!r}, which is not allowed: "
             f"give {_describe(parameter.annotation)}."
         )
     return value
-
-
-def _number(text: str) -> float | str:
-    """Read a number such as 1e-3, which YAML takes for a text; give back what is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 
+Grid = tuple[int, ...]
+"""The periodic grid that a family is given, in grid points along each axis."""
+
+PerAxis = int | tuple[int, ...]
+"""One number for all axes, or one an axis."""
+
 MOST_ENTRIES = 2**24
 """Numbers in the filters of a dictionary; the inner products of more could not be held."""
 
@@ -34,9 +40,7 @@ def at_least(value: float, smallest: float, name: str) -> None:
         raise UserError(f"{name} {value} is not allowed: give {smallest} or more.")
 
 
-def shape_of(
-    grid: Sequence[int], taps: int | tuple[int, ...], n_filters: int = 1, n_channels: int = 1
-) -> tuple[int, ...]:
+def shape_of(grid: Sequence[int], taps: PerAxis, n_filters: int = 1, n_channels: int = 1) -> tuple[int, ...]:
     """
     Check the sizes of a filter bank and give the shape of one filter.
 

@@ -6,22 +6,23 @@ import math
 from itertools import product
 
 import numpy as np
+from numpy.random import Generator
 
 from dcsc.errors import UserError
 from dcsc.families.products import across_channels, cosines, per_channel_and_axis, separable
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, shape_of
+from dcsc.families.sizes import Grid, PerAxis, at_least, shape_of
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 @register("dct")
 def dct(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
+    grid: Grid,
+    rng: Generator,
     *,
-    taps: int | tuple[int, ...],
+    taps: PerAxis,
     n_filters: int | None = None,
-    stride: int | tuple[int, ...] | None = None,
+    stride: PerAxis | None = None,
     n_channels: int = 1,
 ) -> ConvolutionalDictionary:
     """
@@ -64,12 +65,12 @@ def dct(
 
 @register("gabor")
 def gabor(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
+    grid: Grid,
+    rng: Generator,
     *,
     n_filters: int,
-    taps: int | tuple[int, ...],
-    stride: int | tuple[int, ...] = 1,
+    taps: PerAxis,
+    stride: PerAxis = 1,
     n_orientations: int = 4,
     width: float = 1 / 6,
     n_channels: int = 1,
@@ -82,22 +83,14 @@ def gabor(
 
     Parameters
     ----------
-    grid : tuple of int, in grid points
-        The periodic grid, one or two axes.
-    rng : numpy.random.Generator
-        Unused: the family is deterministic.
+    grid, rng, taps, stride, n_channels
+        As for `dct`, on one or two axes and with 2 taps or more; by default of stride 1.
     n_filters : int
         2 * F * n_channels in 1-D, 2 * F * n_orientations * n_channels in 2-D.
-    taps : int or tuple of int
-        Taps along every or each axis, 2 or more.
-    stride : int or tuple of int, in grid points
-        Distance between neighbouring positions.
     n_orientations : int
         Number of orientations; used in 2-D only.
     width : float
         Standard deviation of the window relative to the taps.
-    n_channels : int
-        Number of channels, spread over by an orthonormal cosine basis.
 
     Returns
     -------
@@ -132,9 +125,7 @@ def gabor(
 
 
 @register("hadamard-dirac")
-def hadamard_dirac(
-    grid: tuple[int, ...], rng: np.random.Generator, *, taps: int | tuple[int, ...], n_channels: int = 1
-) -> ConvolutionalDictionary:
+def hadamard_dirac(grid: Grid, rng: Generator, *, taps: PerAxis, n_channels: int = 1) -> ConvolutionalDictionary:
     """
     Place the Dirac and the Hadamard basis side by side on blocks, [I, H / sqrt(n)].
 

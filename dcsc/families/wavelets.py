@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 
 from dcsc.errors import UserError
 from dcsc.families.products import across_channels, separable
 from dcsc.families.registry import register
-from dcsc.families.sizes import at_least, one_dimensional, shape_of
+from dcsc.families.sizes import Grid, PerAxis, at_least, one_dimensional, shape_of
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 DEEPEST = 20
@@ -15,9 +16,7 @@ DEEPEST = 20
 
 
 @register("meyer")
-def meyer(
-    grid: tuple[int, ...], rng: np.random.Generator, *, taps: int = 29, stride: int = 6
-) -> ConvolutionalDictionary:
+def meyer(grid: Grid, rng: Generator, *, taps: int = 29, stride: int = 6) -> ConvolutionalDictionary:
     """
     Cut one filter from the discrete Meyer wavelet, as layer 1 of [PRE17] section 8.
 
@@ -57,13 +56,7 @@ def meyer(
 
 @register("daubechies")
 def daubechies(
-    grid: tuple[int, ...],
-    rng: np.random.Generator,
-    *,
-    order: int = 2,
-    levels: int = 1,
-    stride: int | tuple[int, ...] | None = None,
-    n_channels: int = 1,
+    grid: Grid, rng: Generator, *, order: int = 2, levels: int = 1, stride: PerAxis | None = None, n_channels: int = 1
 ) -> ConvolutionalDictionary:
     """
     Build the packets of Daubechies' wavelets, in several dimensions and channels their products.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.errors import UserError, nearest
+from dcsc.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,106 +43,11 @@ class PursuitResult:
 
 
 Pursuit = Callable[..., PursuitResult]
-_PURSUITS: dict[str, Pursuit] = {}
 
+PURSUITS: Registry[Pursuit] = Registry("pursuit", filled_in=("reference", "noise"))
+"""The pursuits by name; what every pursuit takes and a study fills in is no parameter of a configuration."""
 
-def register(name: str) -> Callable[[Pursuit], Pursuit]:
-    """
-    Register a pursuit under a name that configurations can use.
-
-    Parameters
-    ----------
-    name : str
-        The name.
-
-    Returns
-    -------
-    callable
-        A decorator for a function (model, signals, **parameters) -> PursuitResult.
-
-    Raises
-    ------
-    UserError
-        When the name is taken.
-    """
-
-    def decorate(pursuit: Pursuit) -> Pursuit:
-        if _PURSUITS.get(name, pursuit).__qualname__ != pursuit.__qualname__:
-            raise UserError(f"pursuit {name!r} is registered already: choose another name.")
-        _PURSUITS[name] = pursuit
-        return pursuit
-
-    return decorate
-
-
-def get(name: str) -> Pursuit:
-    """
-    Find a pursuit by its name.
-
-    Parameters
-    ----------
-    name : str
-        A registered name.
-
-    Returns
-    -------
-    callable
-        The pursuit.
-
-    Raises
-    ------
-    UserError
-        When there is none of that name.
-    """
-    if name not in _PURSUITS:
-        raise UserError(f"pursuit {name!r} is unknown: {nearest(name, _PURSUITS)}")
-    return _PURSUITS[name]
-
-
-GIVEN = ("reference", "noise")
-"""Parameters that every pursuit takes and that a study fills in."""
-
-
-def check_parameters(name: str, parameters: Iterable[str]) -> None:
-    """
-    Check the names of a pursuit's parameters.
-
-    Parameters
-    ----------
-    name : str
-        A registered name.
-    parameters : iterable of str
-        Names of keyword parameters that are to be passed.
-
-    Raises
-    ------
-    UserError
-        When the pursuit is unknown, does not take one of them, or needs one that is not among them.
-    """
-    keywords = {
-        key: parameter
-        for key, parameter in inspect.signature(get(name)).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and key not in GIVEN
-    }
-    given = list(parameters)
-    for key in given:
-        if key not in keywords:
-            raise UserError(f"parameter {key!r} of pursuit {name!r} is unknown: {nearest(key, keywords)}")
-    for key, parameter in keywords.items():
-        if parameter.default is parameter.empty and key not in given:
-            raise UserError(f"pursuit {name!r} needs the parameter {key!r}: add it.")
-
-
-def names() -> list[str]:
-    """
-    List the registered pursuits.
-
-    Returns
-    -------
-    list of str
-        Sorted names.
-    """
-    return sorted(_PURSUITS)
+register, get, names, check_parameters = PURSUITS.register, PURSUITS.get, PURSUITS.names, PURSUITS.check
 
 
 def one_step_result(codes: list[NDArray], thresholds: list[NDArray]) -> PursuitResult:

@@ -2,7 +2,7 @@
 Random codes: supports, magnitudes, signs, noise, and deep codes that stay sparse at every layer.
 
 Every draw takes a numpy Generator and a number of trials: open a stream of its own for each block
-of `dcsc.seeds.BLOCK` trials (`draw_blocks` and `deep_blocks` do), and what is drawn depends on that block alone.
+of `dcsc.seeds.BLOCK` trials (as `draw_blocks` does), and what is drawn depends on that block alone.
 To add a support, write a function of a generator, a dictionary and a number of trials::
 
     from dcsc import RaggedCodes
@@ -21,9 +21,9 @@ magnitudes on their supports.
 """
 
 from dcsc.model.layers import synthesize_sparse
-from dcsc.sampling.blocks import deep_blocks, draw_blocks
+from dcsc.sampling.blocks import draw_blocks
 from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, given_codes
-from dcsc.sampling.noise import adversarial_noise, bounded_noise, gaussian_noise, scale_to_snr, snr
+from dcsc.sampling.noise import gaussian_noise, scale_to_snr, snr
 from dcsc.sampling.registry import named, register_magnitude, register_signs, register_support
 from dcsc.sampling.supports import draw_supports
 from dcsc.sampling.values import draw_magnitudes, draw_signs, sample_codes
@@ -32,9 +32,6 @@ from dcsc.sampling.worst_signs import worst_layer_signs
 __all__ = [
     "CONSTRAINTS",
     "DeepDraw",
-    "adversarial_noise",
-    "bounded_noise",
-    "deep_blocks",
     "deep_codes",
     "draw_blocks",
     "draw_magnitudes",

@@ -7,6 +7,7 @@ of a pair of atoms; both are exact, without enumerating signs (docs/theory.md, "
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -97,16 +98,6 @@ def _gram_and_positions(dictionary: ConvolutionalDictionary) -> tuple[NDArray, N
     return padded_gram(dictionary), padded(dictionary.positions)
 
 
-def _part(codes: RaggedCodes, first: int, last: int) -> RaggedCodes:
-    """Some consecutive codes, their batch axes flattened, with magnitudes as values."""
-    starts = codes.starts
-    span = slice(starts[first], starts[last])
-    magnitudes = np.abs(codes.value[span].astype(np.float64))
-    return RaggedCodes(
-        codes.row_size.ravel()[first:last], codes.atom[span].astype(np.int32), magnitudes, codes.code_shape
-    )
-
-
 def _own(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:
     """What each non-zero contributes to its own correlation, |x_i| g_ii."""
     gram, _ = _gram_and_positions(dictionary)
@@ -123,15 +114,22 @@ def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> tup
     return extremes, where
 
 
-def _joined(parts: list[tuple], batch: tuple[int, ...]) -> list[NDArray]:
-    """Put the blocks' arrays together, the signs first and then one value a trial."""
-    signs, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return [signs, *[column.reshape(batch) for column in others]]
-
-
-def _checked_codes(codes: RaggedCodes) -> None:
+def _in_blocks(
+    codes: RaggedCodes, work: Callable[[RaggedCodes, slice], tuple[NDArray, ...]], threads: int | None
+) -> list[NDArray]:
+    """Work on blocks of codes, with magnitudes as values; gives the signs first, then arrays of one value a trial."""
     if codes.row_size.size == 0:
         raise UserError("there are no codes to attack: give at least one.")
+    magnitudes = np.abs(codes.value.astype(np.float64))
+    flat = RaggedCodes(codes.row_size.ravel(), codes.atom.astype(np.int32), magnitudes, codes.code_shape)
+
+    def span(first: int, last: int) -> tuple[NDArray, ...]:
+        trials = slice(first, last)
+        return work(flat.rows(trials), trials)
+
+    parts = over_blocks(len(flat.row_size), span, threads)
+    signs, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return [signs, *[column.reshape(codes.batch_shape) for column in others]]
 
 
 def worst_signs_for_threshold(
@@ -167,7 +165,6 @@ def worst_signs_for_threshold(
     UserError
         When shapes do not fit or a threshold is negative.
     """
-    _checked_codes(codes)
     thresholds = np.asarray(threshold, dtype=np.float64)
     if thresholds.shape not in ((), codes.batch_shape) or not np.all(thresholds >= 0):
         raise UserError(f"threshold = {threshold} is not allowed: give one that is not negative, or one a trial.")
@@ -175,17 +172,16 @@ def worst_signs_for_threshold(
     gram, positions = _gram_and_positions(dictionary)
     peaks = filter_coherence(dictionary)
 
-    def work(first: int, last: int) -> tuple:
-        block = _part(codes, first, last)
+    def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         extremes, where = _worst_cases(dictionary, block)
-        found, signs = np.empty((last - first, 4)), np.empty(len(block.atom), np.int8)
+        found, signs = np.empty((len(block.row_size), 4)), np.empty(len(block.atom), np.int8)
         listed = kernel_codes(block)
-        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[first:last], extremes, where, found)
+        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[trials], extremes, where, found)
         target = found[:, 0].astype(np.int64)
         worst_case.signs_against(gram, positions, block.atom, block.starts, target, signs)
         return signs, target, found[:, 1], found[:, 2] != 0, found[:, 3] != 0
 
-    return ThresholdAttack(*_joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape))
+    return ThresholdAttack(*_in_blocks(codes, work, threads))
 
 
 def worst_signs_of_atom(
@@ -196,15 +192,11 @@ def worst_signs_of_atom(
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
-        The layer.
-    codes : RaggedCodes
-        Supports and magnitudes, batch axes (...); their signs do not count.
+    dictionary, codes, threads
+        As for `worst_signs_for_threshold`.
     atom : int or array_like of int, shape (...)
         The atom, in C order of (filter, *position). If it is active its own sign is +1 and the others
         pull it down; if not, they push it up.
-    threads : int, optional
-        At most that many at once.
 
     Returns
     -------
@@ -216,20 +208,18 @@ def worst_signs_of_atom(
     UserError
         When an atom does not exist or the shapes do not fit.
     """
-    _checked_codes(codes)
     targets = np.asarray(atom)
     if targets.shape not in ((), codes.batch_shape) or np.any(targets < 0) or np.any(targets >= dictionary.n_atoms):
         raise UserError(f"atom = {atom} is not allowed: give one of 0..{dictionary.n_atoms - 1}, or one a trial.")
     targets = np.broadcast_to(targets, codes.batch_shape).ravel().astype(np.int64)
     gram, positions = _gram_and_positions(dictionary)
 
-    def work(first: int, last: int) -> tuple:
-        block = _part(codes, first, last)
+    def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         signs = np.empty(len(block.atom), np.int8)
-        worst_case.signs_against(gram, positions, block.atom, block.starts, targets[first:last], signs)
+        worst_case.signs_against(gram, positions, block.atom, block.starts, targets[trials], signs)
         return (signs,)
 
-    return _joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape)[0]
+    return _in_blocks(codes, work, threads)[0]
 
 
 def worst_signs_for_top_k(
@@ -242,12 +232,8 @@ def worst_signs_for_top_k(
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
-        The layer.
-    codes : RaggedCodes
-        Supports and magnitudes, batch axes (...); their signs do not count.
-    threads : int, optional
-        At most that many at once.
+    dictionary, codes, threads
+        As for `worst_signs_for_threshold`.
 
     Returns
     -------
@@ -259,19 +245,17 @@ def worst_signs_for_top_k(
     UserError
         When the codes do not fit.
     """
-    _checked_codes(codes)
     gram, positions = _gram_and_positions(dictionary)
 
-    def work(first: int, last: int) -> tuple:
-        block = _part(codes, first, last)
-        starts, own, n_trials = block.starts, _own(dictionary, block), last - first
+    def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
+        starts, own, n_trials = block.starts, _own(dictionary, block), len(block.row_size)
         bound = interference_bound(dictionary, block, threads=1).reshape(n_trials, dictionary.n_atoms)
         extremes, where = np.empty((n_trials, 2)), np.empty((n_trials, 2), np.int64)
         worst_case.separate(bound, kernel_codes(block), own, extremes, where)
         signs = np.ones(len(block.atom), np.int8)
-        pairs = np.full((last - first, 2), -1, dtype=np.int64)
-        margin = np.full(last - first, np.inf)
-        for trial in range(last - first):
+        pairs = np.full((n_trials, 2), -1, dtype=np.int64)
+        margin = np.full(n_trials, np.inf)
+        for trial in range(n_trials):
             span = slice(starts[trial], starts[trial + 1])
             if np.any(where[trial] < 0):
                 continue
@@ -288,7 +272,7 @@ def worst_signs_for_top_k(
             )
         return signs, pairs[:, 0], pairs[:, 1], margin, margin <= 0
 
-    return TopKAttack(*_joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape))
+    return TopKAttack(*_in_blocks(codes, work, threads))
 
 
 def separate_worst_cases(
@@ -302,12 +286,8 @@ def separate_worst_cases(
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
-        The layer.
-    codes : RaggedCodes
-        Supports and magnitudes, batch axes (...); their signs do not count.
-    threads : int, optional
-        At most that many at once.
+    dictionary, codes, threads
+        As for `worst_signs_for_threshold`.
 
     Returns
     -------
@@ -319,11 +299,9 @@ def separate_worst_cases(
     UserError
         When the codes do not fit.
     """
-    _checked_codes(codes)
 
-    def work(first: int, last: int) -> tuple:
-        block = _part(codes, first, last)
+    def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         extremes, _ = _worst_cases(dictionary, block)
         return np.empty(0, np.int8), extremes[:, 0], extremes[:, 1]
 
-    return Separation(*_joined(over_blocks(codes.row_size.size, work, threads), codes.batch_shape)[1:])
+    return Separation(*_in_blocks(codes, work, threads)[1:])

@@ -23,7 +23,7 @@ from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.layers import CANCELLED, layers_of, times_signs
 from dcsc.model.sparsity import contrast as contrast_of
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, concatenate, take
 from dcsc.sampling.registry import named
 from dcsc.sampling.values import random_signs, sample_codes
 from dcsc.sampling.worst_signs import worst_layer_signs
@@ -113,8 +113,9 @@ def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.L
     for layer, dictionary in enumerate(dictionaries):
         for row, numbers in enumerate((dictionary.positions, dictionary.stride, dictionary.grid)):
             geometry[layer, row, AXES - dictionary.rank :] = numbers
-        exact = dictionary.integer_filters is not None
-        filters = dictionary.integer_filters * dictionary.integer_scale if exact else dictionary.filters
+        filters = dictionary.filters
+        if dictionary.integer_filters is not None:
+            filters = dictionary.integer_filters * dictionary.integer_scale
         padded = filters.reshape(*filters.shape[:2], *[1] * (AXES - dictionary.rank), *dictionary.taps)
         nonzero = np.argwhere(padded)
         counts.append(np.bincount(nonzero[:, 0], minlength=dictionary.n_filters))
@@ -257,8 +258,10 @@ def deep_codes(
             f"layer signs {layer_signs!r} are not allowed with constraint {constraint!r}: "
             "give a generator, or 'worst-case' without a contrast floor."
         )
+    is_rademacher = named(signs)[0] == "rademacher" and not isinstance(layer_signs, str)
+    held = certificates(constraint, model.depth, is_rademacher, isinstance(layer_signs, np.random.Generator))
 
-    def attempt() -> tuple[tuple[NDArray, ...] | None, tuple[RaggedCodes, ...], NDArray, NDArray]:
+    def attempt() -> DeepDraw:
         inner = None
         if isinstance(layer_signs, np.random.Generator):
             inner = tuple(
@@ -277,34 +280,22 @@ def deep_codes(
         if layer_signs == "worst-case":
             inner = worst_layer_signs(model.dictionaries, deepest)
         codes, cancelled = layers_of(model.dictionaries, deepest, inner)
-        return inner, codes, cancelled, refused
+        return DeepDraw(codes, inner, _contrasts(codes), cancelled, refused, held)
 
-    inner, codes, cancelled, refused = attempt()
-    contrast = np.stack([contrast_of(code, dictionaries[0].rank) for code in codes], axis=-1)
-    missing = np.any(contrast < floor, axis=1) if constraint == "rejection" else np.zeros(trials, dtype=bool)
+    def is_refused(draw: DeepDraw) -> NDArray:
+        return np.any(draw.contrast < floor, axis=1) & (constraint == "rejection")
+
+    draw = attempt()
     for _ in range(attempts - 1):
-        if not missing.any():
+        refused = is_refused(draw)
+        if not refused.any():
             break
-        refused[missing] += 1
-        fresh_inner, fresh_codes, fresh_cancelled, _ = attempt()
-        # Draws of a repeated block that are not missing are dropped, so that each trial keeps its first success.
-        codes = tuple(_replaced(old, new, missing) for old, new in zip(codes, fresh_codes, strict=True))
-        cancelled[missing] = fresh_cancelled[missing]
-        if inner is not None:
-            inner = tuple(
-                np.where(missing.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-                for old, new in zip(inner, fresh_inner, strict=True)
-            )
-        contrast = np.stack([contrast_of(code, dictionaries[0].rank) for code in codes], axis=-1)
-        missing = np.any(contrast < floor, axis=1)
-    if missing.any():
+        draw = _redrawn(draw, attempt(), refused)
+    if is_refused(draw).any():
         raise UserError(
             f"rejection found no draw of contrast {floor} in {attempts} attempts: lower the floor or the density."
         )
-    name, _ = named(signs)
-    drawn = isinstance(layer_signs, np.random.Generator)
-    held = certificates(constraint, model.depth, name == "rademacher" and not isinstance(layer_signs, str), drawn)
-    return DeepDraw(codes, inner, contrast, cancelled, refused, held)
+    return draw
 
 
 def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: RaggedCodes) -> DeepDraw:
@@ -324,9 +315,8 @@ def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: Ragged
         In the plain model; such codes carry the uniform guarantees alone.
     """
     codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)
-    contrast = np.stack([contrast_of(code, dictionaries[0].rank) for code in codes], axis=-1)
     refused = np.zeros(deepest.row_size.shape, np.int64)
-    return DeepDraw(codes, None, contrast, cancelled, refused, certificates("none", len(codes), False, False))
+    return DeepDraw(codes, None, _contrasts(codes), cancelled, refused, certificates("none", len(codes), False, False))
 
 
 def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
@@ -342,12 +332,22 @@ def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
         raise UserError(f"keep = {keep} is not allowed with constraint {constraint!r}: give a whole number to insert.")
 
 
-def _replaced(old: RaggedCodes, new: RaggedCodes, where: NDArray) -> RaggedCodes:
-    """Take some codes of a batch from another one."""
-    sizes = np.where(where, new.row_size, old.row_size)
-    sources = [(new if taken else old, trial) for trial, taken in enumerate(where)]
-    starts = {id(codes): codes.starts for codes in (old, new)}
-    spans = [(codes, slice(starts[id(codes)][trial], starts[id(codes)][trial + 1])) for codes, trial in sources]
-    atoms = np.concatenate([codes.atom[span] for codes, span in spans])
-    values = np.concatenate([codes.value[span] for codes, span in spans])
-    return RaggedCodes(sizes, atoms, values, old.code_shape)
+def _contrasts(codes: Sequence[RaggedCodes]) -> NDArray:
+    return np.stack([contrast_of(code, len(code.code_shape) - 1) for code in codes], axis=-1)
+
+
+def _redrawn(draw: DeepDraw, fresh: DeepDraw, refused: NDArray) -> DeepDraw:
+    """Take the refused trials from a fresh draw; its others are dropped, so that each trial keeps its first success."""
+    rows = np.arange(len(refused)) + len(refused) * refused
+
+    def chosen(old: NDArray, new: NDArray) -> NDArray:
+        return np.concatenate([old, new])[rows]
+
+    return DeepDraw(
+        tuple(take(concatenate(list(pair)), rows) for pair in zip(draw.codes, fresh.codes, strict=True)),
+        None if draw.signs is None or fresh.signs is None else tuple(map(chosen, draw.signs, fresh.signs)),
+        chosen(draw.contrast, fresh.contrast),
+        chosen(draw.cancelled, fresh.cancelled),
+        draw.refused + refused,
+        draw.certificates,
+    )

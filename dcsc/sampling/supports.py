@@ -6,22 +6,23 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import per_axis
+from dcsc.convolution.layouts import AXES
 from dcsc.errors import UserError
 from dcsc.kernels import drawing
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.registry import SUPPORTS, register_support
 
-AXES = 3
 ATTEMPTS = 100
-"""Fresh starts of a draw that ran out of room, before it is refused."""
+"""Fresh starts of a draw that no further atom fitted, before it is refused."""
 
 
 def draw_supports(
-    name: str, rng: np.random.Generator, dictionary: ConvolutionalDictionary, trials: int, **parameters: Any
+    name: str, rng: Generator, dictionary: ConvolutionalDictionary, trials: int, **parameters: Any
 ) -> RaggedCodes:
     """
     Draw supports by the name of their distribution.
@@ -49,7 +50,7 @@ def draw_supports(
     UserError
         When the name or parameters are not allowed, or what was drawn does not fit the layer.
     """
-    drawn = SUPPORTS.get(name, parameters)(rng, dictionary, trials, **parameters)
+    drawn = SUPPORTS.check(name, parameters)(rng, dictionary, trials, **parameters)
     if drawn.batch_shape != (trials,) or tuple(drawn.code_shape) != dictionary.code_shape:
         raise UserError(
             f"support {name!r} drew codes {tuple(drawn.code_shape)} of batch shape {drawn.batch_shape}: "
@@ -58,28 +59,13 @@ def draw_supports(
     return drawn
 
 
-def ragged_supports(sizes: NDArray, atoms: NDArray, code_shape: tuple[int, ...]) -> RaggedCodes:
-    """
-    Collect drawn atoms, code after code in any order, into supports.
-
-    Parameters
-    ----------
-    sizes : ndarray of int, shape (trial,)
-        Atoms of each code.
-    atoms : ndarray of int, shape (atom,)
-        The atoms, distinct within a code.
-    code_shape : tuple of int
-        Shape (filter, *position) of a code.
-
-    Returns
-    -------
-    RaggedCodes
-        Ascending, with value 1 (int8).
-    """
-    n_atoms = math.prod(code_shape)
-    first = np.repeat(np.arange(len(sizes), dtype=np.int64) * n_atoms, sizes)
+def _supports(dictionary: ConvolutionalDictionary, sizes: NDArray, atoms: NDArray) -> RaggedCodes:
+    """Sort the drawn atoms of each trial; entries after the last one are scratch."""
+    atoms = atoms[: sizes.sum()]
+    first = np.repeat(np.arange(len(sizes), dtype=np.int64) * dictionary.n_atoms, sizes)
     ordered = np.sort(first + atoms) - first
-    return RaggedCodes(sizes.astype(np.int64), ordered.astype(np.int32), np.ones(len(atoms), np.int8), code_shape)
+    ones = np.ones(len(atoms), np.int8)
+    return RaggedCodes(sizes.astype(np.int64), ordered.astype(np.int32), ones, dictionary.code_shape)
 
 
 def _sizes(size: ArrayLike, trials: int, largest: int, what: str, name: str = "size") -> NDArray:
@@ -91,31 +77,39 @@ def _sizes(size: ArrayLike, trials: int, largest: int, what: str, name: str = "s
     return np.array(np.broadcast_to(sizes, (trials,)), dtype=np.int64)
 
 
-def _three(numbers: tuple[int, ...], filler: int) -> NDArray:
+def _lengths(given: int | tuple[int, ...] | None, dictionary: ConvolutionalDictionary, name: str) -> tuple[int, ...]:
+    """Lengths in positions, one an axis: what is given, by default the overlap, and never more than the layer has."""
+    lengths = dictionary.overlap if given is None else per_axis(given, dictionary.rank, name)
+    return tuple(min(pair) for pair in zip(lengths, dictionary.positions, strict=True))
+
+
+def _three(numbers: tuple[int, ...], filler: int = 1) -> NDArray:
+    """Numbers of the axes as the kernels take them, who know three."""
     return np.array([*[filler] * (AXES - len(numbers)), *numbers], dtype=np.int64)
 
 
-def _room_error(name: str, sizes: NDArray, trial: int, change: str) -> UserError:
-    return UserError(
-        f"support {name!r} found no room for {sizes[trial]} atoms in {ATTEMPTS} attempts: {change}, or ask for fewer."
-    )
+def _order_and_swaps(n: int) -> tuple[NDArray, NDArray]:
+    """What the kernels shuffle, and where they note how."""
+    return np.arange(n), np.empty(n, np.int64)
+
+
+def _check_drawn(stuck: int, name: str, sizes: NDArray, change: str) -> None:
+    if stuck >= 0:
+        raise UserError(
+            f"support {name!r} found no room for {sizes[stuck]} atoms in {ATTEMPTS} attempts: "
+            f"{change}, or ask for fewer."
+        )
 
 
 @register_support("uniform")
-def uniform(
-    rng: np.random.Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike
-) -> RaggedCodes:
+def uniform(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike) -> RaggedCodes:
     """
     Uniform supports of a given size.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    trials : int
-        How many to draw.
+    rng, dictionary, trials
+        As for `draw_supports`.
     size : int or array_like of int, shape (trials,)
         Active atoms of a code.
 
@@ -124,29 +118,21 @@ def uniform(
     RaggedCodes
         The supports.
     """
-    n_atoms = dictionary.n_atoms
-    sizes = _sizes(size, trials, n_atoms, "this layer")
-    out = np.empty(sizes.sum(), np.int64)
-    order, swaps = np.arange(n_atoms), np.empty(n_atoms, np.int64)
-    drawing.uniform_subsets(rng, sizes, n_atoms, order, swaps, out)
-    return ragged_supports(sizes, out, dictionary.code_shape)
+    sizes = _sizes(size, trials, dictionary.n_atoms, "this layer")
+    atoms = np.empty(sizes.sum(), np.int64)
+    drawing.uniform_subsets(rng, sizes, dictionary.n_atoms, *_order_and_swaps(dictionary.n_atoms), atoms)
+    return _supports(dictionary, sizes, atoms)
 
 
 @register_support("bernoulli")
-def bernoulli(
-    rng: np.random.Generator, dictionary: ConvolutionalDictionary, trials: int, *, density: float
-) -> RaggedCodes:
+def bernoulli(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, density: float) -> RaggedCodes:
     """
     Atoms active independently of one another.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    trials : int
-        How many to draw.
+    rng, dictionary, trials
+        As for `draw_supports`.
     density : float
         Chance of each atom, in [0, 1].
 
@@ -162,7 +148,7 @@ def bernoulli(
 
 @register_support("clustered")
 def clustered(
-    rng: np.random.Generator,
+    rng: Generator,
     dictionary: ConvolutionalDictionary,
     trials: int,
     *,
@@ -171,16 +157,12 @@ def clustered(
     width: int | tuple[int, ...] | None = None,
 ) -> RaggedCodes:
     """
-    Supports confined to windows around a few uniform centres.
+    Supports confined to windows around uniform centres.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    trials : int
-        How many to draw.
+    rng, dictionary, trials
+        As for `draw_supports`.
     size : int or array_like of int, shape (trials,)
         Active atoms of a code, uniform among the atoms in the windows.
     clusters : int
@@ -193,30 +175,17 @@ def clustered(
     RaggedCodes
         The supports.
     """
-    lengths = dictionary.overlap if width is None else per_axis(width, dictionary.rank, "width")
-    lengths = tuple(min(pair) for pair in zip(lengths, dictionary.positions, strict=True))
+    lengths, positions, n_filters = _lengths(width, dictionary, "width"), dictionary.positions, dictionary.n_filters
     (n_clusters,) = per_axis(clusters, 1, "clusters")
-    room = math.prod(lengths) * dictionary.n_filters
-    sizes = _sizes(size, trials, room, f"a window of {lengths} positions")
-    out = np.empty(sizes.sum(), np.int64)
-    order, swaps = np.arange(dictionary.n_atoms), np.empty(dictionary.n_atoms, np.int64)
-    drawing.clustered_subsets(
-        rng,
-        sizes,
-        n_clusters,
-        _three(lengths, 1),
-        _three(dictionary.positions, 1),
-        dictionary.n_filters,
-        order,
-        swaps,
-        out,
-    )
-    return ragged_supports(sizes, out, dictionary.code_shape)
+    sizes = _sizes(size, trials, math.prod(lengths) * n_filters, f"a window of {lengths} positions")
+    atoms, scratch = np.empty(sizes.sum(), np.int64), _order_and_swaps(dictionary.n_atoms)
+    drawing.clustered_subsets(rng, sizes, n_clusters, _three(lengths), _three(positions), n_filters, *scratch, atoms)
+    return _supports(dictionary, sizes, atoms)
 
 
 @register_support("minimum-distance")
 def minimum_distance(
-    rng: np.random.Generator,
+    rng: Generator,
     dictionary: ConvolutionalDictionary,
     trials: int,
     *,
@@ -228,12 +197,8 @@ def minimum_distance(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    trials : int
-        How many to draw.
+    rng, dictionary, trials
+        As for `draw_supports`.
     size : int or array_like of int, shape (trials,)
         Active atoms of a code.
     distance : int or tuple of int, in positions
@@ -245,22 +210,18 @@ def minimum_distance(
     RaggedCodes
         The supports: random sequential, which fills about three quarters of a line at most.
     """
-    apart = dictionary.overlap if distance is None else per_axis(distance, dictionary.rank, "distance")
-    apart = tuple(min(pair) for pair in zip(apart, dictionary.positions, strict=True))
-    room = math.prod(n // d for n, d in zip(dictionary.positions, apart, strict=True))
-    sizes = _sizes(size, trials, room, f"a distance of {apart} positions")
-    out = np.empty(sizes.sum(), np.int64)
-    stuck = drawing.distant_subsets(
-        rng, sizes, _three(apart, 1), _three(dictionary.positions, 1), dictionary.n_filters, ATTEMPTS, out
-    )
-    if stuck >= 0:
-        raise _room_error("minimum-distance", sizes, stuck, "shorten the distance")
-    return ragged_supports(sizes, out, dictionary.code_shape)
+    apart, positions, n_filters = _lengths(distance, dictionary, "distance"), dictionary.positions, dictionary.n_filters
+    most = math.prod(n // d for n, d in zip(positions, apart, strict=True))
+    sizes = _sizes(size, trials, most, f"a distance of {apart} positions")
+    atoms = np.empty(sizes.sum(), np.int64)
+    stuck = drawing.distant_subsets(rng, sizes, _three(apart), _three(positions), n_filters, ATTEMPTS, atoms)
+    _check_drawn(stuck, "minimum-distance", sizes, "shorten the distance")
+    return _supports(dictionary, sizes, atoms)
 
 
 @register_support("stripe")
 def stripe(
-    rng: np.random.Generator,
+    rng: Generator,
     dictionary: ConvolutionalDictionary,
     trials: int,
     *,
@@ -273,12 +234,8 @@ def stripe(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    trials : int
-        How many to draw.
+    rng, dictionary, trials
+        As for `draw_supports`.
     norm : int
         The stripe-sparsity: exactly, or at most.
     size : int or array_like of int, shape (trials,), optional
@@ -293,33 +250,19 @@ def stripe(
     """
     limit = int(_sizes(norm, 1, dictionary.stripe_size, "a stripe", "norm")[0])
     stripe_positions = math.prod(2 * overlap - 1 for overlap in dictionary.overlap)
-    room = min(limit * math.prod(dictionary.positions) // stripe_positions, dictionary.n_atoms)
-    room = max(room, limit) if exact else room
-    fill = size is None
-    sizes = np.zeros(trials, np.int64) if fill else _sizes(size, trials, room, f"a stripe-sparsity of {limit}")
-    if exact and not fill and np.any(sizes < limit):
-        raise UserError(f"size = {size} is not allowed: a stripe-sparsity of exactly {limit} needs as many atoms.")
-    out = np.empty(trials * room if fill else sizes.sum(), np.int64)
-    order, swaps = np.arange(dictionary.n_atoms), np.empty(dictionary.n_atoms, np.int64)
+    most = min(limit * math.prod(dictionary.positions) // stripe_positions, dictionary.n_atoms)
+    most = max(most, limit) if exact else most
+    sizes, fill = np.zeros(trials, np.int64), size is None
+    if size is not None:
+        sizes = _sizes(size, trials, most, f"a stripe-sparsity of {limit}")
+        if exact and np.any(sizes < limit):
+            raise UserError(f"size = {size} is not allowed: a stripe-sparsity of exactly {limit} needs as many atoms.")
+    atoms = np.empty(trials * most if fill else sizes.sum(), np.int64)
     reach = _three(tuple(overlap - 1 for overlap in dictionary.overlap), 0)
-    stuck = drawing.stripe_subsets(
-        rng,
-        sizes,
-        fill,
-        limit,
-        exact,
-        reach,
-        _three(dictionary.positions, 1),
-        dictionary.n_filters,
-        ATTEMPTS,
-        order,
-        swaps,
-        room,
-        out,
-    )
-    if stuck >= 0:
-        raise _room_error("stripe", sizes, stuck, "raise the norm")
-    return ragged_supports(sizes, out[: sizes.sum()], dictionary.code_shape)
+    layer, scratch = (_three(dictionary.positions), dictionary.n_filters), _order_and_swaps(dictionary.n_atoms)
+    stuck = drawing.stripe_subsets(rng, sizes, fill, limit, exact, reach, *layer, ATTEMPTS, *scratch, most, atoms)
+    _check_drawn(stuck, "stripe", sizes, "raise the norm")
+    return _supports(dictionary, sizes, atoms)
 
 
 def spread_size(dictionary: ConvolutionalDictionary, stripe_sparsity: int) -> int:
@@ -357,20 +300,14 @@ def spread_size(dictionary: ConvolutionalDictionary, stripe_sparsity: int) -> in
 
 
 @register_support("spread")
-def spread(
-    rng: np.random.Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike
-) -> RaggedCodes:
+def spread(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike) -> RaggedCodes:
     """
     Atoms spread over the positions as evenly as they go, with uniform filters.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    trials : int
-        How many to draw.
+    rng, dictionary, trials
+        As for `draw_supports`.
     size : int or array_like of int, shape (trials,)
         Active atoms of a code.
 
@@ -380,15 +317,13 @@ def spread(
         The supports: any two positions differ by at most one atom, and the positions with one more
         lie on a shifted lattice (equidistant in 1-D).
     """
+    positions, n_filters = dictionary.positions, dictionary.n_filters
     sizes = _sizes(size, trials, dictionary.n_atoms, "this layer")
     # Powers of the root of x^(rank+1) = x + 1 give a lattice of low discrepancy together with 1/n.
     root = {1: 2.0, 2: 1.618033988749895, 3: 1.324717957244746}[dictionary.rank]
     increments = np.zeros(AXES)
     for axis in range(1, dictionary.rank):
         increments[AXES - 1 - axis] = root**-axis
-    out = np.empty(sizes.sum(), np.int64)
-    order, swaps = np.arange(dictionary.n_filters), np.empty(dictionary.n_filters, np.int64)
-    drawing.spread_subsets(
-        rng, sizes, _three(dictionary.positions, 1), dictionary.n_filters, increments, order, swaps, out
-    )
-    return ragged_supports(sizes, out, dictionary.code_shape)
+    atoms, scratch = np.empty(sizes.sum(), np.int64), _order_and_swaps(n_filters)
+    drawing.spread_subsets(rng, sizes, _three(positions), n_filters, increments, *scratch, atoms)
+    return _supports(dictionary, sizes, atoms)

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.model import coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, reduce_codes
 from dcsc.sampling import adversary
 from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude, register_signs
 from dcsc.sampling.supports import draw_supports
 
 
-def draw_magnitudes(name: str, rng: np.random.Generator, count: int, **parameters: Any) -> NDArray:
+def draw_magnitudes(name: str, rng: Generator, count: int, **parameters: Any) -> NDArray:
     """
     Draw magnitudes by the name of their distribution.
 
@@ -43,7 +44,7 @@ def draw_magnitudes(name: str, rng: np.random.Generator, count: int, **parameter
     UserError
         When the name or parameters are not allowed, or what was drawn is not positive.
     """
-    drawn = np.asarray(MAGNITUDES.get(name, parameters)(rng, count, **parameters), dtype=np.float64)
+    drawn = np.asarray(MAGNITUDES.check(name, parameters)(rng, count, **parameters), dtype=np.float64)
     if drawn.shape != (count,) or not np.all((drawn > 0) & np.isfinite(drawn)):
         raise UserError(f"magnitude {name!r} drew shape {drawn.shape}: it must draw {count} positive numbers.")
     return drawn
@@ -56,7 +57,7 @@ def _checked_contrast(contrast: float) -> float:
 
 
 @register_magnitude("constant")
-def constant(rng: np.random.Generator, count: int, *, value: float = 1.0) -> NDArray:
+def constant(rng: Generator, count: int, *, value: float = 1.0) -> NDArray:
     """
     Equal magnitudes.
 
@@ -78,16 +79,14 @@ def constant(rng: np.random.Generator, count: int, *, value: float = 1.0) -> NDA
 
 
 @register_magnitude("uniform")
-def uniform(rng: np.random.Generator, count: int, *, contrast: float = 0.5) -> NDArray:
+def uniform(rng: Generator, count: int, *, contrast: float = 0.5) -> NDArray:
     """
     Magnitudes uniform from the contrast to 1.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    count : int
-        How many.
+    rng, count
+        As for `draw_magnitudes`.
     contrast : float
         Smallest over largest possible magnitude, in (0, 1].
 
@@ -101,16 +100,14 @@ def uniform(rng: np.random.Generator, count: int, *, contrast: float = 0.5) -> N
 
 
 @register_magnitude("log-uniform")
-def log_uniform(rng: np.random.Generator, count: int, *, contrast: float = 0.1) -> NDArray:
+def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray:
     """
     Magnitudes whose logarithm is uniform from that of the contrast to 0.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    count : int
-        How many.
+    rng, count
+        As for `draw_magnitudes`.
     contrast : float
         Smallest over largest possible magnitude, in (0, 1].
 
@@ -123,16 +120,14 @@ def log_uniform(rng: np.random.Generator, count: int, *, contrast: float = 0.1) 
 
 
 @register_magnitude("half-normal")
-def half_normal(rng: np.random.Generator, count: int, *, scale: float = 1.0) -> NDArray:
+def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     """
     Magnitudes of normal numbers, whose contrast has no floor.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    count : int
-        How many.
+    rng, count
+        As for `draw_magnitudes`.
     scale : float
         Standard deviation of the normal numbers.
 
@@ -147,11 +142,7 @@ def half_normal(rng: np.random.Generator, count: int, *, scale: float = 1.0) -> 
 
 
 def draw_signs(
-    name: str,
-    rng: np.random.Generator,
-    dictionary: ConvolutionalDictionary,
-    magnitudes: RaggedCodes,
-    **parameters: Any,
+    name: str, rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, **parameters: Any
 ) -> NDArray:
     """
     Choose signs by the name of their rule.
@@ -179,25 +170,21 @@ def draw_signs(
     UserError
         When the name or parameters are not allowed, or other values come out.
     """
-    signs = np.asarray(SIGNS.get(name, parameters)(rng, dictionary, magnitudes, **parameters))
+    signs = np.asarray(SIGNS.check(name, parameters)(rng, dictionary, magnitudes, **parameters))
     if signs.shape != magnitudes.value.shape or not np.isin(signs, (-1, 1)).all():
         raise UserError(f"sign rule {name!r} gave other values than one -1 or +1 for each non-zero.")
     return signs.astype(np.int8)
 
 
 @register_signs("rademacher")
-def rademacher(rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
+def rademacher(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
     """
     Independent signs, both equally likely.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The stream of this block.
-    dictionary : ConvolutionalDictionary
-        Not used.
-    magnitudes : RaggedCodes
-        The supports.
+    rng, dictionary, magnitudes
+        As for `draw_signs`.
 
     Returns
     -------
@@ -207,7 +194,7 @@ def rademacher(rng: np.random.Generator, dictionary: ConvolutionalDictionary, ma
     return random_signs(rng, len(magnitudes.value))
 
 
-def random_signs(rng: np.random.Generator, count: int) -> NDArray:
+def random_signs(rng: Generator, count: int) -> NDArray:
     """
     Draw Rademacher signs, one random bit each.
 
@@ -228,18 +215,14 @@ def random_signs(rng: np.random.Generator, count: int) -> NDArray:
 
 
 @register_signs("positive")
-def positive(rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
+def positive(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
     """
     No negative entry, for ReLU.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Not used.
-    dictionary : ConvolutionalDictionary
-        Not used.
-    magnitudes : RaggedCodes
-        The supports.
+    rng, dictionary, magnitudes
+        As for `draw_signs`.
 
     Returns
     -------
@@ -250,20 +233,14 @@ def positive(rng: np.random.Generator, dictionary: ConvolutionalDictionary, magn
 
 
 @register_signs("given")
-def given(
-    rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, signs: ArrayLike
-) -> NDArray:
+def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, signs: ArrayLike) -> NDArray:
     """
     Signs of one's own.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Not used.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    magnitudes : RaggedCodes
-        The supports.
+    rng, dictionary, magnitudes
+        As for `draw_signs`.
     signs : array_like of -1 and +1, shape (non-zero,) or (..., filter, *position)
         One a non-zero, or one an atom.
 
@@ -286,7 +263,7 @@ def given(
 
 @register_signs("worst-case")
 def worst_case(
-    rng: np.random.Generator,
+    rng: Generator,
     dictionary: ConvolutionalDictionary,
     magnitudes: RaggedCodes,
     *,
@@ -297,12 +274,8 @@ def worst_case(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Not used.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    magnitudes : RaggedCodes
-        Supports and magnitudes.
+    rng, dictionary, magnitudes
+        As for `draw_signs`.
     threshold : float, array_like of shape (trials,), 'statistical' or 'uniform', optional
         The threshold that must fail, 'statistical' for X_min/2 of each code, 'uniform' for the middle
         (X_min + mu X_max)/2 of [PRE17] Theorem 8; by default top-k must.
@@ -317,11 +290,8 @@ def worst_case(
     if isinstance(threshold, str):
         if threshold not in ("statistical", "uniform"):
             raise UserError(f"threshold {threshold!r} is unknown: give a number, 'statistical' or 'uniform'.")
-        smallest, largest = np.full(magnitudes.row_size.shape, np.inf), np.zeros(magnitudes.row_size.shape)
-        filled = magnitudes.row_size > 0
-        starts = magnitudes.starts[:-1][filled.ravel()]
-        smallest[filled] = np.minimum.reduceat(magnitudes.value, starts)
-        largest[filled] = np.maximum.reduceat(magnitudes.value, starts)
+        smallest = reduce_codes(np.minimum, magnitudes.value, magnitudes, np.inf)
+        largest = reduce_codes(np.maximum, magnitudes.value, magnitudes, 0.0)
         reach = coherence.mutual_coherence(dictionary) if threshold == "uniform" else 0.0
         threshold = (smallest + reach * largest) / 2
     return adversary.worst_signs_for_threshold(dictionary, magnitudes, threshold).signs
@@ -329,19 +299,15 @@ def worst_case(
 
 @register_signs("worst-case-of-atom")
 def worst_case_of_atom(
-    rng: np.random.Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, atom: ArrayLike
+    rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, atom: ArrayLike
 ) -> NDArray:
     """
     Signs of the largest interference at one atom.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Not used.
-    dictionary : ConvolutionalDictionary
-        The layer.
-    magnitudes : RaggedCodes
-        Supports and magnitudes.
+    rng, dictionary, magnitudes
+        As for `draw_signs`.
     atom : int or array_like of int, shape (trials,)
         The atom, in C order of (filter, *position).
 
@@ -354,7 +320,7 @@ def worst_case_of_atom(
 
 
 def sample_codes(
-    rng: np.random.Generator,
+    rng: Generator,
     dictionary: ConvolutionalDictionary,
     trials: int,
     *,

@@ -22,55 +22,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.greedy import orthogonal_matching_pursuit
 from dcsc.ragged import RaggedCodes
+from dcsc.registry import Registry
 
 Source = Callable[[], NDArray]
-_SIGNALS: dict[str, Source] = {}
-
-
-def register(name: str) -> Callable[[Source], Source]:
-    """
-    Register a real signal under a name that configurations can use.
-
-    Parameters
-    ----------
-    name : str
-        The name.
-
-    Returns
-    -------
-    callable
-        A decorator for a function without parameters that gives an array of shape (channel, *space).
-
-    Raises
-    ------
-    UserError
-        When the name is taken.
-    """
-
-    def decorate(source: Source) -> Source:
-        if _SIGNALS.get(name, source).__qualname__ != source.__qualname__:
-            raise UserError(f"real signal {name!r} is registered already: choose another name.")
-        _SIGNALS[name] = source
-        return source
-
-    return decorate
-
-
-def names() -> list[str]:
-    """
-    List the registered signals.
-
-    Returns
-    -------
-    list of str
-        Sorted names.
-    """
-    return sorted(_SIGNALS)
+SIGNALS: Registry[Source] = Registry("real signal")
+register, names = SIGNALS.register, SIGNALS.names
 
 
 @register("electrocardiogram")
@@ -124,9 +85,7 @@ def check(name: str, dictionaries: Sequence[ConvolutionalDictionary]) -> None:
 
 
 def _fitting(name: str, dictionary: ConvolutionalDictionary) -> NDArray:
-    if name not in _SIGNALS:
-        raise UserError(f"real signal {name!r} is unknown: {nearest(name, _SIGNALS)}")
-    signal = np.asarray(_SIGNALS[name](), dtype=np.float64)
+    signal = np.asarray(SIGNALS.get(name)(), dtype=np.float64)
     window = dictionary.signal_shape
     fits = signal.ndim == len(window) and signal.shape[0] == window[0]
     if not fits or any(have < want for have, want in zip(signal.shape[1:], window[1:], strict=True)):

@@ -59,9 +59,9 @@ def check_samplers(study: Study) -> None:
         for label, draw in experiment.signals.draws().items() if experiment.signals else ():
             try:
                 kind, parameters = registry.named(draw.support)
-                registry.SUPPORTS.get(kind, {"size": 1, **parameters})
-                registry.MAGNITUDES.get(*registry.named(draw.magnitudes))
-                registry.SIGNS.get(*registry.named(draw.signs))
+                registry.SUPPORTS.check(kind, {"size": 1, **parameters})
+                registry.MAGNITUDES.check(*registry.named(draw.magnitudes))
+                registry.SIGNS.check(*registry.named(draw.signs))
             except UserError as error:
                 raise UserError(f"experiments.{name}.signals, variant {label!r}: {error}") from None
         for label, options in experiment.pursuits.items():

@@ -24,7 +24,7 @@ FLOORS = {
     "convolution": "banks of filters; convolution dense, by lists of non-zeros, and the choice",
     "ragged": "codes as lists of their non-zeros",
     "kernels": "compiled loops over arrays",
-    "arrays parallel": "files of weights; threads",
+    "arrays parallel registry": "files of weights; threads; functions that a configuration names",
     "errors seeds statistics": "a user's mistake, random numbers, intervals",
 }
 ROOMS = [floor.split() for floor in FLOORS]

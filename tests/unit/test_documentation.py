@@ -40,8 +40,8 @@ def test_the_example_of_a_certificate_runs(capsys):
 
 def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path, monkeypatch):
     # What a plug-in registers must not be seen by other tests.
-    monkeypatch.setattr(families.registry, "_families", dict(families.registry._families))
-    monkeypatch.setattr(protocol, "_PURSUITS", dict(protocol._PURSUITS))
+    monkeypatch.setattr(families.registry.FAMILIES, "entries", dict(families.registry.FAMILIES.entries))
+    monkeypatch.setattr(protocol.PURSUITS, "entries", dict(protocol.PURSUITS.entries))
     paths = []
     for block in blocks("CONTRIBUTING.md"):
         name = re.match(r"# (\w+\.py)\n", block).group(1)

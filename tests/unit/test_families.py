@@ -12,7 +12,7 @@ import scipy.linalg
 import dcsc
 from dcsc import families
 from dcsc.errors import UserError
-from dcsc.families.low_coherence import _keys
+from dcsc.families.low_coherence import _Search
 from dcsc.families.optimised import EXPONENTS, coherence_norm, minimise_coherence
 
 CASES = {
@@ -194,10 +194,10 @@ def test_low_coherence_sparse_filters_meet_once_at_most(grid, parameters, seed):
 
 def test_keys_of_entries_tell_differences_channels_and_phases_apart():
     entries = np.array([(c, t) for c in range(2) for t in range(6)])
-    keys = {}
+    search, keys = _Search(np.random.default_rng(0), (2, 6), (3,), 1), {}
     for a in entries:
         for b in entries:
-            key = int(_keys(a, b, (2, 6), (3,)))
+            key = int(search.keys(a, b))
             keys.setdefault(key, set()).add((a[0], b[0], a[1] % 3, a[1] - b[1]))
     assert all(len(meanings) == 1 for meanings in keys.values())
 
@@ -430,7 +430,7 @@ def own_family():
         return dcsc.ConvolutionalDictionary(rate ** np.arange(taps)[None, None], 1, grid, normalize=True)
 
     yield own
-    del families.registry._families["own"]
+    del families.registry.FAMILIES.entries["own"]
 
 
 def test_a_user_adds_a_family(own_family):
@@ -449,7 +449,7 @@ def test_the_documented_example_works():
         assert doctest.testmod(families).failed == 0
         assert doctest.testmod(families).attempted > 4
     finally:
-        families.registry._families.pop("exponential", None)
+        families.registry.FAMILIES.entries.pop("exponential", None)
 
 
 def test_registering_refuses_taken_names_and_foreign_signatures(own_family):
@@ -474,7 +474,7 @@ def test_annotations_that_can_not_be_read_are_refused():
         with pytest.raises(UserError, match="'Missing' is not defined"):
             families.check("unreadable", taps=3)
     finally:
-        del families.registry._families["unreadable"]
+        del families.registry.FAMILIES.entries["unreadable"]
 
 
 def test_a_family_that_returns_something_else_is_refused():
@@ -483,7 +483,7 @@ def test_a_family_that_returns_something_else_is_refused():
         with pytest.raises(UserError, match="returned a NoneType"):
             families.create("nothing", 8)
     finally:
-        del families.registry._families["nothing"]
+        del families.registry.FAMILIES.entries["nothing"]
 
 
 def test_importing_the_families_is_cheap():

@@ -18,6 +18,7 @@ from dcsc.sampling.registry import MAGNITUDES, SUPPORTS
 from dcsc.sampling.supports import spread_size
 from dcsc.seeds import stream
 from tests.strategies import cascades
+from tests.support.sampling import adversarial_noise, bounded_noise, deep_blocks
 
 FAMILY_ERROR = 1e-6
 """Chance that any one test of frequencies fails by bad luck, all its comparisons together."""
@@ -277,8 +278,8 @@ def test_a_plug_in_adds_a_support_and_a_magnitude():
         assert set(np.abs(codes.value)) == {0.1, 1.0}
         assert not codes.to_dense()[:, 1:].any()
     finally:
-        SUPPORTS._samplers.pop("first-filter")
-        MAGNITUDES._samplers.pop("two-levels")
+        SUPPORTS.entries.pop("first-filter")
+        MAGNITUDES.entries.pop("two-levels")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ def test_gaussian_noise_has_its_power():
 
 @pytest.mark.parametrize("dictionary", [LINE, PLANE])
 def test_bounded_noise_meets_its_bound(dictionary):
-    noise = sampling.bounded_noise(np.random.default_rng(0), dictionary, 10, bound=0.3)
+    noise = bounded_noise(np.random.default_rng(0), dictionary, 10, bound=0.3)
     np.testing.assert_allclose(sparsity.patch_l2(noise, dictionary), 0.3, rtol=1e-12)
 
 
@@ -345,12 +346,12 @@ def test_adversarial_noise_is_the_worst_of_its_bound(dictionary):
     clean = sparse_path.margins(dictionary, codes)
     left = np.minimum(clean.smallest_signed - beta, beta - clean.largest_off)
     for bound in (0.05, 0.2):
-        noise = sampling.adversarial_noise(dictionary, codes, beta, bound=bound)
+        noise = adversarial_noise(dictionary, codes, beta, bound=bound)
         np.testing.assert_allclose(sparsity.patch_l2(noise, dictionary), bound, rtol=1e-12)
         hurt = sparse_path.margins(dictionary, codes, dictionary.correlate(noise))
         worst = np.minimum(hurt.smallest_signed - beta, beta - hurt.largest_off)
         np.testing.assert_allclose(worst, left - bound, atol=1e-12)
-        other = sampling.bounded_noise(rng, dictionary, 60, bound=bound)
+        other = bounded_noise(rng, dictionary, 60, bound=bound)
         luck = sparse_path.margins(dictionary, codes, dictionary.correlate(other))
         assert (np.minimum(luck.smallest_signed - beta, beta - luck.largest_off) >= worst - 1e-12).all()
 
@@ -645,7 +646,7 @@ def test_deep_blocks_are_the_same_in_any_chunks():
     model = integer_cascade()
 
     def draw(trials, **options):
-        return sampling.deep_blocks(
+        return deep_blocks(
             5,
             model.dictionaries,
             trials,
@@ -662,9 +663,7 @@ def test_deep_blocks_are_the_same_in_any_chunks():
         np.testing.assert_array_equal(dense[64:], end.codes[layer].to_dense())
         np.testing.assert_array_equal(whole.signs[layer][64:], end.signs[layer])
     np.testing.assert_array_equal(whole.contrast[:40], start.contrast)
-    plain = sampling.deep_blocks(
-        5, model.dictionaries, 100, key={"experiment": "test"}, support={"name": "uniform", "size": 6}
-    )
+    plain = deep_blocks(5, model.dictionaries, 100, key={"experiment": "test"}, support={"name": "uniform", "size": 6})
     np.testing.assert_array_equal(plain.codes[-1].atom, whole.codes[-1].atom)
     with pytest.raises(UserError, match="multiple of 32"):
         draw(10, first=5)

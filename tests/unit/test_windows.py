@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_refused_with_a_sentence():
 
 
 def test_a_signal_of_a_plug_in_has_a_name_of_its_own(monkeypatch):
-    monkeypatch.setattr(windows, "_SIGNALS", dict(windows._SIGNALS))
+    monkeypatch.setattr(windows.SIGNALS, "entries", dict(windows.SIGNALS.entries))
     windows.register("ramp")(lambda: np.arange(64.0)[None])
     (first, _) = cascade((48,))
     drawn = windows.draw_windows("ramp", seeds.stream(1), first, 2)
