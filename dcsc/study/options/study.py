@@ -21,29 +21,34 @@ RESERVED = (*STAGES, "all", "report", "logs", "claims")
 class SentenceOptions(Options):
     """A sentence of a source, and the claims that put it to test."""
 
-    sentence: str = Field(min_length=1, description="The sentence, word by word.")
-    tested: str = Field(min_length=1, description="How it is tested, in a sentence of ours.")
-    claims: list[str] = Field(min_length=1, description="Claims whose verdicts stand beside it.")
+    sentence: str = Field(min_length=1)
+    """The sentence, word by word."""
+    tested: str = Field(min_length=1)
+    """How it is tested, in a sentence of ours."""
+    claims: list[str] = Field(min_length=1)
+    """Claims whose verdicts stand beside it."""
 
 
 class StyleOptions(Options):
     """How figures look."""
 
-    context: Literal["paper", "notebook", "talk"] = Field(
-        default="paper", description="Seaborn's scale of lines and text."
-    )
-    palette: str = Field(default="colorblind", description="Seaborn's or matplotlib's name of a palette.")
-    width: Annotated[Number, Field(gt=2, lt=100)] = Field(default=17.0, description="Width of a figure in centimetres.")
-    dpi: Annotated[int, BeforeValidator(whole), Field(ge=50, le=1200)] = Field(
-        default=200, description="Resolution of the PNG files in dots per inch."
-    )
+    context: Literal["paper", "notebook", "talk"] = "paper"
+    """Seaborn's scale of lines and text."""
+    palette: str = "colorblind"
+    """Seaborn's or matplotlib's name of a palette."""
+    width: Annotated[Number, Field(gt=2, lt=100)] = 17.0
+    """Width of a figure in centimetres."""
+    dpi: Annotated[int, BeforeValidator(whole), Field(ge=50, le=1200)] = 200
+    """Resolution of the PNG files in dots per inch."""
 
 
 class KeepOptions(Options):
     """Which bulky stages stay on disk when nothing needs them any more."""
 
-    signals: bool = Field(default=True, description="Keep the signals.")
-    pursuits: bool = Field(default=True, description="Keep what the pursuits found.")
+    signals: bool = True
+    """Keep the signals."""
+    pursuits: bool = True
+    """Keep what the pursuits found."""
 
 
 class Study(Options):
@@ -51,28 +56,33 @@ class Study(Options):
 
     results: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
-    ] = Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
-    title: str = Field(
-        default="The reproduction, figure by figure", min_length=1, description="Heading of the page about the run."
+    ] = "results"
+    """Folder of everything the workflow writes, relative to where it runs."""
+    title: str = Field(default="The reproduction, figure by figure", min_length=1)
+    """Heading of the page about the run."""
+    introduction: str = (
+        "The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
+        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is."
     )
-    introduction: str = Field(
-        default="The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
-        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is.",
-        description="What the page about the run says before its figures.",
-    )
-    seed: Annotated[int, BeforeValidator(whole), Field(ge=0)] = Field(
-        description="Seed of the study; every random number derives from it and from what the number is for."
-    )
-    confidence: Proportion = Field(default=0.95, description="Level of every interval.")
-    plugins: list[str] = Field(default=[], description="Python files that register families, pursuits or samplers.")
-    style: StyleOptions = Field(default=StyleOptions(), description="How figures look.")
-    keep: KeepOptions = Field(default=KeepOptions(), description="Which stages stay on disk.")
-    cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
-    experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
-    claims: dict[Name, ClaimOptions] = Field(default={}, description="Claims that the run is put to, by name.")
-    sentences: list[SentenceOptions] = Field(
-        default=[], description="Sentences of a source, with which the page about the run begins."
-    )
+    """What the page about the run says before its figures."""
+    seed: Annotated[int, BeforeValidator(whole), Field(ge=0)]
+    """Seed of the study; every random number derives from it and from what the number is for."""
+    confidence: Proportion = 0.95
+    """Level of every interval."""
+    plugins: list[str] = Field(default=[])
+    """Python files that register families, pursuits or samplers."""
+    style: StyleOptions = StyleOptions()
+    """How figures look."""
+    keep: KeepOptions = KeepOptions()
+    """Which stages stay on disk."""
+    cascades: dict[Name, CascadeOptions] = Field(min_length=1)
+    """Cascades of dictionaries, by name."""
+    experiments: dict[Name, ExperimentOptions] = Field(min_length=1)
+    """Experiments, by name."""
+    claims: dict[Name, ClaimOptions] = Field(default={})
+    """Claims that the run is put to, by name."""
+    sentences: list[SentenceOptions] = Field(default=[])
+    """Sentences of a source, with which the page about the run begins."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
