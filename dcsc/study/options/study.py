@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -49,6 +49,25 @@ class KeepOptions(Options):
     """Keep the signals."""
     pursuits: bool = True
     """Keep what the pursuits found."""
+
+
+class Varied(Options):
+    """What makes a member of a series: a parameter of a layer, or the grid, and its value."""
+
+    parameter: str
+    value: int | float
+    layer: int
+
+
+class Member(Options):
+    """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
+
+    name: str
+    cascade: str
+    grid: list[int]
+    replicates: int
+    layers: list[LayerOptions]
+    varied: Varied | None = None
 
 
 class Study(Options):
@@ -137,65 +156,41 @@ class Study(Options):
                     raise ValueError(
                         f"sentences.{number}.claims names {claim!r}, which is unknown: {nearest(claim, self.claims)}"
                     )
-        names = [member for cascade in self.cascades for member in members(self, cascade)]
+        names = [member for cascade in self.cascades for member in self.members_of(cascade)]
         if len(set(names)) != len(names):
-            raise ValueError("two cascades share a name once their series are spelt out: rename one.")
+            raise ValueError("two cascades share a name once every member of a series has its own: rename one.")
         return self
 
+    def members_of(self, cascade: str) -> dict[str, Member]:
+        """
+        List the cascades of a series.
 
-class Varied(Options):
-    """What makes a member of a series: a parameter of a layer, or the grid, and its value."""
+        Parameters
+        ----------
+        cascade : str
+            A name under `cascades`.
 
-    parameter: str
-    value: int | float
-    layer: int
-
-
-class Member(Options):
-    """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
-
-    name: str
-    cascade: str
-    grid: list[int]
-    replicates: int
-    layers: list[LayerOptions]
-    varied: Varied | None = None
-
-
-def members(study: Study, cascade: str) -> dict[str, Member]:
-    """
-    Spell out a series of cascades.
-
-    Parameters
-    ----------
-    study : Study
-        The configuration.
-    cascade : str
-        A name under `cascades`.
-
-    Returns
-    -------
-    dict of str to Member
-        By name; a cascade that varies nothing is its own only member.
-    """
-    options = study.cascades[cascade]
-    common = {"cascade": cascade, "grid": options.grid, "replicates": options.replicates}
-    if options.vary is None:
-        return {cascade: Member(name=cascade, layers=options.layers, **common)}
-    spelt = {}
-    for value in options.vary.values:
-        name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
-        varied = {
-            "name": name,
-            "varied": Varied(parameter=options.vary.parameter, value=value, layer=options.vary.layer),
-        }
-        if options.vary.parameter == "grid":
-            grid = [int(value)] * len(options.grid)
-            spelt[name] = Member(layers=options.layers, **(common | {"grid": grid} | varied))
-            continue
-        layers = list(options.layers)
-        index = options.vary.layer - 1
-        parameters = {**layers[index].parameters, options.vary.parameter: value}
-        layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
-        spelt[name] = Member(layers=layers, **common, **varied)
-    return spelt
+        Returns
+        -------
+        dict of str to Member
+            By name; a cascade that varies nothing is its own only member.
+        """
+        options = self.cascades[cascade]
+        common = Member(
+            name=cascade, cascade=cascade, grid=options.grid, replicates=options.replicates, layers=options.layers
+        )
+        vary = options.vary
+        if vary is None:
+            return {cascade: common}
+        members = {}
+        for value in vary.values:
+            name = f"{cascade}-{vary.parameter.replace('_', '-')}-{value:g}"
+            changed: dict[str, Any] = {"grid": [int(value)] * len(options.grid)}
+            if vary.parameter != "grid":
+                layers, index = list(options.layers), vary.layer - 1
+                parameters = {**layers[index].parameters, vary.parameter: value}
+                layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
+                changed = {"layers": layers}
+            varied = Varied(parameter=vary.parameter, value=value, layer=vary.layer)
+            members[name] = common.model_copy(update={"name": name, "varied": varied, **changed})
+        return members
