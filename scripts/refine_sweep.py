@@ -15,7 +15,7 @@ def main(snakemake: Any) -> None:
     with job.computing():
         sweep = refine_sweep(snakemake.params.settings, dictionaries)
     inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
-    dataset.write(sweep, snakemake.output.sweep, job.record(snakemake, "sweeps", schemas.SWEEPS.version, inputs))
+    dataset.write(sweep, snakemake.output.sweeps, job.record(snakemake, "sweeps", schemas.SWEEPS.version, inputs))
 
 
 job.run(snakemake, main)  # noqa: F821

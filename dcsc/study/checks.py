@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dcsc.errors import UserError
 from dcsc.study.options.signals import SignalOptions
-from dcsc.study.options.study import Member, Study, members
+from dcsc.study.options.study import Member, Study
 
 
 def check_cascades(study: Study) -> None:
@@ -15,7 +15,7 @@ def check_cascades(study: Study) -> None:
     from dcsc.stages import dictionaries
 
     for name in study.cascades:
-        for member in members(study, name).values():
+        for member in study.members_of(name).values():
             try:
                 deepest = dictionaries.deepest_layer(member.model_dump(mode="json"))
             except UserError as error:

@@ -8,9 +8,11 @@ the criterion is met; a claim that fails is reported like one that holds.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -324,3 +326,31 @@ def interval(ends: Sequence[float] | None) -> str:
         Four significant digits each, or nothing.
     """
     return "" if ends is None else "[{:.4g}, {:.4g}]".format(*ends)
+
+
+def of_run(results: str | Path) -> dict[str, str]:
+    """
+    Write what the last run said of its claims, for the captions of the report.
+
+    Parameters
+    ----------
+    results : str or Path
+        The results folder; before the first run it holds no claims.
+
+    Returns
+    -------
+    dict of str to str
+        A list in Markdown of the claims that a figure is evidence of, by its name; all claims by "".
+    """
+    path = Path(results, "claims.json")
+    lines: dict[str, list[str]] = {}
+    for record in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else ():
+        finding = Finding(**record)
+        measured = " ".join(filter(None, (number(finding.measured), interval(finding.interval))))
+        text = (
+            f"- **{finding.id} {'holds' if finding.holds else 'DOES NOT HOLD'}**: {finding.statement} "
+            f"Measured {measured} over {finding.sample}; criterion: {finding.criterion}."
+        )
+        for figure in ("", *(Path(table).stem for table in finding.evidence)):
+            lines.setdefault(figure, []).append(text)
+    return {figure: "\n\n" + "\n".join(texts) for figure, texts in lines.items()}

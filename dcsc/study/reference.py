@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ def json_schema() -> str:
         The text of workflow/schemas/config.schema.yaml.
     """
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+    schema = json.loads(json.dumps(schema).replace("\\n", " "))  # the docstrings that describe the keys are wrapped
     return yaml.safe_dump(schema, sort_keys=False, width=110, allow_unicode=True)
 
 
@@ -50,7 +52,8 @@ def _rows(model: type[Options], prefix: str) -> Iterator[tuple[str, str, str, st
             default = "the defaults below"
         else:
             default = f"`{_yaml(_plain(field.default))}`"
-        yield key, _type_name(field.annotation), default, (field.description or "").replace("|", "\\|")
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        yield key, _type_name(field.annotation), default, meaning
         if inner is not None:
             container = typing.get_origin(field.annotation)
             suffix = {dict: ".<name>.", list: "[]."}.get(container, ".")

@@ -13,25 +13,14 @@ from typing import Any
 
 from dcsc.errors import UserError, printable
 from dcsc.store import provenance
+from dcsc.study.plan import FILES
 
 OK, DIFFERS, MISSING, UNREADABLE, UNRECORDED = "ok", "DIFFERS", "missing", "no provenance", "not recorded"
 PROBLEMS = (DIFFERS, MISSING, UNREADABLE)
 
 _NETCDF, _TABLE_METADATA = ".nc", "-metadata.json"
 _PAGES = (".csv", ".json", ".md")
-_DEPTHS = {
-    "certificate": 0,
-    "claims": 0,
-    "page": 0,
-    "dictionaries": 1,
-    "sweeps": 2,
-    "certificates": 2,
-    "figure": 1,
-    "summary": 2,
-    "signals": 3,
-    "pursuits": 3,
-    "metrics": 3,
-}
+_DEPTHS = {schema: path.count("/") for schema, path in FILES.items()} | {"certificate": 0, "claims": 0, "page": 0}
 """How many folders below the results folder the files of each schema lie."""
 
 _LARGEST_RECORD = 64 * 2**20

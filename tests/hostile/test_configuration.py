@@ -16,7 +16,6 @@ from dcsc.__main__ import main
 from dcsc.errors import UserError
 from dcsc.stages import dictionaries  # noqa: F401
 from dcsc.study import config
-from dcsc.study.options.study import members
 from tests.hostile.support import little_memory, mutations, refused, within
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +42,7 @@ def examine(read):
         assert ".." not in parts
         for name in [
             *study.experiments,
-            *(member for cascade in study.cascades for member in members(study, cascade)),
+            *(member for cascade in study.cascades for member in study.members_of(cascade)),
         ]:
             assert "/" not in name
             assert name not in ("", ".", "..")

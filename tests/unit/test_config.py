@@ -14,7 +14,6 @@ from dcsc import families
 from dcsc.__main__ import main
 from dcsc.errors import UserError
 from dcsc.study import config, reference
-from dcsc.study.options import study as study_options
 from dcsc.study.options.signals import SignalOptions
 
 ROOT = Path(__file__).parents[2]
@@ -156,10 +155,10 @@ def test_parameters_of_a_pursuit_are_read_from_text():
 
 def test_series_are_spelt_out():
     study = config.validate(SMOKE)
-    members = study_options.members(study, "lapped")
+    members = study.members_of("lapped")
     assert list(members) == ["lapped-perturbation-0.1", "lapped-perturbation-0.4"]
     assert members["lapped-perturbation-0.4"].layers[0].parameters["perturbation"] == 0.4
-    assert list(study_options.members(study, "meyer")) == ["meyer"]
+    assert list(study.members_of("meyer")) == ["meyer"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)

@@ -54,8 +54,8 @@ def test_sizes_grow_with_trials_replicates_and_variants(tiny):
 
 def test_the_last_chunk_is_smaller(tiny):
     sizes = sizes_of(tiny)
-    assert sizes.chunks_of("transition") == ["000000", "000001"]
-    assert [sizes.trials_of("transition", chunk) for chunk in sizes.chunks_of("transition")] == [32, 8]
+    assert sizes.plan.chunks_of("transition") == ["000000", "000001"]
+    assert [sizes.trials_of("transition", chunk) for chunk in sizes.plan.chunks_of("transition")] == [32, 8]
 
 
 def test_cells_come_from_the_sweep_where_it_ran(tiny, monkeypatch):
@@ -72,8 +72,8 @@ def test_every_job_of_every_configuration_has_a_cost(name):
     study = config.load(ROOT / f"config/{name}.yaml")
     sizes = StudySizes(study)
     for experiment, options in study.experiments.items():
-        for member in sizes.members_of(experiment):
-            for chunk in sizes.chunks_of(experiment)[:2]:
+        for member in sizes.plan.members_of(experiment):
+            for chunk in sizes.plan.chunks_of(experiment)[:2]:
                 wildcards = {"experiment": experiment, "cascade": member, "chunk": chunk}
                 for rule in ("draw_dictionaries", "refine_sweep", *STAGES):
                     cost = model.predicted(rule, sizes.features(rule, wildcards))

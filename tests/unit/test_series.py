@@ -7,7 +7,6 @@ import xarray as xr
 from dcsc import families
 from dcsc.stages import dictionaries
 from dcsc.stages.signals import sample_signals
-from dcsc.study.options import study as study_options
 from dcsc.study.options.signals import DrawOptions
 from dcsc.study.options.study import Study
 
@@ -37,7 +36,7 @@ def series(layers, *, grid=(72,), replicates=2, **vary):
     """Draw the dictionaries of every member, as the workflow does: by value, the layers' filters."""
     cascade = {"grid": list(grid), "replicates": replicates, "layers": layers, "vary": vary}
     study = Study.model_validate({"seed": 11, "cascades": {"s": cascade}, "experiments": {"e": EXPERIMENT}})
-    members = study_options.members(study, "s").values()
+    members = study.members_of("s").values()
     drawn = [dictionaries.draw_dictionaries(member.model_dump(mode="json"), study.seed) for member in members]
     return {
         member.varied.value: [group["filters"].to_numpy() for group in groups.values()]
@@ -153,7 +152,7 @@ def test_members_of_a_series_share_their_codes():
     study = Study.model_validate({"seed": 11, "cascades": {"s": cascade}, "experiments": {"e": EXPERIMENT}})
     variants = {"signals": DrawOptions().model_dump(mode="json")}
     drawn = []
-    for member in study_options.members(study, "s").values():
+    for member in study.members_of("s").values():
         tree = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member.model_dump(mode="json"), study.seed))
         settings = {"seed": 11, "experiment": "e", "cascade": member.cascade, "active": [3], "variants": variants}
         drawn.append(sample_signals({**settings, "trials": 32, "blocks": [0, 1]}, tree)["/layer_1"])

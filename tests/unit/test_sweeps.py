@@ -10,7 +10,6 @@ from dcsc.stages import dictionaries, metrics, pursuits, signals, summary, sweep
 from dcsc.store import dataset, readers, schemas
 from dcsc.study import config
 from dcsc.study.estimate import sizes
-from dcsc.study.options import study as study_options
 from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
 from dcsc.study.options.signals import SignalOptions
 from tests.unit.test_stages import saved
@@ -218,7 +217,7 @@ def test_a_series_of_grids_keeps_the_density(tmp_path):
             },
         }
     )
-    members = study_options.members(study, "it")
+    members = study.members_of("it")
     assert list(members) == ["it-grid-64", "it-grid-128"]
     deepest = [dictionaries.deepest_layer(member.model_dump(mode="json")) for member in members.values()]
     assert [layer.n_atoms for layer in deepest] == [64, 128]

@@ -1,25 +1,20 @@
 rule certify_draws:
     input:
-        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        digests=digests("dictionaries/{cascade}.nc"),
+        dictionaries=dataset("dictionaries"),
+        digests=digests("dictionaries"),
         plugins=STUDY.plugins,
     output:
-        certificates=f"{RESULTS}/{{experiment}}/certificates/{{cascade}}.nc",
-        digest=f"{RESULTS}/{{experiment}}/certificates/{{cascade}}.nc.sha256",
+        **made("certificates"),
     log:
-        f"logs/{RESULTS}/certify_draws/{{experiment}}/{{cascade}}.log",
+        logged("certificates"),
     benchmark:
-        f"logs/{RESULTS}/certify_draws/{{experiment}}/{{cascade}}.tsv"
+        timed("certificates")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("certify_draws"),
-        runtime=minutes("certify_draws"),
+        **resources_of("certificates"),
     params:
-        settings=certificate_settings,
-        library=library("certify_draws.py", plugins=STUDY.plugins),
-        modules=modules("certify_draws.py", plugins=STUDY.plugins),
-        results=results_folder,
+        **params_of("certificates", PLAN.certificate_settings, plugins=STUDY.plugins),
     script:
-        "../../scripts/certify_draws.py"
+        script_of("certificates")

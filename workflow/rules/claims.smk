@@ -1,6 +1,6 @@
 rule judge_claims:
     input:
-        tables=list(claim_tables().values()),
+        tables=list(PLAN.claim_tables.values()),
     output:
         **{
             f"{kind}{part}": f"{RESULTS}/claims.{kind}{suffix}"
@@ -8,22 +8,18 @@ rule judge_claims:
             for part, suffix in (("", ""), ("_metadata", "-metadata.json"))
         },
     log:
-        f"logs/{RESULTS}/judge_claims.log",
+        logged("judge_claims"),
     benchmark:
-        f"logs/{RESULTS}/judge_claims.tsv"
+        timed("judge_claims")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("judge_claims"),
-        runtime=minutes("judge_claims"),
+        **resources_of("judge_claims"),
     params:
-        settings=claim_settings,
-        library=library("judge_claims.py"),
-        modules=modules("judge_claims.py"),
-        results=results_folder,
+        **params_of("judge_claims", PLAN.claim_settings),
     script:
-        "../../scripts/judge_claims.py"
+        script_of("judge_claims")
 
 
 rule render_reproduction:
@@ -31,24 +27,20 @@ rule render_reproduction:
         claims=f"{RESULTS}/claims.json",
         metadata=f"{RESULTS}/claims.json-metadata.json",
         template=f"{PAGES}/reproduction.md",
-        captions=[f"{PAGES}/{panel}.rst" for panel in shown_panels().values()],
+        captions=[f"{PAGES}/{panel}.rst" for panel in PLAN.panels.values()],
     output:
         page=f"{RESULTS}/reproduction.md",
         metadata=f"{RESULTS}/reproduction.md-metadata.json",
     log:
-        f"logs/{RESULTS}/render_reproduction.log",
+        logged("render_reproduction"),
     benchmark:
-        f"logs/{RESULTS}/render_reproduction.tsv"
+        timed("render_reproduction")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("render_reproduction"),
-        runtime=minutes("render_reproduction"),
+        **resources_of("render_reproduction"),
     params:
-        settings=page_settings,
-        library=library("render_reproduction.py"),
-        modules=modules("render_reproduction.py"),
-        results=results_folder,
+        **params_of("render_reproduction", PLAN.page_settings),
     script:
-        "../../scripts/render_reproduction.py"
+        script_of("render_reproduction")

@@ -1,50 +1,48 @@
 # Targets a user types: a stage, an experiment, or one figure of an experiment.
+def of_all(stage):
+    """Datasets of one stage, of every experiment."""
+    return [file for name in STUDY.experiments for file in PLAN.files(stage, name)]
+
+
 rule dictionaries:
     input:
-        expand(f"{RESULTS}/dictionaries/{{cascade}}.nc", cascade=MEMBERS),
+        expand(dataset("dictionaries"), cascade=PLAN.members),
 
 
 rule sweeps:
     input:
-        sweep_files(),
+        of_all("sweeps"),
 
 
 rule signals:
     input:
-        stage_files("signals"),
+        of_all("signals"),
 
 
 rule pursuits:
     input:
-        stage_files("pursuits"),
+        of_all("pursuits"),
 
 
 rule metrics:
     input:
-        stage_files("metrics"),
-        expand(
-            f"{RESULTS}/{{experiment}}/metrics/summary.nc",
-            experiment=MEASURED,
-        ),
+        of_all("metrics"),
+        of_all("summary"),
 
 
 rule certificates:
     input:
-        [
-            file
-            for experiment in STUDY.experiments
-            for file in certificate_files(experiment)
-        ],
+        of_all("certificates"),
 
 
 rule figures:
     input:
-        [file for experiment in STUDY.experiments for file in figure_files(experiment)],
+        [file for name in STUDY.experiments for file in PLAN.figure_files(name)],
 
 
 rule claims:
     input:
-        claim_files(),
+        PLAN.claim_files(),
 
 
 for experiment, options in STUDY.experiments.items():
@@ -53,7 +51,7 @@ for experiment, options in STUDY.experiments.items():
         name:
             experiment
         input:
-            figure_files(experiment),
+            PLAN.figure_files(experiment),
 
     for panel in options.figures:
 
@@ -61,4 +59,4 @@ for experiment, options in STUDY.experiments.items():
             name:
                 f"{experiment}-{panel}"
             input:
-                [file for file in figure_files(experiment) if f"-{panel}." in file],
+                PLAN.figure_files(experiment, panel),

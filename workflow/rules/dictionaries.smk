@@ -1,30 +1,29 @@
 rule draw_dictionaries:
     input:
         plugins=STUDY.plugins,
-        files=brought_files,
+        files=of_job(brought_files),
     output:
+        # Snakemake caches no outputs but those of one name with several endings.
         multiext(
             f"{RESULTS}/dictionaries/{{cascade}}",
             dictionaries=".nc",
             digest=".nc.sha256",
         ),
     log:
-        f"logs/{RESULTS}/draw_dictionaries/{{cascade}}.log",
+        logged("dictionaries"),
     # Studies share dictionaries when Snakemake is given --cache; it then allows no benchmark, and the log has the times.
     cache: True
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("draw_dictionaries"),
-        runtime=minutes("draw_dictionaries"),
+        **resources_of("dictionaries"),
     params:
-        settings=lambda wildcards: {
-            "cascade": MEMBERS[wildcards.cascade].model_dump(mode="json"),
-            "seed": STUDY.seed,
-        },
-        library=library("draw_dictionaries.py", plugins=STUDY.plugins),
-        modules=modules("draw_dictionaries.py", plugins=STUDY.plugins),
-        results=results_stand_in,
+        **params_of(
+            "dictionaries",
+            PLAN.dictionary_settings,
+            plugins=STUDY.plugins,
+            shared=True,
+        ),
     script:
-        "../../scripts/draw_dictionaries.py"
+        script_of("dictionaries")

@@ -1,51 +1,47 @@
-for panel, needs in PANELS.items():
+def read_by(panel, stage):
+    """The datasets of one stage of the experiment, where a panel reads them."""
+    return of_experiment(stage) if PLAN.needed(stage, panel) else lambda wildcards: []
+
+
+for panel in PANELS:
     drawing = panel.replace("-", "_")
-    measured = "dictionaries" not in needs
+    read = {stage: read_by(panel, stage) for stage in FILES if stage != "sweeps"}
 
     rule:
         name:
             f"render_{drawing}"
         input:
-            summary=summary_files if measured else [],
-            metrics=metrics_files if measured else [],
-            signals=signals_files if "signals" in needs else [],
-            pursuits=pursuits_files if "pursuits" in needs else [],
-            certificates=certificates_files if "certificates" in needs else [],
-            dictionaries=dictionary_files,
-            beside=beside_files if "beside" in needs else [],
-            digests=drawn_digests(needs),
+            **read,
+            beside=of_job(PLAN.tables_beside) if PLAN.needed("beside", panel) else [],
+            digests=digests_beside(*read.values()),
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",
             png=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.png",
                 caption=f"../report/{panel}.rst",
-                category=experiment_title,
+                category=of_job(experiment_title),
                 labels={"figure": panel, "kind": "chart"},
             ),
             csv=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.csv",
                 caption=f"../report/{panel}.rst",
-                category=experiment_title,
+                category=of_job(experiment_title),
                 labels={"figure": panel, "kind": "numbers"},
             ),
             metadata=f"{RESULTS}/figures/{{experiment}}-{panel}.csv-metadata.json",
         log:
-            f"logs/{RESULTS}/render_{drawing}/{{experiment}}.log",
+            logged(f"render_{drawing}", places=["experiment"]),
         benchmark:
-            f"logs/{RESULTS}/render_{drawing}/{{experiment}}.tsv"
+            timed(f"render_{drawing}", places=["experiment"])
         conda:
             "../envs/dcsc.yaml"
         threads: 1
         resources:
-            mem_mb=memory(f"render_{drawing}"),
-            runtime=minutes(f"render_{drawing}"),
+            **resources_of(f"render_{drawing}"),
         params:
-            settings=figure_settings,
-            cascade_of_metrics=cascade_of_metrics,
+            **params_of("render_figure", PLAN.figure_settings, drawing),
+            cascade_of_metrics=of_job(PLAN.cascade_of_chunks),
             drawing=drawing,
-            library=library("render_figure.py", drawing),
-            modules=modules("render_figure.py", drawing),
-            results=results_folder,
         script:
-            "../../scripts/render_figure.py"
+            script_of("render_figure")

@@ -1,59 +1,45 @@
 rule measure_recovery:
     input:
-        pursuits=f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc",
-        signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
-        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        digests=digests(
-            "{experiment}/pursuits/{cascade}/{chunk}.nc",
-            "{experiment}/signals/{cascade}/{chunk}.nc",
-            "dictionaries/{cascade}.nc",
-        ),
+        pursuits=dataset("pursuits"),
+        signals=dataset("signals"),
+        dictionaries=dataset("dictionaries"),
+        digests=digests("pursuits", "signals", "dictionaries"),
     output:
-        metrics=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc",
-        digest=f"{RESULTS}/{{experiment}}/metrics/{{cascade}}/{{chunk}}.nc.sha256",
+        **made("metrics"),
     log:
-        f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.log",
+        logged("metrics"),
     benchmark:
-        f"logs/{RESULTS}/measure_recovery/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+        timed("metrics")
     priority: 2  # a chunk is finished before the next one starts, so that little waits on disk
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("measure_recovery"),
-        runtime=minutes("measure_recovery"),
+        **resources_of("metrics"),
     params:
-        settings=metrics_settings,
-        library=library("measure_recovery.py"),
-        modules=modules("measure_recovery.py"),
-        results=results_folder,
+        **params_of("metrics", PLAN.metrics_settings),
     script:
-        "../../scripts/measure_recovery.py"
+        script_of("metrics")
 
 
 rule summarize_metrics:
     input:
-        metrics=metrics_files,
-        dictionaries=dictionary_files,
-        digests=summarized_digests,
+        metrics=of_experiment("metrics"),
+        dictionaries=of_experiment("dictionaries"),
+        digests=digests_beside(of_experiment("metrics"), of_experiment("dictionaries")),
     output:
-        summary=f"{RESULTS}/{{experiment}}/metrics/summary.nc",
-        digest=f"{RESULTS}/{{experiment}}/metrics/summary.nc.sha256",
+        **made("summary"),
     log:
-        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.log",
+        logged("summary"),
     benchmark:
-        f"logs/{RESULTS}/summarize_metrics/{{experiment}}.tsv"
+        timed("summary")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("summarize_metrics"),
-        runtime=minutes("summarize_metrics"),
+        **resources_of("summary"),
     params:
-        settings=summary_settings,
-        cascade_of_metrics=cascade_of_metrics,
-        library=library("summarize_metrics.py"),
-        modules=modules("summarize_metrics.py"),
-        results=results_folder,
+        **params_of("summary", PLAN.summary_settings),
+        cascade_of_metrics=of_job(PLAN.cascade_of_chunks),
     script:
-        "../../scripts/summarize_metrics.py"
+        script_of("summary")

@@ -1,34 +1,22 @@
 rule run_pursuits:
     input:
-        signals=f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc",
-        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        digests=digests(
-            "{experiment}/signals/{cascade}/{chunk}.nc", "dictionaries/{cascade}.nc"
-        ),
+        signals=dataset("signals"),
+        dictionaries=dataset("dictionaries"),
+        digests=digests("signals", "dictionaries"),
         plugins=STUDY.plugins,
     output:
-        pursuits=kept(
-            "pursuits", f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc"
-        ),
-        digest=kept(
-            "pursuits",
-            f"{RESULTS}/{{experiment}}/pursuits/{{cascade}}/{{chunk}}.nc.sha256",
-        ),
+        **made("pursuits"),
     log:
-        f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.log",
+        logged("pursuits"),
     benchmark:
-        f"logs/{RESULTS}/run_pursuits/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+        timed("pursuits")
     priority: 1  # a chunk is finished before the next one starts, so that little waits on disk
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("run_pursuits"),
-        runtime=minutes("run_pursuits"),
+        **resources_of("pursuits"),
     params:
-        settings=pursuit_settings,
-        library=library("run_pursuits.py", plugins=STUDY.plugins),
-        modules=modules("run_pursuits.py", plugins=STUDY.plugins),
-        results=results_folder,
+        **params_of("pursuits", PLAN.pursuit_settings, plugins=STUDY.plugins),
     script:
-        "../../scripts/run_pursuits.py"
+        script_of("pursuits")

@@ -1,31 +1,23 @@
 rule sample_signals:
     input:
-        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        sweep=sweep_file,
-        digests=drawing_digests,
+        dictionaries=dataset("dictionaries"),
+        sweep=of_job(PLAN.sweep_of),
+        digests=digests_beside(
+            lambda _: [dataset("dictionaries")], of_job(PLAN.sweep_of)
+        ),
         plugins=STUDY.plugins,
     output:
-        signals=kept(
-            "signals", f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc"
-        ),
-        digest=kept(
-            "signals",
-            f"{RESULTS}/{{experiment}}/signals/{{cascade}}/{{chunk}}.nc.sha256",
-        ),
+        **made("signals"),
     log:
-        f"logs/{RESULTS}/sample_signals/{{experiment}}/{{cascade}}/{{chunk}}.log",
+        logged("signals"),
     benchmark:
-        f"logs/{RESULTS}/sample_signals/{{experiment}}/{{cascade}}/{{chunk}}.tsv"
+        timed("signals")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("sample_signals"),
-        runtime=minutes("sample_signals"),
+        **resources_of("signals"),
     params:
-        settings=signal_settings,
-        library=library("sample_signals.py", plugins=STUDY.plugins),
-        modules=modules("sample_signals.py", plugins=STUDY.plugins),
-        results=results_folder,
+        **params_of("signals", PLAN.signal_settings, plugins=STUDY.plugins),
     script:
-        "../../scripts/sample_signals.py"
+        script_of("signals")

@@ -1,25 +1,20 @@
 rule refine_sweep:
     input:
-        dictionaries=f"{RESULTS}/dictionaries/{{cascade}}.nc",
-        digests=digests("dictionaries/{cascade}.nc"),
+        dictionaries=dataset("dictionaries"),
+        digests=digests("dictionaries"),
         plugins=STUDY.plugins,
     output:
-        sweep=f"{RESULTS}/{{experiment}}/sweeps/{{cascade}}.nc",
-        digest=f"{RESULTS}/{{experiment}}/sweeps/{{cascade}}.nc.sha256",
+        **made("sweeps"),
     log:
-        f"logs/{RESULTS}/refine_sweep/{{experiment}}/{{cascade}}.log",
+        logged("sweeps"),
     benchmark:
-        f"logs/{RESULTS}/refine_sweep/{{experiment}}/{{cascade}}.tsv"
+        timed("sweeps")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
     resources:
-        mem_mb=memory("refine_sweep"),
-        runtime=minutes("refine_sweep"),
+        **resources_of("sweeps"),
     params:
-        settings=sweep_settings,
-        library=library("refine_sweep.py", plugins=STUDY.plugins),
-        modules=modules("refine_sweep.py", plugins=STUDY.plugins),
-        results=results_folder,
+        **params_of("sweeps", PLAN.sweep_settings, plugins=STUDY.plugins),
     script:
-        "../../scripts/refine_sweep.py"
+        script_of("sweeps")

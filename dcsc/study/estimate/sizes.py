@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,10 @@ import numpy as np
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries as dictionaries_stage
-from dcsc.study.options import study as study_options
-from dcsc.study.options.experiments import ExperimentOptions
 from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import DrawOptions
 from dcsc.study.options.study import Member, Study
+from dcsc.study.plan import Plan
 
 SWEPT_REPLICATES = 4
 """Replicates that a coarse sweep looks at, see `dcsc.stages.sweeps`."""
@@ -109,59 +107,11 @@ class StudySizes:
     """
 
     def __init__(self, study: Study, *, look: bool = True) -> None:
+        self.plan = Plan(study)
         self._study = study
         self._look = look
         self._geometry: dict[str, Geometry] = {}
         self._drawn: dict[tuple[str, str], dict[str, Drawn]] = {}
-
-    @property
-    def experiments(self) -> dict[str, ExperimentOptions]:
-        """Experiments by name."""
-        return self._study.experiments
-
-    @cached_property
-    def members(self) -> dict[str, Member]:
-        """Cascades by name, series spelt out."""
-        return {
-            name: member
-            for cascade in self._study.cascades
-            for name, member in study_options.members(self._study, cascade).items()
-        }
-
-    def members_of(self, experiment: str) -> list[str]:
-        """
-        Name the cascades of an experiment.
-
-        Parameters
-        ----------
-        experiment : str
-            Its name.
-
-        Returns
-        -------
-        list of str
-            Series spelt out.
-        """
-        names = self._study.experiments[experiment].cascades
-        return [member for name in names for member in study_options.members(self._study, name)]
-
-    def chunks_of(self, experiment: str) -> list[str]:
-        """
-        Name the chunks of an experiment.
-
-        Parameters
-        ----------
-        experiment : str
-            Its name.
-
-        Returns
-        -------
-        list of str
-            The first block of each, as in file names.
-        """
-        signals = self._study.experiments[experiment].signals
-        blocks = math.ceil(signals.trials / BLOCK) if signals else 0
-        return [f"{first:06d}" for first in range(0, blocks, signals.chunk_blocks if signals else 1)]
 
     def geometry(self, member: str) -> Geometry:
         """
@@ -178,7 +128,7 @@ class StudySizes:
             Found once.
         """
         if member not in self._geometry:
-            self._geometry[member] = Geometry.of(self.members[member])
+            self._geometry[member] = Geometry.of(self.plan.members[member])
         return self._geometry[member]
 
     def drawn(self, experiment: str, member: str) -> dict[str, Drawn]:
@@ -197,7 +147,7 @@ class StudySizes:
         """
         key = (experiment, member)
         if key not in self._drawn:
-            replicates = self.members[member].replicates
+            replicates = self.plan.members[member].replicates
             cells = self._cells(experiment, member)
             self._drawn[key] = {
                 variant: Drawn(round(count * replicates), round(entries * replicates))
@@ -207,12 +157,10 @@ class StudySizes:
 
     def _cells(self, experiment: str, member: str) -> dict[str, tuple[float, float]]:
         """Number of the cells of every variant, and their active atoms together."""
-        signals = self._study.experiments[experiment].signals
-        deepest = dictionaries_stage.deepest_layer(self.members[member].model_dump(mode="json"))
-        active = sorted(signals.cells(deepest))
+        signals, active = self.plan.signals_of(experiment), sorted(self.plan.cells_of(experiment, member))
         if not signals.refine:
             return dict.fromkeys(signals.variants, (len(active), sum(active)))
-        swept = _swept(Path(self._study.results, experiment, "sweeps", f"{member}.nc")) if self._look else None
+        swept = _swept(Path(*self.plan.sweep_of(experiment, member))) if self._look else None
         if swept is not None and set(swept) == set(signals.variants):
             return swept
         reached = active[: max(1, math.ceil(SHARE_REACHED * len(active)))]
@@ -236,7 +184,7 @@ class StudySizes:
         int
             Trials of a cell and replicate.
         """
-        signals = self._study.experiments[experiment].signals
+        signals = self.plan.signals_of(experiment)
         if chunk is None:
             return signals.trials
         return max(0, min(signals.trials - int(chunk) * BLOCK, signals.chunk_blocks * BLOCK))
@@ -272,7 +220,7 @@ class StudySizes:
         return {"job": 1.0}
 
     def _of_dictionaries(self, member: str) -> dict[str, float]:
-        geometry, replicates = self.geometry(member), self.members[member].replicates
+        geometry, replicates = self.geometry(member), self.plan.members[member].replicates
         optimised = float(bool(geometry.iterated))
         return {
             "job": 1.0,
@@ -284,7 +232,9 @@ class StudySizes:
         }
 
     def _of_sweep(self, experiment: str, member: str) -> dict[str, float]:
-        return self._of_chunk(experiment, member, BLOCK, None, min(SWEPT_REPLICATES, self.members[member].replicates))
+        return self._of_chunk(
+            experiment, member, BLOCK, None, min(SWEPT_REPLICATES, self.plan.members[member].replicates)
+        )
 
     def _of_certificates(self, experiment: str, member: str) -> dict[str, float]:
         options, geometry = self._study.experiments[experiment], self.geometry(member)
@@ -298,7 +248,7 @@ class StudySizes:
     ) -> dict[str, float]:
         options, geometry = self._study.experiments[experiment], self.geometry(member)
         draws, drawn = options.signals.draws(), self.drawn(experiment, member)
-        scale = trials * (1.0 if replicates is None else replicates / self.members[member].replicates)
+        scale = trials * (1.0 if replicates is None else replicates / self.plan.members[member].replicates)
         depth, stripe = len(geometry.atoms), geometry.stripes[0]
         signals = {variant: scale * one.signals for variant, one in drawn.items()}
         entries = {variant: scale * one.entries for variant, one in drawn.items()}
@@ -331,19 +281,19 @@ class StudySizes:
             "bounded": bounded * total * sum(geometry.atoms),
             "bounded_products": bounded * total * geometry.atoms[0] * stripe,
             "table": float(bounded > 0) * geometry.atoms[0] * stripe,
-            "replicate_places": total * sum(geometry.atoms) / self.members[member].replicates,
+            "replicate_places": total * sum(geometry.atoms) / self.plan.members[member].replicates,
         }
 
     def _of_experiment(self, experiment: str) -> dict[str, float]:
         options = self._study.experiments[experiment]
         values = largest = 0.0
-        for member in self.members_of(experiment):
+        for member in self.plan.members_of(experiment):
             drawn = self.drawn(experiment, member)
             runs = sum(drawn[v].signals for p in options.pursuits.values() for v in p.variants or drawn)
             each = runs + sum(one.signals for one in drawn.values())
             values += each * self.trials_of(experiment)
-            largest = max(largest, each * self.trials_of(experiment, self.chunks_of(experiment)[0]))
-        chunks = len(self.members_of(experiment)) * len(self.chunks_of(experiment))
+            largest = max(largest, each * self.trials_of(experiment, self.plan.chunks_of(experiment)[0]))
+        chunks = len(self.plan.members_of(experiment)) * len(self.plan.chunks_of(experiment))
         return {"values": values, "chunk_values": largest, "chunks": float(chunks)}
 
 

@@ -8,27 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcsc.study.estimate.sizes import StudySizes
+from dcsc.study.plan import FILES, RULES, Plan, wildcards_of
 
-WILDCARDS = {
-    "draw_dictionaries": ("cascade",),
-    "refine_sweep": ("experiment", "cascade"),
-    "certify_draws": ("experiment", "cascade"),
-    "sample_signals": ("experiment", "cascade", "chunk"),
-    "run_pursuits": ("experiment", "cascade", "chunk"),
-    "measure_recovery": ("experiment", "cascade", "chunk"),
-    "summarize_metrics": ("experiment",),
-}
-"""The folders below that of a rule, in order; figures lie below the experiment."""
-
-_OUTPUTS = {
-    "draw_dictionaries": "dictionaries/{cascade}.nc",
-    "refine_sweep": "{experiment}/sweeps/{cascade}.nc",
-    "certify_draws": "{experiment}/certificates/{cascade}.nc",
-    "sample_signals": "{experiment}/signals/{cascade}/{chunk}.nc",
-    "run_pursuits": "{experiment}/pursuits/{cascade}/{chunk}.nc",
-    "measure_recovery": "{experiment}/metrics/{cascade}/{chunk}.nc",
-    "summarize_metrics": "{experiment}/metrics/summary.nc",
-}
+_OUTPUTS = {rule: FILES[stage] for stage, rule in RULES.items()}
 
 _TIME = re.compile(r"computing took [\d.]+ s of ([\d.]+) s")
 """What `scripts/job.py` logs."""
@@ -60,9 +42,10 @@ def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str,
     paths = [*folder.rglob("*.tsv"), *(path for path in logs if not path.with_suffix(".tsv").is_file())]
     for path in sorted(paths):
         rule, *values = path.relative_to(folder).with_suffix("").parts
-        names = WILDCARDS.get(rule, ("experiment",) if rule.startswith("render_") and values else ())
+        # The folders below that of a rule are its wildcards; figures lie below the experiment.
+        names = wildcards_of(_OUTPUTS.get(rule, "{experiment}" if rule.startswith("render_") and values else ""))
         wildcards = dict(zip(names, values))
-        if len(values) != len(names) or not _known(sizes, wildcards):
+        if len(values) != len(names) or not _known(sizes.plan, wildcards):
             continue
         measured = _read(path) if path.suffix == ".tsv" else _read_log(path)
         output = Path(results, _OUTPUTS[rule].format(**wildcards)) if rule in _OUTPUTS else None
@@ -72,15 +55,15 @@ def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str,
             yield rule, wildcards, measured
 
 
-def _known(sizes: StudySizes, wildcards: dict[str, str]) -> bool:
+def _known(plan: Plan, wildcards: dict[str, str]) -> bool:
     experiment, member = wildcards.get("experiment"), wildcards.get("cascade")
-    if member is not None and member not in sizes.members:
+    if member is not None and member not in plan.members:
         return False
     if experiment is None:
         return True
-    if experiment not in sizes.experiments or (member and member not in sizes.members_of(experiment)):
+    if experiment not in plan.study.experiments or (member and member not in plan.members_of(experiment)):
         return False
-    return "chunk" not in wildcards or wildcards["chunk"] in sizes.chunks_of(experiment)
+    return "chunk" not in wildcards or wildcards["chunk"] in plan.chunks_of(experiment)
 
 
 def _read(path: Path) -> dict[str, float]:

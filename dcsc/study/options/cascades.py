@@ -12,33 +12,38 @@ from dcsc.study.options.types import Count, Number, Options, Scalar, numeric, wh
 class LayerOptions(Options):
     """One layer of a cascade."""
 
-    family: str = Field(description="Family of filters, a name of `dcsc.families` or of a plugin.")
-    parameters: dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(numeric)]] = Field(
-        default={}, description="Parameters of the family; those without a default are required."
-    )
+    family: str
+    """Family of filters, a name of `dcsc.families` or of a plugin."""
+    parameters: dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(numeric)]] = Field(default={})
+    """Parameters of the family; those without a default are required."""
 
 
 class VaryOptions(Options):
     """A parameter that makes a series of cascades out of one, and changes nothing else."""
 
-    parameter: str = Field(
-        description="The parameter of the layer's family that varies, or `grid`. Its value enters no random stream, so "
-        "that nothing else changes: the same filters on every grid, the same direction of perturbation at every size "
-        "of it, the same start of a search, and the same codes where as many of as many atoms are active."
-    )
-    values: list[Annotated[int, BeforeValidator(whole)] | Number] = Field(
-        min_length=1, description="Its values, one cascade each."
-    )
-    layer: Count = Field(default=1, description="The layer whose parameter varies, 1 next to the signal.")
+    parameter: str
+    """
+    The parameter of the layer's family that varies, or `grid`. Its value enters no random stream, so that nothing else
+    changes: the same filters on every grid, the same direction of perturbation at every size of it, the same start of a
+    search, and the same codes where as many of as many atoms are active.
+    """
+    values: list[Annotated[int, BeforeValidator(whole)] | Number] = Field(min_length=1)
+    """Its values, one cascade each."""
+    layer: Count = 1
+    """The layer whose parameter varies, 1 next to the signal."""
 
 
 class CascadeOptions(Options):
     """A cascade of convolutional dictionaries, or a series of them."""
 
-    grid: list[Count] = Field(min_length=1, description="Size of the periodic signal grid, one number an axis.")
-    layers: list[LayerOptions] = Field(min_length=1, description="The layers, from the signal inwards.")
-    replicates: Count = Field(default=1, description="Independent draws of every random dictionary.")
-    vary: VaryOptions | None = Field(default=None, description="Makes a series: one cascade for each value.")
+    grid: list[Count] = Field(min_length=1)
+    """Size of the periodic signal grid, one number an axis."""
+    layers: list[LayerOptions] = Field(min_length=1)
+    """The layers, from the signal inwards."""
+    replicates: Count = 1
+    """Independent draws of every random dictionary."""
+    vary: VaryOptions | None = None
+    """Makes a series: one cascade for each value."""
 
     @model_validator(mode="after")
     def _varied_layer_exists(self) -> CascadeOptions:

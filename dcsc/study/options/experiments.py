@@ -43,19 +43,22 @@ recovered values; "beside" shows numbers of other experiments' figures, where th
 class ExperimentOptions(Options):
     """Signals drawn through cascades, pursued, measured and shown."""
 
-    title: str = Field(min_length=1, description="What the experiment asks, in one line, for the report.")
-    cascades: list[str] = Field(min_length=1, description="Names of cascades; a series stands for all its members.")
-    signals: SignalOptions | None = Field(
-        default=None, description="How the deepest codes are drawn; none for an experiment on dictionaries alone."
-    )
-    pursuits: dict[Name, PursuitOptions] = Field(default={}, description="Pursuits by a name of your choice.")
-    bounds: BoundOptions = Field(default=BoundOptions(), description="Guarantees that depend on the supports.")
-    errors: bool = Field(default=False, description="Keep the recovered values, not only supports, and measure errors.")
-    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1, description="What is drawn.")
-    beside: list[str] = Field(
-        default=[],
-        description="Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too.",
-    )
+    title: str = Field(min_length=1)
+    """What the experiment asks, in one line, for the report."""
+    cascades: list[str] = Field(min_length=1)
+    """Names of cascades; a series stands for all its members."""
+    signals: SignalOptions | None = None
+    """How the deepest codes are drawn; none for an experiment on dictionaries alone."""
+    pursuits: dict[Name, PursuitOptions] = Field(default={})
+    """Pursuits by a name of your choice."""
+    bounds: BoundOptions = BoundOptions()
+    """Guarantees that depend on the supports."""
+    errors: bool = False
+    """Keep the recovered values, not only supports, and measure errors."""
+    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1)
+    """What is drawn."""
+    beside: list[str] = Field(default=[])
+    """Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too."""
 
     @property
     def is_certified(self) -> bool:

@@ -12,27 +12,26 @@ from dcsc.study.options.types import Count, Number, Options, Proportion, Scalar,
 class PursuitOptions(Options):
     """A pursuit and its parameters."""
 
-    method: str = Field(default="layered-thresholding", description="A name of `dcsc.pursuit`.")
-    parameters: dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(numeric)]] = Field(
-        default={}, description="Parameters of another method than layered-thresholding, see `dcsc.pursuit`."
-    )
-    rule: Literal["hard", "soft", "relu", "top-k"] | None = Field(
-        default=None, description="The non-linearity of layered-thresholding."
-    )
+    method: str = "layered-thresholding"
+    """A name of `dcsc.pursuit`."""
+    parameters: dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(numeric)]] = Field(default={})
+    """Parameters of another method than layered-thresholding, see `dcsc.pursuit`."""
+    rule: Literal["hard", "soft", "relu", "top-k"] | None = None
+    """The non-linearity of layered-thresholding."""
     threshold: (
         Literal["uniform", "uniform-lower", "statistical", "oracle"]
         | Annotated[Number, Field(ge=0)]
         | list[Annotated[Number, Field(ge=0)]]
         | None
-    ) = Field(
-        default=None,
-        description="A number, one a layer, or a choice: `uniform` (X_min + mu X_max)/2, `uniform-lower` k mu X_max, "
-        "`statistical` X_min/2, `oracle` the one that keeps the known number of entries. Not for top-k.",
-    )
-    debias: bool = Field(default=False, description="Fit the values by least squares on each recovered support.")
-    variants: list[str] | None = Field(
-        default=None, min_length=1, description="Variants of the signals that it runs on; all by default."
-    )
+    ) = None
+    """
+    A number, one a layer, or a choice: `uniform` (X_min + mu X_max)/2, `uniform-lower` k mu X_max, `statistical`
+    X_min/2, `oracle` the one that keeps the known number of entries. Not for top-k.
+    """
+    debias: bool = False
+    """Fit the values by least squares on each recovered support."""
+    variants: list[str] | None = Field(default=None, min_length=1)
+    """Variants of the signals that it runs on; all by default."""
 
     @model_validator(mode="after")
     def _threshold_fits_rule(self) -> PursuitOptions:
@@ -51,18 +50,17 @@ class PursuitOptions(Options):
 class BoundOptions(Options):
     """Guarantees that depend on the supports, hence computed trial by trial."""
 
-    delta: Proportion = Field(default=0.01, description="Failure probability that the statistical guarantees admit.")
-    trials: Annotated[int, BeforeValidator(whole), Field(ge=0)] = Field(
-        default=32,
-        description="Trials of each cell and replicate for which they are computed, of each pursuit as it is run, with "
-        "its thresholds and debiasing; 0 for none.",
-    )
-    draws: Count = Field(
-        default=768,
-        description="Draws behind every certified number that is estimated, at least, over all replicates: it is "
-        "a confidence limit, and 299 draws are the fewest that can certify 99 % at a level of 95 %.",
-    )
-    basis_pursuit: bool = Field(
-        default=False,
-        description="Certify layered basis pursuit in its equality form ([PRE17] Theorem 11) beside the pursuits.",
-    )
+    delta: Proportion = 0.01
+    """Failure probability that the statistical guarantees admit."""
+    trials: Annotated[int, BeforeValidator(whole), Field(ge=0)] = 32
+    """
+    Trials of each cell and replicate for which they are computed, of each pursuit as it is run, with its thresholds and
+    debiasing; 0 for none.
+    """
+    draws: Count = 768
+    """
+    Draws behind every certified number that is estimated, at least, over all replicates: it is a confidence limit, and
+    299 draws are the fewest that can certify 99 % at a level of 95 %.
+    """
+    basis_pursuit: bool = False
+    """Certify layered basis pursuit in its equality form ([PRE17] Theorem 11) beside the pursuits."""

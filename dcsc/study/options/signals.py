@@ -20,42 +20,31 @@ MOST_JOBS = 100_000
 class DrawOptions(Options):
     """How codes and noise are drawn."""
 
-    support: str | dict[str, Scalar] = Field(
-        default="uniform",
-        description="Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
-    )
-    magnitudes: str | dict[str, Scalar] = Field(
-        default="constant",
-        description="Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters.",
-    )
-    signs: str | dict[str, Scalar] = Field(
-        default="rademacher",
-        description="Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; "
-        "`{name: worst-case, threshold: statistical}` breaks thresholding at X_min/2 if any signs do, "
-        "`threshold: uniform` that at (X_min + mu X_max)/2 (one layer).",
-    )
-    layer_signs: bool | Literal["worst-case"] = Field(
-        default=False,
-        description="Draw the signs T of every layer and trial: D-CSC-R; or the worst ones for top-k, layer by layer.",
-    )
-    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] = Field(
-        default="none", description="What deep codes must satisfy, see `dcsc.sampling.deep_codes`."
-    )
-    floor: Annotated[Number, Field(ge=0, le=1)] = Field(
-        default=0.0, description="Smallest contrast of every layer, for contrast-floor and rejection."
-    )
-    noise_db: Number | None = Field(
-        default=None,
-        description="Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default.",
-    )
-    windows_of: str | None = Field(
-        default=None,
-        description="In place of random codes, those that approximate windows of a real signal by `active` atoms "
-        "through the whole cascade: `electrocardiogram`, `photograph` or a plugin's.",
-    )
-    residual: bool = Field(
-        default=False, description="Add to their synthesis what it misses, so that the windows themselves are observed."
-    )
+    support: str | dict[str, Scalar] = "uniform"
+    """Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
+    magnitudes: str | dict[str, Scalar] = "constant"
+    """Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
+    signs: str | dict[str, Scalar] = "rademacher"
+    """
+    Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
+    threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
+    X_max)/2 (one layer).
+    """
+    layer_signs: bool | Literal["worst-case"] = False
+    """Draw the signs T of every layer and trial: D-CSC-R; or the worst ones for top-k, layer by layer."""
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] = "none"
+    """What deep codes must satisfy, see `dcsc.sampling.deep_codes`."""
+    floor: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    """Smallest contrast of every layer, for contrast-floor and rejection."""
+    noise_db: Number | None = None
+    """Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default."""
+    windows_of: str | None = None
+    """
+    In place of random codes, those that approximate windows of a real signal by `active` atoms through the whole
+    cascade: `electrocardiogram`, `photograph` or a plugin's.
+    """
+    residual: bool = False
+    """Add to their synthesis what it misses, so that the windows themselves are observed."""
 
     @property
     def is_noisy(self) -> bool:
@@ -82,46 +71,49 @@ class DrawOptions(Options):
 class VariantOptions(Options):
     """What a variant draws in its own way; what is not named is as for the experiment."""
 
-    support: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
-    magnitudes: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
-    signs: str | dict[str, Scalar] | None = Field(default=None, description="As above.")
-    layer_signs: bool | Literal["worst-case"] | None = Field(default=None, description="As above.")
-    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] | None = Field(
-        default=None, description="As above."
-    )
-    floor: Annotated[Number, Field(ge=0, le=1)] | None = Field(default=None, description="As above.")
-    noise_db: Number | None = Field(default=None, description="As above.")
-    windows_of: str | None = Field(default=None, description="As above.")
-    residual: bool | None = Field(default=None, description="As above.")
+    support: str | dict[str, Scalar] | None = None
+    """As above."""
+    magnitudes: str | dict[str, Scalar] | None = None
+    """As above."""
+    signs: str | dict[str, Scalar] | None = None
+    """As above."""
+    layer_signs: bool | Literal["worst-case"] | None = None
+    """As above."""
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] | None = None
+    """As above."""
+    floor: Annotated[Number, Field(ge=0, le=1)] | None = None
+    """As above."""
+    noise_db: Number | None = None
+    """As above."""
+    windows_of: str | None = None
+    """As above."""
+    residual: bool | None = None
+    """As above."""
 
 
 class SignalOptions(DrawOptions):
     """How many signals are drawn, and how."""
 
-    active: list[Count] | None = Field(
-        default=None, min_length=1, description="Numbers of active atoms in the deepest code, one cell each."
-    )
-    density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(
-        default=None, min_length=1, description="Instead of `active`: shares of the deepest code's atoms."
-    )
-    stripe_sparsity: list[Count] | None = Field(
-        default=None,
-        min_length=1,
-        description="Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms "
-        "as can fill every stripe, and none further.",
-    )
-    refine: Annotated[int, BeforeValidator(whole), Field(ge=0, le=100)] = Field(
-        default=0,
-        description="Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for "
-        "each cascade, variant and pursuit, and this many cells are spread over it, with one more beyond either end.",
-    )
-    trials: Count = Field(description="Signals for each cell and dictionary replicate.")
-    variants: dict[Label, VariantOptions] = Field(
-        default={"signals": VariantOptions()},
-        min_length=1,
-        description="Ways to draw, side by side: they share the supports, magnitudes and noise that they can.",
-    )
-    chunk_blocks: Count = Field(default=4, description="Blocks of 32 trials in one job; changes no draw.")
+    active: list[Count] | None = Field(default=None, min_length=1)
+    """Numbers of active atoms in the deepest code, one cell each."""
+    density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(default=None, min_length=1)
+    """Instead of `active`: shares of the deepest code's atoms."""
+    stripe_sparsity: list[Count] | None = Field(default=None, min_length=1)
+    """
+    Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms as can fill every
+    stripe, and none further.
+    """
+    refine: Annotated[int, BeforeValidator(whole), Field(ge=0, le=100)] = 0
+    """
+    Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for each cascade,
+    variant and pursuit, and this many cells are spread over it, with one more beyond either end.
+    """
+    trials: Count
+    """Signals for each cell and dictionary replicate."""
+    variants: dict[Label, VariantOptions] = Field(default={"signals": VariantOptions()}, min_length=1)
+    """Ways to draw, side by side: they share the supports, magnitudes and noise that they can."""
+    chunk_blocks: Count = 4
+    """Blocks of 32 trials in one job; changes no draw."""
 
     @model_validator(mode="after")
     def _listed_once(self) -> SignalOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -21,29 +21,53 @@ RESERVED = (*STAGES, "all", "report", "logs", "claims")
 class SentenceOptions(Options):
     """A sentence of a source, and the claims that put it to test."""
 
-    sentence: str = Field(min_length=1, description="The sentence, word by word.")
-    tested: str = Field(min_length=1, description="How it is tested, in a sentence of ours.")
-    claims: list[str] = Field(min_length=1, description="Claims whose verdicts stand beside it.")
+    sentence: str = Field(min_length=1)
+    """The sentence, word by word."""
+    tested: str = Field(min_length=1)
+    """How it is tested, in a sentence of ours."""
+    claims: list[str] = Field(min_length=1)
+    """Claims whose verdicts stand beside it."""
 
 
 class StyleOptions(Options):
     """How figures look."""
 
-    context: Literal["paper", "notebook", "talk"] = Field(
-        default="paper", description="Seaborn's scale of lines and text."
-    )
-    palette: str = Field(default="colorblind", description="Seaborn's or matplotlib's name of a palette.")
-    width: Annotated[Number, Field(gt=2, lt=100)] = Field(default=17.0, description="Width of a figure in centimetres.")
-    dpi: Annotated[int, BeforeValidator(whole), Field(ge=50, le=1200)] = Field(
-        default=200, description="Resolution of the PNG files in dots per inch."
-    )
+    context: Literal["paper", "notebook", "talk"] = "paper"
+    """Seaborn's scale of lines and text."""
+    palette: str = "colorblind"
+    """Seaborn's or matplotlib's name of a palette."""
+    width: Annotated[Number, Field(gt=2, lt=100)] = 17.0
+    """Width of a figure in centimetres."""
+    dpi: Annotated[int, BeforeValidator(whole), Field(ge=50, le=1200)] = 200
+    """Resolution of the PNG files in dots per inch."""
 
 
 class KeepOptions(Options):
     """Which bulky stages stay on disk when nothing needs them any more."""
 
-    signals: bool = Field(default=True, description="Keep the signals.")
-    pursuits: bool = Field(default=True, description="Keep what the pursuits found.")
+    signals: bool = True
+    """Keep the signals."""
+    pursuits: bool = True
+    """Keep what the pursuits found."""
+
+
+class Varied(Options):
+    """What makes a member of a series: a parameter of a layer, or the grid, and its value."""
+
+    parameter: str
+    value: int | float
+    layer: int
+
+
+class Member(Options):
+    """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
+
+    name: str
+    cascade: str
+    grid: list[int]
+    replicates: int
+    layers: list[LayerOptions]
+    varied: Varied | None = None
 
 
 class Study(Options):
@@ -51,28 +75,33 @@ class Study(Options):
 
     results: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
-    ] = Field(default="results", description="Folder of everything the workflow writes, relative to where it runs.")
-    title: str = Field(
-        default="The reproduction, figure by figure", min_length=1, description="Heading of the page about the run."
+    ] = "results"
+    """Folder of everything the workflow writes, relative to where it runs."""
+    title: str = Field(default="The reproduction, figure by figure", min_length=1)
+    """Heading of the page about the run."""
+    introduction: str = (
+        "The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
+        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is."
     )
-    introduction: str = Field(
-        default="The claims are those of [MT18]'s abstract as we put them to test; the statistical theorems are our "
-        "derivation (docs/theory.md), and no figure of [MT18] is replicated. Section 8 of [PRE17] is.",
-        description="What the page about the run says before its figures.",
-    )
-    seed: Annotated[int, BeforeValidator(whole), Field(ge=0)] = Field(
-        description="Seed of the study; every random number derives from it and from what the number is for."
-    )
-    confidence: Proportion = Field(default=0.95, description="Level of every interval.")
-    plugins: list[str] = Field(default=[], description="Python files that register families, pursuits or samplers.")
-    style: StyleOptions = Field(default=StyleOptions(), description="How figures look.")
-    keep: KeepOptions = Field(default=KeepOptions(), description="Which stages stay on disk.")
-    cascades: dict[Name, CascadeOptions] = Field(min_length=1, description="Cascades of dictionaries, by name.")
-    experiments: dict[Name, ExperimentOptions] = Field(min_length=1, description="Experiments, by name.")
-    claims: dict[Name, ClaimOptions] = Field(default={}, description="Claims that the run is put to, by name.")
-    sentences: list[SentenceOptions] = Field(
-        default=[], description="Sentences of a source, with which the page about the run begins."
-    )
+    """What the page about the run says before its figures."""
+    seed: Annotated[int, BeforeValidator(whole), Field(ge=0)]
+    """Seed of the study; every random number derives from it and from what the number is for."""
+    confidence: Proportion = 0.95
+    """Level of every interval."""
+    plugins: list[str] = Field(default=[])
+    """Python files that register families, pursuits or samplers."""
+    style: StyleOptions = StyleOptions()
+    """How figures look."""
+    keep: KeepOptions = KeepOptions()
+    """Which stages stay on disk."""
+    cascades: dict[Name, CascadeOptions] = Field(min_length=1)
+    """Cascades of dictionaries, by name."""
+    experiments: dict[Name, ExperimentOptions] = Field(min_length=1)
+    """Experiments, by name."""
+    claims: dict[Name, ClaimOptions] = Field(default={})
+    """Claims that the run is put to, by name."""
+    sentences: list[SentenceOptions] = Field(default=[])
+    """Sentences of a source, with which the page about the run begins."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
@@ -127,65 +156,41 @@ class Study(Options):
                     raise ValueError(
                         f"sentences.{number}.claims names {claim!r}, which is unknown: {nearest(claim, self.claims)}"
                     )
-        names = [member for cascade in self.cascades for member in members(self, cascade)]
+        names = [member for cascade in self.cascades for member in self.members_of(cascade)]
         if len(set(names)) != len(names):
-            raise ValueError("two cascades share a name once their series are spelt out: rename one.")
+            raise ValueError("two cascades share a name once every member of a series has its own: rename one.")
         return self
 
+    def members_of(self, cascade: str) -> dict[str, Member]:
+        """
+        List the cascades of a series.
 
-class Varied(Options):
-    """What makes a member of a series: a parameter of a layer, or the grid, and its value."""
+        Parameters
+        ----------
+        cascade : str
+            A name under `cascades`.
 
-    parameter: str
-    value: int | float
-    layer: int
-
-
-class Member(Options):
-    """One cascade of a series, with its varied value filled in; what the dictionaries stage needs."""
-
-    name: str
-    cascade: str
-    grid: list[int]
-    replicates: int
-    layers: list[LayerOptions]
-    varied: Varied | None = None
-
-
-def members(study: Study, cascade: str) -> dict[str, Member]:
-    """
-    Spell out a series of cascades.
-
-    Parameters
-    ----------
-    study : Study
-        The configuration.
-    cascade : str
-        A name under `cascades`.
-
-    Returns
-    -------
-    dict of str to Member
-        By name; a cascade that varies nothing is its own only member.
-    """
-    options = study.cascades[cascade]
-    common = {"cascade": cascade, "grid": options.grid, "replicates": options.replicates}
-    if options.vary is None:
-        return {cascade: Member(name=cascade, layers=options.layers, **common)}
-    spelt = {}
-    for value in options.vary.values:
-        name = f"{cascade}-{options.vary.parameter.replace('_', '-')}-{value:g}"
-        varied = {
-            "name": name,
-            "varied": Varied(parameter=options.vary.parameter, value=value, layer=options.vary.layer),
-        }
-        if options.vary.parameter == "grid":
-            grid = [int(value)] * len(options.grid)
-            spelt[name] = Member(layers=options.layers, **(common | {"grid": grid} | varied))
-            continue
-        layers = list(options.layers)
-        index = options.vary.layer - 1
-        parameters = {**layers[index].parameters, options.vary.parameter: value}
-        layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
-        spelt[name] = Member(layers=layers, **common, **varied)
-    return spelt
+        Returns
+        -------
+        dict of str to Member
+            By name; a cascade that varies nothing is its own only member.
+        """
+        options = self.cascades[cascade]
+        common = Member(
+            name=cascade, cascade=cascade, grid=options.grid, replicates=options.replicates, layers=options.layers
+        )
+        vary = options.vary
+        if vary is None:
+            return {cascade: common}
+        members = {}
+        for value in vary.values:
+            name = f"{cascade}-{vary.parameter.replace('_', '-')}-{value:g}"
+            changed: dict[str, Any] = {"grid": [int(value)] * len(options.grid)}
+            if vary.parameter != "grid":
+                layers, index = list(options.layers), vary.layer - 1
+                parameters = {**layers[index].parameters, vary.parameter: value}
+                layers[index] = LayerOptions(family=layers[index].family, parameters=parameters)
+                changed = {"layers": layers}
+            varied = Varied(parameter=vary.parameter, value=value, layer=vary.layer)
+            members[name] = common.model_copy(update={"name": name, "varied": varied, **changed})
+        return members

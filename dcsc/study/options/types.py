@@ -27,7 +27,7 @@ Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 class Options(BaseModel):
     """What every part of the configuration shares: unknown keys are refused, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True)
 
 
 def numeric(value: Any) -> Any:
