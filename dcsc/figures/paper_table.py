@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
 from dcsc.errors import UserError
-from dcsc.figures import style as styles
-from dcsc.figures.results import Results
+from dcsc.figures import style
+from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.panels import Panel
+
+PANEL = Panel(reads_trials=True)
 
 LENGTH, CODE = "length of the layer's signal", "length of the deepest code"
 COHERENCE, STRIPES, RATIO = "mutual coherence", "stripe-sparsity", "mean signal-to-noise ratio (dB)"
@@ -55,7 +55,7 @@ PRINTED = {
 """By the number of layers: quantity, layer, printed range, and half a unit of the last printed digit."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Set measured ranges beside the printed ones.
 
@@ -63,7 +63,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Of an experiment with one cascade of two, three or five layers.
-    settings : mapping
+    settings : FigureSettings
         Not used here.
 
     Returns
@@ -109,7 +109,7 @@ def _measured(quantity: str, layer: int, dictionary: xr.DataTree, trials: xr.Dat
     return dictionary["grid" if quantity == LENGTH else "mutual_coherence"].to_numpy()
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw the table.
 
@@ -117,17 +117,15 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`.
+    settings : FigureSettings
+        Its style.
 
     Returns
     -------
     Figure
         A page that can stand in the report.
     """
-    figure, axes = styles.canvas(settings["style"], 1, 1, 0.42)
-    panel = axes[0, 0]
-    panel.axis("off")
+    figure, axes = style.canvas(settings.style, 1, 1, 0.42)
     cells = [
         [
             row.quantity,
@@ -138,26 +136,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         ]
         for row in table.itertuples()
     ]
-    drawn = panel.table(
-        cells,
-        colLabels=["quantity", "layer", "printed in [PRE17]", "this run", "agrees"],
-        colWidths=[0.36, 0.1, 0.22, 0.2, 0.12],
-        cellLoc="left",
-        loc="center",
-    )
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(9)
-    drawn.scale(1, 1.3)
-    for (row, _), cell in drawn.get_celld().items():
-        cell.visible_edges = "B"
-        cell.set_linewidth(1.0 if row == 0 else 0.4)
-        if row == 0:
-            cell.set_text_props(weight="bold", horizontalalignment="left")
-    styles.footnote(
-        figure,
-        settings["style"],
-        f"ranges over {table['realisations'].iloc[0]} realisations",
-    )
+    labels, widths = ["quantity", "layer", "printed in [PRE17]", "this run", "agrees"], [0.36, 0.1, 0.22, 0.2, 0.12]
+    style.write_table(axes[0, 0], labels, cells, widths, 9, (1.0, 0.4), 0.1, loc="center").scale(1, 1.3)
+    style.footnote(figure, f"ranges over {table['realisations'].iloc[0]} realisations")
     return figure
 
 

@@ -294,21 +294,21 @@ def summarized_digests(wildcards):
     return [f"{path}.sha256" for path in files]
 
 
-def drawn_digests(needs):
-    """Digests of the datasets that a panel of these needs is made from."""
+def drawn_digests(panel):
+    """Digests of the datasets that a panel is made from."""
 
     def files(wildcards):
         stages = [
             stage
             for stage in ("metrics", "signals", "pursuits")
-            if stage in needs or (stage == "metrics" and "dictionaries" not in needs)
+            if stage in panel.needs or (stage == "metrics" and panel.is_measured)
         ]
         return [
             f"{path}.sha256"
             for path in [
                 *dictionary_files(wildcards),
                 *(summary_files(wildcards) if "metrics" in stages else []),
-                *(certificates_files(wildcards) if "certificates" in needs else []),
+                *(certificates_files(wildcards) if "certificates" in panel.needs else []),
                 *(
                     file
                     for stage in stages

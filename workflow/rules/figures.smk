@@ -1,19 +1,18 @@
-for panel, needs in PANELS.items():
+for panel, told in PANELS.items():
     drawing = panel.replace("-", "_")
-    measured = "dictionaries" not in needs
 
     rule:
         name:
             f"render_{drawing}"
         input:
-            summary=summary_files if measured else [],
-            metrics=metrics_files if measured else [],
-            signals=signals_files if "signals" in needs else [],
-            pursuits=pursuits_files if "pursuits" in needs else [],
-            certificates=certificates_files if "certificates" in needs else [],
+            summary=summary_files if told.is_measured else [],
+            metrics=metrics_files if told.is_measured else [],
+            signals=signals_files if "signals" in told.needs else [],
+            pursuits=pursuits_files if "pursuits" in told.needs else [],
+            certificates=certificates_files if "certificates" in told.needs else [],
             dictionaries=dictionary_files,
-            beside=beside_files if "beside" in needs else [],
-            digests=drawn_digests(needs),
+            beside=beside_files if "beside" in told.needs else [],
+            digests=drawn_digests(told),
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",
