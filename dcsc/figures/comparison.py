@@ -14,7 +14,7 @@ from dcsc import statistics
 from dcsc.figures import style
 from dcsc.figures.inputs import FigureSettings, Results, ran, truths
 from dcsc.figures.panels import Panel
-from dcsc.figures.tables import bar_lengths, select, share
+from dcsc.figures.tables import select, share
 
 PANEL = Panel(reads_trials=True)
 
@@ -125,9 +125,9 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             for index, (cell, colour) in enumerate(zip(shown, colours, strict=True)):
                 points = select(rows, active=cell)
                 offset = 0.6 * ((index + 0.5) / len(shown) - 0.5)
-                places = [names.index(name) + offset for name in points["pursuit"]]
-                look = {"color": colour, "fmt": style.MARKERS[index], "ms": 3, "lw": 0.8, "label": cell}
-                panel.errorbar(places, points["rate"], bar_lengths(points, "rate"), **look)
+                points = points.assign(place=points["pursuit"].map(names.index) + offset)
+                look = {"linestyle": "", "linewidth": 0.8, "markersize": 3, "capsize": 0, "label": cell}
+                style.bars(panel, points, "place", "rate", colour, index, **look)
             panel.axhline(0, color="0.3", lw=0.7)
         if first not in names:
             note = f"{first}\ndid not run"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from dcsc.figures import style
 from dcsc.figures.inputs import FigureSettings, Results, ran, truths
 from dcsc.figures.panels import Panel
-from dcsc.figures.tables import bar_lengths, quantiles, select, share
+from dcsc.figures.tables import quantiles, select, share
 from dcsc.pursuit import work
 
 PANEL = Panel(needs=("errors",), reads_trials=True)
@@ -137,12 +135,8 @@ def _draw_points(panel: Axes, part: pd.DataFrame, quantity: str, names: list[str
     colours = style.colours(settings.style, 10)
     for name, row in part.groupby("pursuit", sort=False):
         index = names.index(str(name))
-        look: dict[str, Any] = {
-            "fmt": style.MARKERS[index % 10],
-            "color": colours[index % 10],
-            "mfc": "none" if index >= 10 else colours[index],
-            "ms": 4 + 0.5 * max(0, 6 - index),  # where points coincide, the ones below show
-            "lw": 0.8,
-        }
-        panel.errorbar(row["forward_passes"], row[quantity], bar_lengths(row, quantity), label=name, **look)
+        look: style.Look = {"markerfacecolor": "none"} if index >= 10 else {}
+        look |= {"markersize": 4 + 0.5 * max(0, 6 - index)}  # where points coincide, the ones below show
+        look |= {"linestyle": "", "linewidth": 0.8, "capsize": 0, "label": name}
+        style.bars(panel, row, "forward_passes", quantity, colours[index % 10], index, **look)
     panel.set_xscale("log")

@@ -167,7 +167,7 @@ def _draw_map(panel: Axes, cells: pd.DataFrame) -> None:
         line = line.sort_values("density")
         density, rate = line["density"].to_numpy(), line["rate"].to_numpy()
         edges = _edges(density)
-        look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
+        look: style.Look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
         panel.pcolormesh(edges, [row - 0.5, row + 0.5], rate[None], **look)
         for name, falls in crossings.items():
             falls.append(_falls(density, line[name].to_numpy(), edges, name == "rate"))

@@ -163,7 +163,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             colour, marker = looks[cascade]
             curve = select(table, cascade=cascade, kind="babel")
             dashed = "--" if curve["rank"].iloc[0] > 1 else "-"
-            look = {"color": colour, "marker": marker, "markevery": (curved.index(cascade) % 4, 8)}
+            look: style.Look = {"color": colour, "marker": marker, "markevery": (curved.index(cascade) % 4, 8)}
             panel.plot(curve["k"], curve[name], dashed, markersize=3, linewidth=1, **look)
         panel.set(xlabel="number of other atoms $k$", ylabel=label)
         style.logarithmic(panel.xaxis, table["k"])

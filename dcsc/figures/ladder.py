@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from dcsc.figures import style, transitions
 from dcsc.figures.inputs import FigureSettings
 from dcsc.figures.panels import Panel
-from dcsc.figures.tables import bar_lengths, select
+from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
 
 PANEL = Panel(needs=("certificates",))
@@ -60,19 +60,11 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         ):
             for level in LEVELS:
                 part = select(measured, pursuit=pursuit, variant=variant, level=level)
+                part = part.assign(height=part["cascade"].map(place) + 0.08 + 0.14 * index)
+                look = {"markerfacecolor": colour if level == LEVELS[0] else "white", "markersize": 4.5}
+                look |= {"linestyle": "none", "label": f"{level:.0%} recovered, {variant}"}
                 if len(part):
-                    panel.errorbar(
-                        part["stripe_sparsity"],
-                        part["cascade"].map(place) + 0.08 + 0.14 * index,
-                        xerr=bar_lengths(part, "stripe_sparsity"),
-                        color=colour,
-                        linestyle="none",
-                        marker=style.MARKERS[index],
-                        markerfacecolor=colour if level == LEVELS[0] else "white",
-                        markersize=4.5,
-                        capsize=2,
-                        label=f"{level:.0%} recovered, {variant}",
-                    )
+                    style.bars(panel, part, "stripe_sparsity", "height", colour, index, **look)
         style.logarithmic(panel.xaxis, table["stripe_sparsity"])
         panel.tick_params(labelbottom=True)
         panel.set_title(pursuit)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -90,7 +88,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             label = (
                 curve.pursuit if len({curve.cascade for curve in curves}) == 1 else f"{curve.cascade}, {curve.pursuit}"
             )
-            size: dict[str, Any] = style.nested(index, len(curves))
+            size: style.Look = style.nested(index, len(curves))
             style.curve_with_band(upper, part, "noise_db", "rate", colour, index, label=label, **size)
             style.curve_with_band(lower, part, "noise_db", "error", colour, index, **size)
             bounded = part[2 * part["covered"] >= part["trials"]]

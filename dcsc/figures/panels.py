@@ -53,6 +53,6 @@ def panels() -> dict[str, Panel]:
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             match statement:
                 case ast.Assign(targets=[ast.Name("PANEL")], value=ast.Call(ast.Name("Panel"), [], arguments)):
-                    options = {argument.arg: ast.literal_eval(argument.value) for argument in arguments}
+                    options = {str(argument.arg): ast.literal_eval(argument.value) for argument in arguments}
                     told[path.stem.replace("_", "-")] = Panel(**options)
     return told

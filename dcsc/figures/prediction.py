@@ -17,7 +17,7 @@ from dcsc import statistics
 from dcsc.figures import style
 from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
-from dcsc.figures.tables import bar_lengths, mean_of, select, with_shares
+from dcsc.figures.tables import mean_of, select, with_shares
 
 PANEL = Panel(reads_trials=True)
 
@@ -203,14 +203,14 @@ def _draw_differences(panel: Axes, differences: pd.DataFrame, colour: Mapping[st
     laws = list(differences["variant"].unique())
     others = [predictor for predictor in PREDICTORS if predictor != "stripe_sparsity"]
     for index, predictor in enumerate(others):
-        chosen = select(differences, predictor=predictor).set_index("variant").loc[laws]
-        heights = np.arange(len(laws)) + 0.3 * (index - 0.5)
-        look = {"color": colour[predictor], "marker": style.MARKERS[1 + index], "markersize": 3.5, "capsize": 2}
-        label = f"over {PREDICTORS[predictor]}"
-        panel.errorbar(chosen["y"], heights, xerr=bar_lengths(chosen, "y"), linestyle="", label=label, **look)
-        for height, value, upper in zip(heights, chosen["y"], chosen["y_upper"], strict=True):
+        chosen = select(differences, predictor=predictor)
+        chosen = chosen.assign(height=chosen["variant"].map(laws.index) + 0.3 * (index - 0.5))
+        name = f"over {PREDICTORS[predictor]}"
+        look: style.Look = {"linestyle": "", "markersize": 3.5, "label": name}
+        style.bars(panel, chosen, "y", "height", colour[predictor], 1 + index, **look)
+        for row in chosen.itertuples():
             look = {"textcoords": "offset points", "va": "center", "fontsize": "xx-small"}
-            panel.annotate(f"{value:+.4f}", (upper, height), (4, 0), **look)
+            panel.annotate(f"{row.y:+.4f}", (row.y_upper, row.height), (4, 0), **look)
     panel.axvline(0, color="0.4", linewidth=0.8, linestyle=":")
     panel.margins(x=0.25)
     panel.set_yticks(range(len(laws)), [laws[0], *(f"within\n{law}" for law in laws[1:])], fontsize="x-small")

@@ -74,12 +74,12 @@ def _of_codes(
     cell: xr.Dataset, dictionaries: tuple[ConvolutionalDictionary, ...], confidence: float
 ) -> Iterator[dict[str, Any]]:
     """Sparsity of every layer, and the rungs that cover the path; those for random signs do not speak of it."""
-    coherent, by_babel = [], []
+    by_layer: dict[str, list[Any]] = {"Theorem 11": [], "Theorem 11, Babel form": []}
     for layer, dictionary in enumerate(dictionaries, start=1):
         stripes = cell["stripe_sparsity"].sel(layer=layer)
         mu, k = mutual_coherence(dictionary), stripes.to_numpy().astype(int)
-        coherent.append((2 * k - 1) * mu < 1)
-        by_babel.append(babel(dictionary, k) + babel(dictionary, k - 1) < 1)
+        by_layer["Theorem 11"].append((2 * k - 1) * mu < 1)
+        by_layer["Theorem 11, Babel form"].append(babel(dictionary, k) + babel(dictionary, k - 1) < 1)
         yield {
             "kind": "sparsity",
             "layer": layer,
@@ -91,8 +91,7 @@ def _of_codes(
     held = {
         "Theorem 8": cell["uniform_guarantee"].astype(bool).all("layer").to_numpy(),
         "Theorem 8, instance form": cell["instance_covered"].to_numpy() == 1,
-        "Theorem 11": np.all(coherent, axis=0),
-        "Theorem 11, Babel form": np.all(by_babel, axis=0),
+        **{rung: np.all(covered, axis=0) for rung, covered in by_layer.items()},
     }
     for rung, covered in held.items():
         yield {"kind": "guarantee", "pursuit": rung, **_share(covered, confidence)}
@@ -166,7 +165,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         _draw_shares(synthesis, part, settings, "recovered", residual=False)
         for index, (rung, curve) in enumerate(select(part, kind="guarantee").groupby("pursuit", sort=False)):
             dashes, shade, width = GUARANTEES[index]
-            look: dict[str, Any] = {"color": shade, "linestyle": dashes, "linewidth": width, "zorder": 4 - index / 4}
+            look: style.Look = {"color": shade, "linestyle": dashes, "linewidth": width, "zorder": 4 - index / 4}
             curve = curve.sort_values("active")
             synthesis.plot(curve["active"], curve["value"], label=rung, **look)
         synthesis.set_title("the synthesis is observed", fontsize="small")
@@ -235,7 +234,7 @@ def _draw_shares(panel: Axes, part: pd.DataFrame, settings: FigureSettings, kind
     for index, name in enumerate(settings.pursuits):
         curve = select(rows, pursuit=name).sort_values("active")
         if len(curve):
-            look: dict[str, Any] = style.nested(min(index, 3), 4)  # the first, which are forward passes, coincide
+            look: style.Look = style.nested(min(index, 3), 4)  # the first, which are forward passes, coincide
             look |= {"color": colours[index], "marker": style.MARKERS[index], "elinewidth": 0.6, "label": name}
             bars = bar_lengths(curve, "value") if kind == "recovered" else None
             panel.errorbar(curve["active"], curve["value"], bars, **look)

@@ -98,7 +98,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         panel.set_title(f"{pursuit}, {variant}")
         panel.tick_params(labelbottom=True)
     figure.supylabel("recovered (share)", fontsize="medium")
-    options = {"title": "mean coherence $\\mu$, cascade", "fontsize": "x-small", "title_fontsize": "small"}
+    options: style.Look = {"title": "mean coherence $\\mu$, cascade", "fontsize": "x-small", "title_fontsize": "small"}
     if free:  # the legend takes the places that no panel needs
         place = axes[0, 0].get_gridspec()[rows - 1, columns - free :]
         for panel in axes.flat[len(pairs) :]:

@@ -78,9 +78,9 @@ def _differences(points: pd.DataFrame, settings: FigureSettings) -> pd.DataFrame
     rows = []
     for (pursuit, level), part in points.groupby(["pursuit", "level"], sort=False):
         for variant in settings.adversarial:
-            curves = (select(part, variant=name) for name in (variant, random))
+            worst, typical = (select(part, variant=name) for name in (variant, random))
             name = f"{level:.0%} recovery, {variant} minus {random}"
-            difference = transitions.slope_difference(*curves, settings.confidence)
+            difference = transitions.slope_difference(worst, typical, settings.confidence)
             rows.append({"pursuit": pursuit, "curve": name, **difference})
     return pd.DataFrame(rows)
 

@@ -33,6 +33,9 @@ CHARACTERS_PER_INCH = 17.8
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 """Beside the colours, so that series are told apart in grey too."""
 
+Look = dict[str, Any]
+"""Options of a drawing function of matplotlib."""
+
 _FIXED = {
     "svg.hashsalt": "dcsc",  # otherwise identifiers are random
     "svg.fonttype": "path",
@@ -193,7 +196,7 @@ def bars(panel: Axes, table: pd.DataFrame, x: str, y: str, colour: Any, index: i
     panel : Axes
         Where.
     table : pandas.DataFrame
-        With columns x, y, and y with "_lower" and "_upper".
+        With columns x, y, and y, or else x, with "_lower" and "_upper".
     x, y : str
         Columns.
     colour : colour
@@ -205,7 +208,8 @@ def bars(panel: Axes, table: pd.DataFrame, x: str, y: str, colour: Any, index: i
     """
     table = table.sort_values(x)
     look = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4.0, "capsize": 2, **options}
-    panel.errorbar(table[x], table[y], bar_lengths(table, y), **look)
+    lengths = {"yerr": bar_lengths(table, y)} if f"{y}_lower" in table else {"xerr": bar_lengths(table, x)}
+    panel.errorbar(table[x], table[y], **lengths, **look)
 
 
 def common_legend(
@@ -269,7 +273,7 @@ RUNGS = {
 """Rungs of the ladder and what they are called, those for all signs first."""
 
 _DASHES = ((0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1)))
-RUNG_LOOKS = {
+RUNG_LOOKS: dict[str, Look] = {
     rung: {"color": "0.1" if rung.startswith("statistical") else "0.55", "linestyle": dashes}
     for rung, dashes in zip(RUNGS, 2 * _DASHES, strict=True)
 }

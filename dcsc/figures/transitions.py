@@ -95,26 +95,16 @@ def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
         stripe-sparsity of the largest size whose confidence limit was computed and holds (0 for none), the next one in
         `next_stripe_sparsity`, and the `draws` behind it.
     """
-    rows = []
+    names = ["applies", "stripe_sparsity", "next_stripe_sparsity", "draws"]
+    tables = []
     for cascade, dataset in certificates.items():
         layer = dataset.sel(part=dataset["part"][0], layer=1)
-        axes = ("pursuit", "variant", "rung")
-        for labels in itertools.product(*(layer[name].to_numpy() for name in axes)):
-            place = dict(zip(axes, labels, strict=True))
-            size = layer.sel(place)
-            if size["applies"]:
-                rows.append(
-                    {
-                        "cascade": cascade,
-                        **place,
-                        "replicate": 0,
-                        "mutual_coherence": float(size["mutual_coherence"].mean()),
-                        "stripe_sparsity": float(size["stripe_sparsity"].fillna(0.0)),
-                        "next_stripe_sparsity": float(size["next_stripe_sparsity"]),
-                        "draws": int(size["draws"]),
-                    }
-                )
-    return pd.DataFrame(rows)
+        sizes = layer[names].to_dataframe(["pursuit", "variant", "rung"])[names].reset_index()
+        sizes.insert(0, "cascade", cascade)
+        sizes.insert(4, "replicate", 0)
+        sizes.insert(5, "mutual_coherence", float(layer["mutual_coherence"].mean()))
+        tables.append(sizes[sizes.pop("applies").astype(bool)])
+    return pd.concat(tables, ignore_index=True).fillna({"stripe_sparsity": 0.0})
 
 
 def certified_beside(

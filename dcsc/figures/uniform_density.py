@@ -142,7 +142,7 @@ def _draw_cells(panel: Axes, cells: pd.DataFrame) -> None:
         label = f"recovered, $N$ = {int(size):,}"
         style.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour, index, label=label)
     certified = select(cells, ambient_dimension=sizes[-1]).sort_values("stripe_sparsity")
-    look = {"color": "0.1", "linestyle": "--", "linewidth": 1.1, "marker": "_", "markersize": 7}
+    look: style.Look = {"color": "0.1", "linestyle": "--", "linewidth": 1.1, "marker": "_", "markersize": 7}
     label = f"{LIMITS['certified']}, $N$ = {int(sizes[-1]):,}"
     panel.plot(certified["stripe_sparsity"], certified["certified"], label=label, **look)
     style.logarithmic(panel.xaxis, cells["stripe_sparsity"])
