@@ -8,7 +8,7 @@ from typing import Any
 import job
 
 from dcsc.figures import style
-from dcsc.figures.results import Results, TrialsOnDemand
+from dcsc.figures.inputs import FigureSettings, Results, TrialsOnDemand
 from dcsc.store import dataset, schemas
 
 READ = ("summary", "metrics", "signals", "pursuits", "certificates", "dictionaries", "beside")
@@ -31,7 +31,7 @@ def main(snakemake: Any) -> None:
             name: dataset.read(path, schemas.DICTIONARIES)
             for name, path in zip(settings["cascades"], inputs.dictionaries, strict=True)
         },
-        summary=dataset.read(inputs.summary[0], schemas.SUMMARY).to_dataset() if inputs.summary else None,
+        counts=dataset.read(inputs.summary[0], schemas.SUMMARY).to_dataset() if inputs.summary else None,
         trials=TrialsOnDemand(by_cascade(snakemake, inputs.metrics)),
         **{
             stage: {
@@ -46,13 +46,14 @@ def main(snakemake: Any) -> None:
         },
         beside={Path(path).stem: dataset.read_table(path) for path in inputs.beside},
     )
+    typed = FigureSettings.from_json(settings)
     with job.computing():
-        table = figure_module.tidy(results, settings)
+        table = figure_module.tidy(results, typed)
     files = [path for name in READ for path in inputs[name]]
     record = job.record(snakemake, "figure", 1, files)
-    with style.applied(settings["style"]), job.computing():
-        figure = figure_module.draw(table, settings)
-    style.save(figure, [snakemake.output[name] for name in style.FORMATS], settings["style"], record)
+    with style.applied(typed.style), job.computing():
+        figure = figure_module.draw(table, typed)
+    style.save(figure, [snakemake.output[name] for name in style.FORMATS], typed.style, record)
     style.save_table(table, snakemake.output.csv, record)
 
 

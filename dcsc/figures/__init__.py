@@ -1,6 +1,7 @@
 """
-Figures: one module a figure, each with a function from tidy data to a matplotlib Figure.
+Figures: one module a panel, from the results of an experiment to a tidy table, and from that to a matplotlib Figure.
 
-A module `name` offers `tidy(datasets, settings) -> pandas.DataFrame`, the numbers that
-the figure shows and that are saved beside it, and `draw(table, settings) -> Figure`.
+A module offers `PANEL`, what it needs; `tidy(results, settings) -> pandas.DataFrame`, the numbers that the figure shows
+and that are saved beside it; and `draw(table, settings) -> Figure`. What several share is in `inputs`, `tables`,
+`transitions` and `style`; `panels` lists them all.
 """

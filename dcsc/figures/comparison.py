@@ -11,14 +11,18 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from dcsc import statistics
-from dcsc.figures import style as styles
-from dcsc.figures.results import Results
+from dcsc.figures import style
+from dcsc.figures.inputs import FigureSettings, Results, ran, truths
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import select, share
+
+PANEL = Panel(reads_trials=True)
 
 ENOUGH = 16
 """Draws of a number of active atoms from which its rate is worth a point; fewer are drawn together."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Count recovered paths, and compare every pursuit with those before it in the configuration, trial by trial.
 
@@ -26,8 +30,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its trials are used.
-    settings : mapping
-        `confidence` and `pursuits`.
+    settings : FigureSettings
+        Its confidence and pursuits.
 
     Returns
     -------
@@ -39,84 +43,42 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for cascade, trials in results.trials.items():
+        numbers = trials["active"].to_numpy().tolist()
+        cells = {str(number): [number] for number in numbers}
+        if len(cells) > 1:
+            cells["all"] = numbers
         for variant in trials["variant"].to_numpy():
-            cells = [[number] for number in trials["active"].to_numpy()]
-            for active in [*cells, trials["active"].to_numpy()] if len(cells) > 1 else cells:
-                cell = trials.sel(variant=variant, active=active)
-                label = "all" if len(active) > 1 else str(active[0])
+            for label, active in cells.items():
                 key = {"cascade": cascade, "variant": str(variant), "active": label}
-                rows += [key | row for row in _rows(cell, settings)]
+                rows += [key | row for row in _rows(trials.sel(variant=variant, active=active), settings)]
     return pd.DataFrame(rows)
 
 
-def ran(cell: xr.Dataset, pursuit: str) -> bool:
-    """
-    Tell whether a pursuit ran on a cell.
-
-    Parameters
-    ----------
-    cell : Dataset
-        Metrics of one variant.
-    pursuit : str
-        Its name.
-
-    Returns
-    -------
-    bool
-        True where it did on all of its numbers of active atoms.
-    """
-    return bool(cell["measured"].sel(pursuit=pursuit).to_numpy().astype(bool).all())
-
-
-def recovered(cell: xr.Dataset, pursuit: str) -> np.ndarray:
-    """
-    Tell which paths a pursuit recovered.
-
-    Parameters
-    ----------
-    cell : Dataset
-        Metrics of one variant.
-    pursuit : str
-        Its name.
-
-    Returns
-    -------
-    ndarray of bool, shape (replicate, trial)
-        The trials of all numbers of active atoms.
-    """
-    return _flat(cell["path_recovered"].sel(pursuit=pursuit))
-
-
-def _flat(truths: xr.DataArray) -> np.ndarray:
-    found = truths.transpose("replicate", "active", "trial").to_numpy().astype(bool)
-    return found.reshape(len(found), -1)
-
-
-def _rows(cell: xr.Dataset, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    names = [name for name in settings["pursuits"] if ran(cell, name)]
-    paths = {name: recovered(cell, name) for name in names}
-    blind = [name for name in names if _is_blind_step(settings["pursuits"][name])]
+def _rows(cell: xr.Dataset, settings: FigureSettings) -> Iterator[dict[str, Any]]:
+    names = [name for name in settings.pursuits if ran(cell, name)]
+    paths = {name: truths(cell["path_recovered"].sel(pursuit=name)) for name in names}
+    blind = [name for name in names if _is_blind_step(settings.pursuits[name])]
     lost = ~np.logical_or.reduce([paths[name] for name in blind]) if blind else None
-    for name in names:
+    for index, name in enumerate(names):
         counted = {"pursuit": name, "trials": paths[name].size}
-        rate = _proportion(int(paths[name].sum()), paths[name].size, settings["confidence"])
-        covered = _flat(cell["covered"].sel(pursuit=name).all("layer"))
-        lost_though = {"covered": int(covered.sum()), "violations": int((covered & ~paths[name]).sum())}
-        yield {"kind": "recovered", **counted, "recovered": int(paths[name].sum()), **rate, **lost_though}
-        for other in names[: names.index(name)]:
-            ends = statistics.paired_difference(paths[name], paths[other], settings["confidence"])
+        successes = int(paths[name].sum())
+        covered = truths(cell["covered"].sel(pursuit=name).all("layer"))
+        yield {
+            "kind": "recovered",
+            **counted,
+            "recovered": successes,
+            **share(successes, paths[name].size, settings.confidence),
+            "covered": int(covered.sum()),
+            "violations": int((covered & ~paths[name]).sum()),
+        }
+        for other in names[:index]:
+            ends = statistics.paired_difference(paths[name], paths[other], settings.confidence)
             difference = dict(zip(("rate", "rate_lower", "rate_upper"), ends, strict=True))
             yield {"kind": "difference", **counted, "versus": other, **difference}
         if lost is not None and name not in blind:
-            found, among = int((paths[name] & lost).sum()), int(lost.sum())
-            yield {
-                "kind": "rescued",
-                **counted,
-                "trials": among,
-                "versus": " and ".join(blind),
-                "recovered": found,
-                **_proportion(found, among, settings["confidence"]),
-            }
+            rescued, among = int((paths[name] & lost).sum()), int(lost.sum())
+            counted |= {"trials": among, "versus": " and ".join(blind), "recovered": rescued}
+            yield {"kind": "rescued", **counted, **share(rescued, among, settings.confidence)}
 
 
 def _is_blind_step(options: Mapping[str, Any]) -> bool:
@@ -124,14 +86,7 @@ def _is_blind_step(options: Mapping[str, Any]) -> bool:
     return options["rule"] in ("hard", "soft", "relu") and options["threshold"] != "oracle"
 
 
-def _proportion(successes: int, trials: int, confidence: float) -> dict[str, float]:
-    if not trials:
-        return {"rate": np.nan, "rate_lower": np.nan, "rate_upper": np.nan}
-    lower, upper = statistics.proportion_interval(successes, trials, confidence)
-    return {"rate": successes / trials, "rate_lower": float(lower), "rate_upper": float(upper)}
-
-
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw rates (upper row) and paired differences (lower row), a column a cascade and variant.
 
@@ -139,25 +94,24 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`, `confidence` and `pursuits`.
+    settings : FigureSettings
+        Its style, confidence and pursuits.
 
     Returns
     -------
     Figure
         A group of points a pursuit, from few active atoms to many, or one for all of them together.
     """
-    style = settings["style"]
-    columns = list(table[["cascade", "variant"]].drop_duplicates().itertuples(index=False, name=None))
-    names = [name for name in settings["pursuits"] if name in set(table["pursuit"])]
+    columns = list(table[["cascade", "variant"]].drop_duplicates().itertuples(index=False))
+    names = [name for name in settings.pursuits if name in set(table["pursuit"])]
     cells = [cell for cell in table["active"].unique() if cell != "all"]
     many = table.loc[table["active"] != "all", "trials"].max() >= ENOUGH
-    shown = cells if len(cells) == 1 or (many and len(cells) <= len(styles.MARKERS)) else ["all"]
-    colour, first = styles.sequence(style, len(shown)), names[0]
-    parts = [table[(table["cascade"] == cascade) & (table["variant"] == variant)] for cascade, variant in columns]
+    shown = cells if len(cells) == 1 or (many and len(cells) <= len(style.MARKERS)) else ["all"]
+    colours, first = style.sequence(len(shown)), names[0]
+    parts = [select(table, **column._asdict()) for column in columns]
     ran = [[name for name in names if name in set(part["pursuit"])] for part in parts]
-    figure, axes = styles.canvas(
-        style,
+    figure, axes = style.canvas(
+        settings.style,
         2,
         len(columns),
         0.38 if len(columns) == 1 else 0.75,
@@ -165,38 +119,31 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         sharey="row",
         width_ratios=[max(len(run), 3) for run in ran],  # as wide as it has pursuits, and as its title
     )
-    for column, ((_, variant), part, names) in enumerate(zip(columns, parts, ran, strict=True)):
-        for row, kind in enumerate(("recovered", "difference")):
-            panel = axes[row, column]
-            for index, cell in enumerate(shown):
-                one = part[(part["kind"] == kind) & (part["active"] == cell)]
-                one = one if kind == "recovered" else one[one["versus"] == first]
+    for (upper, lower), column, part, names in zip(axes.T, columns, parts, ran, strict=True):
+        kinds = (select(part, kind="recovered"), select(part, kind="difference", versus=first))
+        for panel, rows in zip((upper, lower), kinds, strict=True):
+            for index, (cell, colour) in enumerate(zip(shown, colours, strict=True)):
+                points = select(rows, active=cell)
                 offset = 0.6 * ((index + 0.5) / len(shown) - 0.5)
-                places = [names.index(name) + offset for name in one["pursuit"]]
-                spans = np.abs(one[["rate_lower", "rate_upper"]].to_numpy().T - one["rate"].to_numpy())
-                panel.errorbar(
-                    places, one["rate"], spans, color=colour[index], fmt=styles.MARKERS[index], ms=3, lw=0.8, label=cell
-                )
+                points = points.assign(place=points["pursuit"].map(names.index) + offset)
+                look = {"linestyle": "", "linewidth": 0.8, "markersize": 3, "capsize": 0, "label": cell}
+                style.bars(panel, points, "place", "rate", colour, index, **look)
             panel.axhline(0, color="0.3", lw=0.7)
         if first not in names:
-            axes[1, column].text(
-                0.5, 0.5, f"{first}\ndid not run", transform=axes[1, column].transAxes, ha="center", fontsize="x-small"
-            )
-        axes[1, column].set_xlim(-0.6, len(names) - 0.4)
-        axes[0, column].set_title(variant if len(columns) > 1 else "", fontsize="medium")
-        axes[1, column].set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
+            note = f"{first}\ndid not run"
+            lower.text(0.5, 0.5, note, transform=lower.transAxes, ha="center", fontsize="x-small")
+        lower.set_xlim(-0.6, len(names) - 0.4)
+        upper.set_title(column.variant if len(columns) > 1 else "")
+        lower.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
     axes[0, 0].set_ylabel("paths recovered (share)")
     axes[0, 0].set_ylim(-0.04, 1.04)
     axes[1, 0].set_ylabel(f"difference from {first},\non the same draws")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
     if len(shown) > 1:
-        title = "active atoms of the deepest code"
-        figure.legend(handles, labels, loc="outside upper center", ncols=10, fontsize="small", title=title)
+        style.common_legend(figure, axes[0, :1], 10, title="active atoms of the deepest code")
     counts = table.loc[(table["kind"] == "recovered") & table["active"].isin(shown), "trials"]
-    styles.footnote(
+    style.footnote(
         figure,
-        style,
-        f"{styles.plural(counts, 'draw')} a point, the same for all pursuits; bars: Clopper-Pearson "
-        f"{settings['confidence']:.0%} (above), the wider of its and Student's over dictionaries (below)",
+        f"{style.plural(counts, 'draw')} a point, the same for all pursuits; bars: Clopper-Pearson "
+        f"{settings.confidence:.0%} (above), the wider of its and Student's over dictionaries (below)",
     )
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from dcsc import statistics
-from dcsc.figures import style as styles
-from dcsc.figures import transitions
-from dcsc.figures.results import Results
-from dcsc.figures.thresholds import certified_note
-from dcsc.store.readers import cascade_of
+from dcsc.figures import style, transitions
+from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import mean_of, select
+
+PANEL = Panel(needs=("certificates",), reads_trials=True)
 
 KINDS = {
     "uniform-coherence": "all signs: Theorem 8",
@@ -30,7 +29,7 @@ ALL_SIGNS = ("uniform-coherence", "uniform-babel", "uniform-instance")
 """Rungs of thresholding that hold for all signs; the best of them is what random signs are held against."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     List the densities of every layer at which whole paths are certified and recovered.
 
@@ -38,8 +37,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its summary, trials and certificates are used.
-    settings : mapping
-        `confidence`, `variants` and `delta`.
+    settings : FigureSettings
+        Its confidence, variants and delta.
 
     Returns
     -------
@@ -49,42 +48,37 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         the largest one that a rung of thresholding certifies for all signs of the path, its lower end over the next
         density that no such rung certifies.
     """
-    points = transitions.measured(results.summary, settings["variants"], [1 - settings["delta"]])
+    points = transitions.measured(results.summary, settings.variants, [1 - settings.delta])
     rows = []
     for cascade, certificates in results.certificates.items():
-        atoms = [layer.n_atoms for layer in cascade_of(results.dictionaries[cascade], 0).dictionaries]
+        atoms = [layer.n_atoms for layer in results.cascade(cascade).dictionaries]
         for pursuit in certificates["pursuit"].to_numpy():
-            for variant in settings["variants"]:
+            for variant in settings.variants:
                 place = {"cascade": cascade, "depth": len(atoms), "pursuit": pursuit, "variant": variant}
                 rows += [{**place, **row} for row in _certified(certificates.sel(pursuit=pursuit, variant=variant))]
-                same = (points["cascade"] == cascade) & (points["pursuit"] == pursuit) & (points["variant"] == variant)
-                if same.any():
-                    nonzeros = _nonzeros(results.trials[cascade], variant)
-                    found = _measured(points[same], nonzeros, atoms, settings["confidence"])
-                    rows += [{**place, "kind": "measured", "of": "path", **row} for row in found]
-    table = pd.DataFrame(rows)
-    return _gains(table).assign(trials=int(results.summary["trials"].max()))
+                same = select(points, cascade=cascade, pursuit=pursuit, variant=variant)
+                if len(same):
+                    densities = _measured(same, _nonzeros(results.trials[cascade], variant), atoms, settings.confidence)
+                    rows += [{**place, "kind": "measured", "of": "path", **row} for row in densities]
+    return _gains(pd.DataFrame(rows)).assign(trials=int(results.summary["trials"].max()))
 
 
 def _certified(certificates: xr.Dataset) -> list[dict[str, Any]]:
     rows = []
     for rung in certificates["rung"].to_numpy():
         for part in certificates["part"].to_numpy():
-            one = certificates.sel(rung=rung, part=part)
-            if not one["applies"]:
-                continue
-            size, following = int(one["active"]), int(one["next_active"])
-            for layer in one["layer"].to_numpy():
+            size = certificates.sel(rung=rung, part=part)
+            for layer in size["layer"].to_numpy() if size["applies"] else ():
                 if part in ("path", f"layer {layer}"):
                     rows.append(
                         {
                             "kind": rung,
                             "of": part.split()[0],
                             "layer": int(layer),
-                            "active": size,
-                            "next_active": following,
-                            "density": float(one["density"].sel(layer=layer)) if size else 0.0,
-                            "draws": int(one["draws"]),
+                            "active": int(size["active"]),
+                            "next_active": int(size["next_active"]),
+                            "density": float(size["density"].sel(layer=layer)) if size["active"] else 0.0,
+                            "draws": int(size["draws"]),
                         }
                     )
     return rows
@@ -92,10 +86,10 @@ def _certified(certificates: xr.Dataset) -> list[dict[str, Any]]:
 
 def _nonzeros(trials: xr.Dataset, variant: str) -> xr.DataArray:
     """Mean non-zeros of every layer at each number of active deepest atoms that was drawn."""
-    one = trials.sel(variant=variant)
-    drawn = one["measured"].astype(bool).any("pursuit")
-    dims = [dim for dim in one["nonzeros"].dims if dim not in ("layer", "active")]
-    return one["nonzeros"].mean(dims).isel(active=np.flatnonzero(drawn.to_numpy()))
+    chosen = trials.sel(variant=variant)
+    drawn = chosen["measured"].astype(bool).any("pursuit").to_numpy()
+    dims = [dim for dim in chosen["nonzeros"].dims if dim not in ("layer", "active")]
+    return chosen["nonzeros"].mean(dims).isel(active=drawn)
 
 
 def _measured(
@@ -107,15 +101,11 @@ def _measured(
     for layer, count in enumerate(atoms, start=1):
         here = nonzeros.sel(layer=layer)
         logs = np.interp(np.log(sizes), np.log(here["active"].to_numpy()), np.log(here.to_numpy()))
-        densities = np.exp(logs) / count
-        mean, lower, upper = statistics.mean_interval(densities, confidence)
         rows.append(
             {
                 "layer": layer,
                 "active": float(sizes.mean()),
-                "density": mean,
-                "density_lower": lower,
-                "density_upper": upper,
+                **mean_of(np.exp(logs) / count, confidence, "density"),
                 "replicates": len(sizes),
                 "censored": int((points["censored"] != "").sum()),
             }
@@ -140,7 +130,7 @@ def _gains(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["best", "next_best"])
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw a panel for each cascade: the density of every layer, for whole paths.
 
@@ -148,55 +138,42 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`, `confidence` and `delta`.
+    settings : FigureSettings
+        Its style, confidence and delta.
 
     Returns
     -------
     Figure
         Small open markers where a layer is certified alone, its input being exact.
     """
-    style = settings["style"]
     cascades = list(table["cascade"].unique())
-    figure, axes = styles.canvas(style, 1, len(cascades), 1.15, sharey=True)
-    colour = styles.colours(style, len(KINDS))
+    figure, axes = style.canvas(settings.style, 1, len(cascades), 1.15, sharey=True)
+    colours = style.colours(settings.style, len(KINDS))
     for panel, cascade in zip(axes[0], cascades, strict=True):
         here = table[(table["cascade"] == cascade) & (table["density"] > 0)]
-        for index, (kind, label) in enumerate(KINDS.items()):
+        for index, ((kind, label), colour) in enumerate(zip(KINDS.items(), colours, strict=True)):
             shift = 0.09 * (index - (len(KINDS) - 1) / 2)
             for of, filled in (("path", True), ("layer", False)):
-                part = here[(here["kind"] == kind) & (here["of"] == of)].drop_duplicates("layer").sort_values("layer")
-                if not len(part):
-                    continue
-                ends = part[["density_lower", "density_upper"]].to_numpy(dtype=float).T
-                lengths = np.nan_to_num(np.abs(ends - part["density"].to_numpy()))
-                panel.errorbar(
-                    part["layer"] + shift,
-                    part["density"],
-                    lengths,
-                    linestyle="none",
-                    marker=styles.MARKERS[index],
-                    color=colour[index],
-                    markerfacecolor=colour[index] if filled else "none",
-                    markersize=5 if filled else 4,
-                    capsize=2,
-                    label=label if filled else None,
+                part = select(here, kind=kind, of=of).drop_duplicates("layer")
+                part = part.assign(place=part["layer"] + shift)
+                look = (
+                    {"markerfacecolor": colour, "markersize": 5, "label": label}
+                    if filled
+                    else {"markerfacecolor": "none"}
                 )
+                if len(part):
+                    style.bars(panel, part, "place", "density", colour, index, linestyle="none", **look)
         depth = int(here["depth"].iloc[0])
-        panel.set_title(f"{depth} layers", fontsize="medium")
-        panel.set_xlabel("layer")
-        panel.set_xticks(range(1, depth + 1))
-        panel.set_xlim(0.5, depth + 0.5)
-        styles.logarithmic(panel.yaxis, table["density"])
+        panel.set(title=f"{depth} layers", xlabel="layer", xticks=range(1, depth + 1), xlim=(0.5, depth + 0.5))
+        style.logarithmic(panel.yaxis, table["density"])
     axes[0, 0].set_ylabel("density of activations")
-    styles.common_legend(figure, axes.flat, loc="outside upper center", ncols=2, fontsize="x-small")
-    certified, measured = table[table["kind"] != "measured"], table[table["kind"] == "measured"]
-    styles.footnote(
+    style.common_legend(figure, axes.flat, 2, fontsize="x-small")
+    replicates = select(table, kind="measured")["replicates"].max()
+    style.footnote(
         figure,
-        style,
-        f"filled: whole paths; open: a layer alone, its input being exact. Recovered: {1 - settings['delta']:.0%}, of "
-        f"{styles.count(table['trials'])} trials a cell; means over "
-        f"{styles.plural(measured['replicates'].max(), 'dictionary')} with Student {settings['confidence']:.0%} bars; "
-        f"{certified_note(certified, settings)}",
+        f"filled: whole paths; open: a layer alone, its input being exact. Recovered: {1 - settings.delta:.0%}, of "
+        f"{style.count(table['trials'])} trials a cell; means over {style.plural(replicates, 'dictionary')} with "
+        f"Student {settings.confidence:.0%} bars; "
+        f"{style.certified_note(table[table['kind'] != 'measured'], settings)}",
     )
     return figure

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from dcsc import guarantees, statistics
-from dcsc.figures import exact
-from dcsc.figures import style as styles
-from dcsc.figures.recovery import bound_tests
-from dcsc.figures.results import Results
+from dcsc.figures import exact, style
+from dcsc.figures.inputs import FigureSettings, Results, measured_cells
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import bound_tests, select, with_shares
 from dcsc.guarantees.certified_size import failure_limit
-from dcsc.store.readers import cascade_of
+
+PANEL = Panel(needs=("beside",), reads_trials=True)
 
 LEVEL = 0.95
 """Share of paths at which the contours are drawn."""
@@ -34,7 +35,7 @@ ROWS_OF_TABLE = 1.9
 """Height of the table below the maps, in rows of maps."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Pool the draws of every cell that hold any active atom.
 
@@ -42,8 +43,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its trials, dictionaries and the tables beside are used.
-    settings : mapping
-        `confidence`, `variants`, `pursuits` and `delta`.
+    settings : FigureSettings
+        Its confidence and variants.
 
     Returns
     -------
@@ -55,32 +56,27 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for cascade, trials in results.trials.items():
-        first = cascade_of(results.dictionaries[cascade], 0)
-        depth, n_atoms = first.depth, first.dictionaries[-1].n_atoms
+        first = results.cascade(cascade)
         coherence = float(results.dictionaries[cascade]["layer_1"]["mutual_coherence"].mean())
-        for pursuit in trials["pursuit"].to_numpy():
-            for variant in settings["variants"]:
-                chosen = trials.sel(pursuit=pursuit, variant=variant)
-                for active in chosen["active"].to_numpy()[chosen["measured"].to_numpy().astype(bool)]:
-                    # Where no two atoms meet, the path is determined, and a draw's part is a bound on its own failure.
-                    largest = 1.0 if settings["variants"][variant]["constraint"] == "no-overlap" else depth + 1.0
-                    counted = _counted(chosen.sel(active=active), depth, settings["confidence"], largest)
-                    if counted["trials"]:
-                        sizes = {"density": counted.pop("nonzeros") / n_atoms, "active": int(active)}
-                        place = {"cascade": cascade, "depth": depth, "mutual_coherence": coherence}
-                        rows.append({**place, "pursuit": pursuit, "variant": variant, **sizes, **counted})
+        here = {"cascade": cascade, "depth": first.depth, "mutual_coherence": coherence}
+        for place, cell in measured_cells(trials, settings.variants):
+            active = place.pop("active")
+            # Where no two atoms meet, the path is determined, and a draw's part is a bound on its own failure.
+            determined = settings.variants[place["variant"]].constraint == "no-overlap"
+            counted = _counted(cell, first.depth, settings.confidence, 1.0 if determined else first.depth + 1.0)
+            if counted["trials"]:
+                density = counted.pop("nonzeros") / first.dictionaries[-1].n_atoms
+                rows.append({**here, **place, "density": density, "active": active, **counted})
     table = pd.DataFrame(rows)
-    table.insert(table.columns.get_loc("recovered") + 1, "rate", table["recovered"] / table["trials"])
-    table["rate_lower"], table["rate_upper"] = statistics.proportion_interval(
-        table["recovered"], table["trials"], settings["confidence"]
-    )
-    table[["bound_tested", "bound_exceeded"]] = bound_tests(table, settings["confidence"])
+    table.insert(table.columns.get_loc("recovered") + 1, "rate", np.nan)
+    table = with_shares(table, "recovered", settings.confidence)
+    table[["bound_tested", "bound_exceeded"]] = bound_tests(table, settings.confidence)
     table["replicates"] = max(trials.sizes["replicate"] for trials in results.trials.values())
     beside = [numbers.assign(kind=name) for name, numbers in results.beside.items()]
     return pd.concat([table.assign(kind="map"), *beside], ignore_index=True)
 
 
-def _counted(cell: Any, depth: int, confidence: float, largest: float) -> dict[str, Any]:
+def _counted(cell: xr.Dataset, depth: int, confidence: float, largest: float) -> dict[str, Any]:
     """
     Count one cell; an empty code, all of whose atoms were refused, is no trial.
 
@@ -112,7 +108,7 @@ def _counted(cell: Any, depth: int, confidence: float, largest: float) -> dict[s
     }
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw a map for each number of layers (columns), signs and pursuit (rows), and the tables beside below them.
 
@@ -120,81 +116,71 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`, `confidence` and `delta`.
+    settings : FigureSettings
+        Its style, confidence and delta.
 
     Returns
     -------
     Figure
         Colour is the measured share of recovered paths; lines are where a share falls below LEVEL.
     """
-    style = settings["style"]
-    maps = table[table["kind"] == "map"]
-    beside = {name: part.dropna(axis=1, how="all") for name, part in table.groupby("kind") if name != "map"}
-    kinds = list(maps[["variant", "pursuit"]].drop_duplicates().itertuples(index=False, name=None))
+    maps = select(table, kind="map")
+    beside = [part.dropna(axis=1, how="all") for name, part in table.groupby("kind") if name != "map"]
+    kinds = list(maps[["variant", "pursuit"]].drop_duplicates().itertuples(index=False))
     depths = sorted(maps["depth"].unique())
     heights = [1.0] * len(kinds) + [ROWS_OF_TABLE] * len(beside)
-    rows = len(heights)
-    figure, axes = styles.canvas(style, rows, len(depths), 0.78, height_ratios=heights)
-    image = None
-    for row, (variant, pursuit) in enumerate(kinds):
-        for column, depth in enumerate(depths):
-            panel = axes[row, column]
-            same = (maps["variant"] == variant) & (maps["pursuit"] == pursuit) & (maps["depth"] == depth)
-            image = _draw_map(panel, maps[same])
-            panel.sharex(axes[0, column])
-            panel.tick_params(labelbottom=row == len(kinds) - 1)
-            if row == 0:
-                panel.set_title(styles.plural(depth, "layer"), fontsize="medium")
-            if row == len(kinds) - 1:
-                panel.set_xlabel("deepest density", fontsize="small")
-            if column:
-                panel.set_yticklabels([])
-            else:
-                panel.set_ylabel(f"{pursuit}\n{variant}", fontsize="small")
+    figure, axes = style.canvas(settings.style, len(heights), len(depths), 0.78, height_ratios=heights)
+    rows = axes[: len(kinds)]
+    for row, kind in zip(rows, kinds, strict=True):
+        for panel, first, depth in zip(row, axes[0], depths, strict=True):
+            _draw_map(panel, select(maps, depth=depth, **kind._asdict()))
+            panel.sharex(first)
+            panel.tick_params(labelbottom=False)
+        for panel in row[1:]:
+            panel.set_yticklabels([])
+        row[0].set_ylabel(f"{kind.pursuit}\n{kind.variant}", fontsize="small")
+    for panel, below, depth in zip(axes[0], rows[-1], depths, strict=True):
+        panel.set_title(style.plural(depth, "layer"))
+        below.set_xlabel("deepest density", fontsize="small")
+        below.tick_params(labelbottom=True)
     figure.supylabel("coherence $\\mu$ of layer 1", fontsize="small")
-    figure.colorbar(image, ax=axes[: len(kinds)].ravel().tolist(), label="paths recovered (share)", aspect=40, pad=0.01)
-    for row, numbers in enumerate(beside.values(), start=len(kinds)):
-        _draw_beside(figure, axes[row], numbers)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=3, fontsize="small", title=f"{LEVEL:.0%} of paths, up to"
-    )
-    notes = [exact.note(part, settings) for part in beside.values()]
+    image = axes[0, 0].collections[0]  # all maps have the same colours
+    figure.colorbar(image, ax=rows.ravel().tolist(), label="paths recovered (share)", aspect=40, pad=0.01)
+    for row, numbers in zip(axes[len(kinds) :], beside, strict=True):
+        _draw_beside(figure, row, numbers)
+    style.common_legend(figure, axes[0, :1], 3, title=f"{LEVEL:.0%} of paths, up to")
     text = (
-        f"maps: {styles.plural(maps['trials'], 'trial')} a cell, pooled over "
-        f"{styles.plural(maps['replicates'], 'cascade')} of a depth; certificates of the same pursuit as run, of "
-        f"{styles.count(maps['bounded'])} of them, delta = {settings['delta']:g}"
+        f"maps: {style.plural(maps['trials'], 'trial')} a cell, pooled over "
+        f"{style.plural(maps['replicates'], 'cascade')} of a depth; certificates of the same pursuit as run, of "
+        f"{style.count(maps['bounded'])} of them, delta = {settings.delta:g}"
     )
-    styles.footnote(figure, style, "; ".join([text, *(f"table: {note}" for note in notes)]))
+    style.footnote(figure, "; ".join([text, *(f"table: {exact.note(part, settings)}" for part in beside)]))
     return figure
 
 
-def _draw_map(panel: Axes, cells: pd.DataFrame) -> Any:
-    """Draw one map, a row of cells for each coherence with edges of its own."""
-    image = None
+def _draw_map(panel: Axes, cells: pd.DataFrame) -> None:
+    """Draw a map, a row of cells for each coherence with edges of its own."""
     crossings: dict[str, list[float]] = {name: [] for name in CONTOURS}
     coherences = sorted(cells["mutual_coherence"].unique())
     for row, coherence in enumerate(coherences):
-        line = cells[cells["mutual_coherence"] == coherence].groupby("active").mean(numeric_only=True)
+        line = select(cells, mutual_coherence=coherence).groupby("active").mean(numeric_only=True)
         line = line.sort_values("density")
-        edges = _edges(line["density"].to_numpy())
-        image = panel.pcolormesh(
-            edges, [row - 0.5, row + 0.5], line["rate"].to_numpy()[None], cmap="Blues", vmin=0, vmax=1, rasterized=True
-        )
-        for name, found in crossings.items():
-            found.append(_falls(line["density"].to_numpy(), line[name].to_numpy(), edges, name == "rate"))
+        density, rate = line["density"].to_numpy(), line["rate"].to_numpy()
+        edges = _edges(density)
+        look: style.Look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
+        panel.pcolormesh(edges, [row - 0.5, row + 0.5], rate[None], **look)
+        for name, falls in crossings.items():
+            falls.append(_falls(density, line[name].to_numpy(), edges, name == "rate"))
     heights = np.arange(len(coherences) + 1) - 0.5
-    for (label, colour, dashes, width), found in zip(CONTOURS.values(), crossings.values(), strict=True):
-        panel.stairs(found, heights, orientation="horizontal", baseline=None, color=colour, ls=dashes, lw=width)
+    for (label, colour, dashes, width), falls in zip(CONTOURS.values(), crossings.values(), strict=True):
+        panel.stairs(falls, heights, orientation="horizontal", baseline=None, color=colour, ls=dashes, lw=width)
         panel.plot([], [], color=colour, linestyle=dashes, linewidth=width, label=label)
     panel.set_yticks(range(len(coherences)), [f"{coherence:.2f}" for coherence in coherences])
     panel.grid(visible=False)
-    styles.logarithmic(panel.xaxis, cells["density"])
+    style.logarithmic(panel.xaxis, cells["density"])
     if cells["density"].max() > 10 * cells["density"].min():
         panel.xaxis.set_major_locator(LogLocator())  # a map is too narrow for more
     panel.tick_params(labelsize="x-small")
-    return image
 
 
 def _edges(centres: NDArray) -> NDArray:
@@ -206,7 +192,7 @@ def _edges(centres: NDArray) -> NDArray:
     return np.exp([2 * logs[0] - middle[0], *middle, 2 * logs[-1] - middle[-1]])
 
 
-def _falls(density: NDArray, share: NDArray, edges: Sequence[float], interpolated: bool) -> float:
+def _falls(density: NDArray, share: NDArray, edges: NDArray, interpolated: bool) -> float:
     """
     Density at which a share first falls below LEVEL; the outer edge where it never or always does.
 
@@ -226,10 +212,9 @@ def _falls(density: NDArray, share: NDArray, edges: Sequence[float], interpolate
 
 def _draw_beside(figure: Figure, row: NDArray, numbers: pd.DataFrame) -> None:
     """Write a table over the whole width of a row of panels."""
-    grid = row[0].get_gridspec()
-    place = grid[row[0].get_subplotspec().rowspan.start, :]
+    place = row[0].get_gridspec()[row[0].get_subplotspec().rowspan.start, :]
     for panel in row:
         panel.remove()
     panel = figure.add_subplot(place)
-    panel.set_title("The aligned cascade: failed paths in per cent", fontsize="medium", loc="left")
-    exact.draw_table(panel, numbers.astype({"blocks": int})).set_fontsize(6)
+    panel.set_title("The aligned cascade: failed paths in per cent", loc="left")
+    exact.draw_table(panel, numbers.astype({"blocks": int}), 6)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.table import Table
 
-from dcsc import statistics
 from dcsc.errors import UserError
-from dcsc.figures import style as styles
-from dcsc.figures.results import Results
+from dcsc.figures import style
+from dcsc.figures.inputs import FigureSettings, Results, measured_cells
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import select, share
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.store.readers import cascade_of
+
+PANEL = Panel(reads_trials=True)
 
 LARGEST = 2**16
 """Sign patterns that are enumerated at most."""
@@ -68,7 +67,7 @@ def block_failure(
     return float(np.mean((largest_off > threshold) | (smallest_on <= threshold)))
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Set measured failures beside the exact probability.
 
@@ -76,8 +75,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its trials are used; thresholds must be the same in all of them.
-    settings : mapping
-        `confidence`, `variants` and `pursuits`.
+    settings : FigureSettings
+        Its confidence, variants and pursuits.
 
     Returns
     -------
@@ -86,38 +85,35 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for cascade, trials in results.trials.items():
-        first, second = cascade_of(results.dictionaries[cascade], 0).dictionaries
+        first, second = results.cascade(cascade).dictionaries
         magnitude = float(np.abs(second.filters).max())
-        for pursuit, (variant, draw) in itertools.product(trials["pursuit"].to_numpy(), settings["variants"].items()):
-            cell = trials.sel(pursuit=pursuit, variant=variant)
-            threshold = float(cell["threshold"].sel(layer=1).max())
-            block = block_failure(first, second, threshold, bool(draw["layer_signs"]))
-            for active in cell["active"].to_numpy()[cell["measured"].to_numpy().astype(bool)]:
-                recovered = cell["path_recovered"].sel(active=active).to_numpy()
-                failures = int(recovered.size - recovered.sum())
-                lower, upper = statistics.proportion_interval(failures, recovered.size, settings["confidence"])
-                exact = 1 - (1 - block) ** int(active)
-                rows.append(
-                    {
-                        "cascade": cascade,
-                        "pursuit": pursuit,
-                        "rule": settings["pursuits"][pursuit]["rule"],
-                        "threshold_over_x": threshold / magnitude,
-                        "variant": variant,
-                        "blocks": int(active),
-                        "trials": recovered.size,
-                        "failures": failures,
-                        "rate": failures / recovered.size,
-                        "rate_lower": float(lower),
-                        "rate_upper": float(upper),
-                        "exact": exact,
-                        "inside": bool(lower <= exact <= upper),
-                    }
-                )
+        for place, cell in measured_cells(trials, settings.variants):
+            pursuit, variant = place["pursuit"], place["variant"]
+            threshold = float(trials["threshold"].sel(pursuit=pursuit, variant=variant, layer=1).max())
+            block = block_failure(first, second, threshold, bool(settings.variants[variant].layer_signs))
+            size = cell["path_recovered"].size
+            failures = size - int(cell["path_recovered"].sum())
+            rate = share(failures, size, settings.confidence)
+            exact = 1 - (1 - block) ** place["active"]
+            rows.append(
+                {
+                    "cascade": cascade,
+                    "pursuit": pursuit,
+                    "rule": settings.pursuits[pursuit]["rule"],
+                    "threshold_over_x": threshold / magnitude,
+                    "variant": variant,
+                    "blocks": place["active"],
+                    "trials": size,
+                    "failures": failures,
+                    **rate,
+                    "exact": exact,
+                    "inside": rate["rate_lower"] <= exact <= rate["rate_upper"],
+                }
+            )
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw the table.
 
@@ -125,8 +121,8 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style` and `confidence`.
+    settings : FigureSettings
+        Its style and confidence.
 
     Returns
     -------
@@ -134,13 +130,13 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         A page that can stand in the report.
     """
     rows = len(table[["variant", "pursuit"]].drop_duplicates())
-    figure, axes = styles.canvas(settings["style"], 1, 1, 0.055 * (rows + 1))
-    draw_table(axes[0, 0], table).set_fontsize(8)
-    styles.footnote(figure, settings["style"], note(table, settings))
+    figure, axes = style.canvas(settings.style, 1, 1, 0.055 * (rows + 1))
+    draw_table(axes[0, 0], table, 8)
+    style.footnote(figure, note(table, settings))
     return figure
 
 
-def note(table: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+def note(table: pd.DataFrame, settings: FigureSettings) -> str:
     """
     Tell sample sizes and the meaning of the intervals.
 
@@ -148,8 +144,8 @@ def note(table: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `confidence`.
+    settings : FigureSettings
+        Its confidence.
 
     Returns
     -------
@@ -157,12 +153,12 @@ def note(table: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         Without a full stop.
     """
     return (
-        f"failed paths in per cent of {styles.plural(table['trials'], 'trial')}, the exact value, and the "
-        f"Clopper-Pearson {settings['confidence']:.0%} interval; x: magnitude of the active entries"
+        f"failed paths in per cent of {style.plural(table['trials'], 'trial')}, the exact value, and the "
+        f"Clopper-Pearson {settings.confidence:.0%} interval; x: magnitude of the active entries"
     )
 
 
-def draw_table(panel: Axes, table: pd.DataFrame) -> Table:
+def draw_table(panel: Axes, table: pd.DataFrame, size: float) -> None:
     """
     Write the failures into a panel, a row for each kind of signs and pursuit and a column for each number of blocks.
 
@@ -171,48 +167,27 @@ def draw_table(panel: Axes, table: pd.DataFrame) -> Table:
     panel : Axes
         Its axes are switched off.
     table : pandas.DataFrame
-        From `tidy`, or read back from its file.
-
-    Returns
-    -------
-    Table
-        The drawn table; a value outside its interval is bold.
+        From `tidy`, or read back from its file; a value outside its interval is bold.
+    size : float, in points
+        Of the letters.
     """
-    panel.axis("off")
     blocks = sorted(table["blocks"].unique())
-    kinds = (
-        table[["variant", "pursuit", "rule", "threshold_over_x"]]
-        .drop_duplicates()
-        .sort_values("variant", kind="stable")
-    )
+    kinds = table[["variant", "pursuit", "rule", "threshold_over_x"]].drop_duplicates()
     cells, outside = [], []
-    for row, kind in enumerate(kinds.itertuples(), start=1):
+    for row, kind in enumerate(kinds.sort_values("variant", kind="stable").itertuples(), start=1):
         threshold = "" if np.isnan(kind.threshold_over_x) else f", threshold {kind.threshold_over_x:.3g} x"
         cells.append([kind.variant, kind.rule + threshold])
-        of_kind = table[(table["variant"] == kind.variant) & (table["pursuit"] == kind.pursuit)].set_index("blocks")
+        of_kind = select(table, variant=kind.variant, pursuit=kind.pursuit).set_index("blocks")
         for column, number in enumerate(blocks, start=2):
-            one = of_kind.loc[number]
+            entry = of_kind.loc[number]
             rate, lower, upper, value = (
-                f"{100 * one[name]:.2f}".replace("100.00", "100")
+                f"{100 * entry[name]:.2f}".replace("100.00", "100")
                 for name in ("rate", "rate_lower", "rate_upper", "exact")
             )
             cells[-1].append(f"{rate} (exact {value})\n{lower} to {upper}")
-            outside += [] if one["inside"] else [(row, column)]
-    labels = ["signs", "pursuit", *[styles.plural(number, "block") for number in blocks]]
-    width = 0.6 / len(blocks)
-    drawn = panel.table(
-        cells,
-        colLabels=labels,
-        colWidths=[0.12, 0.28, *[width] * len(blocks)],
-        cellLoc="left",
-        colLoc="left",
-        bbox=(0, 0, 1, 1),
-    )
-    drawn.auto_set_font_size(False)
-    for (row, column), cell in drawn.get_celld().items():
-        cell.visible_edges = "B"
-        cell.set_linewidth(1.0 if row == 0 else 0.3)
-        cell.PAD = 0.02
-        if row == 0 or (row, column) in outside:
-            cell.set_text_props(weight="bold")
-    return drawn
+            outside += [] if entry["inside"] else [(row, column)]
+    labels = ["signs", "pursuit", *[style.plural(number, "block") for number in blocks]]
+    widths = [0.12, 0.28, *[0.6 / len(blocks)] * len(blocks)]
+    drawn = style.write_table(panel, labels, cells, widths, size, (1.0, 0.3), 0.02, bbox=(0, 0, 1, 1))
+    for place in outside:
+        drawn[place].set_text_props(weight="bold")

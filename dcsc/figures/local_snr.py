@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dcsc.figures import style as styles
-from dcsc.figures.results import Results
+from dcsc.figures import style
+from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import select
+
+PANEL = Panel(needs=("errors",), reads_trials=True)
 
 ROUNDING = 1e-9
 """Share of the largest patch by which an error that is bounded by 0 may come out."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Turn errors and their bounds into local signal-to-noise ratios.
 
@@ -24,7 +25,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its trials are used.
-    settings : mapping
+    settings : FigureSettings
         Not used here.
 
     Returns
@@ -34,22 +35,21 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         covers it was violated, by an error above its bound or a wrong support.
     """
     tables = []
-    for cascade, dataset in results.trials.items():
+    for cascade, trials in results.trials.items():
         names = ["error", "error_bound", "magnitude", "stripe_sparsity", "support_recovered", "covered", "measured"]
-        table = dataset[names].to_dataframe().reset_index().assign(cascade=cascade)
-        tables.append(table[table["measured"] == 1].drop(columns="measured"))
+        realisations = trials[names].to_dataframe().reset_index().assign(cascade=cascade)
+        tables.append(select(realisations, measured=1).drop(columns="measured"))
     table = pd.concat(tables, ignore_index=True)
     with np.errstate(divide="ignore"):  # an exact code has an infinite ratio
         table["local_snr_db"] = 20 * np.log10(table["magnitude"] / table["error"])
         table["bound_db"] = 20 * np.log10(table["magnitude"] / table["error_bound"])
-    kept = (table["error"] <= table["error_bound"] * (1 + 1e-9) + ROUNDING * table["magnitude"]) & (
-        table["support_recovered"] == 1
-    )
+    within = table["error"] <= table["error_bound"] * (1 + 1e-9) + ROUNDING * table["magnitude"]
+    kept = within & (table["support_recovered"] == 1)
     table["violations"] = ((table["covered"] == 1) & ~kept).astype(int)
     return table
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw one panel a layer and family of pursuits, the ratio of each realisation over its number of activations.
 
@@ -57,57 +57,52 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`. The first word of a pursuit's name, up to a hyphen, is its family.
+    settings : FigureSettings
+        Its style. The first word of a pursuit's name, up to a hyphen, is its family.
 
     Returns
     -------
     Figure
         Realisations as points, bounds as crosses.
     """
-    style = settings["style"]
     families = table["pursuit"].str.split("-").str[0]
     layers, shown = sorted(table["layer"].unique()), list(families.unique())
     largest = int(table.groupby(families)["pursuit"].nunique().max())
-    colour = styles.colours(style, max(3, largest + 1))
+    colour = style.colours(settings.style, max(3, largest + 1))
     steps = np.diff(np.unique(table["active"]))
     apart = 0.3 * (steps.min() if len(steps) else 1)  # clouds of equal values stand beside each other
-    figure, axes = styles.canvas(
-        style, len(shown), len(layers), 0.85 if len(layers) > 2 else 0.6, sharex=True, sharey="row"
-    )
-    for row, family in enumerate(shown):
-        for panel, layer in zip(axes[row], layers, strict=True):
+    aspect = 0.85 if len(layers) > 2 else 0.6
+    figure, axes = style.canvas(settings.style, len(shown), len(layers), aspect, sharex=True, sharey="row")
+    for row, family in zip(axes, shown, strict=True):
+        for panel, layer in zip(row, layers, strict=True):
             part = table[(table["layer"] == layer) & (families == family)]
             pursuits = list(part["pursuit"].unique())
             for index, pursuit in enumerate(pursuits):
-                one = part[part["pursuit"] == pursuit]
-                oracle = pursuit.endswith("oracle")
+                points, oracle = select(part, pursuit=pursuit), pursuit.endswith("oracle")
                 panel.scatter(
-                    one["active"] + apart * (index - (len(pursuits) - 1) / 2),
-                    one["local_snr_db"],
+                    points["active"] + apart * (index - (len(pursuits) - 1) / 2),
+                    points["local_snr_db"],
                     s=9 if oracle else 7,
                     facecolors="none" if oracle else [colour[index]],
                     edgecolors=[colour[index]],
-                    marker=styles.MARKERS[index],
+                    marker=style.MARKERS[index],
                     linewidth=0.5 if oracle else 0,
                     label=pursuit,
                 )
-                if not oracle and one["bound_db"].notna().any():
-                    panel.scatter(
-                        one["active"], one["bound_db"], s=9, color=colour[-1], marker="x", linewidth=0.7, label="bound"
-                    )
-            panel.set_title(f"layer {layer}", fontsize="medium")
-        axes[row, 0].set_ylabel("local SNR (dB)")
-        handles, labels = axes[row, 0].get_legend_handles_labels()
-        axes[row, -1].legend(handles, labels, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+                if not oracle and points["bound_db"].notna().any():
+                    look = {"s": 9, "color": colour[-1], "marker": "x", "linewidth": 0.7, "label": "bound"}
+                    panel.scatter(points["active"], points["bound_db"], **look)
+            panel.set_title(f"layer {layer}")
+        row[0].set_ylabel("local SNR (dB)")
+        handles, labels = row[0].get_legend_handles_labels()
+        row[-1].legend(handles, labels, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     counts = table.groupby(["pursuit", "layer"]).size()
     recovered = table.groupby("pursuit")["support_recovered"].agg(["sum", "size"])
     shares = "; ".join(f"{name} {int(row['sum'])}/{int(row['size'])}" for name, row in recovered.iterrows())
-    styles.footnote(
+    style.footnote(
         figure,
-        style,
-        f"{styles.plural(counts, 'realisation')} a panel and pursuit, pursuits side by side. "
+        f"{style.plural(counts, 'realisation')} a panel and pursuit, pursuits side by side. "
         f"Exact supports over all layers: {shares}",
-        label="activations in the deepest code",
+        "activations in the deepest code",
     )
     return figure

@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
 from dcsc.errors import UserError
-from dcsc.figures import style as styles
-from dcsc.figures.results import Results
+from dcsc.figures import style
+from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.panels import Panel
+
+PANEL = Panel(reads_trials=True)
 
 LENGTH, CODE = "length of the layer's signal", "length of the deepest code"
 COHERENCE, STRIPES, RATIO = "mutual coherence", "stripe-sparsity", "mean signal-to-noise ratio (dB)"
 
 
-def _coherences(depth: int) -> list[tuple[str, int, float, float, float]]:
-    later = [(COHERENCE, layer, 4.33e-3, 4.33e-3, 0.005e-3) for layer in range(2, depth + 1)]
-    return [(COHERENCE, 1, 2.44e-4, 2.44e-4, 0.05e-4), *later]
+Printed = tuple[str, int, float, float, float]
+
+
+def _printed(
+    depth: int, lengths: list[int], code: int | None, stripes: list[tuple[int, int]], ratio: float | None
+) -> list[Printed]:
+    """What is printed of one experiment; the coherences are the same in all."""
+    rows: list[Printed] = [(LENGTH, layer, length, length, 0) for layer, length in enumerate(lengths, start=1)]
+    rows += [(CODE, depth, code, code, 0)] if code else []
+    rows += [(COHERENCE, 1, 2.44e-4, 2.44e-4, 0.05e-4)]
+    rows += [(COHERENCE, layer, 4.33e-3, 4.33e-3, 0.005e-3) for layer in range(2, depth + 1)]
+    rows += [(STRIPES, layer, *ends, 0) for layer, ends in enumerate(stripes, start=1)]
+    rows += [(RATIO, 0, ratio, ratio, 0.005)] if ratio else []
+    return rows
 
 
 PRINTED = {
-    2: [
-        (LENGTH, 1, 3600, 3600, 0),
-        (LENGTH, 2, 600, 600, 0),
-        (CODE, 2, 100, 100, 0),
-        *_coherences(2),
-        (STRIPES, 1, 7, 8, 0),
-        (STRIPES, 2, 3, 7, 0),
-        (RATIO, 0, 68.53, 68.53, 0.005),
-    ],
-    3: [
-        (LENGTH, 1, 21600, 21600, 0),
-        (LENGTH, 2, 3600, 3600, 0),
-        (LENGTH, 3, 600, 600, 0),
-        (CODE, 3, 100, 100, 0),
-        *_coherences(3),
-        (STRIPES, 1, 8, 8, 0),
-        (STRIPES, 2, 5, 6, 0),
-        (STRIPES, 3, 3, 7, 0),
-    ],
-    5: [
-        (LENGTH, 1, 777600, 777600, 0),
-        *_coherences(5),
-        (STRIPES, 1, 8, 8, 0),
-        *[(STRIPES, layer, 6, 6, 0) for layer in (2, 3, 4)],
-        (STRIPES, 5, 4, 7, 0),
-        (RATIO, 0, 124.43, 124.43, 0.005),
-    ],
+    2: _printed(2, [3600, 600], 100, [(7, 8), (3, 7)], 68.53),
+    3: _printed(3, [21600, 3600, 600], 100, [(8, 8), (5, 6), (3, 7)], None),
+    5: _printed(5, [777600], None, [(8, 8), (6, 6), (6, 6), (6, 6), (4, 7)], 124.43),
 }
 """By the number of layers: quantity, layer, printed range, and half a unit of the last printed digit."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Set measured ranges beside the printed ones.
 
@@ -63,7 +50,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Of an experiment with one cascade of two, three or five layers.
-    settings : mapping
+    settings : FigureSettings
         Not used here.
 
     Returns
@@ -81,7 +68,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ((name, trials),) = results.trials.items()
     rows = []
     for quantity, layer, low, high, rounding in PRINTED[trials.sizes["layer"]]:
-        dictionary = results.dictionaries[name][f"layer_{max(layer, 1)}"]
+        dictionary = results.dictionaries[name][f"layer_{max(layer, 1)}"].to_dataset()
         measured = _measured(quantity, layer, dictionary, trials)
         rows.append(
             {
@@ -98,7 +85,7 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _measured(quantity: str, layer: int, dictionary: xr.DataTree, trials: xr.Dataset) -> np.ndarray:
+def _measured(quantity: str, layer: int, dictionary: xr.Dataset, trials: xr.Dataset) -> np.ndarray:
     """All values of a quantity in this run."""
     if quantity == RATIO:
         return trials["signal_to_noise"].mean().to_numpy()
@@ -109,7 +96,7 @@ def _measured(quantity: str, layer: int, dictionary: xr.DataTree, trials: xr.Dat
     return dictionary["grid" if quantity == LENGTH else "mutual_coherence"].to_numpy()
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw the table.
 
@@ -117,17 +104,15 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`.
+    settings : FigureSettings
+        Its style.
 
     Returns
     -------
     Figure
         A page that can stand in the report.
     """
-    figure, axes = styles.canvas(settings["style"], 1, 1, 0.42)
-    panel = axes[0, 0]
-    panel.axis("off")
+    figure, axes = style.canvas(settings.style, 1, 1, 0.42)
     cells = [
         [
             row.quantity,
@@ -138,26 +123,9 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
         ]
         for row in table.itertuples()
     ]
-    drawn = panel.table(
-        cells,
-        colLabels=["quantity", "layer", "printed in [PRE17]", "this run", "agrees"],
-        colWidths=[0.36, 0.1, 0.22, 0.2, 0.12],
-        cellLoc="left",
-        loc="center",
-    )
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(9)
-    drawn.scale(1, 1.3)
-    for (row, _), cell in drawn.get_celld().items():
-        cell.visible_edges = "B"
-        cell.set_linewidth(1.0 if row == 0 else 0.4)
-        if row == 0:
-            cell.set_text_props(weight="bold", horizontalalignment="left")
-    styles.footnote(
-        figure,
-        settings["style"],
-        f"ranges over {table['realisations'].iloc[0]} realisations",
-    )
+    labels, widths = ["quantity", "layer", "printed in [PRE17]", "this run", "agrees"], [0.36, 0.1, 0.22, 0.2, 0.12]
+    style.write_table(axes[0, 0], labels, cells, widths, 9, (1.0, 0.4), 0.1, loc="center").scale(1, 1.3)
+    style.footnote(figure, f"ranges over {table['realisations'].iloc[0]} realisations")
     return figure
 
 

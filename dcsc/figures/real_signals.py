@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,23 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from dcsc import statistics
-from dcsc.figures import style as styles
-from dcsc.figures.comparison import ran
-from dcsc.figures.results import Results
+from dcsc.figures import style
+from dcsc.figures.inputs import FigureSettings, Results, ran
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import bar_lengths, quantiles, select, share
 from dcsc.model.coherence import babel, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.ragged import RaggedCodes
-from dcsc.store.readers import cascade_of, codes_of_replicate, noise_of_replicate
+from dcsc.store.readers import codes_of_replicate, noise_of_replicate
+
+PANEL = Panel(needs=("signals", "errors"), reads_trials=True)
 
 GUARANTEES = (("--", "0.1", 1), (":", "0.1", 1.3), ("-", "0.65", 1.8), ("-.", "0.45", 1))
 """Line, shade and width of each guarantee; the first lie on top of those that they may coincide with."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Gather what concerns the windows, layer by layer.
 
@@ -32,8 +34,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its trials, signals and dictionaries are used; cascades of one replicate.
-    settings : mapping
-        `confidence`, `variants` and `pursuits`.
+    settings : FigureSettings
+        Its confidence, variants and pursuits.
 
     Returns
     -------
@@ -47,47 +49,41 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for cascade, trials in results.trials.items():
-        dictionaries = cascade_of(results.dictionaries[cascade], 0).dictionaries
-        for variant, drawn in settings["variants"].items():
+        dictionaries = results.cascade(cascade).dictionaries
+        for variant, drawn in settings.variants.items():
             cells = trials.sel(variant=variant)
             for active in trials["active"].to_numpy():
                 cell = cells.sel(active=[active])
                 key = {"cascade": cascade, "variant": variant, "active": int(active)}
-                if drawn["residual"]:
-                    quantiles = _quantiles(cell["signal_to_noise"])
-                    rows.append(key | {"kind": "ratio", **quantiles, "trials": cell["signal_to_noise"].size})
+                if drawn.residual:
+                    ratios = cell["signal_to_noise"]
+                    rows.append(key | {"kind": "ratio", **quantiles(ratios, "value"), "trials": ratios.size})
                 else:
-                    rows += [key | row for row in _of_codes(cell, dictionaries, settings["confidence"])]
+                    rows += [key | row for row in _of_codes(cell, dictionaries, settings.confidence)]
                 rows += [key | row for row in _of_pursuits(cell, settings)]
         rows += [{"kind": "window", "cascade": cascade} | row for row in _window(results, cascade, settings)]
     return pd.DataFrame(rows)
 
 
-def _quantiles(values: xr.DataArray) -> dict[str, float]:
-    found = np.quantile(values.to_numpy(), (0.1, 0.5, 0.9))
-    return dict(zip(("value_lower", "value", "value_upper"), found.tolist(), strict=True))
-
-
-def _share(successes: int, trials: int, confidence: float) -> dict[str, Any]:
-    lower, upper = statistics.proportion_interval(successes, trials, confidence)
-    counted = {"successes": successes, "trials": trials}
-    return counted | {"value": successes / trials, "value_lower": float(lower), "value_upper": float(upper)}
+def _share(truths: NDArray, confidence: float) -> dict[str, Any]:
+    counts = {"successes": int(truths.sum()), "trials": truths.size}
+    return counts | share(counts["successes"], truths.size, confidence, "value")
 
 
 def _of_codes(
     cell: xr.Dataset, dictionaries: tuple[ConvolutionalDictionary, ...], confidence: float
 ) -> Iterator[dict[str, Any]]:
     """Sparsity of every layer, and the rungs that cover the path; those for random signs do not speak of it."""
-    coherent, by_babel = [], []
+    by_layer: dict[str, list[Any]] = {"Theorem 11": [], "Theorem 11, Babel form": []}
     for layer, dictionary in enumerate(dictionaries, start=1):
         stripes = cell["stripe_sparsity"].sel(layer=layer)
         mu, k = mutual_coherence(dictionary), stripes.to_numpy().astype(int)
-        coherent.append((2 * k - 1) * mu < 1)
-        by_babel.append(babel(dictionary, k) + babel(dictionary, k - 1) < 1)
+        by_layer["Theorem 11"].append((2 * k - 1) * mu < 1)
+        by_layer["Theorem 11, Babel form"].append(babel(dictionary, k) + babel(dictionary, k - 1) < 1)
         yield {
             "kind": "sparsity",
             "layer": layer,
-            **_quantiles(stripes),
+            **quantiles(stripes, "value"),
             "limit": (1 + 1 / mu) / 2 if mu else np.inf,
             "contrast": float(cell["contrast"].sel(layer=layer).median()),
             "trials": k.size,
@@ -95,65 +91,56 @@ def _of_codes(
     held = {
         "Theorem 8": cell["uniform_guarantee"].astype(bool).all("layer").to_numpy(),
         "Theorem 8, instance form": cell["instance_covered"].to_numpy() == 1,
-        "Theorem 11": np.logical_and.reduce(coherent),
-        "Theorem 11, Babel form": np.logical_and.reduce(by_babel),
+        **{rung: np.all(covered, axis=0) for rung, covered in by_layer.items()},
     }
     for rung, covered in held.items():
-        yield {"kind": "guarantee", "pursuit": rung, **_share(int(covered.sum()), covered.size, confidence)}
+        yield {"kind": "guarantee", "pursuit": rung, **_share(covered, confidence)}
 
 
-def _of_pursuits(cell: xr.Dataset, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in settings["pursuits"]:
-        if not ran(cell, name):
-            continue
-        one = cell.sel(pursuit=name)
-        exact = one["support_recovered"].astype(bool).transpose("layer", ...).to_numpy().reshape(one.sizes["layer"], -1)
-        for layer in one["layer"].to_numpy():
-            counts = one.sel(layer=layer)
-            upto = exact[:layer].all(axis=0)
-            share = _share(int(upto.sum()), upto.size, settings["confidence"])
-            yield {"kind": "recovered", "pursuit": name, "layer": int(layer), **share}
-            hits = int((counts["nonzeros"] - counts["misses"]).sum())
-            found = hits + int(counts["false_alarms"].sum())
+def _of_pursuits(cell: xr.Dataset, settings: FigureSettings) -> Iterator[dict[str, Any]]:
+    for name in [name for name in settings.pursuits if ran(cell, name)]:
+        chosen = cell.sel(pursuit=name)
+        exact = np.minimum.accumulate(chosen["support_recovered"].transpose("layer", ...).to_numpy().astype(bool))
+        for layer, up_to_layer in zip(chosen["layer"].to_numpy().tolist(), exact, strict=True):
+            counts = chosen.sel(layer=layer)
+            place = {"pursuit": name, "layer": layer}
+            yield {"kind": "recovered", **place, **_share(up_to_layer, settings.confidence)}
+            active = int(counts["nonzeros"].sum())
+            hits = active - int(counts["misses"].sum())
+            estimated = hits + int(counts["false_alarms"].sum())
             yield {
                 "kind": "agreement",
-                "pursuit": name,
-                "layer": int(layer),
-                "value": 2 * hits / (int(counts["nonzeros"].sum()) + found),
-                "recall": hits / int(counts["nonzeros"].sum()),
-                "precision": hits / found if found else np.nan,
+                **place,
+                "value": 2 * hits / (active + estimated),
+                "recall": hits / active,
+                "precision": hits / estimated if estimated else np.nan,
                 "error": float((counts["error"] / counts["magnitude"]).median()),
-                "trials": upto.size,
+                "trials": up_to_layer.size,
             }
 
 
-def _window(results: Results, cascade: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _window(results: Results, cascade: str, settings: FigureSettings) -> Iterator[dict[str, Any]]:
     """A typical window at the largest number of atoms, flat, beside its approximation."""
-    seen = [row for row, draw in enumerate(settings["variants"].values()) if draw["residual"]]
-    if not seen:
-        return
+    variant = next((row for row, draw in enumerate(settings.variants.values()) if draw.residual), None)
     signals = results.signals[cascade][0]
-    codes, added = codes_of_replicate(signals, 1, 0), noise_of_replicate(signals, 0)
-    cells, trials = codes.batch_shape[1:]
-    ratios = results.trials[cascade]["signal_to_noise"].isel(
-        replicate=0, variant=seen[0], active=-1, trial=slice(trials)
-    )
-    typical = int(np.argsort(ratios.to_numpy(), kind="stable")[trials // 2])
-    flat = (seen[0] * cells + cells - 1) * trials + typical
-    first = cascade_of(results.dictionaries[cascade], 0).dictionaries[0]
-    synthesis = first.synthesize(_row(codes, flat).to_dense())[0]
-    window = synthesis + added[seen[0], cells - 1, typical]
+    residual = noise_of_replicate(signals, 0)
+    if variant is None or residual is None:
+        return
+    codes = codes_of_replicate(signals, 1, 0)[variant]
+    cells, trials = codes.batch_shape
+    ratios = results.trials[cascade]["signal_to_noise"].isel(replicate=0, variant=variant, active=-1)
+    typical = int(np.argsort(ratios.to_numpy()[:trials], kind="stable")[trials // 2])
+    first = results.cascade(cascade).dictionaries[0]
+    row = (cells - 1) * trials + typical
+    synthesis = first.synthesize(codes.rows(slice(row, row + 1)).to_dense())[0]
+    window = synthesis + residual[variant, -1, typical]
     active = int(signals["layer_1"]["active"].to_numpy()[-1])
     for index in np.ndindex(window.shape):
         place = "/".join(str(number) for number in index)
         yield {"active": active, "place": place, "value": float(window[index]), "synthesis": float(synthesis[index])}
 
 
-def _row(codes: RaggedCodes, row: int) -> RaggedCodes:
-    return codes.reshape((codes.row_size.size,)).rows(slice(row, row + 1))
-
-
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw four panels a cascade: a window; sparsity; guarantees and recovery of the synthesis; atoms found in the window.
 
@@ -161,49 +148,48 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style`, `confidence`, `variants` and `pursuits`.
+    settings : FigureSettings
+        Its style, confidence, variants and pursuits.
 
     Returns
     -------
     Figure
         Two rows of panels a cascade.
     """
-    style = settings["style"]
     cascades = list(table["cascade"].unique())
-    figure, axes = styles.canvas(style, 2 * len(cascades), 2, 0.62)
-    for row, cascade in enumerate(cascades):
-        part = table[table["cascade"] == cascade]
-        panels = axes[2 * row : 2 * row + 2].ravel()
-        _draw_window(panels[0], part, style)
-        _draw_sparsity(panels[1], part, style)
-        _draw_shares(panels[2], part, settings, "recovered", residual=False)
-        panels[2].set_title("the synthesis is observed", fontsize="small")
-        panels[2].set_ylabel("exact paths (share)")
-        _draw_shares(panels[3], part, settings, "agreement", residual=True)
-        panels[3].set_title("the window is observed", fontsize="small")
-        panels[3].set_ylabel("F1 of the\ndeepest support")
-        for panel in panels[1:]:
+    figure, axes = style.canvas(settings.style, 2 * len(cascades), 2, 0.62)
+    for (window, sparsity), (synthesis, observed), cascade in zip(axes[::2], axes[1::2], cascades, strict=True):
+        part = select(table, cascade=cascade)
+        _draw_window(window, part, settings)
+        _draw_sparsity(sparsity, select(part, kind="sparsity"), settings)
+        _draw_shares(synthesis, part, settings, "recovered", residual=False)
+        for index, (rung, curve) in enumerate(select(part, kind="guarantee").groupby("pursuit", sort=False)):
+            dashes, shade, width = GUARANTEES[index]
+            look: style.Look = {"color": shade, "linestyle": dashes, "linewidth": width, "zorder": 4 - index / 4}
+            curve = curve.sort_values("active")
+            synthesis.plot(curve["active"], curve["value"], label=rung, **look)
+        synthesis.set_title("the synthesis is observed", fontsize="small")
+        synthesis.set_ylabel("exact paths (share)")
+        _draw_shares(observed, part, settings, "agreement", residual=True)
+        observed.set_title("the window is observed", fontsize="small")
+        observed.set_ylabel("F1 of the\ndeepest support")
+        for panel in (sparsity, synthesis, observed):
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter("{x:g}")
-        handles = {}
-        for panel in panels[2:]:
-            handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize="small")
-    counts = table.loc[table["kind"] == "recovered", "trials"]
-    styles.footnote(
+    style.common_legend(figure, axes[1::2].flat, 4)
+    counts = select(table, kind="recovered")["trials"]
+    style.footnote(
         figure,
-        style,
-        f"{styles.plural(counts, 'window')} a point, which may overlap; bands: 10 % to 90 % of the windows; bars: "
-        f"Clopper-Pearson {settings['confidence']:.0%}; grey: share of the windows that a guarantee covers",
-        label="active atoms of the deepest code",
+        f"{style.plural(counts, 'window')} a point, which may overlap; bands: 10 % to 90 % of the windows; bars: "
+        f"Clopper-Pearson {settings.confidence:.0%}; grey: share of the windows that a guarantee covers",
+        "active atoms of the deepest code",
     )
     return figure
 
 
-def _draw_window(panel: Axes, part: pd.DataFrame, style: Mapping[str, Any]) -> None:
+def _draw_window(panel: Axes, part: pd.DataFrame, settings: FigureSettings) -> None:
     """A window and its approximation."""
-    points, colour = part[part["kind"] == "window"], styles.colours(style, 2)[1]
+    points, colour = select(part, kind="window"), style.colours(settings.style, 2)[1]
     if not len(points):
         panel.axis("off")
         return
@@ -217,22 +203,21 @@ def _draw_window(panel: Axes, part: pd.DataFrame, style: Mapping[str, Any]) -> N
         limits = {"vmin": window.min(), "vmax": window.max()}
         panel.imshow(np.concatenate([window, synthesis], axis=1), cmap="gray", **limits)
         panel.axvline(window.shape[1] - 0.5, color=colour, lw=1)
-    ratios = part[part["kind"] == "ratio"].sort_values("active")
+    ratios = select(part, kind="ratio").sort_values("active")
     title = f"a window and its code of {int(points['active'].iloc[0])} atoms"
     if len(ratios):
         title += f" (median {ratios['value'].iloc[-1]:.1f} dB)"
     panel.set_title(title, fontsize="small")
-    panel.set_xticks([])
-    panel.set_yticks([])
+    panel.set(xticks=[], yticks=[])
     panel.grid(False)
 
 
-def _draw_sparsity(panel: Axes, part: pd.DataFrame, style: Mapping[str, Any]) -> None:
+def _draw_sparsity(panel: Axes, table: pd.DataFrame, settings: FigureSettings) -> None:
     """Stripe-sparsity of every layer, and what Theorem 11 admits."""
-    colour = styles.colours(style, 10)
-    for index, (layer, one) in enumerate(part[part["kind"] == "sparsity"].groupby("layer")):
-        styles.curve_with_band(panel, one, "active", "value", colour[index], index, label=f"layer {int(layer)}")
-        panel.axhline(one["limit"].iloc[0], color=colour[index], ls="--", lw=1)
+    colours = style.colours(settings.style, 10)
+    for index, (layer, curve) in enumerate(table.groupby("layer")):
+        style.curve_with_band(panel, curve, "active", "value", colours[index], index, label=f"layer {layer:.0f}")
+        panel.axhline(curve["limit"].iloc[0], color=colours[index], ls="--", lw=1)
     panel.plot([], [], color="0.3", ls="--", lw=1, label="limit of Theorem 11")
     panel.legend(fontsize="small")
     panel.set_ylabel("stripe-sparsity")
@@ -240,21 +225,17 @@ def _draw_sparsity(panel: Axes, part: pd.DataFrame, style: Mapping[str, Any]) ->
     panel.yaxis.set_major_formatter("{x:g}")
 
 
-def _draw_shares(panel: Axes, part: pd.DataFrame, settings: Mapping[str, Any], kind: str, *, residual: bool) -> None:
-    """What pursuits recover of the deepest layer, and what is guaranteed where that can be."""
-    names, colour = list(settings["pursuits"]), styles.colours(settings["style"], 10)
-    chosen = [variant for variant, draw in settings["variants"].items() if draw["residual"] == residual]
-    rows = part[(part["kind"] == kind) & (part["layer"] == part["layer"].max()) & part["variant"].isin(chosen)]
-    for name in [name for name in names if name in set(rows["pursuit"])]:
-        index, curve = names.index(name), rows[rows["pursuit"] == name].sort_values("active")
-        ends = np.abs(curve[["value_lower", "value_upper"]].to_numpy().T - curve["value"].to_numpy())
-        widths = styles.nested(min(index, 3), 4)  # those that coincide are the forward passes, which come first
-        look = {"color": colour[index], "marker": styles.MARKERS[index], "elinewidth": 0.6, **widths}
-        panel.errorbar(curve["active"], curve["value"], ends if kind == "recovered" else None, label=name, **look)
-    for index, (rung, one) in enumerate(part[part["kind"] == "guarantee"].groupby("pursuit", sort=False)):
-        if not residual:
-            one = one.sort_values("active")
-            dashes, shade, width = GUARANTEES[index]
-            look = {"color": shade, "linestyle": dashes, "linewidth": width, "zorder": 4 - index / 4}
-            panel.plot(one["active"], one["value"], label=rung, **look)
+def _draw_shares(panel: Axes, part: pd.DataFrame, settings: FigureSettings, kind: str, *, residual: bool) -> None:
+    """What pursuits recover of the deepest layer."""
+    colours = style.colours(settings.style, 10)
+    variants = [name for name, draw in settings.variants.items() if draw.residual == residual]
+    rows = select(part, kind=kind, layer=part["layer"].max())
+    rows = rows[rows["variant"].isin(variants)]
+    for index, name in enumerate(settings.pursuits):
+        curve = select(rows, pursuit=name).sort_values("active")
+        if len(curve):
+            look: style.Look = style.nested(min(index, 3), 4)  # the first, which are forward passes, coincide
+            look |= {"color": colours[index], "marker": style.MARKERS[index], "elinewidth": 0.6, "label": name}
+            bars = bar_lengths(curve, "value") if kind == "recovered" else None
+            panel.errorbar(curve["active"], curve["value"], bars, **look)
     panel.set_ylim(-0.05, 1.05)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from dcsc import statistics
-from dcsc.figures import style as styles
-from dcsc.figures import transitions
-from dcsc.figures.results import Results
+from dcsc.figures import style, transitions
+from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import bound_tests, select, with_shares
+
+PANEL = Panel()
 
 FALL, ENOUGH = (0.05, 0.95), 6
 """Recovery rates between which a transition must be resolved, and by how many cells."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Pool the replicates of every cell.
 
@@ -27,8 +26,8 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     ----------
     results : Results
         Its summary is used.
-    settings : mapping
-        `confidence` and `variants`.
+    settings : FigureSettings
+        Its confidence and variants.
 
     Returns
     -------
@@ -38,22 +37,18 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     """
     summary = results.summary
     counted = ["trials", "covered", "violations", "bounded", "bounded_failures", "assured", "assured_failures"]
-    counts = summary[counted].assign(recovered=transitions.successes(summary, settings["variants"]))
+    counts = summary[counted].assign(recovered=transitions.successes(summary, settings.adversarial))
     # All replicates have equally many draws; one without a bound leaves the cell without one.
     pooled = counts.sum("replicate").assign(failure_bound=summary["failure_bound"].mean("replicate", skipna=False))
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
     table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
-    table = table[table["trials"] > 0].reset_index(drop=True)
-    table["rate"] = table["recovered"] / table["trials"]
-    table["rate_lower"], table["rate_upper"] = statistics.proportion_interval(
-        table["recovered"], table["trials"], settings["confidence"]
-    )
+    table = with_shares(table[table["trials"] > 0].reset_index(drop=True), "recovered", settings.confidence)
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
     table["replicates"] = summary.sizes["replicate"]
     curves = table.groupby(["cascade", "pursuit", "variant"], group_keys=False)
     table = table.join(curves[["active", "rate"]].apply(_fall))
-    table[["bound_tested", "bound_exceeded"]] = bound_tests(table, settings["confidence"])
+    table[["bound_tested", "bound_exceeded"]] = bound_tests(table, settings.confidence)
     order = ["cascade", "mutual_coherence", "pursuit", "variant", "active", "stripe_sparsity", "rate"]
     return table[order + [column for column in table if column not in order]]
 
@@ -68,33 +63,7 @@ def _fall(curve: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"falls": falls, "cells_in_fall": cells, "resolved": resolved}, index=curve.index)
 
 
-def bound_tests(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """
-    Put the bounds on failure rates to the failures of the same draws, with an error of 1 - confidence over all cells.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With `bounded` draws, the `bounded_failures` among them and their `failure_bound`.
-    confidence : float
-        Level of all cells together.
-
-    Returns
-    -------
-    pandas.DataFrame of bool
-        `tested` where the bound says something: if all draws had failed, it would have been refuted; and `exceeded`
-        where failures are too many for it.
-    """
-    draws = table["bounded"].clip(lower=1)
-    has_bound = (table["bounded"] > 0) & table["failure_bound"].notna() & (table["failure_bound"] < 1)
-    level = 1 - 2 * (1 - confidence) / max(int(has_bound.sum()), 1)  # one-sided
-    at_worst, _ = statistics.proportion_interval(draws, draws, level)
-    lower, _ = statistics.proportion_interval(table["bounded_failures"], draws, level)
-    tested = has_bound & (at_worst > table["failure_bound"])
-    return pd.DataFrame({"tested": tested, "exceeded": tested & (lower > table["failure_bound"])}, index=table.index)
-
-
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw a panel for each pursuit and variant that it ran on.
 
@@ -102,54 +71,50 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style` and `confidence` and `variants`.
+    settings : FigureSettings
+        Its style, confidence and variants.
 
     Returns
     -------
     Figure
         With bands of the intervals and a tick at every uniform limit.
     """
-    style = settings["style"]
     pairs = list(table[["pursuit", "variant"]].drop_duplicates().itertuples(index=False, name=None))
-    pairs.sort(key=lambda pair: list(settings["variants"]).index(pair[1]))  # a row of panels for each kind of signs
+    pairs.sort(key=lambda pair: list(settings.variants).index(pair[1]))  # a row of panels for each kind of signs
     series = table[["cascade", "mutual_coherence", "uniform_limit"]].drop_duplicates().sort_values("mutual_coherence")
-    colour = styles.sequence(style, len(series))
     columns = 2 if len(pairs) in (2, 4) else min(len(pairs), 3)
     rows = -(-len(pairs) // columns)
     free = rows * columns - len(pairs)
     aspect = {1: 0.5, 2: 0.62}.get(columns, 0.8)
-    figure, axes = styles.canvas(style, rows, columns, aspect, sharex=True, sharey=True)
+    figure, axes = style.canvas(settings.style, rows, columns, aspect, sharex=True, sharey=True)
     for panel, (pursuit, variant) in zip(axes.flat, pairs, strict=False):
-        chosen = table[(table["pursuit"] == pursuit) & (table["variant"] == variant)]
-        for index, cascade in enumerate(series.itertuples()):
-            curve = chosen[chosen["cascade"] == cascade.cascade]
+        for index, (cascade, colour) in enumerate(zip(series.itertuples(), style.sequence(len(series)), strict=True)):
+            curve = select(table, pursuit=pursuit, variant=variant, cascade=cascade.cascade)
             label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
-            styles.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour[index], index, label=label)
-            panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour[index], linewidth=1.6)
+            style.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour, index, label=label)
+            panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour, linewidth=1.6)
         panel.set_ylim(-0.03, 1.03)
-        styles.logarithmic(panel.xaxis, table["stripe_sparsity"])
-        panel.set_title(f"{pursuit}, {variant}", fontsize="medium")
+        style.logarithmic(panel.xaxis, table["stripe_sparsity"])
+        panel.set_title(f"{pursuit}, {variant}")
         panel.tick_params(labelbottom=True)
     figure.supylabel("recovered (share)", fontsize="medium")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    options = {"title": "mean coherence $\\mu$, cascade", "fontsize": "x-small", "title_fontsize": "small"}
+    options: style.Look = {"title": "mean coherence $\\mu$, cascade", "fontsize": "x-small", "title_fontsize": "small"}
     if free:  # the legend takes the places that no panel needs
         place = axes[0, 0].get_gridspec()[rows - 1, columns - free :]
         for panel in axes.flat[len(pairs) :]:
             panel.remove()
         spare = figure.add_subplot(place)
         spare.set_axis_off()
-        spare.legend(handles, labels, loc="center", ncols=1 if len(labels) <= 9 else free, **options)
+        spare.legend(
+            *axes[0, 0].get_legend_handles_labels(), loc="center", ncols=1 if len(series) <= 9 else free, **options
+        )
     else:
-        figure.legend(handles, labels, loc="outside upper center", ncols=3, **options)
-    trials = styles.plural(table["trials"], "trial")
-    replicates = styles.plural(table["replicates"], "dictionary")
-    styles.footnote(
+        style.common_legend(figure, axes[0, :1], 3, **options)
+    style.footnote(
         figure,
-        style,
-        f"{trials} a point, pooled over {replicates}; bands: Clopper-Pearson "
-        f"{settings['confidence']:.0%}; ticks at the foot: uniform limit $(1+1/\\mu)/2$",
-        label="mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ (atoms)",
+        f"{style.plural(table['trials'], 'trial')} a point, pooled over "
+        f"{style.plural(table['replicates'], 'dictionary')}; bands: Clopper-Pearson {settings.confidence:.0%}; "
+        "ticks at the foot: uniform limit $(1+1/\\mu)/2$",
+        "mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ (atoms)",
     )
     return figure

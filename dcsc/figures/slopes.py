@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dcsc.figures import style as styles
-from dcsc.figures import transitions
-from dcsc.figures.results import Results
-from dcsc.figures.thresholds import LEVELS, RUNGS
+from dcsc.figures import style, transitions
+from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.panels import Panel
+from dcsc.figures.tables import select
+
+PANEL = Panel(needs=("certificates",))
 
 CURVE = ["pursuit", "curve"]
 """Columns that tell curves apart."""
 
 
-def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     Fit slopes over neighbouring cascades of a series, over the whole of it, and over its half of lower coherence.
 
@@ -28,9 +28,9 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
     Parameters
     ----------
     results : Results
-        Its summary is used.
-    settings : mapping
-        `confidence`, `variants`, `series` and `delta`.
+        Its summary and certificates are used.
+    settings : FigureSettings
+        Its confidence, variants, series and delta.
 
     Returns
     -------
@@ -38,36 +38,33 @@ def tidy(results: Results, settings: Mapping[str, Any]) -> pd.DataFrame:
         A row a curve and span; `span` is "local", "lower half" or "whole", `curve` the level and variant, or
         the rung. Rows of the kind "difference" are slopes of worst-case signs minus those of random signs.
     """
-    variants = settings["variants"]
-    random = next(name for name, draw in variants.items() if not transitions.is_adversarial(draw))
-    measured = transitions.measured(results.summary, variants, LEVELS)
+    measured = transitions.measured(results.summary, settings.variants)
     measured["curve"] = measured["level"].map("{:.0%} recovery, ".format) + measured["variant"]
     certified = transitions.certified(results.certificates)
     # Rungs for all signs are the same for variants that differ in their signs.
     certified = certified.drop_duplicates(["cascade", "replicate", "pursuit", "rung"])
-    certified["curve"] = certified["rung"].map(RUNGS)
+    certified["curve"] = certified["rung"].map(style.RUNGS)
     certified["pursuit"] = "certified for " + certified["pursuit"]
     tables = []
     for points, kind in ((measured, "measured"), (certified, "certified")):
-        points["series"] = points["cascade"].map(settings["series"])
+        points["series"] = points["cascade"].map(settings.series)
         for series, of_series in points.groupby("series", sort=False):
             order = of_series.groupby("cascade")["mutual_coherence"].mean().sort_values().index
             pairs = [of_series[of_series["cascade"].isin(pair)] for pair in itertools.pairwise(order)]
             spans = [("whole", of_series), ("lower half", _lower_half(of_series)), *(("local", part) for part in pairs)]
             for span, part in spans:
-                fitted = transitions.slopes(part, CURVE, settings["confidence"])
+                fitted = transitions.slopes(part, CURVE, settings.confidence)
                 fitted = fitted[fitted["cascades"] == 2] if span == "local" else fitted
                 tables.append(fitted.assign(kind=kind, series=series, span=span))
                 if kind == "measured" and span != "local":
-                    differences = _differences(part, random, settings)
-                    tables.append(differences.assign(kind="difference", series=series, span=span))
+                    tables.append(_differences(part, settings).assign(kind="difference", series=series, span=span))
     table = pd.concat(tables, ignore_index=True)
     table["coherence"] = np.sqrt(table["lowest_coherence"] * table["highest_coherence"])
     return table
 
 
 def _lower_half(points: pd.DataFrame) -> pd.DataFrame:
-    """Of every curve the half of lower coherence, the one in the middle included."""
+    """Of every curve the half of lower coherence, the cascade in the middle included."""
     halves = [points.iloc[:0]]
     for _, curve in transitions.uncensored(points, CURVE).groupby(CURVE, sort=False):
         order = curve.groupby("cascade")["mutual_coherence"].mean().sort_values().index
@@ -75,22 +72,20 @@ def _lower_half(points: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(halves)
 
 
-def _differences(points: pd.DataFrame, random: str, settings: Mapping[str, Any]) -> pd.DataFrame:
+def _differences(points: pd.DataFrame, settings: FigureSettings) -> pd.DataFrame:
     """Slopes of each adversarial variant minus those of random signs, on the same dictionaries."""
+    random = next(name for name in settings.variants if name not in settings.adversarial)
     rows = []
-    adversarial = [name for name, draw in settings["variants"].items() if transitions.is_adversarial(draw)]
-    for (pursuit, level), one in points.groupby(["pursuit", "level"], sort=False):
-        typical = one[one["variant"] == random]
-        for variant in adversarial:
-            worst = one[one["variant"] == variant]
-            mean, lower, upper, count = transitions.slope_difference(worst, typical, settings["confidence"])
-            slope = {"slope": mean, "slope_lower": lower, "slope_upper": upper, "replicates": count}
-            curve = f"{level:.0%} recovery, {variant} minus {random}"
-            rows.append({"pursuit": pursuit, "curve": curve, **slope})
+    for (pursuit, level), part in points.groupby(["pursuit", "level"], sort=False):
+        for variant in settings.adversarial:
+            worst, typical = (select(part, variant=name) for name in (variant, random))
+            name = f"{level:.0%} recovery, {variant} minus {random}"
+            difference = transitions.slope_difference(worst, typical, settings.confidence)
+            rows.append({"pursuit": pursuit, "curve": name, **difference})
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
+def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     Draw local slopes against coherence, a panel a series and pursuit, and one for the ladder.
 
@@ -98,53 +93,40 @@ def draw(table: pd.DataFrame, settings: Mapping[str, Any]) -> Figure:
     ----------
     table : pandas.DataFrame
         From `tidy`.
-    settings : mapping
-        `style` and `confidence`.
+    settings : FigureSettings
+        Its style and confidence.
 
     Returns
     -------
     Figure
         With lines at -1 and -2.
     """
-    style = settings["style"]
     series, panels = list(table["series"].unique()), list(table["pursuit"].unique())
-    figure, axes = styles.canvas(style, len(series), len(panels), 0.95, sharex="row", sharey=True)
+    figure, axes = style.canvas(settings.style, len(series), len(panels), 0.95, sharex="row", sharey=True)
     table = table[table["kind"] != "difference"]
-    local, whole = (table[table["span"] == span] for span in ("local", "whole"))
+    local = select(table, span="local")
     for row, name in zip(axes, series, strict=True):
         for panel, pursuit in zip(row, panels, strict=True):
-            part, over_all = (rows[(rows["series"] == name) & (rows["pursuit"] == pursuit)] for rows in (local, whole))
-            curves = sorted(table[table["pursuit"] == pursuit]["curve"].unique())
-            colour = styles.colours(style, len(curves))
-            for index, curve in enumerate(curves):
-                one = part[part["curve"] == curve].sort_values("coherence")
-                lengths = np.abs(one[["slope_lower", "slope_upper"]].to_numpy().T - one["slope"].to_numpy())
-                panel.errorbar(
-                    one["coherence"],
-                    one["slope"],
-                    np.nan_to_num(lengths),
-                    color=colour[index],
-                    marker=styles.MARKERS[index % len(styles.MARKERS)],
-                    markersize=4,
-                    linewidth=1,
-                    capsize=2,
-                    label=f"{curve}{_over_all(over_all[over_all['curve'] == curve])}",
-                )
+            part = select(local, series=name, pursuit=pursuit)
+            whole = select(table, span="whole", series=name, pursuit=pursuit)
+            curves = sorted(select(table, pursuit=pursuit)["curve"].unique())
+            for index, (curve, colour) in enumerate(
+                zip(curves, style.colours(settings.style, len(curves)), strict=True)
+            ):
+                look = {"linewidth": 1, "label": f"{curve}{_over_all(select(whole, curve=curve))}"}
+                style.bars(panel, select(part, curve=curve), "coherence", "slope", colour, index, **look)
             for reference in (-1, -2):
                 panel.axhline(reference, color="0.4", linewidth=0.8, linestyle=":")
-            styles.logarithmic(panel.xaxis, part["coherence"])
-            panel.set_title(f"{name}: {pursuit}", fontsize="medium")
-            panel.set_xlabel("mutual coherence $\\mu$")
-            panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -0.2))
+            style.logarithmic(panel.xaxis, part["coherence"])
+            panel.set(title=f"{name}: {pursuit}", xlabel="mutual coherence $\\mu$")
+            style.legend_below(panel, 0.2)
         row[0].set_ylabel("local slope of log sparsity")
-    lowest = local["slope"].min()
-    axes[0, 0].set_ylim(max(-5.0, lowest - 0.8), 0.2)
-    styles.footnote(
+    axes[0, 0].set_ylim(max(-5.0, local["slope"].min() - 0.8), 0.2)
+    style.footnote(
         figure,
-        style,
         f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
-        f"bars and brackets: Student {settings['confidence']:.0%} over "
-        f"{styles.plural(table['replicates'].max(), 'dictionary')}; what is certified is pooled over them",
+        f"bars and brackets: Student {settings.confidence:.0%} over "
+        f"{style.plural(table['replicates'].max(), 'dictionary')}; what is certified is pooled over them",
     )
     return figure
 

@@ -13,21 +13,28 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.table import Table
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dcsc.errors import UserError
+from dcsc.figures.inputs import FigureSettings, Style
+from dcsc.figures.tables import bar_lengths, select
 from dcsc.store import dataset, provenance
 from dcsc.store.dataset import replacing
 
 FORMATS = ("pdf", "svg", "png")
-CHARACTERS_PER_CM = 7.0
+CHARACTERS_PER_INCH = 17.8
 """Of the smallest print, a little fewer than fit."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 """Beside the colours, so that series are told apart in grey too."""
+
+Look = dict[str, Any]
+"""Options of a drawing function of matplotlib."""
 
 _FIXED = {
     "svg.hashsalt": "dcsc",  # otherwise identifiers are random
@@ -42,32 +49,32 @@ _FIXED = {
 
 
 @contextmanager
-def applied(style: Mapping[str, Any]) -> Iterator[None]:
+def applied(style: Style) -> Iterator[None]:
     """
     Draw in the style of the configuration.
 
     Parameters
     ----------
-    style : mapping
-        `context`, `palette`, `width` in centimetres and `dpi`.
+    style : Style
+        Its context.
 
     Yields
     ------
     None
         While the style holds.
     """
-    rc = {**sns.axes_style("ticks"), **sns.plotting_context(style["context"]), **_FIXED}
+    rc = {**sns.axes_style("ticks"), **sns.plotting_context(style.context), **_FIXED}
     with mpl.rc_context(rc):
         yield
 
 
-def colours(style: Mapping[str, Any], count: int) -> list[tuple[float, float, float]]:
+def colours(style: Style, count: int) -> list[tuple[float, float, float]]:
     """
     Take colours of the configured palette.
 
     Parameters
     ----------
-    style : mapping
+    style : Style
         The style.
     count : int
         How many.
@@ -83,22 +90,19 @@ def colours(style: Mapping[str, Any], count: int) -> list[tuple[float, float, fl
         When the palette is unknown.
     """
     try:
-        return list(sns.color_palette(style["palette"], count))
+        return list(sns.color_palette(style.palette, count))
     except ValueError:
         raise UserError(
-            f"style.palette = {style['palette']!r} is unknown: use a name of seaborn or matplotlib, "
-            "such as 'colorblind'."
+            f"style.palette = {style.palette!r} is unknown: use a name of seaborn or matplotlib, such as 'colorblind'."
         ) from None
 
 
-def sequence(style: Mapping[str, Any], count: int) -> list[tuple[float, float, float]]:
+def sequence(count: int) -> list[tuple[float, float, float]]:
     """
     Take colours for an ordered series, dark to light, readable in grey.
 
     Parameters
     ----------
-    style : mapping
-        The style.
     count : int
         How many.
 
@@ -110,13 +114,13 @@ def sequence(style: Mapping[str, Any], count: int) -> list[tuple[float, float, f
     return list(sns.color_palette("viridis", count + 1))[:count]  # the lightest is too pale on white
 
 
-def canvas(style: Mapping[str, Any], rows: int, columns: int, aspect: float, **options: Any) -> tuple[Figure, Any]:
+def canvas(style: Style, rows: int, columns: int, aspect: float, **options: Any) -> tuple[Figure, Any]:
     """
     Open a figure of the configured width.
 
     Parameters
     ----------
-    style : mapping
+    style : Style
         The style.
     rows, columns : int
         Panels.
@@ -132,7 +136,7 @@ def canvas(style: Mapping[str, Any], rows: int, columns: int, aspect: float, **o
     axes : ndarray of Axes, shape (rows, columns)
         The panels.
     """
-    width = style["width"] / 2.54
+    width = style.width / 2.54
     figure = Figure(figsize=(width, width / columns * aspect * rows + 0.5))
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
@@ -148,7 +152,7 @@ def logarithmic(axis: Axis, values: Iterable[float]) -> None:
     values : iterable of float
         What is drawn along it.
     """
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined] # of XAxis and YAxis
     positive = [value for value in values if np.isfinite(value) and value > 0]
     if positive and max(positive) < 100 * min(positive):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -183,7 +187,39 @@ def curve_with_band(
     panel.plot(table[x], table[y], color=colour, **{"marker": marker, "markersize": 3, "linewidth": 1.2, **options})
 
 
-def common_legend(figure: Figure, panels: Iterable[Axes], **options: Any) -> None:
+def bars(panel: Axes, table: pd.DataFrame, x: str, y: str, colour: Any, index: int = 0, **options: Any) -> None:
+    """
+    Draw a curve with the bars of its intervals.
+
+    Parameters
+    ----------
+    panel : Axes
+        Where.
+    table : pandas.DataFrame
+        With columns x, y, and y, or else x, with "_lower" and "_upper".
+    x, y : str
+        Columns.
+    colour : colour
+        Of curve and bars.
+    index : int
+        Chooses the marker.
+    **options
+        For `Axes.errorbar`.
+    """
+    table = table.sort_values(x)
+    look = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4.0, "capsize": 2, **options}
+    lengths = {"yerr": bar_lengths(table, y)} if f"{y}_lower" in table else {"xerr": bar_lengths(table, x)}
+    panel.errorbar(table[x], table[y], **lengths, **look)
+
+
+def common_legend(
+    figure: Figure,
+    panels: Iterable[Axes],
+    ncols: int = 1,
+    loc: Any = "outside upper center",
+    extra: Mapping[str, Artist] | None = None,
+    **options: Any,
+) -> None:
     """
     Explain the lines of several panels once, in the order in which they are drawn.
 
@@ -193,17 +229,173 @@ def common_legend(figure: Figure, panels: Iterable[Axes], **options: Any) -> Non
         The figure.
     panels : iterable of Axes
         The panels, whose lines may differ.
+    ncols : int
+        Columns.
+    loc : str
+        Beside the panels.
+    extra : mapping of str to Artist
+        What is explained after them, by label.
     **options
         For `Figure.legend`.
     """
-    named = {}
+    named: dict[str, Artist] = {}
     for panel in panels:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            named.setdefault(label, handle)
-    figure.legend(list(named.values()), list(named), **options)
+        handles, labels = panel.get_legend_handles_labels()
+        named |= zip(labels, handles, strict=True)
+    named |= extra or {}
+    figure.legend(list(named.values()), list(named), loc=loc, ncols=ncols, **{"fontsize": "small", **options})
 
 
-def footnote(figure: Figure, style: Mapping[str, Any], text: str, label: str = "") -> None:
+def legend_below(panel: Axes, distance: float, ncols: int = 1) -> None:
+    """
+    Explain the lines of a panel below it.
+
+    Parameters
+    ----------
+    panel : Axes
+        The panel.
+    distance : float
+        From its lower edge, in its heights.
+    ncols : int
+        Columns.
+    """
+    panel.legend(fontsize="xx-small", loc="upper center", bbox_to_anchor=(0.5, -distance), ncols=ncols)
+
+
+RUNGS = {
+    "uniform-coherence": "all signs, coherence",
+    "uniform-babel": "all signs, Babel",
+    "uniform-instance": "all signs, instance",
+    "statistical-coherence": "random signs, coherence",
+    "statistical-babel2": "random signs, 2-Babel",
+    "statistical-instance": "random signs, instance",
+}
+"""Rungs of the ladder and what they are called, those for all signs first."""
+
+_DASHES = ((0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+RUNG_LOOKS: dict[str, Look] = {
+    rung: {"color": "0.1" if rung.startswith("statistical") else "0.55", "linestyle": dashes}
+    for rung, dashes in zip(RUNGS, 2 * _DASHES, strict=True)
+}
+"""Colours and dashes of the rungs: grey for all signs, black for random ones."""
+
+
+def draw_rungs(panel: Axes, certified: pd.DataFrame, x: str, y: str = "stripe_sparsity") -> None:
+    """
+    Draw what every rung certifies as a line.
+
+    Parameters
+    ----------
+    panel : Axes
+        Where.
+    certified : pandas.DataFrame
+        Certificates, told apart by `rung`.
+    x, y : str
+        Columns.
+    """
+    for rung, label in RUNGS.items():
+        line = select(certified, rung=rung).sort_values(x)
+        if len(line):
+            panel.plot(line[x], line[y], label=label, linewidth=1.1, **RUNG_LOOKS[rung])
+
+
+def certified_note(certified: pd.DataFrame, settings: FigureSettings) -> str:
+    """
+    Say what the certificates of a figure are.
+
+    Parameters
+    ----------
+    certified : pandas.DataFrame
+        With the `draws` behind each, if any.
+    settings : FigureSettings
+        Its delta and confidence.
+
+    Returns
+    -------
+    str
+        For a foot line.
+    """
+    note = f"certified at {1 - settings.delta:.0%} for these thresholds and supports"
+    draws = certified.loc[certified["draws"] > 0, "draws"]
+    return note + (f", by {settings.confidence:.0%} limits over {plural(draws, 'draw')}" if len(draws) else "")
+
+
+def transitions_note(table: pd.DataFrame, settings: FigureSettings, intervals: str = "bars") -> str:
+    """
+    Tell the sample sizes of transitions, the meaning of their intervals, and what certificates beside them are.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With rows of the kinds "measured" and "certified".
+    settings : FigureSettings
+        Its delta and confidence.
+    intervals : str
+        What shows the intervals.
+
+    Returns
+    -------
+    str
+        For a foot line.
+    """
+    measured = select(table, kind="measured")
+    return (
+        f"means over {plural(measured['replicates'].max(), 'dictionary')}, {count(measured['trials'])} trials a cell; "
+        f"{intervals}: Student {settings.confidence:.0%}; {certified_note(select(table, kind='certified'), settings)}"
+    )
+
+
+def write_table(
+    panel: Axes,
+    labels: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    widths: Sequence[float],
+    size: float,
+    lines: tuple[float, float],
+    padding: float,
+    **options: Any,
+) -> Table:
+    """
+    Write a table in place of a panel, its columns aligned left and its header bold.
+
+    Parameters
+    ----------
+    panel : Axes
+        Its axes are switched off.
+    labels : sequence of str
+        Header.
+    cells : sequence of sequence of str
+        Row by row.
+    widths : sequence of float
+        Of the columns, as shares of the panel.
+    size : float, in points
+        Of the letters.
+    lines : tuple of float, in points
+        Widths of the line below the header and of the others.
+    padding : float
+        Beside the text of a cell, as a share of its width.
+    **options
+        For `Axes.table`.
+
+    Returns
+    -------
+    Table
+        For further touches.
+    """
+    panel.axis("off")
+    table = panel.table(cells, colLabels=labels, colWidths=widths, cellLoc="left", colLoc="left", **options)
+    table.auto_set_font_size(False)
+    table.set_fontsize(size)
+    for (row, _), cell in table.get_celld().items():
+        cell.visible_edges = "B"
+        cell.set_linewidth(lines[0] if row == 0 else lines[1])
+        cell.PAD = padding
+        if row == 0:
+            cell.set_text_props(weight="bold")
+    return table
+
+
+def footnote(figure: Figure, text: str, label: str = "") -> None:
     """
     Write sample sizes and the meaning of bands under a figure, broken into lines that fit its width.
 
@@ -211,14 +403,12 @@ def footnote(figure: Figure, style: Mapping[str, Any], text: str, label: str = "
     ----------
     figure : Figure
         The figure.
-    style : mapping
-        The style.
     text : str
         The note.
     label : str
         A common label of the abscissae, on a line of its own before it.
     """
-    lines = balanced(text, int(CHARACTERS_PER_CM * style["width"]))
+    lines = balanced(text, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
     figure.supxlabel("\n".join([label] * bool(label) + lines), fontsize="x-small")
 
 
@@ -322,7 +512,7 @@ def plural(numbers: Iterable[float] | float, singular: str) -> str:
     return f"{count(numbers)} {several}"
 
 
-def save(figure: Figure, paths: Sequence[str], style: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+def save(figure: Figure, paths: Sequence[str], style: Style, record: Mapping[str, Any]) -> None:
     """
     Save a figure in every format, byte for byte the same for the same content, with its record inside.
 
@@ -332,7 +522,7 @@ def save(figure: Figure, paths: Sequence[str], style: Mapping[str, Any], record:
         The figure.
     paths : sequence of str
         Files ending in .pdf, .svg or .png.
-    style : mapping
+    style : Style
         The style.
     record : mapping
         From `provenance.record`; stands in Keywords, Description or a text chunk.
@@ -346,7 +536,7 @@ def save(figure: Figure, paths: Sequence[str], style: Mapping[str, Any], record:
     with applied(style):
         for path in map(Path, paths):
             with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=style["dpi"], metadata=metadata[path.suffix])
+                figure.savefig(temporary, dpi=style.dpi, metadata=metadata[path.suffix])
 
 
 def save_table(table: pd.DataFrame, path: str | Path, record: Mapping[str, Any]) -> None:

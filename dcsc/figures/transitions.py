@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from dcsc import statistics
+from dcsc.figures.inputs import FigureSettings, Results, Variant
+from dcsc.figures.tables import mean_of, select
+
+LEVELS = (0.5, 0.99)
+"""Recovery rates whose transitions figures show."""
 
 
-def is_adversarial(draw: Mapping[str, Any]) -> bool:
-    """
-    Tell whether a variant draws worst-case signs.
-
-    Parameters
-    ----------
-    draw : mapping
-        How the variant is drawn.
-
-    Returns
-    -------
-    bool
-        True for worst-case signs of any kind.
-    """
-    signs = draw["signs"]
-    name = signs if isinstance(signs, str) else signs["name"]
-    return name.startswith("worst-case") or draw["layer_signs"] == "worst-case"
-
-
-def successes(summary: xr.Dataset, variants: Mapping[str, Mapping[str, Any]]) -> xr.DataArray:
+def successes(summary: xr.Dataset, adversarial: Collection[str]) -> xr.DataArray:
     """
     Count what the signs allow to ask for: the support, and against worst-case signs the signs too.
 
@@ -43,22 +28,19 @@ def successes(summary: xr.Dataset, variants: Mapping[str, Mapping[str, Any]]) ->
     ----------
     summary : Dataset
         Of the summary stage.
-    variants : mapping
-        How each variant is drawn, by name.
+    adversarial : collection of str
+        The variants of worst-case signs.
 
     Returns
     -------
     DataArray of int
         Recovered trials of every cell.
     """
-    adversarial = [name for name, draw in variants.items() if is_adversarial(draw)]
-    with_signs = summary["variant"].isin(adversarial)
+    with_signs = summary["variant"].isin(list(adversarial))
     return xr.where(with_signs, summary["recovered_with_signs"], summary["recovered"], keep_attrs=False)
 
 
-def measured(
-    summary: xr.Dataset, variants: Mapping[str, Mapping[str, Any]], levels: Iterable[float] = (0.5, 0.99)
-) -> pd.DataFrame:
+def measured(summary: xr.Dataset, variants: Mapping[str, Variant], levels: Iterable[float] = LEVELS) -> pd.DataFrame:
     """
     Find the stripe-sparsity at which each replicate's recovery falls through each level.
 
@@ -66,7 +48,7 @@ def measured(
     ----------
     summary : Dataset
         Of the summary stage.
-    variants : mapping
+    variants : mapping of str to Variant
         How each variant is drawn, by name.
     levels : iterable of float
         Recovery rates.
@@ -78,24 +60,22 @@ def measured(
         `active` (the same transition in numbers of active atoms) and `censored`, the side on which it lies
         beyond the cells.
     """
-    counts = successes(summary, variants)
+    adversarial = [name for name, variant in variants.items() if variant.is_adversarial]
+    cells = summary[["trials", "stripe_sparsity", "mutual_coherence"]]
+    cells = cells.assign(successes=successes(summary, adversarial))
+    axes = ("cascade", "replicate", "pursuit", "variant")
     rows = []
-    for cascade in summary["cascade"].to_numpy():
-        for replicate in summary["replicate"].to_numpy():
-            drawn = summary.sel(cascade=cascade, replicate=replicate)
-            for pursuit in summary["pursuit"].to_numpy():
-                for variant in variants:
-                    place = {"cascade": cascade, "replicate": replicate, "pursuit": pursuit, "variant": variant}
-                    trials = drawn["trials"].sel(pursuit=pursuit, variant=variant).to_numpy()
-                    ran = trials > 0
-                    cells = counts.sel(place).to_numpy()[ran], trials[ran]
-                    sparsity = drawn["stripe_sparsity"].sel(variant=variant).to_numpy()[ran]
-                    for level in levels if ran.any() else ():
-                        point, censored = statistics.transition_point(sparsity, *cells, level)
-                        number, _ = statistics.transition_point(drawn["active"].to_numpy()[ran], *cells, level)
-                        mu = float(drawn["mutual_coherence"])
-                        found = {"mutual_coherence": mu, "stripe_sparsity": point, "active": number}
-                        rows.append({**place, "level": level, **found, "censored": censored})
+    for labels in itertools.product(*(summary[name].to_numpy() for name in axes[:-1]), variants):
+        place = dict(zip(axes, labels, strict=True))
+        cell = cells.sel(place)
+        cell = cell.isel(active=cell["trials"].to_numpy() > 0)
+        counts = cell["successes"].to_numpy(), cell["trials"].to_numpy()
+        for level in levels if cell.sizes["active"] else ():
+            sparsity, censored = statistics.transition_point(cell["stripe_sparsity"].to_numpy(), *counts, level)
+            active, _ = statistics.transition_point(cell["active"].to_numpy(), *counts, level)
+            coherence = {"mutual_coherence": float(cell["mutual_coherence"])}
+            row = {**place, "level": level, **coherence, "stripe_sparsity": sparsity, "active": active}
+            rows.append({**row, "censored": censored})
     return pd.DataFrame(rows)
 
 
@@ -115,34 +95,22 @@ def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
         stripe-sparsity of the largest size whose confidence limit was computed and holds (0 for none), the next one in
         `next_stripe_sparsity`, and the `draws` behind it.
     """
-    rows = []
+    names = ["applies", "stripe_sparsity", "next_stripe_sparsity", "draws"]
+    tables = []
     for cascade, dataset in certificates.items():
         layer = dataset.sel(part=dataset["part"][0], layer=1)
-        for place in itertools.product(*(layer[name].to_numpy() for name in _CERTIFIED_FOR)):
-            named = dict(zip(_CERTIFIED_FOR, place, strict=True))
-            one = layer.sel(named)
-            if one["applies"]:
-                rows.append(
-                    {
-                        "cascade": cascade,
-                        **named,
-                        "replicate": 0,
-                        "mutual_coherence": float(one["mutual_coherence"].mean()),
-                        "stripe_sparsity": float(one["stripe_sparsity"].fillna(0.0)),
-                        "next_stripe_sparsity": float(one["next_stripe_sparsity"]),
-                        "draws": int(one["draws"]),
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-_CERTIFIED_FOR = ("pursuit", "variant", "rung")
+        sizes = layer[names].to_dataframe(["pursuit", "variant", "rung"])[names].reset_index()
+        sizes.insert(0, "cascade", cascade)
+        sizes.insert(4, "replicate", 0)
+        sizes.insert(5, "mutual_coherence", float(layer["mutual_coherence"].mean()))
+        tables.append(sizes[sizes.pop("applies").astype(bool)])
+    return pd.concat(tables, ignore_index=True).fillna({"stripe_sparsity": 0.0})
 
 
 def certified_beside(
     certificates: pd.DataFrame,
     summary: xr.Dataset,
-    variants: Mapping[str, Mapping[str, Any]],
+    variants: Mapping[str, Variant],
     confidence: float,
     delta: float,
 ) -> pd.DataFrame:
@@ -155,7 +123,7 @@ def certified_beside(
         From `certified`.
     summary : Dataset
         Of the summary stage.
-    variants : mapping
+    variants : mapping of str to Variant
         How each variant is drawn, by name.
     confidence : float
         Level of the intervals, and of all comparisons of the table together.
@@ -175,12 +143,105 @@ def certified_beside(
     ends = summarized(same, ["pursuit", "variant"], 1 - (1 - confidence) / comparisons)
     # One dictionary gives no interval; then the transition itself has to do.
     ends["measured_upper"] = ends["stripe_sparsity_upper"].fillna(ends["stripe_sparsity"])
-    beyond = same[same["censored"] == "above"].groupby(["pursuit", "variant", "cascade"]).size().index
-    keys = pd.MultiIndex.from_frame(ends[["pursuit", "variant", "cascade"]])
-    ends.loc[keys.isin(beyond), "measured_upper"] = np.inf
-    table = table.merge(ends[["pursuit", "variant", "cascade", "measured_upper"]], how="left")
-    table["above_measured"] = table["stripe_sparsity"] > table["measured_upper"]
-    return table
+    place = ["pursuit", "variant", "cascade"]
+    beyond = pd.MultiIndex.from_frame(same.loc[same["censored"] == "above", place])
+    ends.loc[pd.MultiIndex.from_frame(ends[place]).isin(beyond), "measured_upper"] = np.inf
+    table = table.merge(ends[[*place, "measured_upper"]], how="left")
+    return table.assign(above_measured=table["stripe_sparsity"] > table["measured_upper"])
+
+
+def measured_and_certified(results: Results, settings: FigureSettings) -> pd.DataFrame:
+    """
+    Average transitions over the replicates, beside the certificates.
+
+    Parameters
+    ----------
+    results : Results
+        Its summary and certificates are used.
+    settings : FigureSettings
+        Its confidence, variants and delta.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a curve and cascade. `kind` is "measured" (pursuit, variant, level) or "certified" (pursuit, variant,
+        rung; see `certified_beside`).
+    """
+    points = measured(results.summary, settings.variants)
+    curves = summarized(points, ["pursuit", "variant", "level"], settings.confidence)
+    certificates = certified_beside(
+        certified(results.certificates), results.summary, settings.variants, settings.confidence, settings.delta
+    )
+    return pd.concat([curves.assign(kind="measured"), certificates.assign(kind="certified")], ignore_index=True)
+
+
+def along_series(results: Results, settings: FigureSettings) -> pd.DataFrame:
+    """
+    Set transitions and certificates beside one another along each series of cascades.
+
+    Parameters
+    ----------
+    results : Results
+        Its summary and certificates are used.
+    settings : FigureSettings
+        Its confidence, variants, series and delta.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `measured_and_certified`; rows of the kind "crossing" are where the statistical coherence form meets
+        the uniform limit.
+    """
+    table = measured_and_certified(results, settings)
+    table.insert(0, "series", table["cascade"].map(settings.series))
+    counted = np.where(table["kind"] == "measured", float(results.summary["trials"].max()), np.nan)
+    table.insert(table.columns.get_loc("kind") + 1, "trials", counted)
+    curve = ["series", "pursuit", "variant"]
+    crossings = [
+        _crossing(part).assign(**dict(zip(curve, labels, strict=True)))
+        for labels, part in select(table, kind="certified").groupby(curve, sort=False)
+    ]
+    return pd.concat([table, *crossings], ignore_index=True)
+
+
+def _crossing(table: pd.DataFrame) -> pd.DataFrame:
+    """Where the statistical coherence form meets the uniform limit, in one row or none, interpolated."""
+    forms = [
+        np.log(select(table, rung=rung).set_index("mutual_coherence")["stripe_sparsity"].sort_index())
+        for rung in ("statistical-coherence", "uniform-coherence")
+    ]
+    lead = forms[0] - forms[1]
+    coherence, leads = np.log(lead.index.to_numpy()), lead.to_numpy()
+    changes = np.flatnonzero((leads[:-1] >= 0) & (leads[1:] < 0))
+    if not len(changes):
+        return pd.DataFrame()
+    first = changes[0]
+    part = leads[first] / (leads[first] - leads[first + 1])
+    place, height = (
+        float(np.exp((1 - part) * values[first] + part * values[first + 1]))
+        for values in (coherence, forms[1].to_numpy())
+    )
+    return pd.DataFrame([{"kind": "crossing", "mutual_coherence": place, "stripe_sparsity": height}])
+
+
+def of_pursuit(certificates: pd.DataFrame, pursuit: str) -> pd.DataFrame:
+    """
+    Choose the certificates to draw beside a pursuit: each rung once, of at least one atom.
+
+    Parameters
+    ----------
+    certificates : pandas.DataFrame
+        Rows of kind "certified".
+    pursuit : str
+        The pursuit, whose thresholds they are for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rungs for all signs are those of the first variant: variants that differ in their signs share them.
+    """
+    part = certificates[(certificates["pursuit"] == pursuit) & (certificates["stripe_sparsity"] >= 1)]
+    return part.drop_duplicates(["cascade", "rung"])
 
 
 def slopes(
@@ -214,15 +275,12 @@ def slopes(
         them, the number of cascades fitted, and the range of coherence.
     """
     rows = []
-    for name, group in uncensored(points[points[y] > 0], curve).groupby(curve, sort=False):
+    for labels, group in uncensored(points[points[y] > 0], curve).groupby(curve, sort=False):
         fitted = _replicate_slopes(group, x, y)
-        mean, lower, upper = statistics.mean_interval(fitted, confidence)
         rows.append(
             {
-                **dict(zip(curve, name if isinstance(name, tuple) else (name,), strict=True)),
-                "slope": mean,
-                "slope_lower": lower,
-                "slope_upper": upper,
+                **dict(zip(curve, labels, strict=True)),
+                **mean_of(fitted, confidence, "slope"),
                 "cascades": group["cascade"].nunique(),
                 "replicates": len(fitted),
                 "lowest_coherence": group["mutual_coherence"].min(),
@@ -258,17 +316,15 @@ def _replicate_slopes(points: pd.DataFrame, x: str, y: str) -> pd.Series:
     """Least squares slope of log y against log x of every replicate with two points or more."""
     return pd.Series(
         {
-            replicate: np.polyfit(np.log(one[x]), np.log(one[y]), 1)[0]
-            for replicate, one in points.groupby("replicate")
-            if len(one) > 1
+            replicate: np.polyfit(np.log(part[x]), np.log(part[y]), 1)[0]
+            for replicate, part in points.groupby("replicate")
+            if len(part) > 1
         },
         dtype=np.float64,
     )
 
 
-def slope_difference(
-    first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95
-) -> tuple[float, float, float, int]:
+def slope_difference(first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
     """
     Compare the slopes of two curves on the same dictionaries and the same cascades.
 
@@ -281,10 +337,9 @@ def slope_difference(
 
     Returns
     -------
-    difference, lower, upper : float
-        First minus second: mean over the replicates and its Student interval.
-    replicates : int
-        How many.
+    dict of str to float
+        `slope`, first minus second: mean over the replicates, its Student interval `slope_lower` and `slope_upper`,
+        and the number of `replicates`.
     """
     curves = (first, second)
     bad = {cascade for part in curves for cascade in part.loc[part["censored"] != "", "cascade"]}
@@ -293,7 +348,7 @@ def slope_difference(
         _replicate_slopes(part[part["cascade"].isin(common)], "mutual_coherence", "stripe_sparsity") for part in curves
     ]
     difference = (fitted[0] - fitted[1]).dropna()
-    return (*statistics.mean_interval(difference, confidence), len(difference))
+    return {**mean_of(difference, confidence, "slope"), "replicates": len(difference)}
 
 
 def summarized(
@@ -320,18 +375,14 @@ def summarized(
         replicates and how many of them are censored.
     """
     rows = []
-    for name, group in points.groupby([*curve, "cascade"], sort=False):
-        mean, lower, upper = statistics.mean_interval(group[y], confidence)
-        censored = int((group["censored"] != "").sum()) if "censored" in group else 0
+    for labels, group in points.groupby([*curve, "cascade"], sort=False):
         rows.append(
             {
-                **dict(zip([*curve, "cascade"], name, strict=True)),
+                **dict(zip([*curve, "cascade"], labels, strict=True)),
                 "mutual_coherence": group["mutual_coherence"].mean(),
-                y: mean,
-                f"{y}_lower": lower,
-                f"{y}_upper": upper,
+                **mean_of(group[y], confidence, y),
                 "replicates": len(group),
-                "censored": censored,
+                "censored": int((group["censored"] != "").sum()) if "censored" in group else 0,
             }
         )
     return pd.DataFrame(rows)

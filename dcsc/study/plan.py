@@ -273,8 +273,9 @@ class Plan:
         bool
             The dictionaries always; summary and metrics unless it is about dictionaries alone.
         """
-        common = stage == "dictionaries" or (stage in ("summary", "metrics") and "dictionaries" not in PANELS[panel])
-        return common or stage in PANELS[panel]
+        told = PANELS[panel]
+        common = stage == "dictionaries" or (stage in ("summary", "metrics") and told.is_measured)
+        return common or stage in told.needs
 
     def figure_files(self, experiment: str, *panels: str) -> list[str]:
         """

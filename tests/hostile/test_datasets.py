@@ -15,6 +15,7 @@ import dcsc
 from dcsc.__main__ import main
 from dcsc.errors import UserError
 from dcsc.figures import style
+from dcsc.figures.inputs import Style
 from dcsc.stages.dictionaries import draw_dictionaries
 from dcsc.store import dataset, provenance, schemas
 from dcsc.study import trace
@@ -136,7 +137,7 @@ def test_a_damaged_figure_is_read_or_refused(tmp_path, suffix):
     """Of a figure nothing but its text is read, and nothing of it is run."""
     path = tmp_path / f"a.{suffix}"
     figure = mpl.figure.Figure(figsize=(1, 1))
-    style.save(figure, [path], {"context": "paper", "dpi": 50}, RECORD)
+    style.save(figure, [path], Style("paper", "colorblind", 17.0, 50), RECORD)
 
     @given(mutations(path.read_bytes()))
     @settings(max_examples=100, suppress_health_check=UNCHECKED)

@@ -10,7 +10,7 @@ import xarray as xr
 from dcsc import guarantees, sampling, seeds
 from dcsc.convolution import one_step
 from dcsc.figures import density, transitions
-from dcsc.figures.results import Results
+from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.stages import certificates, dictionaries, summary
@@ -215,13 +215,17 @@ def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
     counts = summary.summarize({"it": [measured]}, {"it": drawn})
     results = Results({"it": drawn}, counts, {"it": measured}, certificates={"it": found})
     draws = SignalOptions(active=[1], trials=1, variants=variants).draws()
-    settings = {
-        "confidence": 0.95,
-        "delta": 0.05,
-        "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
-        "pursuits": pursuits,
-        "style": StyleOptions().model_dump(),
-    }
+    settings = FigureSettings.from_json(
+        {
+            "confidence": 0.95,
+            "delta": 0.05,
+            "seed": 1,
+            "series": {"it": "it"},
+            "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
+            "pursuits": pursuits,
+            "style": StyleOptions().model_dump(),
+        }
+    )
     table = density.tidy(results, settings)
     assert density.draw(table, settings).axes
     atoms = [dictionary.n_atoms for dictionary in cascade.dictionaries]

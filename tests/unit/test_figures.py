@@ -23,7 +23,7 @@ from dcsc.figures import (
     style,
     uniform_density,
 )
-from dcsc.figures.results import Results
+from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.pursuit import work
 from dcsc.stages import summary
 from dcsc.store import dataset, schemas
@@ -73,11 +73,7 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
     variants = {"random": {}, "plain": {"layer_signs": True}}
     drawn, _, _, measured = chain(tmp_path, MEMBER, [1, 3, 6, 7, 8, 10, 12, 16, 20, 28, 40, 47], variants, 40)
     counts = summary.summarize({"it": [measured]}, {"it": drawn})
-    settings = {
-        "confidence": 0.95,
-        "variants": {name: {"signs": "rademacher", "layer_signs": False} for name in variants},
-        "pursuits": PURSUITS,
-    }
+    settings = settings_of(variants)
     table = recovery.tidy(Results({"it": drawn}, counts, {"it": measured}), settings)
     curves = table.groupby(["pursuit", "variant"])
     assert len(curves) == 2 * len(PURSUITS)
@@ -98,7 +94,8 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
 def settings_of(variants, **options):
     draws = SignalOptions(active=[1], trials=1, variants=variants).draws()
     drawn = {label: draw.model_dump(mode="json") for label, draw in draws.items()}
-    return {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, **options}
+    given = {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, "series": {}}
+    return FigureSettings.from_json({**given, "delta": 0.05, "seed": 1, **options})
 
 
 def test_figure_uniform_density_takes_the_largest_cell_up_to_which_all_held(tmp_path):
@@ -338,18 +335,18 @@ def test_figure_real_signals_tells_what_codes_of_windows_are_like(tmp_path):
 def test_figure_local_snr_sees_an_error_above_its_bound_and_a_wrong_support(tmp_path):
     _, _, _, measured = chain(tmp_path, MEMBER, [1], {"random": {}}, 20, (0, 1))
     results = Results({}, trials={"it": measured})
-    table = local_snr.tidy(results, {})
+    table = local_snr.tidy(results, settings_of({"random": {}}))
     assert table["covered"].sum() > 20
     assert table["violations"].sum() == 0
     for name, worse in (("error", measured["error_bound"] * 1.01 + 1e-6), ("support_recovered", 0)):
         changed = measured.copy()
         changed[name] = xr.where(measured["covered"] == 1, worse, measured[name])
-        broken = local_snr.tidy(Results({}, trials={"it": changed}), {})
+        broken = local_snr.tidy(Results({}, trials={"it": changed}), settings_of({"random": {}}))
         assert broken["violations"].sum() == table["covered"].sum()
 
 
 def test_figure_paper_table_knows_the_experiments_of_the_paper_alone(tmp_path):
     drawn, _, _, measured = chain(tmp_path, MEMBER, [1], {"random": {}}, 4, (0, 1))
     with pytest.raises(UserError) as refusal:
-        paper_table.tidy(Results({"it": drawn}, trials={"it": measured}), {})
+        paper_table.tidy(Results({"it": drawn}, trials={"it": measured}), settings_of({"random": {}}))
     assert "one cascade of 2, 3 or 5 layers" in str(refusal.value)

@@ -11,6 +11,7 @@ import pytest
 from dcsc import __main__ as command_line
 from dcsc.errors import UserError
 from dcsc.figures import style
+from dcsc.figures.inputs import Style
 from dcsc.stages.dictionaries import draw_dictionaries
 from dcsc.store import dataset, provenance
 from dcsc.study import trace
@@ -45,7 +46,7 @@ def original(tmp_path_factory):
     figure = mpl.figure.Figure(figsize=(2, 1))
     figure.subplots().plot([1, 2])
     files = [results / "figures" / f"e-recovery.{suffix}" for suffix in style.FORMATS]
-    style.save(figure, files, STYLE, record)
+    style.save(figure, files, Style(**STYLE), record)
     style.save_table(pd.DataFrame({"a": [1.5]}), results / "figures/e-recovery.csv", record)
     return results
 

@@ -9,23 +9,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from dcsc.figures.panels import panels
+
 COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 QUANTITIES = ("seconds", "memory_mb", "disk_mb")
 """Time on one core, the largest resident memory, and what the outputs take on disk."""
 
-OF_TRIALS = (
-    "comparison",
-    "compute",
-    "density",
-    "depth",
-    "exact",
-    "gallery",
-    "local_snr",
-    "noise",
-    "paper_table",
-    "prediction",
-    "real_signals",
-)
+OF_TRIALS = tuple(name.replace("-", "_") for name, panel in panels().items() if panel.reads_trials)
 """Figures that read every trial and not the counts alone."""
 
 PRIOR = {"seconds": 60.0, "memory_mb": 500.0, "disk_mb": 5.0}

@@ -7,37 +7,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dcsc.errors import nearest
+from dcsc.figures.panels import panels
 from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
 from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.types import Name, Options
 
-PANELS = {
-    "recovery": (),
-    "thresholds": ("certificates",),
-    "slopes": ("certificates",),
-    "ladder": ("certificates",),
-    "ambient": ("certificates",),
-    "uniform-density": (),
-    "contrast": ("certificates",),
-    "noise": ("errors",),
-    "prediction": (),
-    "local-snr": ("errors",),
-    "paper-table": (),
-    "families": ("dictionaries",),
-    "gallery": ("signals", "pursuits", "errors"),
-    "exact": (),
-    "depth": ("beside",),
-    "density": ("certificates",),
-    "comparison": (),
-    "compute": ("errors",),
-    "real-signals": ("signals", "errors"),
-}
-"""
-The figures that an experiment can ask for, and what each needs beside the summary, the metrics and the dictionaries.
-
-"dictionaries" needs nothing else; "signals", "pursuits" and "certificates" are datasets of these stages; "errors" the
-recovered values; "beside" shows numbers of other experiments' figures, where the configuration names any.
-"""
+PANELS = panels()
+"""The figures that an experiment can ask for."""
 
 
 class ExperimentOptions(Options):
@@ -63,7 +39,7 @@ class ExperimentOptions(Options):
     @property
     def is_certified(self) -> bool:
         """Whether a figure shows what is certified for the pursuits."""
-        return any("certificates" in PANELS[panel] for panel in self.figures)
+        return any("certificates" in PANELS[panel].needs for panel in self.figures)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> ExperimentOptions:
@@ -82,10 +58,10 @@ class ExperimentOptions(Options):
     @model_validator(mode="after")
     def _figures_have_what_they_show(self) -> ExperimentOptions:
         for panel in self.figures:
-            if "errors" in PANELS[panel] and not self.errors:
+            if "errors" in PANELS[panel].needs and not self.errors:
                 raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
-            if "dictionaries" not in PANELS[panel] and self.signals is None:
+            if PANELS[panel].is_measured and self.signals is None:
                 raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
-        if self.beside and not any("beside" in PANELS[panel] for panel in self.figures):
+        if self.beside and not any("beside" in PANELS[panel].needs for panel in self.figures):
             raise ValueError("beside is for figure 'depth': remove it.")
         return self
