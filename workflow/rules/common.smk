@@ -308,7 +308,11 @@ def drawn_digests(panel):
             for path in [
                 *dictionary_files(wildcards),
                 *(summary_files(wildcards) if "metrics" in stages else []),
-                *(certificates_files(wildcards) if "certificates" in panel.needs else []),
+                *(
+                    certificates_files(wildcards)
+                    if "certificates" in panel.needs
+                    else []
+                ),
                 *(
                     file
                     for stage in stages
