@@ -208,8 +208,9 @@ def bars(panel: Axes, table: pd.DataFrame, x: str, y: str, colour: Any, index: i
     """
     table = table.sort_values(x)
     look = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4.0, "capsize": 2, **options}
-    lengths = {"yerr": bar_lengths(table, y)} if f"{y}_lower" in table else {"xerr": bar_lengths(table, x)}
-    panel.errorbar(table[x], table[y], **lengths, **look)
+    upright = f"{y}_lower" in table
+    lengths = bar_lengths(table, y if upright else x)
+    panel.errorbar(table[x], table[y], lengths if upright else None, None if upright else lengths, **look)
 
 
 def common_legend(
