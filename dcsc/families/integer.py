@@ -65,13 +65,7 @@ def integer(
     """
     one_dimensional(grid, "integer")
     shape_of(grid, taps)
-    for name, size in (
-        ("n_nonzeros", n_nonzeros),
-        ("squared_norm", squared_norm),
-        ("largest", largest),
-        ("stride", stride),
-    ):
-        at_least(size, 1, name)
+    at_least(1, n_nonzeros=n_nonzeros, squared_norm=squared_norm, largest=largest, stride=stride)
     if not search and (taps, n_nonzeros, squared_norm, largest, stride) != (20, 7, 231, 8, 6):
         raise UserError("these sizes are not those of the known integer filter: pass search=True, or leave them out.")
     values = np.array(EXAMPLE)

@@ -120,8 +120,7 @@ def minimise_coherence(
     Measured with one filter channel, stride 1 and the default budget, the coherence
     comes to 1.18 times the Welch bound for 2 filters of 256, 1024 or 4096 taps.
     """
-    at_least(iterations, 0, "iterations")
-    at_least(tolerance, 0, "tolerance")
+    at_least(0, iterations=iterations, tolerance=tolerance)
     point = _normalised(np.array(filters, dtype=np.float64))
     stride = per_axis(stride, point.ndim - 2, "stride")
     least, best = coherence_norm(point, stride, EXPONENTS[-1])[2], point

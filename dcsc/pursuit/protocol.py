@@ -50,6 +50,26 @@ PURSUITS: Registry[Pursuit] = Registry("pursuit", filled_in=("reference", "noise
 register, get, names, check_parameters = PURSUITS.register, PURSUITS.get, PURSUITS.names, PURSUITS.check
 
 
+def stopped_at(optimality: NDArray, tolerance: float) -> str:
+    """
+    Say how iterations came to stop.
+
+    Parameters
+    ----------
+    optimality : ndarray
+        Distance from optimality of each problem.
+    tolerance : float
+        What it was to reach.
+
+    Returns
+    -------
+    str
+        How many problems did not.
+    """
+    missed = int((optimality > tolerance).sum())
+    return f"{missed} of {optimality.size} problems above the tolerance" if missed else "tolerance reached"
+
+
 def one_step_result(codes: list[NDArray], thresholds: list[NDArray]) -> PursuitResult:
     """
     Wrap what a one-step pursuit found.

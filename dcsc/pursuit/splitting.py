@@ -189,9 +189,8 @@ def approach(
     states = np.stack([walk.state for walk in walks])
     mirrored = np.stack([walk.mirrored for walk in walks])
     signals = np.stack([start.signal for start in starts]).astype(np.float32)
-    sides = np.empty((0, 0, 0, 0), np.float32)
-    if len(starts[0].orientation):
-        sides = np.stack([walk.sides for walk in walks])
+    oriented = [walk.sides for walk in walks if walk.sides is not None]  # all or none of them
+    sides = np.stack(oriented) if oriented else np.empty((0, 0, 0, 0), np.float32)
     for walk, state, mirror in zip(walks, states, mirrored, strict=True):
         walk.state, walk.mirrored = state, mirror  # views, that a step changes
     penalties = np.array([start.penalty for start in starts], np.float32)

@@ -189,14 +189,13 @@ def certificates(constraint: str, depth: int, rademacher: bool, random_layers: b
     # With one layer, a floor looks at magnitudes alone, and the signs stay Rademacher.
     if (constraint == "contrast-floor" and depth > 1) or not (rademacher or random_layers):
         return always
-    held: tuple[str, ...]
+    statistical: tuple[str, ...] = ("statistical",)
     if depth > 1 and not random_layers:
-        held = (*always, "statistical-plain")
+        statistical = ("statistical-plain",)
     elif depth == 1 or constraint == "no-overlap":
-        held = (*always, "statistical", "statistical-optimised")
-    else:
-        held = (*always, "statistical")
-    return (*held, "given-acceptance") if constraint == "rejection" and depth > 1 else held
+        statistical = ("statistical", "statistical-optimised")
+    divided = ("given-acceptance",) if constraint == "rejection" and depth > 1 else ()
+    return (*always, *statistical, *divided)
 
 
 def deep_codes(
