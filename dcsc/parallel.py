@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -118,14 +118,14 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
     threads = min(threads or cores(), len(spans), MOST_THREADS)
     if threads <= 1 or _here.busy:
         return [work(*span) for span in spans]
-    found: list = [None] * len(spans)
+    results: dict[int, T] = {}
     turns = itertools.count()
 
     def drain() -> None:
         _here.busy = True
         try:
             while (turn := next(turns)) < len(spans):
-                found[turn] = work(*spans[turn])
+                results[turn] = work(*spans[turn])
         except BaseException:
             for _ in spans:  # the others need not go on
                 next(turns)
@@ -140,7 +140,7 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
         for other in others:
             if not other.cancel():  # one that has not begun would find nothing left
                 other.result()
-    return found
+    return [results[turn] for turn in range(len(spans))]
 
 
 def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> list[T]:
@@ -163,12 +163,16 @@ def over_trials(n_trials: int, work: Callable[[int], T], progress: str = "") -> 
     list
         What the trials returned, in their order.
     """
-    threads = min(cores(), n_trials)
-    with _blas().limit(limits=1, user_api="blas"):
-        if threads <= 1:
-            return list(_shown(map(work, range(n_trials)), n_trials, progress))
-        with ThreadPoolExecutor(threads) as pool:
-            return list(_shown(pool.map(work, range(n_trials)), n_trials, progress))
+    from tqdm import tqdm
+
+    with _blas().limit(limits=1, user_api="blas"), tqdm(total=n_trials, desc=progress, disable=not progress) as bar:
+
+        def trial(index: int, _: int) -> T:
+            result = work(index)
+            bar.update()
+            return result
+
+        return over_spans(n_trials, 1, trial)
 
 
 @cache
@@ -178,11 +182,3 @@ def _blas() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def _shown(results: Iterator[T], total: int, progress: str) -> Iterator[T]:
-    if not progress:
-        return results
-    from tqdm import tqdm
-
-    return iter(tqdm(results, total=total, desc=progress))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
+from dcsc.kernels.arguments import Codes, Entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +155,96 @@ class RaggedCodes:
         return RaggedCodes(self.row_size.reshape(batch_shape), self.atom, self.value, self.code_shape)
 
 
+def kernel_codes(codes: RaggedCodes, dtype: np.dtype | type = np.float64) -> Codes:
+    """
+    Copy codes as the kernels take them.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The codes, in order of the flattened batch.
+    dtype : dtype
+        Type of the values.
+
+    Returns
+    -------
+    Codes
+        In arrays that may be written.
+    """
+    return Codes(codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts)
+
+
+def kernel_magnitudes(codes: RaggedCodes) -> Codes:
+    """
+    Copy the magnitudes of codes as the kernels take them.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The codes, in order of the flattened batch.
+
+    Returns
+    -------
+    Codes
+        Of float64.
+    """
+    listed = kernel_codes(codes)
+    return listed._replace(value=np.abs(listed.value))
+
+
+def write_lists(capacity: int, row_size: NDArray, dtype: np.dtype, write: Callable[[Entries], int]) -> Entries:
+    """
+    Let a kernel list entries, and once more with larger arrays if they are more than expected.
+
+    Parameters
+    ----------
+    capacity : int
+        Entries that are expected.
+    row_size : ndarray of int64, shape (code,)
+        Where the entries of each code are counted.
+    dtype : dtype
+        Type of their values.
+    write : callable
+        Takes where to write, and returns how many entries there are.
+
+    Returns
+    -------
+    Entries
+        No larger than needed.
+    """
+    while True:
+        entries = Entries(np.empty(capacity, np.int32), np.empty(capacity, dtype), row_size)
+        needed = int(write(entries))
+        if needed <= capacity:
+            return Entries(entries.atom[:needed].copy(), entries.value[:needed].copy(), row_size)
+        capacity = needed
+
+
+def from_lists(
+    parts: list[Entries], batch_shape: tuple[int, ...], code_shape: tuple[int, ...], dtype: np.dtype
+) -> RaggedCodes:
+    """
+    Join what kernels listed.
+
+    Parameters
+    ----------
+    parts : list of Entries
+        In order of the codes.
+    batch_shape, code_shape : tuple of int
+        The batch axes, and the shape of one code.
+    dtype : dtype
+        Type of the values.
+
+    Returns
+    -------
+    RaggedCodes
+        All codes.
+    """
+    nothing = Entries(np.empty(0, np.int32), np.empty(0, dtype), np.empty(0, np.int64))
+    atom, value, size = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
+    return RaggedCodes(size.reshape(batch_shape), atom, value, code_shape)
+
+
 def reduce_codes(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty: float) -> NDArray:
     """
     Reduce one number a non-zero to one a code.
@@ -238,9 +330,9 @@ def compare(truth: RaggedCodes, found: RaggedCodes) -> Comparison:
     """
     from dcsc.kernels import lists  # the compiler is slow to import, and few who read codes need it
 
-    found_counts = np.empty((truth.row_size.size, 3), np.int64)
-    lists.compare_lists(*_sides(truth, found), found_counts)
-    return Comparison(*(found_counts[:, column].reshape(truth.batch_shape) for column in range(3)))
+    counts = np.empty((truth.row_size.size, 3), np.int64)
+    lists.compare_lists(kernel_codes(truth), kernel_codes(found), counts)
+    return Comparison(*counts.T.reshape(3, *truth.batch_shape))
 
 
 def difference(truth: RaggedCodes, found: RaggedCodes) -> RaggedCodes:
@@ -259,19 +351,10 @@ def difference(truth: RaggedCodes, found: RaggedCodes) -> RaggedCodes:
     """
     from dcsc.kernels import lists
 
-    room = len(truth.atom) + len(found.atom) + 1
-    atoms, values, sizes = np.empty(room, np.int32), np.empty(room), np.empty(truth.row_size.size, np.int64)
-    written = lists.subtract_lists(*_sides(truth, found), atoms, values, sizes)
-    return RaggedCodes(sizes.reshape(truth.batch_shape), atoms[:written], values[:written], truth.code_shape)
-
-
-def _sides(truth: RaggedCodes, found: RaggedCodes) -> tuple[NDArray, ...]:
-    """Atoms, values and starts of both, in one type each, because kernels are compiled for every other one."""
-    return tuple(
-        array
-        for codes in (truth, found)
-        for array in (codes.atom.astype(np.int32), codes.value.astype(np.float64), codes.starts)
-    )
+    most = len(truth.atom) + len(found.atom) + 1
+    out = Entries(np.empty(most, np.int32), np.empty(most), np.empty(truth.row_size.size, np.int64))
+    written = lists.subtract_lists(kernel_codes(truth), kernel_codes(found), out)
+    return RaggedCodes(out.size.reshape(truth.batch_shape), out.atom[:written], out.value[:written], truth.code_shape)
 
 
 def take(codes: RaggedCodes, rows: NDArray) -> RaggedCodes:

@@ -11,24 +11,21 @@ alone and in one order, so its bits depend neither on the batch nor on the threa
 from __future__ import annotations
 
 import math
-import threading
-import weakref
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import costs, layouts
+from dcsc.convolution.arguments import RULES, output, working_type
+from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError, nearest
-from dcsc.kernels import dense, selection
+from dcsc.kernels import dense
+from dcsc.kernels.arguments import Convolution, read_only
 from dcsc.kernels.tiles import ROW_BYTES, ROWS, TILE_BYTES
 from dcsc.parallel import cores, over_spans
 from dcsc.seeds import BLOCK
 
-if TYPE_CHECKING:
-    from dcsc.convolution.filter_bank import FilterBank
-
-RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU}
 METHODS = ("auto", "direct", "fft")
 SPAN_BYTES = 2**20
 """Size of the sources of a chunk of trials, so that they stay in the second-level cache."""
@@ -38,22 +35,12 @@ Method = Literal["auto", "direct", "fft"]
 
 class Plan(NamedTuple):
     """
-    A correlation with stride 1, in the layout of `dcsc.kernels.dense`.
+    A correlation with stride 1, and what it costs.
 
     Parameters
     ----------
-    weights : ndarray
-        The filters, packed, flat.
-    weight_offsets : ndarray of int64, shape (term,)
-        Where each term's weights lie.
-    offsets : ndarray of int64, shape (term,)
-        Where each term's source lies from a position.
-    rows : ndarray of int64, shape (row,)
-        Where each run of positions starts in the padded source.
-    run : int
-        Positions along the last axis.
-    filters_in_lanes : bool
-        Which of the two layouts.
+    convolution : Convolution
+        The filters and positions as the kernels take them.
     kernel : ndarray, shape (filter, component, *lag)
         The filters as they were.
     before : bool
@@ -62,12 +49,7 @@ class Plan(NamedTuple):
         Positions an axis.
     """
 
-    weights: NDArray
-    weight_offsets: NDArray
-    offsets: NDArray
-    rows: NDArray
-    run: int
-    filters_in_lanes: bool
+    convolution: Convolution
     kernel: NDArray
     before: bool
     positions: tuple[int, ...]
@@ -100,9 +82,9 @@ class Plan(NamedTuple):
     @property
     def direct_cost(self) -> float:
         """Estimated seconds of a trial by tiles."""
-        width = self.n_filters if self.filters_in_lanes else self.run
+        width = self.n_filters if self.convolution.in_lanes else self.convolution.run
         filled = width / (-(-width // self.lanes) * self.lanes)
-        terms = len(self.offsets) / filled
+        terms = len(self.convolution.offsets) / filled
         return costs.direct(self.n_filters, terms, math.prod(self.positions), self.kernel.itemsize)
 
     @property
@@ -111,22 +93,16 @@ class Plan(NamedTuple):
         return costs.fft(self.n_filters, self.n_components, math.prod(self.positions), self.kernel.itemsize)
 
 
-_plans: weakref.WeakKeyDictionary[FilterBank, dict] = weakref.WeakKeyDictionary()
-_plans_lock = threading.Lock()
-
-
-def _plan(dictionary: FilterBank, task: Literal["correlate", "synthesize"], dtype: np.dtype) -> Plan:
+def _plan(dictionary: FilterBank, task: Literal["correlate", "synthesize"], dtype: np.dtype | type) -> Plan:
     """Make the plan of a dictionary once."""
-    with _plans_lock:
-        known = _plans.setdefault(dictionary, {})
-    key = (task, np.dtype(dtype))
-    if key not in known:
-        blocks = dictionary.filter_blocks.astype(dtype)  # (filter, *lag, component)
-        kernel = np.moveaxis(blocks, -1, 1)
+
+    def make() -> Plan:
+        kernel = np.moveaxis(dictionary.filter_blocks.astype(dtype), -1, 1)  # (filter, component, *lag)
         if task == "synthesize":
             kernel = np.flip(kernel.swapaxes(0, 1), axis=tuple(range(2, kernel.ndim)))
-        known[key] = _make_plan(np.ascontiguousarray(kernel), dictionary.positions, task == "synthesize")
-    return known[key]
+        return _make_plan(np.ascontiguousarray(kernel), dictionary.positions, task == "synthesize")
+
+    return dictionary.prepared((task, np.dtype(dtype)), make)
 
 
 def _make_plan(kernel: NDArray, positions: tuple[int, ...], before: bool) -> Plan:
@@ -152,7 +128,8 @@ def _make_plan(kernel: NDArray, positions: tuple[int, ...], before: bool) -> Pla
     else:
         weights, weight_offsets = filled.reshape(-1, width, len(used)).swapaxes(1, 2), np.arange(len(used)) * width
     packed = np.ascontiguousarray(weights).ravel()
-    return Plan(packed, weight_offsets, offsets.astype(np.int64), rows, run, in_lanes, kernel, before, positions)
+    convolution = Convolution(packed, weight_offsets, offsets.astype(np.int64), rows, run, bool(in_lanes))
+    return Plan(convolution, kernel, before, positions)
 
 
 def span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | None) -> int:
@@ -183,41 +160,7 @@ def span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | No
     return min(fitting, BLOCK)
 
 
-def working_type(dictionary: FilterBank, array: NDArray) -> np.dtype:
-    """
-    Choose the floating-point type of a product.
-
-    Parameters
-    ----------
-    dictionary : FilterBank
-        The dictionary.
-    array : ndarray
-        Real codes or signals.
-
-    Returns
-    -------
-    dtype
-        float32 when both fit in it, else float64.
-
-    Raises
-    ------
-    UserError
-        When the array does not hold real numbers.
-    """
-    if array.dtype.kind not in "fiub":
-        raise UserError(f"arrays of type {array.dtype} have no products with filters: give real numbers.")
-    return np.dtype(np.float32 if np.result_type(dictionary.dtype, array.dtype) == np.float32 else np.float64)
-
-
-def _target(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
-    if out is None:
-        return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
-        raise UserError(f"out is not a writable contiguous array of shape {shape} and type {dtype}: make it so.")
-    return out
-
-
-def padded_sources(plan: Plan, sources: NDArray, room: NDArray | None = None) -> NDArray:
+def padded_sources(plan: Plan, sources: NDArray) -> NDArray:
     """
     Pad components periodically, as the kernels read them.
 
@@ -227,20 +170,17 @@ def padded_sources(plan: Plan, sources: NDArray, room: NDArray | None = None) ->
         What they are for.
     sources : ndarray, shape (trial, ..., *position)
         The components, whatever the axes that make them up.
-    room : ndarray, shape (trial, entry), optional
-        To be written over.
 
     Returns
     -------
     ndarray, shape (trial, entry)
-        With room for the last tile to read on.
+        Long enough for the last tile to read on.
     """
     size = math.prod(plan.padded_shape)
-    if room is None:
-        room = np.zeros((len(sources), size + max(plan.lanes, ROWS)), plan.kernel.dtype)
+    memory = np.zeros((len(sources), size + max(plan.lanes, ROWS)), plan.kernel.dtype)
     rank = len(plan.positions)
     inner = sources.shape[1 : sources.ndim - rank]
-    padded = room[: len(sources), :size].reshape(len(sources), *inner, *plan.padded_shape[1:], copy=False)
+    padded = memory[:, :size].reshape(len(sources), *inner, *plan.padded_shape[1:], copy=False)
     starts = plan.reach if plan.before else (0,) * rank
     padded[(..., *[slice(s, s + n) for s, n in zip(starts, plan.positions, strict=True)])] = sources
     for axis, (n, more) in enumerate(zip(plan.positions, plan.reach, strict=True)):
@@ -249,7 +189,7 @@ def padded_sources(plan: Plan, sources: NDArray, room: NDArray | None = None) ->
         if not plan.before:
             here, there = there, here
         padded[(..., here, *after)] = padded[(..., there, *after)]
-    return room[: len(sources)]
+    return memory
 
 
 def phases_of(dictionary: FilterBank, signals: NDArray) -> NDArray:
@@ -274,12 +214,15 @@ def phases_of(dictionary: FilterBank, signals: NDArray) -> NDArray:
     return split.transpose(0, 1, *[3 + 2 * axis for axis in axes], *[2 + 2 * axis for axis in axes])
 
 
-def _rule_of(rule: str | None, threshold: ArrayLike | None, batch: tuple[int, ...], dtype: np.dtype) -> tuple:
+def _rule_of(
+    rule: str | None, threshold: ArrayLike | None, batch: tuple[int, ...], dtype: np.dtype
+) -> tuple[int, NDArray]:
     """Number of a rule and its threshold, one a trial."""
     if rule is None:
         return dense.KEEP, np.zeros(1, dtype)
-    if rule not in RULES:
-        raise UserError(f"rule {rule!r} cannot be applied on the way: {nearest(rule, RULES)}")
+    allowed = set(RULES) - {"top-k"}
+    if rule not in allowed:
+        raise UserError(f"rule {rule!r} cannot be applied on the way: {nearest(rule, allowed)}")
     if threshold is None:
         raise UserError(f"rule {rule!r} needs a threshold: a number, or one a trial.")
     try:
@@ -311,7 +254,7 @@ def takes_fft(dictionary: FilterBank, dtype: np.dtype | type) -> bool:
     bool
         Whether they are the cheaper way.
     """
-    return _by_fft(_plan(dictionary, "correlate", np.dtype(dtype)), "auto")
+    return _by_fft(_plan(dictionary, "correlate", dtype), "auto")
 
 
 def correlation_cost(dictionary: FilterBank, dtype: np.dtype | type) -> float:
@@ -330,11 +273,11 @@ def correlation_cost(dictionary: FilterBank, dtype: np.dtype | type) -> float:
     float, in seconds
         On one core.
     """
-    plan = _plan(dictionary, "correlate", np.dtype(dtype))
+    plan = _plan(dictionary, "correlate", dtype)
     return min(plan.direct_cost, plan.fft_cost)
 
 
-def convolution(dictionary: FilterBank, dtype: np.dtype | type) -> tuple:
+def convolution(dictionary: FilterBank, dtype: np.dtype | type) -> Convolution:
     """
     Give what the kernels need of a dictionary to correlate padded signals.
 
@@ -347,10 +290,10 @@ def convolution(dictionary: FilterBank, dtype: np.dtype | type) -> tuple:
 
     Returns
     -------
-    tuple
-        With a tile to write over, so not to be shared by threads.
+    Convolution
+        Kept by the dictionary.
     """
-    return _kernel_arguments(_plan(dictionary, "correlate", np.dtype(dtype)))
+    return _plan(dictionary, "correlate", dtype).convolution
 
 
 def padded_signals(dictionary: FilterBank, signals: NDArray) -> NDArray:
@@ -415,7 +358,7 @@ def correlate(
     batch = signals.shape[: signals.ndim - dictionary.rank - 1]
     dtype = working_type(dictionary, signals)
     number, thresholds = _rule_of(rule, threshold, batch, dtype)
-    out = _target(out, (*batch, *dictionary.code_shape), dtype)
+    out = output(out, (*batch, *dictionary.code_shape), dtype)
     n_trials = math.prod(batch)
     flat_out = out.reshape(n_trials, dictionary.n_atoms)
     components = phases_of(dictionary, signals.reshape(n_trials, *dictionary.signal_shape))
@@ -433,23 +376,9 @@ def _correlate_direct(
     def work(first: int, last: int) -> None:
         padded = padded_sources(plan, components[first:last])
         of_trials = thresholds if len(thresholds) == 1 else thresholds[first:last]
-        dense.correlate_trials(out[first:last], padded, *_kernel_arguments(plan), rule, of_trials)
+        dense.correlate_trials(out[first:last], padded, plan.convolution, rule, of_trials)
 
     over_spans(len(out), size, work, threads)
-
-
-def _kernel_arguments(plan: Plan) -> tuple:
-    """What the kernels take between the padded source and the rule, with room for one tile."""
-    spare = np.empty(ROWS * plan.lanes, plan.kernel.dtype)
-    return (
-        plan.weights,
-        plan.weight_offsets,
-        plan.offsets,
-        plan.rows,
-        plan.run,
-        plan.filters_in_lanes,
-        spare,
-    )
 
 
 def _correlate_fft(
@@ -516,7 +445,7 @@ def synthesize(
     batch = codes.shape[: codes.ndim - dictionary.rank - 1]
     exact = codes.dtype.kind in "iu" and dictionary.integer_filters is not None
     dtype = np.dtype(np.int64) if exact else working_type(dictionary, codes)
-    out = _target(out, (*batch, *dictionary.signal_shape), dtype)
+    out = output(out, (*batch, *dictionary.signal_shape), dtype)
     n_trials = math.prod(batch)
     flat_out = out.reshape(n_trials, *dictionary.signal_shape)
     flat = codes.reshape(n_trials, dictionary.n_atoms)
@@ -552,7 +481,7 @@ def _synthesize_integers(dictionary: FilterBank, codes: NDArray, out: NDArray, t
         atoms = np.empty(dictionary.n_atoms, np.int32)
         values = np.empty(dictionary.n_atoms, np.int64)
         targets = out[first:last].reshape(last - first, *patterns.target_shape)
-        dense.scatter_integers(targets, np.array(patterns.pattern), here, atoms, values, patterns.layout)
+        dense.scatter_integers(targets, patterns, here, atoms, values)
 
     over_spans(len(out), span_size(len(out), 1, costs.SCAN * dictionary.n_atoms, threads), work, threads)
 
@@ -561,7 +490,7 @@ def _synthesize_chunks(dictionary: FilterBank, codes: NDArray, out: NDArray, pla
     """Atom by atom where a code's non-zeros are few, else in tiles."""
     scattered = dictionary.rank <= layouts.AXES
     if scattered:
-        patterns, reach, room = layouts.run_patterns(dictionary, out.dtype)
+        patterns, reach, scratch = layouts.run_patterns(dictionary, out.dtype)
         most = int(plan.direct_cost / costs.scatter(patterns.pattern.shape[1:], out.itemsize))
         most = min(most, dictionary.n_atoms)
     seconds = costs.SCAN * dictionary.n_atoms + plan.direct_cost / 8
@@ -573,26 +502,17 @@ def _synthesize_chunks(dictionary: FilterBank, codes: NDArray, out: NDArray, pla
         here = np.ascontiguousarray(codes[first:last])
         left = np.ones(last - first, dtype=np.bool_)
         if scattered:
-            here.setflags(write=False)  # kernels are compiled anew for the other kind
-            dense.scatter_trials(
-                out[first:last].reshape(last - first, *patterns.target_shape),
-                np.empty(room, out.dtype),
-                patterns.pattern,
-                reach,
-                here,
-                np.empty(most, np.int32),
-                np.empty(most, out.dtype),
-                patterns.layout,
-                left,
-            )
+            targets = out[first:last].reshape(last - first, *patterns.target_shape)
+            atoms, values = np.empty(most, np.int32), np.empty(most, out.dtype)
+            memory = np.empty(scratch, out.dtype)
+            dense.scatter_trials(targets, memory, patterns, reach, read_only(here), atoms, values, left)
         rows = np.flatnonzero(left)
         for start in range(0, len(rows), fitting):
             some = rows[start : start + fitting]
             sources = here[some].reshape(len(some), *dictionary.code_shape)
             padded = padded_sources(plan, sources)
             phases = np.empty((len(some), plan.n_filters * math.prod(plan.positions)), out.dtype)
-            no_threshold = np.zeros(1, out.dtype)
-            dense.correlate_trials(phases, padded, *_kernel_arguments(plan), dense.KEEP, no_threshold)
+            dense.correlate_trials(phases, padded, plan.convolution, dense.KEEP, np.zeros(1, out.dtype))
             joined = np.empty((len(some), *dictionary.signal_shape), out.dtype)
             _join_phases(dictionary, phases, joined)
             out[first + some] = joined

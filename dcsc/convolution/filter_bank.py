@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import product
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
+from dcsc.kernels.arguments import read_only
 from dcsc.ragged import RaggedCodes
 
-if TYPE_CHECKING:
-    pass
+T = TypeVar("T")
 
 
 def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
@@ -184,16 +184,43 @@ class FilterBank:
                     f"grid {points} is too short for filters of {taps} taps at stride {step}: "
                     f"atoms would meet twice, use at least {needed}."
                 )
-        array.setflags(write=False)
         integers = None
         if integer_filters is not None:
             integers = np.array(integer_filters, dtype=np.int64)
             if integers.shape != array.shape or np.abs(integers * self._integer_scale(integers) - array).max() > 1e-9:
                 raise UserError("integer_filters are not proportional to the filters by one factor: use from_integers.")
-            integers.setflags(write=False)
         values = {"filters": array, "stride": steps, "grid": sizes, "normalize": normalize}
-        for name, value in {**values, "integer_filters": integers}.items():
-            object.__setattr__(self, name, value)
+        self.__setstate__({**values, "integer_filters": integers})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was prepared, which is as quickly prepared again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, values: Mapping[str, Any]) -> None:
+        """Take the fields, arrays as read-only."""
+        for name, value in {**values, "_kept": {}, "_lock": threading.RLock()}.items():
+            object.__setattr__(self, name, read_only(value) if isinstance(value, np.ndarray) else value)
+
+    def prepared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """
+        Give what is made of the bank once and then kept by it.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is, such as its name, kind and type.
+        make : callable
+            Makes it when it is first asked for.
+
+        Returns
+        -------
+        object
+            What `make` returned at first.
+        """
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+            return self._kept[key]
 
     @staticmethod
     def _integer_scale(integers: NDArray) -> float:
@@ -303,12 +330,16 @@ class FilterBank:
             f"taps {self.taps}, stride {self.stride}, grid {self.grid}, {self.dtype})"
         )
 
-    def _blocks(self, filters: NDArray) -> NDArray:
-        """Cut filters into stride-sized blocks: (filter, *overlap, channel * prod(stride))."""
+    @property
+    def filter_blocks(self) -> NDArray:
+        """The filters cut into stride-sized blocks, shape (filter, *overlap, channel * prod(stride))."""
+        return self.prepared("blocks", self._blocks)
+
+    def _blocks(self) -> NDArray:
         padding = [
             (0, overlap * step - taps) for overlap, step, taps in zip(self.overlap, self.stride, self.taps, strict=True)
         ]
-        padded = np.pad(filters, [(0, 0), (0, 0), *padding])
+        padded = np.pad(self.filters, [(0, 0), (0, 0), *padding])
         split = padded.reshape(
             self.n_filters,
             self.n_channels,
@@ -320,11 +351,6 @@ class FilterBank:
             self.n_filters, *self.overlap, -1
         )
 
-    @cached_property
-    def filter_blocks(self) -> NDArray:
-        """The filters cut into stride-sized blocks, shape (filter, *overlap, channel * prod(stride))."""
-        return self._blocks(self.filters)
-
     def gram(self) -> NDArray:
         """
         Inner products of the atoms at all lags at which they can overlap.
@@ -335,9 +361,8 @@ class FilterBank:
             Entry [i, j, overlap - 1 + d] is <atom (i, p), atom (j, p + d)>, the same for
             every position p; atoms further apart are orthogonal. Read-only, computed once.
         """
-        return self._gram
+        return self.prepared("gram", self._gram)
 
-    @cached_property
     def _gram(self) -> NDArray:
         gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), self.dtype)
         blocks = self.filter_blocks
@@ -353,5 +378,4 @@ class FilterBank:
             mirror = tuple(n - 1 - d for d, n in zip(lag, self.overlap, strict=True))
             gram[(slice(None), slice(None), *index)] = entries
             gram[(slice(None), slice(None), *mirror)] = entries.T
-        gram.setflags(write=False)
-        return gram
+        return read_only(gram)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import threading
-import weakref
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError
+from dcsc.kernels.arguments import Patterns, Scratch, WindowLayout
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 AXES = 3
@@ -22,71 +21,78 @@ CACHE_LINE = 64
 """Bytes at whose multiples the patterns of the inner loop begin."""
 
 
-class Patterns(NamedTuple):
+def scratch_of(dictionary: FilterBank, starts: NDArray, dtype: np.dtype | type = np.float64) -> Scratch:
     """
-    What the non-zeros of a code add, in the layout of `dcsc.kernels.scatter`.
+    Make what `dcsc.kernels.gather` writes over for each code.
 
     Parameters
     ----------
-    pattern : ndarray, shape (filter, lead, a0, a1, a2)
-        What a non-zero of each filter adds.
-    layout : ndarray of int64, shape (4, 3)
-        Positions, steps, first offsets and entries a grid point, an axis each.
-    target_shape : tuple of int
-        Shape (lead, g0, g1, g2) of what they are added to.
+    dictionary : FilterBank
+        The dictionary.
+    starts : ndarray of int64, shape (code + 1,)
+        Where the codes start that are to be gathered.
+    dtype : dtype
+        Type of their values.
+
+    Returns
+    -------
+    Scratch
+        Not to be shared by threads.
     """
-
-    pattern: NDArray
-    layout: NDArray
-    target_shape: tuple[int, ...]
-
-
-_patterns: weakref.WeakKeyDictionary[FilterBank, dict] = weakref.WeakKeyDictionary()
-_patterns_lock = threading.Lock()
-
-
-def _prepared(dictionary: FilterBank, key: tuple, make: Callable[[], Patterns]) -> Patterns:
-    """Make a dictionary's patterns once."""
-    with _patterns_lock:
-        known = _patterns.setdefault(dictionary, {})
-    if key not in known:
-        known[key] = make()
-    return known[key]
-
-
-def room_of(dictionary: FilterBank, starts: NDArray, dtype: np.dtype) -> tuple[NDArray, ...]:
-    """What `gather` writes over for each code: its target, with room for two tiles more, and its lists."""
     longest = int(np.diff(starts).max(initial=0))
     listed = 3 * longest * math.prod(2 * overlap - 1 for overlap in dictionary.overlap[:-1])
-    n_rows = math.prod(dictionary.positions[:-1])
-    order, inner = np.empty((2, longest), dtype=np.int64)
-    firsts, inner_firsts = np.empty((2, n_rows + 2), dtype=np.int64)
-    begins, offsets = np.empty((2, listed), dtype=np.int64)
-    return (
-        np.empty(dictionary.n_atoms + 2 * (ROW_BYTES // dtype.itemsize), dtype),
-        np.empty(dictionary.positions[-1] + 1, dtype=np.int64),
-        order,
-        np.empty((3, longest), dtype=np.int64),
-        firsts,
-        begins,
-        offsets,
-        np.empty(listed, dtype),
-        np.arange(listed),
-        inner,
-        inner_firsts,
-    )
+    order, inner = np.empty((2, longest), np.int64)
+    firsts, inner_firsts = np.empty((2, math.prod(dictionary.positions[:-1]) + 2), np.int64)
+    begins, offsets = np.empty((2, listed), np.int64)
+    target = np.empty(dictionary.n_atoms + 2 * (ROW_BYTES // np.dtype(dtype).itemsize), dtype)
+    counts = np.empty(dictionary.positions[-1] + 1, np.int64)
+    weights, numbers = np.empty(listed, dtype), np.arange(listed)
+    places = np.empty((3, longest), np.int64)
+    return Scratch(target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts)
 
 
 def _at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     """Zeros that begin at a cache line: a vector across two lines costs two reads."""
     size = math.prod(shape) * dtype.itemsize
-    room = np.zeros(size + CACHE_LINE, np.uint8)
-    begin = -room.ctypes.data % CACHE_LINE
-    return room[begin : begin + size].view(dtype).reshape(shape)
+    memory = np.zeros(size + CACHE_LINE, np.uint8)
+    begin = -memory.ctypes.data % CACHE_LINE
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
-def _padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
-    return (filler,) * (AXES - len(numbers)) + tuple(numbers)
+def padded(numbers: Sequence[int]) -> NDArray:
+    """
+    Write numbers, one a spatial axis, for the axes of the kernels.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        At most `AXES`.
+
+    Returns
+    -------
+    ndarray of int64, shape (3,)
+        After ones for the axes that are not there.
+    """
+    return np.array([*[1] * (AXES - len(numbers)), *numbers], dtype=np.int64)
+
+
+def padded_gram(dictionary: FilterBank) -> NDArray:
+    """
+    View the Gram kernel for the axes of the kernels.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+
+    Returns
+    -------
+    ndarray, shape (filter, filter, l0, l1, l2)
+        Read-only.
+    """
+    _check_rank(dictionary)
+    gram = dictionary.gram()
+    return gram.reshape(*gram.shape[:2], *padded(gram.shape[2:]))
 
 
 def _check_rank(dictionary: FilterBank) -> None:
@@ -121,22 +127,20 @@ def gram_patterns(
     UserError
         When the dictionary has more than three spatial axes.
     """
-    _check_rank(dictionary)
 
     def make() -> Patterns:
         n_filters = dictionary.n_filters
-        lags = _padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
-        gram = dictionary.gram().astype(dtype).reshape(n_filters, n_filters, *lags)
+        gram = padded_gram(dictionary).astype(dtype)
+        lags = gram.shape[2:]
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
             gram = {"others": lambda g: g, "magnitude": np.abs, "square": np.square}[kind](gram)
         together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
-        positions = _padded(dictionary.positions, 1)
-        back = [-(n // 2) for n in lags]
+        positions, back = padded(dictionary.positions), [-(n // 2) for n in lags]
         layout = np.array([positions, [1] * AXES, back, [1, 1, n_filters]], dtype=np.int64)
-        return Patterns(together, layout, (1, *positions[:2], positions[2] * n_filters))
+        return Patterns(together, layout, (1, *positions[:2].tolist(), int(positions[2]) * n_filters))
 
-    return _prepared(dictionary, ("gram", kind, np.dtype(dtype)), make)
+    return dictionary.prepared(("rows of the Gram kernel", kind, np.dtype(dtype)), make)
 
 
 def tiled_patterns(
@@ -169,7 +173,7 @@ def tiled_patterns(
         pattern[..., lanes:-lanes] = rows.pattern
         return rows._replace(pattern=pattern)
 
-    return _prepared(dictionary, ("tiled", kind, np.dtype(dtype)), make)
+    return dictionary.prepared(("tiled rows", kind, np.dtype(dtype)), make)
 
 
 def filter_patterns(
@@ -206,14 +210,12 @@ def filter_patterns(
     def make() -> Patterns:
         filters = dictionary.integer_filters if kind == "integer" else dictionary.filters
         filters = np.abs(filters) if kind == "magnitude" else filters != 0 if kind == "writes" else filters
-        shape = (dictionary.n_filters, dictionary.n_channels, *_padded(dictionary.taps, 1))
-        grid = _padded(dictionary.grid, 1)
-        layout = np.array(
-            [_padded(dictionary.positions, 1), _padded(dictionary.stride, 1), [0] * AXES, [1] * AXES], dtype=np.int64
-        )
-        return Patterns(np.ascontiguousarray(filters, dtype).reshape(shape), layout, (dictionary.n_channels, *grid))
+        shape = (dictionary.n_filters, dictionary.n_channels, *padded(dictionary.taps))
+        layout = np.array([padded(dictionary.positions), padded(dictionary.stride), [0] * AXES, [1] * AXES])
+        target_shape = (dictionary.n_channels, *padded(dictionary.grid).tolist())
+        return Patterns(np.array(filters, dtype, order="C").reshape(shape), layout, target_shape)
 
-    return _prepared(dictionary, ("filters", kind, np.dtype(dtype)), make)
+    return dictionary.prepared(("filters", kind, np.dtype(dtype)), make)
 
 
 def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patterns, int, int]:
@@ -233,7 +235,7 @@ def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patter
         Those of `filter_patterns`, the last axis filled up to whole vectors.
     reach : int
         Entries of that axis that are used.
-    room : int
+    scratch : int
         Entries that the kernel writes over.
     """
 
@@ -245,6 +247,58 @@ def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patter
         pattern[..., : dictionary.taps[-1]] = filters.pattern
         return filters._replace(pattern=pattern)
 
-    patterns = _prepared(dictionary, ("runs", np.dtype(dtype)), make)
+    patterns = dictionary.prepared(("runs", np.dtype(dtype)), make)
     rows = math.prod(patterns.target_shape[:-1])
     return patterns, dictionary.taps[-1], rows * (patterns.target_shape[-1] + patterns.pattern.shape[-1])
+
+
+def window_layout(dictionary: FilterBank) -> WindowLayout:
+    """
+    Lay out a dictionary for the compiled pursuits, once.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        Of at most three spatial axes.
+
+    Returns
+    -------
+    WindowLayout
+        In float64.
+
+    Raises
+    ------
+    UserError
+        When the dictionary has more than three spatial axes.
+    """
+
+    def make() -> WindowLayout:
+        patterns = filter_patterns(dictionary, "signed", np.float64)
+        by_tap = np.array(dictionary.filters.reshape(dictionary.n_filters, -1).T, dtype=np.float64, order="C")
+        gram = np.array(padded_gram(dictionary), dtype=np.float64, order="C")
+        lags = gram.shape[2:]
+        sizes = np.stack([padded(row) for row in (dictionary.positions, dictionary.stride, dictionary.taps, lags)])
+        # Half an atom's reach: atoms of different cells interact little, so few are chosen in vain.
+        return WindowLayout(patterns, by_tap, gram, sizes, (sizes[3] + 3) // 4)
+
+    return dictionary.prepared("windows", make)
+
+
+def from_kernel_atoms(atoms: NDArray, dictionary: FilterBank) -> NDArray:
+    """
+    Number atoms as codes do, given as the kernels number them, neighbouring positions together.
+
+    Parameters
+    ----------
+    atoms : ndarray of int64
+        position * n_filters + filter.
+    dictionary : FilterBank
+        The dictionary.
+
+    Returns
+    -------
+    ndarray of int64
+        Indices in C order of (filter, *position).
+    """
+    places, filters = np.divmod(atoms, dictionary.n_filters)
+    return filters * math.prod(dictionary.positions) + places

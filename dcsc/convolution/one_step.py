@@ -10,20 +10,23 @@ The two agree to rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import costs, dense_path, layouts, sparse_path
+from dcsc.convolution.arguments import checked_type, rule_of
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.convolution.sparse_path import Margins
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import dense
+from dcsc.kernels.arguments import Convolution, Entries, Rule
 from dcsc.parallel import over_spans
-from dcsc.ragged import RaggedCodes, take
-from dcsc.seeds import BLOCK
+from dcsc.ragged import RaggedCodes, concatenate, from_lists, kernel_codes, take, write_lists
+
+T = TypeVar("T")
 
 PATHS = ("auto", "sparse", "dense")
 Path = Literal["auto", "sparse", "dense"]
@@ -71,19 +74,34 @@ def _takes_sparse(dictionary: FilterBank, codes: RaggedCodes, dtype: np.dtype, n
     return sizes <= densest_sparse(dictionary, dtype, noisy)
 
 
-def _checked(dictionary: FilterBank, codes: RaggedCodes, noise: ArrayLike | None) -> tuple[np.dtype, NDArray | None]:
-    """The working type, and the noise as (trial, channel, *space)."""
-    if tuple(codes.code_shape) != dictionary.code_shape:
-        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
-    values = codes.value if codes.value.dtype.kind == "f" else codes.value.astype(dictionary.dtype)
-    dtype = dense_path.working_type(dictionary, values)
+def _noise_of(dictionary: FilterBank, codes: RaggedCodes, noise: ArrayLike | None, dtype: np.dtype) -> NDArray | None:
+    """The noise as (trial, channel, *space)."""
     if noise is None:
-        return dtype, None
+        return None
     noise = np.asarray(noise)
     shape = (*codes.batch_shape, *dictionary.signal_shape)
     if noise.shape != shape:
         raise UserError(f"noise of shape {noise.shape} does not fit the codes: it must be {shape}.")
-    return dtype, noise.astype(dtype, copy=False).reshape(codes.row_size.size, *dictionary.signal_shape)
+    return noise.astype(dtype, copy=False).reshape(codes.row_size.size, *dictionary.signal_shape)
+
+
+def _parts(
+    dictionary: FilterBank,
+    codes: RaggedCodes,
+    noise: NDArray | None,
+    sparse: NDArray,
+    threads: int | None,
+) -> Iterator[tuple[NDArray, RaggedCodes, NDArray | None, bool]]:
+    """Rows of either path, their codes, and the noise, which the sparse path takes as correlations."""
+    flat = codes.reshape((len(sparse),))
+    for is_sparse in (True, False):
+        rows = np.flatnonzero(sparse == is_sparse)
+        if len(rows):
+            is_all = len(rows) == len(sparse)
+            part_noise = noise if noise is None or is_all else noise[rows]
+            if is_sparse and part_noise is not None:
+                part_noise = dense_path.correlate(dictionary, part_noise, threads=threads)
+            yield rows, flat if is_all else take(flat, rows), part_noise, is_sparse
 
 
 def _signals(dictionary: FilterBank, codes: RaggedCodes, noise: NDArray | None, dtype: np.dtype) -> NDArray:
@@ -103,17 +121,15 @@ def _over_dense_blocks(
     noise: NDArray | None,
     dtype: np.dtype,
     threads: int | None,
-    work: Callable[..., None],
-) -> None:
-    """Give each block of trials to `work`, as its first and last trial, its codes and its convolution."""
+    work: Callable[[int, int, RaggedCodes, tuple[NDArray, NDArray, Convolution]], T],
+) -> list[T]:
+    """Give each block of trials to `work`: its first and last trial, its codes, and correlations or what makes them."""
     by_fft = dense_path.takes_fft(dictionary, dtype)
     seconds = dense_path.correlation_cost(dictionary, dtype)
-    n_trials = codes.row_size.size
-    size = min(
-        BLOCK, dense_path.span_size(n_trials, math.prod(dictionary.signal_shape) * dtype.itemsize, seconds, threads)
-    )
+    n_trials, signal_bytes = codes.row_size.size, math.prod(dictionary.signal_shape) * dtype.itemsize
+    size = dense_path.span_size(n_trials, signal_bytes, seconds, threads)
 
-    def block(first: int, last: int) -> None:
+    def block(first: int, last: int) -> T:
         here = codes.rows(slice(first, last))
         signals = _signals(dictionary, here, None if noise is None else noise[first:last], dtype)
         if by_fft:
@@ -122,9 +138,9 @@ def _over_dense_blocks(
         else:
             values = np.empty((1, dictionary.n_atoms), dtype)
             padded = dense_path.padded_signals(dictionary, signals)
-        work(first, last, here, values, padded, dense_path.convolution(dictionary, dtype))
+        return work(first, last, here, (values, padded, dense_path.convolution(dictionary, dtype)))
 
-    over_spans(n_trials, size, block, threads)
+    return over_spans(n_trials, size, block, threads)
 
 
 def margins(
@@ -164,29 +180,17 @@ def margins(
     UserError
         When shapes, types or options do not fit.
     """
-    dtype, noise = _checked(dictionary, codes, noise)
+    dtype = checked_type(dictionary, codes)
+    flat_noise = _noise_of(dictionary, codes, noise, dtype)
     sparse = _takes_sparse(dictionary, codes, dtype, noise is not None, path)
-    found = np.empty((codes.row_size.size, 3), dtype)
-    for rows, of in _parts(sparse):
-        part = codes if of is None else take(codes, rows)
-        part, part_noise = part.reshape((len(rows),)), noise if of is None or noise is None else noise[rows]
-        if sparse[rows[0]]:
-            addition = None if noise is None else dense_path.correlate(dictionary, part_noise, threads=threads)
-            found[rows] = np.stack(
-                sparse_path.margins(dictionary, part, addition, one_sided=one_sided, threads=threads), axis=-1
-            )
+    extremes = np.empty((codes.row_size.size, 3), dtype)
+    for rows, part, part_noise, is_sparse in _parts(dictionary, codes, flat_noise, sparse, threads):
+        if is_sparse:
+            of_part = sparse_path.margins(dictionary, part, part_noise, one_sided=one_sided, threads=threads)
+            extremes[rows] = np.stack(of_part, axis=-1)
         else:
-            found[rows] = _dense_margins(dictionary, part, part_noise, dtype, one_sided, threads)
-    return Margins(*(found[:, column].reshape(codes.batch_shape) for column in range(3)))
-
-
-def _parts(sparse: NDArray) -> list[tuple[NDArray, bool | None]]:
-    """Rows of either path; the second entry is None when there is only one path."""
-    if not len(sparse):
-        return []
-    if sparse.all() or not sparse.any():
-        return [(np.arange(len(sparse)), None)]
-    return [(np.flatnonzero(sparse), True), (np.flatnonzero(~sparse), False)]
+            extremes[rows] = _dense_margins(dictionary, part, part_noise, dtype, one_sided, threads)
+    return Margins(*extremes.T.reshape(3, *codes.batch_shape))
 
 
 def _dense_margins(
@@ -197,15 +201,13 @@ def _dense_margins(
     one_sided: bool,
     threads: int | None,
 ) -> NDArray:
-    found = np.empty((codes.row_size.size, 3), dtype)
+    extremes = np.empty((codes.row_size.size, 3), dtype)
 
-    def work(first: int, last: int, here: RaggedCodes, values: NDArray, padded: NDArray, convolution: tuple) -> None:
-        signs = here.value.astype(dtype)
-        atoms = here.atom.astype(np.int32)  # a copy, because kernels are compiled anew for read-only arrays
-        dense.trial_margins(values, padded, convolution, atoms, signs, here.starts, one_sided, found[first:last])
+    def work(first: int, last: int, here: RaggedCodes, source: tuple[NDArray, NDArray, Convolution]) -> None:
+        dense.trial_margins(*source, kernel_codes(here, dtype), one_sided, extremes[first:last])
 
     _over_dense_blocks(dictionary, codes, noise, dtype, threads, work)
-    return found
+    return extremes
 
 
 def recovered_supports(
@@ -251,82 +253,42 @@ def recovered_supports(
     UserError
         When shapes, types or options do not fit.
     """
-    dtype, noise = _checked(dictionary, codes, noise)
+    dtype = checked_type(dictionary, codes)
+    flat_noise = _noise_of(dictionary, codes, noise, dtype)
     sparse = _takes_sparse(dictionary, codes, dtype, noise is not None, path)
-    thresholds, sizes = sparse_path.thresholds_and_sizes(rule, threshold, k, codes.batch_shape, dictionary.n_atoms)
-    parts = []
-    for rows, of in _parts(sparse):
-        part = codes if of is None else take(codes, rows)
-        part, part_noise = part.reshape((len(rows),)), noise if of is None or noise is None else noise[rows]
-        if sparse[rows[0]]:
-            addition = None if noise is None else dense_path.correlate(dictionary, part_noise, threads=threads)
-            options = {"k": sizes[rows]} if rule == "top-k" else {"threshold": thresholds[rows]}
-            found = sparse_path.recovered_supports(
-                dictionary, part, rule=rule, addition=addition, threads=threads, **options
+    given = rule_of(rule, threshold, k, codes.batch_shape, dictionary.n_atoms, dtype)
+    order, parts = [np.empty(0, np.int64)], [codes.rows(slice(0, 0)).with_values(np.empty(0, dtype))]
+    for rows, part, part_noise, is_sparse in _parts(dictionary, codes, flat_noise, sparse, threads):
+        if is_sparse:
+            options = {"k": given.sizes[rows]} if rule == "top-k" else {"threshold": given.thresholds[rows]}
+            recovered = sparse_path.recovered_supports(
+                dictionary, part, rule=rule, addition=part_noise, threads=threads, **options
             )
         else:
-            found = _dense_supports(
-                dictionary, part, part_noise, rule, thresholds[rows].astype(dtype), sizes[rows], dtype, threads
-            )
-        parts.append((rows, found))
-    return _in_order(parts, codes, dtype)
-
-
-def _in_order(parts: list[tuple[NDArray, RaggedCodes]], codes: RaggedCodes, dtype: np.dtype) -> RaggedCodes:
-    """Put the codes of both paths back into the order of the batch."""
-    if not parts:
-        nothing = np.empty(0, dtype=np.int32), np.empty(0, dtype)
-        return RaggedCodes(np.zeros(codes.batch_shape, dtype=np.int64), *nothing, codes.code_shape)
-    if len(parts) == 1:
-        return parts[0][1].reshape(codes.batch_shape)
-    rows = np.concatenate([rows for rows, _ in parts])
-    joined = RaggedCodes(
-        np.concatenate([found.row_size for _, found in parts]),
-        np.concatenate([found.atom for _, found in parts]),
-        np.concatenate([found.value for _, found in parts]),
-        codes.code_shape,
-    )
-    return take(joined, np.argsort(rows)).reshape(codes.batch_shape)
+            of_rows = Rule(given.number, *(numbers[rows] for numbers in given[1:]))
+            recovered = _dense_supports(dictionary, part, part_noise, of_rows, dtype, threads)
+        order.append(rows)
+        parts.append(recovered)
+    return take(concatenate(parts), np.argsort(np.concatenate(order))).reshape(codes.batch_shape)
 
 
 def _dense_supports(
     dictionary: FilterBank,
     codes: RaggedCodes,
     noise: NDArray | None,
-    rule: str,
-    thresholds: NDArray,
-    sizes: NDArray,
+    rule: Rule,
     dtype: np.dtype,
     threads: int | None,
 ) -> RaggedCodes:
-    row_size = np.zeros(codes.row_size.size, dtype=np.int64)
-    blocks: dict[int, tuple[NDArray, NDArray]] = {}
+    def work(first: int, last: int, here: RaggedCodes, source: tuple[NDArray, NDArray, Convolution]) -> Entries:
+        values, above = np.empty(dictionary.n_atoms, dtype), np.empty(dictionary.n_atoms + 1, dtype=np.int64)
+        rule_here = rule.part(first, last)
+        return write_lists(
+            int(max(rule_here.sizes.sum(), 2 * len(here.atom) + 1024)),
+            np.zeros(last - first, np.int64),
+            dtype,
+            lambda out: dense.trial_supports(*source, rule_here, values, above, out),
+        )
 
-    def work(first: int, last: int, here: RaggedCodes, values: NDArray, padded: NDArray, convolution: tuple) -> None:
-        work_values, found = np.empty(dictionary.n_atoms, dtype), np.empty(dictionary.n_atoms + 1, dtype=np.int64)
-        room = int(max(sizes[first:last].sum(), 2 * len(here.atom) + 1024))
-        while True:
-            out_atom, out_value = np.empty(room, dtype=np.int32), np.empty(room, dtype)
-            needed = dense.trial_supports(
-                values,
-                padded,
-                convolution,
-                sparse_path.RULES[rule],
-                thresholds[first:last],
-                np.nextafter(thresholds[first:last], np.inf, dtype=dtype),
-                sizes[first:last],
-                work_values,
-                found,
-                out_atom,
-                out_value,
-                row_size[first:last],
-            )
-            if needed <= room:
-                blocks[first] = out_atom[:needed].copy(), out_value[:needed].copy()
-                return
-            room = int(needed)  # a threshold far too low: make the room it needs and repeat
-
-    _over_dense_blocks(dictionary, codes, noise, dtype, threads, work)
-    in_order = [blocks[first] for first in sorted(blocks)]
-    atoms, values = (np.concatenate(column) for column in zip(*in_order, strict=True))
-    return RaggedCodes(row_size, atoms, values, codes.code_shape)
+    parts = _over_dense_blocks(dictionary, codes, noise, dtype, threads, work)
+    return from_lists(parts, codes.batch_shape, codes.code_shape, dtype)

@@ -14,14 +14,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.arguments import checked_codes, checked_type, output, rule_of
 from dcsc.convolution.filter_bank import FilterBank
-from dcsc.convolution.layouts import Patterns, room_of, run_patterns, tiled_patterns
-from dcsc.errors import UserError, nearest
+from dcsc.convolution.layouts import run_patterns, scratch_of, tiled_patterns
+from dcsc.errors import UserError
 from dcsc.kernels import gather, scatter, selection
+from dcsc.kernels.arguments import Codes, Entries, Patterns, read_only
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes
-
-RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
+from dcsc.ragged import RaggedCodes, from_lists, kernel_codes, kernel_magnitudes, write_lists
 
 
 class Margins(NamedTuple):
@@ -43,52 +43,24 @@ class Margins(NamedTuple):
     smallest_signed: NDArray
 
 
-def _checked(dictionary: FilterBank, codes: RaggedCodes) -> None:
-    if tuple(codes.code_shape) != dictionary.code_shape:
-        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
-
-
-def _working_type(dictionary: FilterBank, codes: RaggedCodes) -> np.dtype:
-    """Type of the dense path's result."""
-    if codes.value.dtype.kind not in "fiu":
-        raise UserError(f"codes of type {codes.value.dtype} have no correlations: give real numbers.")
-    return np.result_type(dictionary.dtype, codes.value.dtype if codes.value.dtype.kind == "f" else dictionary.dtype)
-
-
-def _output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
-    if out is None:
-        return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
-        raise UserError(f"out is not a contiguous array of shape {shape} and type {dtype}: make it so.")
-    return out
-
-
 def _spread(
     dictionary: FilterBank,
-    codes: RaggedCodes,
-    values: NDArray,
+    batch: tuple[int, ...],
+    listed: Codes,
     patterns: Patterns,
     out: NDArray | None,
     threads: int | None,
 ) -> NDArray:
     """Sum the Gram rows of every code into (..., filter, *position)."""
-    out = _output(out, (*codes.batch_shape, *dictionary.code_shape), values.dtype)
-    atoms, starts, n_filters = codes.atom.astype(np.int32), codes.starts, dictionary.n_filters
-    flat = out.reshape(codes.row_size.size, n_filters, math.prod(dictionary.positions))
+    dtype = listed.value.dtype
+    out = output(out, (*batch, *dictionary.code_shape), dtype)
+    flat = out.reshape(len(listed.starts) - 1, dictionary.n_filters, math.prod(dictionary.positions))
 
     def work(first: int, last: int) -> None:
-        gather.gather_codes_by_filter(
-            flat[first:last],
-            room_of(dictionary, starts[first : last + 1], values.dtype),
-            patterns.pattern,
-            atoms,
-            values,
-            starts[first : last + 1],
-            patterns.layout,
-            n_filters,
-        )
+        part = listed.part(first, last)
+        gather.gather_codes_by_filter(flat[first:last], scratch_of(dictionary, part.starts, dtype), patterns, part)
 
-    over_blocks(codes.row_size.size, work, threads)
+    over_blocks(len(flat), work, threads)
     return out
 
 
@@ -119,11 +91,9 @@ def correlate_codes(
     UserError
         When shapes or types do not fit.
     """
-    _checked(dictionary, codes)
-    dtype = _working_type(dictionary, codes)
-    return _spread(
-        dictionary, codes, codes.value.astype(dtype), tiled_patterns(dictionary, "signed", dtype), out, threads
-    )
+    listed = checked_codes(dictionary, codes)
+    patterns = tiled_patterns(dictionary, "signed", listed.value.dtype)
+    return _spread(dictionary, codes.batch_shape, listed, patterns, out, threads)
 
 
 def synthesize_codes(
@@ -153,26 +123,17 @@ def synthesize_codes(
     UserError
         When shapes or types do not fit.
     """
-    _checked(dictionary, codes)
-    dtype = _working_type(dictionary, codes)
-    patterns, reach, room = run_patterns(dictionary, dtype)
-    out = _output(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
+    listed = checked_codes(dictionary, codes)
+    dtype = listed.value.dtype
+    patterns, reach, scratch = run_patterns(dictionary, dtype)
+    out = output(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
     flat = out.reshape(codes.row_size.size, *patterns.target_shape)
-    atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
 
     def work(first: int, last: int) -> None:
-        scatter.add_codes_by_runs(
-            flat[first:last],
-            np.empty(room, dtype),
-            patterns.pattern,
-            reach,
-            atoms,
-            values,
-            starts[first : last + 1],
-            patterns.layout,
-        )
+        part = listed.part(first, last)
+        scatter.add_codes_by_runs(flat[first:last], np.empty(scratch, dtype), patterns, reach, part)
 
-    over_blocks(codes.row_size.size, work, threads)
+    over_blocks(len(flat), work, threads)
     return out
 
 
@@ -199,10 +160,9 @@ def interference_bound(dictionary: FilterBank, codes: RaggedCodes, *, threads: i
     UserError
         When shapes or types do not fit.
     """
-    _checked(dictionary, codes)
-    _working_type(dictionary, codes)
+    checked_type(dictionary, codes)
     patterns = tiled_patterns(dictionary, "magnitude", np.float64)
-    return _spread(dictionary, codes, np.abs(codes.value.astype(np.float64)), patterns, None, threads)
+    return _spread(dictionary, codes.batch_shape, kernel_magnitudes(codes), patterns, None, threads)
 
 
 def interference_variance(dictionary: FilterBank, codes: RaggedCodes, *, threads: int | None = None) -> NDArray:
@@ -228,29 +188,22 @@ def interference_variance(dictionary: FilterBank, codes: RaggedCodes, *, threads
     UserError
         When shapes or types do not fit.
     """
-    _checked(dictionary, codes)
-    _working_type(dictionary, codes)
-    patterns = tiled_patterns(dictionary, "square", np.float64)
-    return _spread(dictionary, codes, codes.value.astype(np.float64) ** 2, patterns, None, threads)
+    checked_type(dictionary, codes)
+    listed, patterns = kernel_codes(codes), tiled_patterns(dictionary, "square", np.float64)
+    squares = listed._replace(value=listed.value**2)
+    return _spread(dictionary, codes.batch_shape, squares, patterns, None, threads)
 
 
 def _additions(dictionary: FilterBank, codes: RaggedCodes, addition: ArrayLike | None, dtype: np.dtype) -> NDArray:
     """The addition as (trial, filter, position); a single empty one when there is none."""
     if addition is None:
-        return _read_only(np.empty((1, 0, 0), dtype))
+        return read_only(np.empty((1, 0, 0), dtype))
     shape = (*codes.batch_shape, *dictionary.code_shape)
     addition = np.asarray(addition, dtype)
     if addition.shape != shape:
         raise UserError(f"addition of shape {addition.shape} does not fit the codes: it must be {shape}.")
     shape = (codes.row_size.size, dictionary.n_filters, math.prod(dictionary.positions))
-    return _read_only(np.ascontiguousarray(addition).reshape(shape))
-
-
-def _read_only(array: NDArray) -> NDArray:
-    """Show an array as read-only: kernels are compiled anew for the other kind."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    return read_only(np.ascontiguousarray(addition).reshape(shape))
 
 
 def _of_trials(values: NDArray, first: int, last: int) -> NDArray:
@@ -294,29 +247,19 @@ def margins(
     UserError
         When shapes or types do not fit.
     """
-    _checked(dictionary, codes)
-    dtype = _working_type(dictionary, codes)
+    listed = checked_codes(dictionary, codes)
+    dtype = listed.value.dtype
     added = _additions(dictionary, codes, addition, dtype)
     patterns = tiled_patterns(dictionary, "signed", dtype)
-    atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
-    found = np.empty((codes.row_size.size, 3), dtype)
+    extremes = np.empty((codes.row_size.size, 3), dtype)
 
     def work(first: int, last: int) -> None:
-        selection.code_margins(
-            room_of(dictionary, starts[first : last + 1], dtype),
-            patterns.pattern,
-            atoms,
-            values,
-            starts[first : last + 1],
-            patterns.layout,
-            dictionary.n_filters,
-            _of_trials(added, first, last),
-            one_sided,
-            found[first:last],
-        )
+        part, added_here = listed.part(first, last), _of_trials(added, first, last)
+        scratch = scratch_of(dictionary, part.starts, dtype)
+        selection.code_margins(scratch, patterns, part, added_here, one_sided, extremes[first:last])
 
-    over_blocks(codes.row_size.size, work, threads)
-    return Margins(*(found[:, column].reshape(codes.batch_shape) for column in range(3)))
+    over_blocks(len(extremes), work, threads)
+    return Margins(*extremes.T.reshape(3, *codes.batch_shape))
 
 
 def recovered_supports(
@@ -359,99 +302,25 @@ def recovered_supports(
     UserError
         When shapes, types or parameters do not fit.
     """
-    _checked(dictionary, codes)
-    dtype = _working_type(dictionary, codes)
+    listed, batch = checked_codes(dictionary, codes), codes.batch_shape
+    dtype, starts = listed.value.dtype, listed.starts
     added = _additions(dictionary, codes, addition, dtype)
-    n_trials, batch = codes.row_size.size, codes.batch_shape
-    thresholds, sizes = thresholds_and_sizes(rule, threshold, k, batch, dictionary.n_atoms)
-    thresholds = thresholds.astype(dtype)
-    lowest = np.nextafter(thresholds, dtype.type(np.inf))
+    given = rule_of(rule, threshold, k, batch, dictionary.n_atoms, dtype)
     patterns = tiled_patterns(dictionary, "signed", dtype)
-    atoms, values, starts = codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts
-    row_size = np.zeros(n_trials, dtype=np.int64)
 
-    def work(first: int, last: int) -> tuple[NDArray, NDArray]:
-        room_to_sum = room_of(dictionary, starts[first : last + 1], dtype)
-        work_values = np.empty(dictionary.n_atoms, dtype)
-        found, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
+    def work(first: int, last: int) -> Entries:
+        part, rule_here = listed.part(first, last), given.part(first, last)
+        scratch, values = scratch_of(dictionary, part.starts, dtype), np.empty(dictionary.n_atoms, dtype)
+        above, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
         per_filter = np.empty(dictionary.n_filters, dtype=np.int64)
-        room = int(max(sizes[first:last].sum(), 2 * (starts[last] - starts[first]) + 1024))
-        while True:
-            out_atom, out_value = np.empty(room, dtype=np.int32), np.empty(room, dtype)
-            needed = selection.code_supports(
-                room_to_sum,
-                work_values,
-                found,
-                ordered,
-                per_filter,
-                patterns.pattern,
-                atoms,
-                values,
-                starts[first : last + 1],
-                patterns.layout,
-                _of_trials(added, first, last),
-                RULES[rule],
-                thresholds[first:last],
-                lowest[first:last],
-                sizes[first:last],
-                out_atom,
-                out_value,
-                row_size[first:last],
-            )
-            if needed <= room:
-                return out_atom[:needed].copy(), out_value[:needed].copy()
-            room = int(needed)  # a threshold far too low: make the room it needs and repeat
+        added_here = _of_trials(added, first, last)
+        return write_lists(
+            int(max(rule_here.sizes.sum(), 2 * (starts[last] - starts[first]) + 1024)),
+            np.zeros(last - first, np.int64),
+            dtype,
+            lambda out: selection.code_supports(
+                scratch, values, above, ordered, per_filter, patterns, part, added_here, rule_here, out
+            ),
+        )
 
-    parts = over_blocks(n_trials, work, threads)
-    found = np.concatenate([np.empty(0, np.int32), *[atom for atom, _ in parts]])
-    kept = np.concatenate([np.empty(0, dtype), *[value for _, value in parts]])
-    return RaggedCodes(row_size.reshape(batch), found, kept, dictionary.code_shape)
-
-
-def thresholds_and_sizes(
-    rule: str, threshold: ArrayLike | None, k: ArrayLike | None, batch: tuple[int, ...], n_atoms: int
-) -> tuple[NDArray, NDArray]:
-    """
-    Check what a rule is given, and spread it over the trials.
-
-    Parameters
-    ----------
-    rule : {'hard', 'soft', 'relu', 'top-k'}
-        The non-linearity.
-    threshold : array_like, shape () or (...), or None
-        beta >= 0, for every rule but top-k.
-    k : array_like of int, shape () or (...), or None
-        Support sizes, for top-k.
-    batch : tuple of int
-        The batch axes.
-    n_atoms : int
-        The largest size.
-
-    Returns
-    -------
-    thresholds, sizes : ndarray of float64 and of int64, shape (trial,)
-        Those that the rule does not use are 0.
-
-    Raises
-    ------
-    UserError
-        When the rule is unknown, or lacks what it needs, or that is not allowed.
-    """
-    if rule not in RULES:
-        raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
-    given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
-    if given is None:
-        raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
-    numbers = np.asarray(given)
-    try:
-        numbers = np.broadcast_to(numbers, batch).ravel()
-    except ValueError:
-        raise UserError(f"{name} of shape {numbers.shape} does not fit codes of batch shape {batch}.") from None
-    nothing = np.zeros(math.prod(batch), dtype=np.int64)
-    if rule == "top-k":
-        if np.any(numbers < 0) or np.any(numbers > n_atoms) or np.any(numbers != np.floor(numbers)):
-            raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {n_atoms}.")
-        return nothing.astype(np.float64), numbers.astype(np.int64)
-    if not np.all(numbers >= 0):
-        raise UserError(f"threshold = {threshold} is not allowed: give numbers that are not negative.")
-    return numbers.astype(np.float64), nothing
+    return from_lists(over_blocks(codes.row_size.size, work, threads), batch, dictionary.code_shape, dtype)

@@ -29,16 +29,8 @@ def dictionary_spectrum(dictionary: FilterBank) -> NDArray:
     ndarray of complex128, shape (channel * prod(stride), filter, *frequency)
         One matrix a frequency of `numpy.fft.rfftn` over the positions, from codes to blocks of signals.
     """
-    shape = []
-    for overlap, step in zip(dictionary.overlap, dictionary.stride, strict=True):
-        shape += [overlap, step]
-    padding = [(0, n * s - t) for n, s, t in zip(dictionary.overlap, dictionary.stride, dictionary.taps, strict=True)]
-    padded = np.pad(dictionary.filters.astype(np.float64), [(0, 0), (0, 0), *padding])
-    split = padded.reshape(dictionary.n_filters, dictionary.n_channels, *shape)
-    rank = dictionary.rank
-    phases, overlaps = [3 + 2 * axis for axis in range(rank)], [2 + 2 * axis for axis in range(rank)]
-    blocks = split.transpose(1, *phases, 0, *overlaps).reshape(-1, dictionary.n_filters, *dictionary.overlap)
-    return np.fft.rfftn(blocks, s=dictionary.positions, axes=range(2, 2 + rank))
+    blocks = np.ascontiguousarray(np.moveaxis(dictionary.filter_blocks.astype(np.float64), -1, 0))
+    return np.fft.rfftn(blocks, s=dictionary.positions, axes=range(2, 2 + dictionary.rank))
 
 
 def gram_spectrum(dictionary: FilterBank) -> NDArray:

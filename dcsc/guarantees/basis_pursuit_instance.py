@@ -133,7 +133,7 @@ def support_certificates(
     if tuple(codes.code_shape) != dictionary.code_shape:
         raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
     patterns = layouts.gram_patterns(dictionary, "signed", np.float64)
-    atoms, starts, layout = codes.atom.astype(np.int32), codes.starts, patterns.layout
+    atoms, starts = codes.atom.astype(np.int32), codes.starts
     groups = np.zeros(len(starts) - 1, np.int64)
     if group is None:
         group, sign = np.zeros(len(atoms), np.int64), np.ones(len(atoms))
@@ -141,13 +141,18 @@ def support_certificates(
         filled = np.flatnonzero(np.diff(starts))
         groups[filled] = np.maximum.reduceat(group, starts[filled]) + 1 if len(filled) else 0
     group, sign, found = group.astype(np.int64), np.asarray(sign, np.float64), np.empty((len(starts) - 1, 3))
-    axis = int(np.argmax(layout[0]))
 
     def work(first: int, last: int) -> None:
         fuchs.layer_certificates(
-            TAILS.index(tail), patterns.pattern, atoms, starts[first : last + 1], group, sign, groups[first:last],
-            layout, -layout[2], axis, dictionary.n_filters, found[first:last],
-        )  # fmt: skip
+            TAILS.index(tail),
+            patterns,
+            atoms,
+            starts[first : last + 1],
+            group,
+            sign,
+            groups[first:last],
+            found[first:last],
+        )
 
     over_spans(len(found), SPAN, work)
     return SupportLayer(*(found[:, column].reshape(codes.batch_shape) for column in range(3)))

@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.convolution import layouts, sparse_path
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.kernels import failure, interference, scatter
+from dcsc.kernels.arguments import Sums
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.layers import layers_of
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes, reduce_codes
 
 
 def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> NDArray:
@@ -160,29 +161,25 @@ def _over_codes(
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """Interference, and the best thresholds too for given bounds on the input error."""
     patterns = layouts.tiled_patterns(dictionary, "magnitude", np.float64)
-    atoms, magnitudes, starts = codes.atom.astype(np.int32), np.abs(codes.value.astype(np.float64)), codes.starts
-    bound, variance = np.empty((2, len(atoms)))
-    extremes, worst_atom = np.empty((len(starts) - 1, 3)), np.empty(len(starts) - 1, np.int64)
-    threshold, probability = np.empty((2, len(starts) - 1))
+    listed, n_codes = kernel_magnitudes(codes), codes.row_size.size
+    bound, variance = np.empty((2, len(listed.atom)))
+    extremes, worst_atom = np.empty((n_codes, 3)), np.empty(n_codes, np.int64)
+    threshold, probability = np.empty((2, n_codes))
 
     def work(first: int, last: int) -> None:
+        part, here = listed.part(first, last), slice(first, last)
         common = (
-            layouts.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)),
-            patterns.pattern, atoms, magnitudes, starts[first : last + 1], patterns.layout, dictionary.n_filters,
-            float(growth), float(noise_variance),
+            layouts.scratch_of(dictionary, part.starts), patterns, part, float(growth), float(noise_variance),
+            Sums(bound, variance), extremes[here],
         )  # fmt: skip
         if error is None:
-            interference.layer_interference(*common, bound, variance, extremes[first:last], worst_atom[first:last])
+            interference.layer_interference(*common, worst_atom[here])
         else:
-            eps, guard, given = (values[first:last] for values in error)
-            failure.layer_failure(
-                *common, eps, guard, given, bound, variance, extremes[first:last],
-                threshold[first:last], probability[first:last],
-            )  # fmt: skip
+            failure.layer_failure(*common, *(values[here] for values in error), threshold[here], probability[here])
 
-    over_blocks(len(starts) - 1, work)
+    over_blocks(n_codes, work)
     largest = np.maximum(extremes[:, 1], reduce_codes(np.maximum, variance, codes, 0.0))
-    described = LayerInterference(codes, np.zeros(len(atoms)), variance, bound, extremes[:, 0], extremes[:, 2], largest)
+    described = LayerInterference(codes, np.zeros(len(bound)), variance, bound, extremes[:, 0], extremes[:, 2], largest)
     return described, threshold, probability
 
 
@@ -313,17 +310,17 @@ def plain_interference(
     listed = listed_codes(deepest, model.dictionaries[-1])
     columns = propagated_columns(model, listed)[layer - 1] if columns is None else columns
     patterns = layouts.tiled_patterns(dictionary, "others", np.float64)
-    atoms, starts, firsts = columns.atom.astype(np.int32), columns.starts, listed.starts
+    of_columns, firsts = kernel_codes(columns), listed.starts
     shape = (listed.row_size.size, dictionary.n_atoms)
     locked, magnitude, bound, variance = np.zeros((4, *shape))
 
     def work(first: int, last: int) -> None:
-        room = layouts.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
+        scratch = layouts.scratch_of(dictionary, of_columns.part(firsts[first], firsts[last]).starts)
         for code in range(first, last):
+            part = of_columns.part(firsts[code], firsts[code + 1])
             interference.columns_interference(
-                room, patterns.pattern, atoms, columns.value, starts[firsts[code] : firsts[code + 1] + 1],
-                patterns.layout, dictionary.n_filters, locked[code], magnitude[code], bound[code], variance[code],
-            )  # fmt: skip
+                scratch, patterns, part, locked[code], magnitude[code], bound[code], variance[code]
+            )
 
     over_blocks(shape[0], work)
     return Interference(magnitude > 0, magnitude, locked, variance, bound)
@@ -346,45 +343,15 @@ def largest_write_counts(dictionary: ConvolutionalDictionary, codes: RaggedCodes
         1 where no two active atoms of a code write to one entry, 0 for a code without non-zeros.
     """
     patterns = layouts.filter_patterns(dictionary, "writes", np.int64)
-    atoms, starts = codes.atom.astype(np.int32), codes.starts
+    listed = kernel_codes(codes.with_values(np.ones(len(codes.atom))), np.int64)
     found = np.empty(codes.row_size.size, np.int64)
 
     def work(first: int, last: int) -> None:
         target = np.empty(patterns.target_shape, np.int64)
-        scatter.fullest_entries(
-            found[first:last], target, patterns.pattern, atoms, starts[first : last + 1], patterns.layout
-        )
+        scatter.fullest_entries(found[first:last], target, patterns, listed.part(first, last))
 
     over_blocks(len(found), work)
     return found.reshape(codes.batch_shape)
-
-
-def write_counts(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:
-    """
-    Count the active atoms that write to each entry of what one code synthesizes.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        The dictionary; entries of its filters that are exactly 0 do not write.
-    code : ndarray, shape (filter, *position)
-        One code.
-
-    Returns
-    -------
-    ndarray of int, shape (channel, *space)
-        Atoms an entry.
-    """
-    counts = np.zeros(dictionary.signal_shape, dtype=np.int64)
-    for index in range(dictionary.n_filters):
-        positions = np.nonzero(code[index])
-        channel, *taps = np.nonzero(dictionary.filters[index])
-        places = [
-            (where[:, None] * step + tap) % points
-            for where, step, tap, points in zip(positions, dictionary.stride, taps, dictionary.grid, strict=True)
-        ]
-        np.add.at(counts, (channel[None, :], *places), 1)
-    return counts
 
 
 def support_gram(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:

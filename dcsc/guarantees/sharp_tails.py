@@ -27,7 +27,7 @@ from dcsc.kernels import rademacher, sharpen
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes
 
 TAILS = ("hoeffding", "gaussian", "chernoff", "exact")
 """From the loosest to the sharpest."""
@@ -265,15 +265,14 @@ def _layer(
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
     patterns = layouts.tiled_patterns(dictionary, "magnitude", np.float64)
-    atoms, magnitudes, starts = codes.atom.astype(np.int32), np.abs(codes.value.astype(np.float64)), codes.starts
-    eps, guard, found = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(len(starts) - 1)
+    listed = kernel_magnitudes(codes)
+    eps, guard, found = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(codes.row_size.size)
 
     def work(first: int, last: int) -> None:
+        part, here = listed.part(first, last), slice(first, last)
         sharpen.sharpened_layer(
-            TAILS.index(tail), seeking, by_filter,
-            layouts.room_of(dictionary, starts[first : last + 1], np.dtype(np.float64)), patterns.pattern,
-            atoms, magnitudes, starts[first : last + 1], patterns.layout, dictionary.n_filters,
-            float(noise_variance), eps[first:last], guard[first:last], thresholds[first:last], found[first:last],
+            TAILS.index(tail), seeking, by_filter, layouts.scratch_of(dictionary, part.starts), patterns, part,
+            float(noise_variance), eps[here], guard[here], thresholds[here], found[here],
         )  # fmt: skip
 
     over_spans(len(found), SPAN, work)
@@ -303,19 +302,21 @@ def _plain(
             return start, closed
         thresholds = _by_filter(start, len(start), dictionary)
     patterns = layouts.tiled_patterns(dictionary, "others", np.float64)
-    atoms, starts, firsts = columns.atom.astype(np.int32), columns.starts, deepest.starts
+    listed, firsts = kernel_codes(columns), deepest.starts
     arrays = [
         np.ascontiguousarray(getattr(everywhere, name))
         for name in ("active", "magnitude", "locked", "variance", "bound")
     ]
 
     def work(first: int, last: int) -> None:
-        room = layouts.room_of(dictionary, starts[firsts[first] : firsts[last] + 1], np.dtype(np.float64))
+        scratch, here = (
+            layouts.scratch_of(dictionary, listed.part(firsts[first], firsts[last]).starts),
+            slice(first, last),
+        )
         sharpen.sharpened_columns(
-            TAILS.index(tail), seeking, by_filter, room, patterns.pattern, atoms, columns.value, starts,
-            firsts[first : last + 1], patterns.layout, dictionary.n_filters, float(noise_variance),
-            eps[first:last], guard[first:last], *(array[first:last] for array in arrays),
-            thresholds[first:last], found[first:last],
+            TAILS.index(tail), seeking, by_filter, scratch, patterns, listed, firsts[first : last + 1],
+            float(noise_variance), eps[here], guard[here], tuple(array[here] for array in arrays), thresholds[here],
+            found[here],
         )  # fmt: skip
 
     over_spans(len(found), SPAN, work)

@@ -1,86 +1,133 @@
 """
 Codes through the layers of a cascade: sparse synthesis with exact supports, and sequential insertion.
 
-For insertion the codes of all layers lie one after another in flat arrays:
-
-=============  ==============  ==================================================================
-array          shape           meaning
-=============  ==============  ==================================================================
-offset         (layer + 1,)    where the code of each layer starts, X^(1) first
-geometry       (layer, 3, 3)   positions of a layer's code; steps, and grid they act on (layer 0 unused)
-filter_offset  (layer,)        row of `tap_start` of a layer's first filter
-tap_start      (filter + 1,)   where the non-zero taps of each filter start
-tap_index      (tap, 4)        channel and three coordinates of a tap
-tap_value      (tap,)          its value
-=============  ==============  ==================================================================
+For insertion the codes of all layers lie one after another in flat arrays.
 """
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.drawing import shuffle_step
-from dcsc.kernels.scatter import add_code
+from dcsc.kernels.lists import longest_of
+from dcsc.kernels.scatter import add_code, coordinates
+from dcsc.kernels.selection import write_entry
+
+
+class Layers(NamedTuple):
+    """
+    The layers of a cascade as `insert_sequentially` takes them.
+
+    Parameters
+    ----------
+    offset : ndarray of int64, shape (layer + 1,)
+        Where the code of each layer starts, X^(1) first.
+    geometry : ndarray of int64, shape (layer, 3, 3)
+        Positions of a layer's code; steps, and grid they act on (layer 0 unused).
+    filter_offset : ndarray of int64, shape (layer,)
+        Row of `tap_start` of a layer's first filter.
+    tap_start : ndarray of int64, shape (filter + 1,)
+        Where the non-zero taps of each filter start.
+    tap_index : ndarray of int64, shape (tap, 4)
+        Channel and three coordinates of a tap.
+    tap_value : ndarray, shape (tap,)
+        Its value.
+    """
+
+    offset: NDArray
+    geometry: NDArray
+    filter_offset: NDArray
+    tap_start: NDArray
+    tap_index: NDArray
+    tap_value: NDArray
+
+
+class Insertion(NamedTuple):
+    """
+    Codes of all layers while atoms are inserted, and what the last proposal changes.
+
+    Parameters
+    ----------
+    code, weight : ndarray, shape (entry,)
+        Entries, and the sums of their summands' magnitudes.
+    delta, delta_weight : ndarray, shape (entry,)
+        What the proposal adds to both.
+    saved, saved_weight : ndarray, shape (entry,)
+        Both without the proposal.
+    stamp : ndarray of int64, shape (entry,)
+        The last proposal that wrote to an entry.
+    touched, active : ndarray of int64, shape (entry,)
+        Entries that the proposal writes to, and those written to before or now, from each layer's offset on.
+    n_touched, n_active, n_before : ndarray of int64, shape (layer,)
+        How many; `n_before` are the active ones without the proposal.
+    """
+
+    code: NDArray
+    weight: NDArray
+    delta: NDArray
+    delta_weight: NDArray
+    saved: NDArray
+    saved_weight: NDArray
+    stamp: NDArray
+    touched: NDArray
+    active: NDArray
+    n_touched: NDArray
+    n_active: NDArray
+    n_before: NDArray
 
 
 @compiled
-def synthesize_supports(
-    target, weight, pattern, weight_pattern, atom, value, starts, layout, share, out_atom, out_value, out_size, out_lost
-):
+def new_insertion(total, depth):
+    """Begin with codes of zeros."""
+    touched, active, stamp = np.empty(total, np.int64), np.empty(total, np.int64), np.zeros(total, np.int64)
+    return Insertion(
+        np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(total), np.empty(total), np.empty(total),
+        stamp, touched, active, np.zeros(depth, np.int64), np.zeros(depth, np.int64), np.zeros(depth, np.int64),
+    )  # fmt: skip
+
+
+@compiled
+def synthesize_supports(target, weight, patterns, magnitudes, codes, share, out, lost):
     """
-    Signals of consecutive codes in sparse form; returns the entries needed, also beyond the room for them.
+    Signals of consecutive codes in sparse form; returns the entries needed, also beyond those that `out` can hold.
 
     An entry counts if it exceeds a share of the sum of its summands' magnitudes, so that what
-    rounding leaves of a cancellation does not; `out_lost` counts the cancellations.
+    rounding leaves of a cancellation does not; `lost` counts the cancellations.
     """
     needed = 0
     flat, weights = target.ravel(), weight.ravel()
-    for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        add_code(target, pattern, atom[first:last], value[first:last], layout)
-        add_code(weight, weight_pattern, atom[first:last], np.abs(value[first:last]), layout)
-        before, lost = needed, 0
+    for trial in range(len(lost)):
+        here, before = slice(codes.starts[trial], codes.starts[trial + 1]), needed
+        add_code(target, patterns, codes.atom[here], codes.value[here])
+        add_code(weight, magnitudes, codes.atom[here], np.abs(codes.value[here]))
+        lost[trial] = 0
         for k in range(len(flat)):
             if weights[k] > 0:
                 if abs(flat[k]) > share * weights[k]:
-                    if needed < len(out_atom):
-                        out_atom[needed] = k
-                        out_value[needed] = flat[k]
-                    needed += 1
+                    needed = write_entry(out, needed, k, flat[k])
                 else:
-                    lost += 1
-        out_size[trial], out_lost[trial] = needed - before, lost
+                    lost[trial] += 1
+        out.size[trial] = needed - before
     return needed
 
 
 @compiled
-def insert_sequentially(
-    rng, atom, value, starts, signs, keep, floor, share, disjoint,
-    offset, geometry, filter_offset, tap_start, tap_index, tap_value, accepted, refused,
-):  # fmt: skip
+def insert_sequentially(rng, proposals, signs, keep, floor, share, disjoint, layers, accepted, refused):
     """
     Insert proposed deepest atoms in random order, skipping those that break a constraint at any layer.
 
     With `disjoint` no two active atoms of a layer may write to one entry of the code above; else the
     contrast of every layer must stay at the floor. Stops a code at `keep` atoms.
     """
-    depth = len(offset) - 1
-    total = offset[depth]
-    code, weight = np.zeros(total), np.zeros(total)
-    delta, delta_weight, stamp = np.zeros(total), np.zeros(total), np.zeros(total, np.int64)
-    touched, active = np.empty(total, np.int64), np.empty(total, np.int64)
-    saved, saved_weight = np.empty(total), np.empty(total)
-    n_touched, n_active, n_before = (
-        np.zeros(depth, np.int64),
-        np.zeros(depth, np.int64),
-        np.zeros(depth, np.int64),
-    )
-    longest = 0
-    for trial in range(len(starts) - 1):
-        longest = max(longest, starts[trial + 1] - starts[trial])
+    (atom, value, starts), offset = proposals, layers.offset
+    depth, longest = len(offset) - 1, longest_of(starts)
+    state = new_insertion(offset[depth], depth)
     order, swaps = np.empty(longest, np.int64), np.empty(longest, np.int64)
     insertion = 0
     for trial in range(len(starts) - 1):
@@ -95,21 +142,15 @@ def insert_sequentially(
             insertion += 1
             layer = depth - 1
             here = offset[layer] + atom[proposal]
-            touched[offset[layer]] = here
-            n_touched[layer] = 1
-            delta[here], delta_weight[here] = value[proposal], abs(value[proposal])
+            state.touched[offset[layer]] = here
+            state.n_touched[layer] = 1
+            state.delta[here], state.delta_weight[here] = value[proposal], abs(value[proposal])
             fits = True
             while True:
-                fits = fits and add_delta(
-                    layer, floor, share, disjoint, offset, code, weight, delta, delta_weight,
-                    touched, n_touched, active, n_active, n_before, saved, saved_weight,
-                )  # fmt: skip
+                fits = fits and add_delta(layer, offset[layer], floor, share, disjoint, state)
                 if not fits or layer == 0:
                     break
-                fits = pass_delta_up(
-                    layer, trial, insertion, signs, disjoint, offset, geometry, filter_offset, tap_start, tap_index,
-                    tap_value, delta, delta_weight, stamp, touched, n_touched,
-                )  # fmt: skip
+                fits = pass_delta_up(layer, trial, insertion, signs, disjoint, layers, state)
                 if not fits:
                     break
                 layer -= 1
@@ -119,24 +160,21 @@ def insert_sequentially(
             else:
                 refused[trial] += 1
                 for undone in range(layer, depth):
-                    for t in range(n_touched[undone]):
-                        here = touched[offset[undone] + t]
-                        code[here], weight[here] = saved[here], saved_weight[here]
-                    n_active[undone] = n_before[undone]
+                    for t in range(state.n_touched[undone]):
+                        here = state.touched[offset[undone] + t]
+                        state.code[here], state.weight[here] = state.saved[here], state.saved_weight[here]
+                    state.n_active[undone] = state.n_before[undone]
         for layer in range(depth):
-            for t in range(n_active[layer]):
-                here = active[offset[layer] + t]
-                code[here], weight[here] = 0.0, 0.0
-            n_active[layer] = 0
+            for t in range(state.n_active[layer]):
+                here = state.active[offset[layer] + t]
+                state.code[here], state.weight[here] = 0.0, 0.0
+            state.n_active[layer] = 0
 
 
 @compiled
-def add_delta(
-    layer, floor, share, disjoint, offset, code, weight, delta, delta_weight,
-    touched, n_touched, active, n_active, n_before, saved, saved_weight,
-):  # fmt: skip
+def add_delta(layer, base, floor, share, disjoint, state):
     """Add a change to the code of one layer; returns whether the layer still meets the constraint."""
-    base = offset[layer]
+    code, weight, delta, delta_weight, saved, saved_weight, _, touched, active, n_touched, n_active, n_before = state
     n_before[layer] = n_active[layer]
     fits = True
     for t in range(n_touched[layer]):
@@ -162,11 +200,10 @@ def add_delta(
 
 
 @compiled
-def pass_delta_up(
-    layer, trial, insertion, signs, disjoint, offset, geometry, filter_offset, tap_start, tap_index,
-    tap_value, delta, delta_weight, stamp, touched, n_touched,
-):  # fmt: skip
+def pass_delta_up(layer, trial, insertion, signs, disjoint, layers, state):
     """Synthesize the change of the code above from that of a layer; returns False if its atoms overlap and may not."""
+    offset, geometry, filter_offset, tap_start, tap_index, tap_value = layers
+    _, _, delta, delta_weight, _, _, stamp, touched, _, n_touched, _, _ = state
     positions, step, grid = geometry[layer, 0], geometry[layer, 1], geometry[layer, 2]
     per_filter = positions[0] * positions[1] * positions[2]
     base = offset[layer - 1]
@@ -177,8 +214,7 @@ def pass_delta_up(
         if signs.size:
             signed *= signs[trial, here]
         i, p = divmod(here - offset[layer], per_filter)
-        p01, p2 = divmod(p, positions[2])
-        p0, p1 = divmod(p01, positions[1])
+        p0, p1, p2 = coordinates(p, positions)
         for tap in range(tap_start[filter_offset[layer] + i], tap_start[filter_offset[layer] + i + 1]):
             x0 = p0 * step[0] + tap_index[tap, 1]
             x1 = p1 * step[1] + tap_index[tap, 2]

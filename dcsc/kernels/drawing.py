@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.scatter import coordinates
 
 
 @compiled
@@ -59,8 +60,7 @@ def wrapped(coordinate, period):
 @compiled
 def window_of(position, reach_back, length, positions, out):
     """List the positions of a periodic window around one; returns how many."""
-    p01, p2 = divmod(position, positions[2])
-    p0, p1 = divmod(p01, positions[1])
+    p0, p1, p2 = coordinates(position, positions)
     found = 0
     for t0 in range(length[0]):
         x0 = wrapped(p0 - reach_back[0] + t0, positions[0])
@@ -98,7 +98,7 @@ def clustered_subsets(rng, sizes, n_clusters, width, positions, n_filters, order
 
 @compiled
 def distant_subsets(rng, sizes, distance, positions, n_filters, attempts, out):
-    """Atoms drawn one by one from the positions that those before leave free; returns the trial without room, or -1."""
+    """Atoms drawn one by one from positions that those before leave free; returns the trial that found none, or -1."""
     n_positions = positions[0] * positions[1] * positions[2]
     free, place = np.empty(n_positions, np.int64), np.empty(n_positions, np.int64)
     window = np.empty(n_positions, np.int64)
@@ -143,12 +143,12 @@ def insert_in_stripes(position, reach, positions, limit, counts, blocked, window
 
 
 @compiled
-def stripe_subsets(rng, sizes, fill, limit, exact, reach, positions, n_filters, attempts, order, swaps, room, out):
+def stripe_subsets(rng, sizes, fill, limit, exact, reach, positions, n_filters, attempts, order, swaps, capacity, out):
     """
     Atoms drawn one by one among those that keep every stripe at a limit.
 
     With `exact`, one stripe drawn at random is filled to the limit first. With `fill`, goes on until
-    no atom fits and writes the sizes. Returns the trial that found no room, or -1.
+    no atom fits and writes the sizes. Returns the trial for which no atom was left, or -1.
     """
     n_positions = positions[0] * positions[1] * positions[2]
     n_atoms = n_positions * n_filters
@@ -157,7 +157,7 @@ def stripe_subsets(rng, sizes, fill, limit, exact, reach, positions, n_filters, 
     active = np.zeros(n_atoms, np.bool_)
     start = 0
     for trial in range(len(sizes)):
-        wanted = room if fill else sizes[trial]
+        wanted = capacity if fill else sizes[trial]
         drawn = 0
         for _ in range(attempts):
             for k in range(drawn):
@@ -227,8 +227,7 @@ def spread_subsets(rng, sizes, positions, n_filters, increments, order, swaps, o
         for position in range(n_positions):
             if counts[position] == 0:
                 continue
-            p01, p2 = divmod(position, positions[2])
-            p0, p1 = divmod(p01, positions[1])
+            p0, p1, p2 = coordinates(position, positions)
             x0 = wrapped(p0 + rotation[0], positions[0])  # a random origin makes all positions equally likely
             x1 = wrapped(p1 + rotation[1], positions[1])
             x2 = wrapped(p2 + rotation[2], positions[2])

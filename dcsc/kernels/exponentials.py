@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from dcsc.kernels import tails
+from dcsc.kernels.tiles import copied, pointer_to
 
 LANES = tails.LANES
 """Numbers at once: arrays are read and written up to a whole multiple of them."""
@@ -26,14 +27,14 @@ def exponentials(typing, out, source, scale, n):
 
     def generate(context, builder, signature, arguments):
         target, numbers = (make_array(signature.args[i])(context, builder, arguments[i]) for i in range(2))
-        lowest, step = tails._constant(tails.LOWEST), ir.Constant(ir.IntType(64), LANES)
-        factor = tails._copied(builder, arguments[2])
+        lowest, step = tails.constant(tails.LOWEST), ir.Constant(ir.IntType(64), LANES)
+        factor = copied(builder, lowest.type, arguments[2])
         start = ir.Constant(ir.IntType(64), 0)
         with cgutils.for_range_slice(builder, start, arguments[3], step, inc=True) as (index, _):
-            exponent = builder.fmul(factor, tails._load(builder, numbers, index, 0))
+            exponent = builder.fmul(factor, tails.load(builder, numbers, index))
             exponent = builder.select(builder.fcmp_ordered(">", exponent, lowest), exponent, lowest)
-            place = builder.bitcast(builder.gep(target.data, [index]), exponent.type.as_pointer())
-            builder.store(tails._exponential(builder, exponent), place, align=8)
+            place = pointer_to(builder, lowest.type, target, index)
+            builder.store(tails.exponential(builder, exponent), place, align=8)
         return context.get_dummy_value()
 
     return types.void(out, source, types.float64, types.int64), generate

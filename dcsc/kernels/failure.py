@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dcsc.kernels.arguments import Sums
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.interference import ACTIVE, LANES, add_noise, code_interference, extremes_of
+from dcsc.kernels.interference import ACTIVE, add_noise, all_tiles, code_interference, extremes_of, part_of
+from dcsc.kernels.lists import longest_of
 from dcsc.kernels.tails import STEP, largest_of, sum_off_support, sum_on_support
 from dcsc.kernels.tiles import VECTOR_BYTES
 
@@ -89,7 +91,7 @@ def failure(support, n_on, others, n_off, threshold, limits, enough):
 
 @compiled
 def pick(others, n_off, limits, picked):
-    """List the atoms whose tails count for anything; returns their number, or one too many when there is no room."""
+    """List the atoms whose tails count for anything; returns their number, or one too many when they are too many."""
     variance, bound = others[0], others[1]
     smallest, lowest = largest_of(variance, 0, n_off) / VARIANCES, limits[LOWEST] - limits[GUARD] / 2
     n_picked = 0
@@ -245,30 +247,26 @@ def smallest_of(magnitudes, eps, noise):
 
 @compiled
 def code_failure(
-    room, most, pattern, atom, magnitude, layout, n_filters, growth, noise, eps, guard, lowest, given,
-    on_bound, on_variance, extremes, support, others, few, limits, out,
-):  # fmt: skip
+    scratch, most, patterns, atom, magnitude, growth, noise, eps, guard, lowest, given, on, extremes, lists, limits, out
+):
     """
     The best threshold of one code among margins from `lowest` on; returns whether a smaller one could be better.
 
     A `given` threshold, unless NaN, is the only one that is looked at.
     """
-    n_on = len(atom)
+    (support, others, few), n_on, kept = lists, len(atom), Sums(lists[1][1], lists[1][0])
     reaching = 0.0 if noise > 0 else max(lowest - guard / 2, 5e-324)
-    n_off, _ = code_interference(
-        room, most, pattern, atom, magnitude, layout, n_filters, growth, reaching, on_bound, on_variance,
-        others[1], others[0],
-    )  # fmt: skip
+    n_off, _ = code_interference(scratch, most, patterns, atom, magnitude, growth, reaching, on, kept)
     extremes_of(most, extremes)
     for k in range(n_on):
-        support[0, k], support[2, k] = on_variance[k] + noise, magnitude[k]
-        support[1, k] = on_bound[k] if noise == 0 else np.inf
-    n_atoms = layout[0, 0] * layout[0, 1] * layout[0, 2] * n_filters
+        support[0, k], support[2, k] = on.variance[k] + noise, magnitude[k]
+        support[1, k] = on.bound[k] if noise == 0 else np.inf
+    n_atoms = patterns.target_shape[1] * patterns.target_shape[2] * patterns.target_shape[3]
     smallest = smallest_of(magnitude, eps, noise)
     off = extremes[0] if noise == 0 else np.inf
     set_limits(support, n_on, eps, guard, smallest, lowest, off, n_on < n_atoms, limits)
     if noise > 0:
-        add_noise(others[1], others[0], n_off, noise, growth, extremes)
+        add_noise(kept, n_off, noise, growth, extremes)
     n_on, n_off = filled_up(support, n_on), filled_up(others, n_off)
     if np.isnan(given):
         return best_threshold(support, n_on, others, n_off, few, limits, out)
@@ -277,28 +275,27 @@ def code_failure(
 
 
 @compiled
-def layer_failure(
-    room, pattern, atom, magnitude, starts, layout, n_filters, growth, noise, eps, guard, given,
-    on_bound, on_variance, extremes, thresholds, probabilities,
-):  # fmt: skip
+def new_lists(n_on, n_off):
+    """Arrays for the support, the others and representatives of these, for limits and for what is found."""
+    lists = np.empty((3, n_on + STEP)), np.empty((2, n_off + STEP)), np.empty((2, 2, PICKED + STEP))
+    return lists, np.empty(8), np.empty(2)
+
+
+@compiled
+def layer_failure(scratch, patterns, codes, growth, noise, on, extremes, eps, guard, given, thresholds, probabilities):
     """As `layer_interference`, with the threshold of each code, the best one where none is given, and its bound."""
-    longest = 0
-    for code in range(len(starts) - 1):
-        longest = max(longest, starts[code + 1] - starts[code])
-    rows = layout[0, 0] * layout[0, 1]
-    support, others = np.empty((3, longest + STEP)), np.empty((2, rows * (layout[0, 2] * n_filters + LANES) + LANES))
-    few, limits, out = np.empty((2, 2, PICKED + STEP)), np.empty(8), np.empty(2)
+    lists, limits, out = new_lists(longest_of(codes.starts), all_tiles(patterns.layout))
     most = np.empty(3 * VECTOR_BYTES // 8)
-    for code in range(len(starts) - 1):
-        here = slice(starts[code], starts[code + 1])
-        lowest = FIRST * max(0.0, smallest_of(magnitude[here], eps[code], noise) - 2 * eps[code])
+    for code in range(len(codes.starts) - 1):
+        here = slice(codes.starts[code], codes.starts[code + 1])
+        atom, magnitude = codes.atom[here], codes.value[here]
+        lowest = FIRST * max(0.0, smallest_of(magnitude, eps[code], noise) - 2 * eps[code])
         if not np.isnan(given[code]):
             lowest = max(0.0, given[code] - eps[code])
         for _ in range(2):
             smaller = code_failure(
-                room, most, pattern, atom[here], magnitude[here], layout, n_filters, growth, noise,
-                eps[code], guard[code], lowest, given[code], on_bound[here], on_variance[here], extremes[code],
-                support, others, few, limits, out,
+                scratch, most, patterns, atom, magnitude, growth, noise, eps[code], guard[code], lowest, given[code],
+                part_of(on, here), extremes[code], lists, limits, out,
             )  # fmt: skip
             if not smaller or lowest == 0:
                 break
@@ -310,8 +307,7 @@ def layer_failure(
 def listed_failure(active, magnitude, locked, variance, bound, noise, eps, guard, thresholds, probabilities):
     """The best threshold of each code and its bound, from the interference at every atom (code, atom)."""
     n_atoms = active.shape[1]
-    support, others = np.empty((3, n_atoms + STEP)), np.empty((2, n_atoms + STEP))
-    few, limits, out = np.empty((2, 2, PICKED + STEP)), np.empty(8), np.empty(2)
+    (support, others, few), limits, out = new_lists(n_atoms, n_atoms)
     for code in range(len(active)):
         n_on, n_off, off = 0, 0, 0.0
         for i in range(n_atoms):

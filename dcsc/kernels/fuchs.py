@@ -10,10 +10,6 @@ margin.
 array      axes            meaning
 =========  ==============  ====================================================================
 active     (4, row)        filter and position of the active atoms, in their order
-first      (row,)          first column of each row of the envelope
-begins     (row + 1,)      where the rows begin in `lower`
-lower      (entry,)        a symmetric matrix or its Cholesky factor, row after row
-columns    (row + 1,)      where the columns of the factor begin in `rows_of` and `values_of`
 solution   (row, lane)     right sides, then solutions, one filter a lane
 =========  ==============  ====================================================================
 """
@@ -23,11 +19,14 @@ solution   (row, lane)     right sides, then solutions, one filter a lane
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
+from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.sharpen import SHARE, choose, closed_terms, sharpen
 from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
@@ -42,9 +41,72 @@ DROPPED = 1e-5
 """Sum of small entries that are left out of a list and taken from its margin instead."""
 
 
+class Factor(NamedTuple):
+    """
+    The Cholesky factor of a symmetric matrix within its envelope.
+
+    Parameters
+    ----------
+    first : ndarray of int64, shape (row,)
+        First column of each row.
+    lowest, upto : ndarray of int64
+        As from `reaches_of`.
+    begins : ndarray of int64, shape (row + 1,)
+        Where the rows begin in `lower`.
+    lower : ndarray, shape (entry,)
+        The factor, row after row.
+    columns : ndarray of int64, shape (row + 1,)
+        Where its columns, below the diagonal, begin in `rows_of` and `values_of`.
+    rows_of, values_of : ndarray, shape (entry below the diagonal,)
+        Their rows and entries.
+    """
+
+    first: NDArray
+    lowest: NDArray
+    upto: NDArray
+    begins: NDArray
+    lower: NDArray
+    columns: NDArray
+    rows_of: NDArray
+    values_of: NDArray
+
+
+class Space(NamedTuple):
+    """
+    What is written over for each position.
+
+    Parameters
+    ----------
+    solution, grouped : ndarray, shape (row * lane,)
+        Right sides, then solutions; and what groups of rows make of them.
+    row_sums, sums, squares, magnitudes : ndarray, shape (lane,)
+        Sums of a row of the factor times solutions; and those that `summarise` finds.
+    numbers, rows_at : ndarray of int64, shape (row + 1,) and (row,)
+        0, 1, 2, ...; and where each row begins in `solution`.
+    """
+
+    solution: NDArray
+    grouped: NDArray
+    row_sums: NDArray
+    sums: NDArray
+    squares: NDArray
+    magnitudes: NDArray
+    numbers: NDArray
+    rows_at: NDArray
+
+
 @compiled
-def run_of(pattern, layout, n_filters, f, p0, p1, p2, q0, q1, q2):
+def new_space(n, n_groups, width):
+    """Arrays for a number of active atoms and groups of them."""
+    row_sums, sums, squares, magnitudes = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    solution, grouped = np.empty(max(n, n_groups) * width), np.empty(n_groups * width)
+    return Space(solution, grouped, row_sums, sums, squares, magnitudes, np.arange(n + 1), np.arange(n) * width)
+
+
+@compiled
+def run_of(patterns, f, p0, p1, p2, q0, q1, q2):
     """Where the inner products of an atom with all filters at a position q begin in a flat pattern; -1 for none."""
+    pattern, layout, n_filters = patterns.pattern, patterns.layout, patterns.layout[3, 2]
     d0, d1, d2 = q0 - p0 - layout[2, 0], q1 - p1 - layout[2, 1], q2 - p2 - layout[2, 2]
     d0 += layout[0, 0] if d0 < 0 else (-layout[0, 0] if d0 >= layout[0, 0] else 0)
     d1 += layout[0, 1] if d1 < 0 else (-layout[0, 1] if d1 >= layout[0, 1] else 0)
@@ -60,18 +122,23 @@ def order_active(atom, layout, axis):
     places, active, n = np.empty(len(atom), np.int64), np.empty((4, len(atom)), np.int64), layout[0]
     for k in range(len(atom)):
         f, position = divmod(np.int64(atom[k]), n[0] * n[1] * n[2])
-        row, p2 = divmod(position, n[2])
-        p0, p1 = divmod(row, n[1])
-        active[0, k], active[1, k], active[2, k], active[3, k] = f, p0, p1, p2
+        active[0, k] = f
+        active[1, k], active[2, k], active[3, k] = coordinates(position, n)
         places[k] = min(active[1 + axis, k], n[axis] - active[1 + axis, k])
     order = np.argsort(places, kind="mergesort")
     return active[:, order], places[order], order
 
 
 @compiled
-def list_gram(active, folded, reach, pattern, layout, n_filters):
+def place_of(active, k):
+    """Filter and position of an active atom."""
+    return active[0, k], active[1, k], active[2, k], active[3, k]
+
+
+@compiled
+def list_gram(active, folded, reach, patterns):
     """The Gram matrix of active atoms within its envelope: first columns, beginnings and entries."""
-    n, flat = active.shape[1], pattern.ravel()
+    n, flat = active.shape[1], patterns.pattern.ravel()
     first, begins = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
     lower = np.empty(0)
     for filling in range(2):
@@ -81,10 +148,7 @@ def list_gram(active, folded, reach, pattern, layout, n_filters):
                 start += 1
             first[i] = first[i] if filling else i
             for m in range(first[i] if filling else start, i + 1):
-                here = run_of(
-                    pattern, layout, n_filters, active[0, m], active[1, m], active[2, m], active[3, m],
-                    active[1, i], active[2, i], active[3, i],
-                )  # fmt: skip
+                here = run_of(patterns, *place_of(active, m), active[1, i], active[2, i], active[3, i])
                 value = flat[here + active[0, i]] if here >= 0 else 0.0
                 if filling:
                     lower[begins[i] + m - first[i]] = value
@@ -148,27 +212,30 @@ def negligible_rows(solution, start, stop, width):
 
 
 @compiled
-def solve_position(
-    factor, active, span, pattern, layout, n_filters, q0, q1, q2, width, numbers, rows_at, sums, solution
-):
-    """
-    Solve G_SS W = G_Sj for all filters j at a position; returns the rows beyond which solutions are negligible.
-
-    Rows that the position reaches are span[0]..span[1].
-    """
+def solve_position(position, factor, active, folded, reach, axis, patterns, space):
+    """Solve G_SS W = G_Sj for all filters j at a position; returns the rows beyond which solutions are negligible."""
     first, lowest, upto, begins, lower, columns, rows_of, values_of = factor
-    n, flat, lo = len(first), pattern.ravel(), span[0]
+    n, flat, layout, n_filters = len(first), patterns.pattern.ravel(), patterns.layout, patterns.layout[3, 2]
+    solution, sums, numbers, rows_at, width = (
+        space.solution,
+        space.row_sums,
+        space.numbers,
+        space.rows_at,
+        len(space.sums),
+    )
+    q0, q1, q2 = coordinates(position, layout[0])
+    place = q0 if axis == 0 else (q1 if axis == 1 else q2)
+    place = min(place, layout[0, axis] - place)
+    lo, hi = np.searchsorted(folded, place - reach), np.searchsorted(folded, place + reach, side="right")
     end = n
     for i in range(lo, n):
-        if i >= span[1] and negligible_rows(solution, max(lowest[i], lo), i, width):
+        if i >= hi and negligible_rows(solution, max(lowest[i], lo), i, width):
             end = i
             break
         row = solution[i * width : (i + 1) * width]
         row[:] = 0.0
-        if i < span[1]:
-            here = run_of(
-                pattern, layout, n_filters, active[0, i], active[1, i], active[2, i], active[3, i], q0, q1, q2
-            )
+        if i < hi:
+            here = run_of(patterns, *place_of(active, i), q0, q1, q2)
             if here >= 0:
                 row[:n_filters] = flat[here : here + n_filters]
         start, pivot = max(first[i], lo), 1 / lower[begins[i + 1] - 1]
@@ -184,10 +251,8 @@ def solve_position(
         while stop > start and rows_of[stop - 1] >= end:
             stop -= 1
         for lane in range(0, width, LANES):
-            multiply_row(
-                sums, lane, 0, values_of, start, 0, numbers[: stop - start], solution, lane,
-                rows_at[rows_of[start:stop]],
-            )  # fmt: skip
+            places = rows_at[rows_of[start:stop]]
+            multiply_row(sums, lane, 0, values_of, start, 0, numbers[: stop - start], solution, lane, places)
         for lane in range(width):
             row[lane] = ((row[lane] if i >= lo else 0.0) - sums[lane]) * pivot
         if i <= lo and i > 0 and negligible_rows(solution, i, max(i, min(upto[i], end)), width):
@@ -236,12 +301,14 @@ def smallest_eigenvalue(matrix, first, begins, lower):
 
 
 @compiled
-def summarise(solution, begin, end, width, n_filters, group, sign, grouped, sums, squares, magnitudes):
+def summarise(space, begin, end, n_filters, group, sign):
     """
     Sums of magnitudes of solutions, and of what groups of rows with common signs make of them, with their squares.
 
     Solutions are replaced by those of groups, whose rows are returned.
     """
+    solution, grouped, _, sums, squares, magnitudes, _, _ = space
+    width = len(sums)
     magnitudes[:], sums[:], squares[:] = 0.0, 0.0, 0.0
     for k in range(begin, end):
         row = solution[k * width : (k + 1) * width]
@@ -278,49 +345,43 @@ def positions_reached(active, layout, reach):
 
 
 @compiled
-def code_certificates(kind, pattern, atom, group, sign, n_groups, layout, reach, axis, n_filters, room, out):
+def code_certificates(kind, patterns, atom, group, sign, n_groups, lattice, out):
     """
     Certificates of one support: smallest eigenvalue (a lower bound), largest |W_j|_1 (an upper one), and b(S).
 
     Signs are independent over groups of rows; without groups (none are given), over rows.
     """
-    n = len(atom)
+    n, layout, n_filters = len(atom), patterns.layout, patterns.layout[3, 2]
+    reach, axis = -layout[2], np.argmax(layout[0])
     out[0], out[1], out[2] = np.inf, 0.0, 0.0
     if n == 0:
         return
     active, folded, order = order_active(atom, layout, axis)
-    first, begins, matrix = list_gram(active, folded, reach[axis], pattern, layout, n_filters)
+    first, begins, matrix = list_gram(active, folded, reach[axis], patterns)
     lower = np.empty(len(matrix))
     out[0], widest = smallest_eigenvalue(matrix, first, begins, lower)
     if out[0] == 0:
         out[1], out[2] = np.inf, 1.0
         return
-    columns, rows_of, values_of = list_columns_of(first, begins, lower)
-    lowest, upto = reaches_of(first)
-    factor = (first, lowest, upto, begins, lower, columns, rows_of, values_of)
+    factor = Factor(first, *reaches_of(first), begins, lower, *list_columns_of(first, begins, lower))
     width = -(-n_filters // LANES) * LANES
-    solution, grouped = np.empty(max(n, n_groups) * width), np.empty(n_groups * width)
-    rows_at, numbers = np.arange(n) * width, np.arange(n + 1)
+    space = new_space(n, n_groups, width)
     of_row, sign_of = np.zeros(n, np.int64), np.ones(n)
     if n_groups:
         of_row[:], sign_of[:] = group[order], sign[order]
     taken = np.sort(atom)
-    row_sums, sums, squares, magnitudes = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
     visited, size = positions_reached(active, layout, reach), layout[0, 0] * layout[0, 1] * layout[0, 2]
     listing, places = np.zeros((4, len(visited) * n_filters)), np.empty(len(visited) * n_filters, np.int64)
     m, largest, longest = 0, 0.0, 0.0
     for position in visited:
-        begin, end = solve_at(
-            position, factor, active, folded, reach[axis], axis, pattern, layout, n_filters, width, numbers, rows_at,
-            row_sums, solution,
-        )  # fmt: skip
-        summarise(solution, begin, end, width, n_filters, of_row, sign_of, grouped, sums, squares, magnitudes)
+        begin, end = solve_position(position, factor, active, folded, reach[axis], axis, patterns, space)
+        summarise(space, begin, end, n_filters, of_row, sign_of)
         for f in range(n_filters):
             here = np.searchsorted(taken, f * size + position)
             if here < n and taken[here] == f * size + position:
                 continue
-            listing[0, m], listing[1, m], places[m] = squares[f], sums[f], position * n_filters + f
-            largest, longest = max(largest, magnitudes[f]), max(longest, squares[f])
+            listing[0, m], listing[1, m], places[m] = space.squares[f], space.sums[f], position * n_filters + f
+            largest, longest = max(largest, space.magnitudes[f]), max(longest, space.squares[f])
             m += 1
     band = 2.0 * widest + 1
     error = UNIT * (band * (3 * widest + 70) * math.sqrt(max(longest, 1.0)) + 64 * math.sqrt(band))
@@ -336,17 +397,12 @@ def code_certificates(kind, pattern, atom, group, sign, n_groups, layout, reach,
         for member in members:
             position, f = divmod(places[member], n_filters)
             if position != before:
-                begin, end = solve_at(
-                    position, factor, active, folded, reach[axis], axis, pattern, layout, n_filters, width, numbers,
-                    rows_at, row_sums, solution,
-                )  # fmt: skip
-                begin, end = summarise(
-                    solution, begin, end, width, n_filters, of_row, sign_of, grouped, sums, squares, magnitudes
-                )
+                begin, end = solve_position(position, factor, active, folded, reach[axis], axis, patterns, space)
+                begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
                 before = position
             here = entries[written : written + end - begin]
             for k in range(end - begin):
-                here[k] = abs(solution[(begin + k) * width + f])
+                here[k] = abs(space.solution[(begin + k) * width + f])
             here.sort()
             small, total = 0, 0.0
             while small < len(here) and total + here[small] <= DROPPED:
@@ -356,35 +412,17 @@ def code_certificates(kind, pattern, atom, group, sign, n_groups, layout, reach,
                 entries[written] = here[k]
                 written += 1
             starts.append(written)
+        slack, n_on, at = guard + DROPPED, 0, 0
         sharpen(
-            kind, members, entries, np.array(starts), listing, 0, thresholds, 0, 0.0, guard + DROPPED, 0.0, terms, room
+            kind, members, entries, np.array(starts), listing, n_on, thresholds, at, 0.0, slack, 0.0, terms, lattice
         )
     out[2] = min(1.0, terms.sum())
 
 
 @compiled
-def solve_at(
-    position, factor, active, folded, reach, axis, pattern, layout, n_filters, width, numbers, rows_at, row_sums,
-    solution,
-):  # fmt: skip
-    """As `solve_position`, for a position by number."""
-    row, q2 = divmod(position, layout[0, 2])
-    q0, q1 = divmod(row, layout[0, 1])
-    place = q0 if axis == 0 else (q1 if axis == 1 else q2)
-    place = min(place, layout[0, axis] - place)
-    span = (np.searchsorted(folded, place - reach), np.searchsorted(folded, place + reach, side="right"))
-    return solve_position(
-        factor, active, span, pattern, layout, n_filters, q0, q1, q2, width, numbers, rows_at, row_sums, solution
-    )
-
-
-@compiled
-def layer_certificates(kind, pattern, atom, starts, group, sign, n_groups, layout, reach, axis, n_filters, out):
+def layer_certificates(kind, patterns, atom, starts, group, sign, n_groups, out):
     """Certificates (code, 3) of consecutive supports; groups are numbered within a code, none of them for 0."""
-    room = np.empty((2, LONGEST))
+    lattice = np.empty((2, LONGEST))
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
-        code_certificates(
-            kind, pattern, atom[here], group[here], sign[here], n_groups[code], layout, reach, axis, n_filters, room,
-            out[code],
-        )  # fmt: skip
+        code_certificates(kind, patterns, atom[here], group[here], sign[here], n_groups[code], lattice, out[code])

@@ -17,13 +17,14 @@ from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 
 @compiled
-def sort_by_last_axis(atom, layout, counts, order, places):
+def sort_by_last_axis(scratch, layout, atom):
     """
     Order non-zeros by their position along the last axis, those of one position by atom.
 
     Writes filter, row of (p0, p1) and position along the last axis of each of them to `places`, so that no division
     is needed any more.
     """
+    counts, order, places = scratch.counts, scratch.order[: len(atom)], scratch.places
     q01, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
     per_filter, filter_index, begin = q01 * q2, np.int64(0), np.int64(0)
     counts[:] = 0
@@ -51,12 +52,13 @@ def sort_by_last_axis(atom, layout, counts, order, places):
 
 
 @compiled
-def list_line(room, pattern, value, layout):
+def list_line(scratch, patterns, value):
     """As `list_rows` for a target of one row, where nothing needs to be counted first."""
-    target, _, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = room
-    size, n2 = layout[0, 2] * layout[3, 2], pattern.shape[4]
-    lanes, n = ROW_BYTES // target.itemsize, 0
-    length, order = n2 - 2 * lanes, order[: len(value)]
+    layout, places = patterns.layout, scratch.places
+    begins, offsets, weights = scratch.begins, scratch.offsets, scratch.weights
+    size, n2 = layout[0, 2] * layout[3, 2], patterns.pattern.shape[4]
+    lanes, n = ROW_BYTES // scratch.target.itemsize, 0
+    length, order = n2 - 2 * lanes, scratch.order[: len(value)]
     for turn in range(-1, 2):
         for k in order:
             begin = (places[2, k] + layout[2, 2]) * layout[3, 2] + turn * size
@@ -65,27 +67,28 @@ def list_line(room, pattern, value, layout):
             if begin + length > 0:
                 begins[n], offsets[n], weights[n] = begin, places[0, k] * n2 + lanes - begin, value[k]
                 n += 1
-    inner[: len(order)] = order
-    firsts[0], firsts[1], inner_firsts[0], inner_firsts[1] = 0, n, 0, len(order)
+    scratch.inner[: len(order)] = order
+    scratch.firsts[0], scratch.firsts[1] = 0, n
+    scratch.inner_firsts[0], scratch.inner_firsts[1] = 0, len(order)
 
 
 @compiled
-def list_rows(room, pattern, value, layout):
+def list_rows(scratch, patterns, value):
     """
     List the sorted non-zeros that reach each row of the target, in the order of where they begin, and those in the row.
 
     Those that reach row r are begins[firsts[r] : firsts[r + 1]], ..., the ones in it inner[inner_firsts[r] : ...].
     """
-    target, _, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = room
+    layout = patterns.layout
     q0, q1, size = layout[0, 0], layout[0, 1], layout[0, 2] * layout[3, 2]
-    n0, n1, n2 = pattern.shape[2], pattern.shape[3], pattern.shape[4]
     if q0 * q1 == 1:
-        list_line(room, pattern, value, layout)
+        list_line(scratch, patterns, value)
         return
+    target, _, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = scratch
+    _, _, n0, n1, n2 = patterns.pattern.shape
     lanes = ROW_BYTES // target.itemsize
     length, order = n2 - 2 * lanes, order[: len(value)]
-    firsts[:] = 0
-    inner_firsts[:] = 0
+    firsts[:] = inner_firsts[:] = 0
     for filling in range(2):  # counts first, then writes
         for turn in range(-1, 2):  # of the last axis
             for k in order:
@@ -141,16 +144,14 @@ def run_at(t, lanes, length, begins, first, last, n):
 
 
 @compiled
-def gather_code(room, pattern, atom, value, layout):
+def gather_code(scratch, patterns, atom, value):
     """Sum the patterns of one sparse code into the target, rows of (p0, p1) one after another, flat."""
-    target, counts, order, places, firsts, begins, offsets, weights, numbers, _, _ = room
+    target, _, _, _, firsts, begins, offsets, weights, numbers, _, _ = scratch
+    layout, flat = patterns.layout, patterns.pattern.ravel()
     lanes = ROW_BYTES // target.itemsize
-    length = pattern.shape[4] - 2 * lanes
-    size = layout[0, 2] * layout[3, 2]
-    flat = pattern.ravel()
-    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
-    list_rows(room, pattern, value, layout)
-    start = 0
+    length, size, start = patterns.pattern.shape[4] - 2 * lanes, layout[0, 2] * layout[3, 2], 0
+    sort_by_last_axis(scratch, layout, atom)
+    list_rows(scratch, patterns, value)
     for row in range(layout[0, 0] * layout[0, 1]):
         first = last = firsts[row]
         for t in range(0, size, lanes):
@@ -160,13 +161,21 @@ def gather_code(room, pattern, atom, value, layout):
 
 
 @compiled
-def gather_codes_by_filter(out, room, pattern, atom, value, starts, layout, n_filters):
+def by_position(scratch, patterns):
+    """View the target of a code's correlations as (position, filter)."""
+    layout = patterns.layout
+    size, n_filters = layout[0, 0] * layout[0, 1] * layout[0, 2], layout[3, 2]
+    return scratch.target[: size * n_filters].reshape(size, n_filters)
+
+
+@compiled
+def gather_codes_by_filter(out, scratch, patterns, codes):
     """Correlate consecutive codes; gives (code, filter, position)."""
-    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
-    flat = room[0][: size * n_filters].reshape(size, n_filters)
-    for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        gather_code(room, pattern, atom[first:last], value[first:last], layout)
+    flat = by_position(scratch, patterns)
+    size, n_filters = flat.shape
+    for trial in range(len(codes.starts) - 1):
+        here = slice(codes.starts[trial], codes.starts[trial + 1])
+        gather_code(scratch, patterns, codes.atom[here], codes.value[here])
         for start in range(0, size, 16):  # tiles, so that both sides stay in the nearest cache
             stop = min(start + 16, size)
             for i in range(n_filters):

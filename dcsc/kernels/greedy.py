@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.lasso import correlate, new_window_space
-from dcsc.kernels.scatter import add_pattern
+from dcsc.kernels.lasso import correlate, new_correlations, new_window_space
+from dcsc.kernels.scatter import add_pattern, coordinates
 
 DEPENDENT = 1e-10
 """Squared distance from the span of the active atoms below which an atom counts as one of them."""
@@ -54,8 +54,7 @@ def refresh(q, banned, largest, sizes, place):
     """Bring the largest magnitudes up to date at all positions that atoms at one place overlap."""
     n_filters = q.shape[1]
     n0, n1, n2 = sizes[0, 0], sizes[0, 1], sizes[0, 2]
-    p01, p2 = divmod(place, n2)
-    p0, p1 = divmod(p01, n1)
+    p0, p1, p2 = coordinates(place, sizes[0])
     for d0 in range(-(sizes[3, 0] // 2), sizes[3, 0] // 2 + 1):
         for d1 in range(-(sizes[3, 1] // 2), sizes[3, 1] // 2 + 1):
             for d2 in range(-(sizes[3, 2] // 2), sizes[3, 2] // 2 + 1):
@@ -64,18 +63,16 @@ def refresh(q, banned, largest, sizes, place):
 
 
 @compiled
-def orthogonal_matching_pursuit(signal, by_tap, gram, rows, layout, sizes, n_atoms, norm):
+def orthogonal_matching_pursuit(signal, layout, rows, n_atoms, norm):
     """
     Choose atoms one by one by their correlation with the residual, until n_atoms or a residual norm.
 
-    rows and layout are the Gram kernel as patterns. Returns atoms, values, squared norm of the residual
+    rows are the Gram kernel as patterns. Returns atoms, values, squared norm of the residual
     and the largest correlation left.
     """
-    n_filters = by_tap.shape[1]
-    n_positions = sizes[0, 0] * sizes[0, 1] * sizes[0, 2]
-    extended, windows = new_window_space(signal, by_tap, sizes)
-    q = np.empty((n_positions, n_filters))
-    correlate(signal, by_tap, sizes, extended, windows, q)
+    gram, sizes, q = layout.gram, layout.sizes, new_correlations(layout)
+    n_positions, n_filters = q.shape
+    correlate(signal, layout, new_window_space(signal, layout), q)
     target = q.reshape(1, sizes[0, 0], sizes[0, 1], sizes[0, 2] * n_filters)
     banned = np.zeros(n_positions * n_filters, np.bool_)
     largest = np.empty(n_positions)
@@ -127,9 +124,8 @@ def orthogonal_matching_pursuit(signal, by_tap, gram, rows, layout, sizes, n_ato
             values[k] += change
             if abs(change) > 1e-17 * abs(amount):
                 where, i = divmod(atoms[k], n_filters)
-                p01, p2 = divmod(where, sizes[0, 2])
-                p0, p1 = divmod(p01, sizes[0, 1])
-                add_pattern(target, rows, i, p0, p1, p2, -change, layout)
+                p0, p1, p2 = coordinates(where, sizes[0])
+                add_pattern(target, rows, i, p0, p1, p2, -change)
         for k in range(n_active):
             if abs(amount * direction[k]) > 1e-17 * abs(amount):
                 refresh(q, banned, largest, sizes, atoms[k] // n_filters)

@@ -8,8 +8,8 @@ is written but what `dcsc.kernels.failure` can need.
 =============  ===========  =================================================================
 array          axes         meaning
 =============  ===========  =================================================================
-kept_bound     (atom,)      bounds off the support, tile after tile; `ACTIVE` where none counts
-kept_variance  (atom,)      variances of the same atoms
+on             (non-zero,)  sums at the active atoms
+kept           (atom,)      sums off the support, tile after tile; a bound is `ACTIVE` where none counts
 most           (3 * lane,)  lanes of the largest bound, variance and squared level of them
 extremes       (3,)         largest bound, variance and level off the support
 =============  ===========  =================================================================
@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dcsc.kernels.arguments import Sums
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
+from dcsc.kernels.gather import by_position, gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, raise_extremes, sums_and_squares_of_row
 
 LANES = ROW_BYTES // 16
@@ -34,21 +35,20 @@ ACTIVE = -1.0
 
 
 @compiled
-def code_interference(
-    room, most, pattern, atom, magnitude, layout, n_filters, growth, lowest,
-    on_bound, on_variance, kept_bound, kept_variance,
-):  # fmt: skip
+def code_interference(scratch, most, patterns, atom, magnitude, growth, lowest, on, kept):
     """
     Interference of one code; returns how many atoms it keeps, and the atom of the largest bound off the support.
 
     Keeps whole tiles with a bound of at least `lowest`; the atom is the lowest of equals, and -1 if there is none.
     """
-    _, counts, order, places, firsts, begins, offsets, weights, _, inner, inner_firsts = room
-    length = pattern.shape[4] - 2 * (ROW_BYTES // 8)
+    _, _, _, places, firsts, begins, offsets, weights, _, inner, inner_firsts = scratch
+    layout, pattern, n_filters = patterns.layout, patterns.pattern.ravel(), patterns.layout[3, 2]
+    length = patterns.pattern.shape[4] - 2 * (ROW_BYTES // 8)
     n_rows, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
-    size, per_filter, patterns = q2 * n_filters, n_rows * q2, pattern.ravel()
-    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
-    list_rows(room, pattern, magnitude, layout)
+    size, per_filter = q2 * n_filters, n_rows * q2
+    on_bound, on_variance, kept_bound, kept_variance = on.bound, on.variance, kept.bound, kept.variance
+    sort_by_last_axis(scratch, layout, atom)
+    list_rows(scratch, patterns, magnitude)
     most[:] = 0.0
     n_kept, worst, worst_atom = 0, 0.0, np.int64(-1)
     for row in range(n_rows):
@@ -58,7 +58,7 @@ def code_interference(
         for t in range(0, size, LANES):
             first, last = run_at(t, LANES, length, begins, first, last, firsts[row + 1])
             sums_and_squares_of_row(
-                kept_bound, kept_variance, n_kept, weights[first:last], patterns, t, offsets[first:last]
+                kept_bound, kept_variance, n_kept, weights[first:last], pattern, t, offsets[first:last]
             )
             while place < t + LANES:
                 here = n_kept + place - t
@@ -91,8 +91,9 @@ def extremes_of(most, extremes):
 
 
 @compiled
-def add_noise(bound, variance, n_kept, noise, growth, extremes):
+def add_noise(kept, n_kept, noise, growth, extremes):
     """Count Gaussian noise of a variance in: no bound holds any more, and levels sqrt((v + noise) growth) grow."""
+    bound, variance = kept.bound, kept.variance
     more, most = np.sqrt(noise * growth), 0.0
     for k in range(n_kept):
         if bound[k] >= 0:
@@ -103,45 +104,53 @@ def add_noise(bound, variance, n_kept, noise, growth, extremes):
 
 
 @compiled
-def layer_interference(
-    room, pattern, atom, magnitude, starts, layout, n_filters, growth, noise,
-    on_bound, on_variance, extremes, worst_atom,
-):  # fmt: skip
-    """Interference of consecutive codes, on their supports, and its extremes (code, 3) and worst atom elsewhere."""
-    room_for_all = layout[0, 0] * layout[0, 1] * (layout[0, 2] * n_filters + LANES) + LANES
-    kept_bound, kept_variance = np.empty(room_for_all), np.empty(room_for_all)
-    most = np.empty(3 * VECTOR_BYTES // 8)
-    for code in range(len(starts) - 1):
-        here = slice(starts[code], starts[code + 1])
-        n_kept, worst_atom[code] = code_interference(
-            room, most, pattern, atom[here], magnitude[here], layout, n_filters, growth, 0.0 if noise > 0 else np.inf,
-            on_bound[here], on_variance[here], kept_bound, kept_variance,
-        )  # fmt: skip
-        extremes_of(most, extremes[code])
-        if noise > 0:
-            add_noise(kept_bound, kept_variance, n_kept, noise, growth, extremes[code])
+def all_tiles(layout):
+    """Entries of the tiles of all atoms, and of one more that may be written over."""
+    return layout[0, 0] * layout[0, 1] * (layout[0, 2] * layout[3, 2] + LANES) + LANES
 
 
 @compiled
-def columns_interference(room, pattern, atom, value, starts, layout, n_filters, locked, magnitude, bound, variance):
+def part_of(sums, here):
+    """Some of the sums."""
+    return Sums(sums.bound[here], sums.variance[here])
+
+
+@compiled
+def layer_interference(scratch, patterns, codes, growth, noise, on, extremes, worst_atom):
+    """Interference of consecutive codes, on their supports, and its extremes (code, 3) and worst atom elsewhere."""
+    size, most, lowest = all_tiles(patterns.layout), np.empty(3 * VECTOR_BYTES // 8), 0.0 if noise > 0 else np.inf
+    kept = Sums(np.empty(size), np.empty(size))
+    for code in range(len(codes.starts) - 1):
+        here = slice(codes.starts[code], codes.starts[code + 1])
+        n_kept, worst_atom[code] = code_interference(
+            scratch, most, patterns, codes.atom[here], codes.value[here], growth, lowest, part_of(on, here), kept
+        )
+        extremes_of(most, extremes[code])
+        if noise > 0:
+            add_noise(kept, n_kept, noise, growth, extremes[code])
+
+
+@compiled
+def columns_interference(scratch, patterns, columns, locked, magnitude, bound, variance):
     """
     Interference of a code whose non-zeros share signs, those of a column one: locked, magnitude, bound and variance.
 
     Columns have disjoint supports. What a column makes of its own entries is locked to their sign.
     """
-    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
-    target = room[0]
+    flat = by_position(scratch, patterns)
+    size, n_filters = flat.shape
+    atom, value, starts = columns
     for column in range(len(starts) - 1):
         first, last = starts[column], starts[column + 1]
-        gather_code(room, pattern, atom[first:last], value[first:last], layout)
+        gather_code(scratch, patterns, atom[first:last], value[first:last])
         for k in range(first, last):
             i, position = divmod(np.int64(atom[k]), size)
-            here = target[position * n_filters + i]
+            here = flat[position, i]
             locked[atom[k]] = here if value[k] > 0 else -here
             magnitude[atom[k]] = abs(value[k])
-            target[position * n_filters + i] = 0.0
+            flat[position, i] = 0.0
         for position in range(size):
             for i in range(n_filters):
-                here = target[position * n_filters + i]
+                here = flat[position, i]
                 bound[i * size + position] += abs(here)
                 variance[i * size + position] += here * here

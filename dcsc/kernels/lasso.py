@@ -23,7 +23,7 @@ import math
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.scatter import add_pattern
+from dcsc.kernels.scatter import add_pattern, coordinates
 
 TILE = 64
 CHOSEN_PER_CELL = 4
@@ -55,17 +55,16 @@ def extend(signal, extended):
 
 
 @compiled
-def correlate(values, by_tap, sizes, extended, windows, q):
+def correlate(values, layout, space, q):
     """Correlate with every atom: windows times filters, in tiles small enough for one thread and one cache."""
+    (extended, windows), sizes = space, layout.sizes
     extend(values, extended)
-    n1, n2 = sizes[0, 1], sizes[0, 2]
     n_lead = values.shape[0]
     a0, a1, a2 = sizes[2, 0], sizes[2, 1], sizes[2, 2]
     for first in range(0, len(q), TILE):
         last = min(first + TILE, len(q))
         for position in range(first, last):
-            p01, p2 = divmod(position, n2)
-            p0, p1 = divmod(p01, n1)
+            p0, p1, p2 = coordinates(position, sizes[0])
             x0, x1, x2 = p0 * sizes[1, 0], p1 * sizes[1, 1], p2 * sizes[1, 2]
             window = windows[position - first]
             k = 0
@@ -77,36 +76,33 @@ def correlate(values, by_tap, sizes, extended, windows, q):
                         for t2 in range(a2):
                             target[t2] = source[t2]
                         k += a2
-        np.dot(windows[: last - first], by_tap, q[first:last])
+        np.dot(windows[: last - first], layout.by_tap, q[first:last])
 
 
 @compiled
-def new_window_space(signal, by_tap, sizes):
+def new_window_space(signal, layout):
     """Space for the extended signal and for one tile of windows."""
-    extended = np.empty(
-        (
-            signal.shape[0],
-            signal.shape[1] + sizes[2, 0] - 1,
-            signal.shape[2] + sizes[2, 1] - 1,
-            signal.shape[3] + sizes[2, 2] - 1,
-        )
-    )
-    return extended, np.empty((TILE, by_tap.shape[0]))
+    (n_lead, g0, g1, g2), taps = signal.shape, layout.sizes[2]
+    extended = np.empty((n_lead, g0 + taps[0] - 1, g1 + taps[1] - 1, g2 + taps[2] - 1))
+    return extended, np.empty((TILE, layout.by_tap.shape[0]))
 
 
 @compiled
-def subtract_atoms(signal, pattern, layout, n_filters, atom, value, residual):
+def new_correlations(layout):
+    """An array (position, filter)."""
+    positions = layout.sizes[0]
+    return np.empty((positions[0] * positions[1] * positions[2], layout.by_tap.shape[1]))
+
+
+@compiled
+def subtract_atoms(signal, patterns, atom, value, residual):
     """Residual y - A x of a sparse code."""
-    source, target = signal.ravel(), residual.ravel()
-    for k in range(len(target)):
-        target[k] = source[k]
-    q1, q2 = layout[0, 1], layout[0, 2]
+    residual[:] = signal
     for k in range(len(atom)):
         if value[k] != 0:
-            position, i = divmod(atom[k], n_filters)
-            p01, p2 = divmod(position, q2)
-            p0, p1 = divmod(p01, q1)
-            add_pattern(residual, pattern, i, p0, p1, p2, -value[k], layout)
+            position, i = divmod(atom[k], len(patterns.pattern))
+            p0, p1, p2 = coordinates(position, patterns.layout[0])
+            add_pattern(residual, patterns, i, p0, p1, p2, -value[k])
 
 
 @compiled
@@ -129,19 +125,20 @@ def distances(q, atom, value, xi, orientation):
 
 
 @compiled
-def largest_correlation(signal, by_tap, sizes, orientation):
+def largest_correlation(signal, layout, orientation):
     """Smallest penalty at which the solution is 0."""
-    extended, windows = new_window_space(signal, by_tap, sizes)
-    q = np.empty((sizes[0, 0] * sizes[0, 1] * sizes[0, 2], by_tap.shape[1]))
-    correlate(signal, by_tap, sizes, extended, windows, q)
+    q = new_correlations(layout)
+    correlate(signal, layout, new_window_space(signal, layout), q)
     return distances(q, np.empty(0, np.int64), np.empty(0), 0.0, orientation)[1]
 
 
 @compiled
-def duality_gap(signal, residual, largest, l1, xi):
+def duality_gap(signal, residual, largest, value, xi):
     """Primal objective and its distance from the dual objective of the scaled residual."""
     y, r = signal.ravel(), residual.ravel()
-    square, product = 0.0, 0.0
+    square, product, l1 = 0.0, 0.0, 0.0
+    for k in range(len(value)):
+        l1 += abs(value[k])
     for k in range(len(r)):
         square += r[k] * r[k]
         product += y[k] * r[k]
@@ -205,8 +202,7 @@ def neighbours(atom, gram, sizes, n_filters, first_at, row, col, val):
     for k in range(len(atom)):
         row[k] = n_pairs
         here, i = divmod(atom[k], n_filters)
-        p01, p2 = divmod(here, n2)
-        p0, p1 = divmod(p01, n1)
+        p0, p1, p2 = coordinates(here, sizes[0])
         for d0 in range(-h0, h0 + 1):
             r0 = (p0 + d0) % n0
             for d1 in range(-h1, h1 + 1):
@@ -369,7 +365,6 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
 def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rounds):
     """Minimise over the working set to a KKT distance; returns the rounds used."""
     work = np.zeros((4, len(x)))
-    face = np.empty(len(x), np.int64)
     for rounds in range(max_rounds):
         largest = 0.0
         for _ in range(MAX_SWEEPS):
@@ -378,12 +373,7 @@ def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rou
                 break
         if largest <= tolerance:
             return rounds
-        n_face = 0
-        for k in range(len(x)):
-            if x[k] != 0:
-                face[n_face] = k
-                n_face += 1
-        face_step(x, q, face[:n_face], row, col, val, diagonal, xi, 0.3 * tolerance, work)
+        face_step(x, q, np.flatnonzero(x), row, col, val, diagonal, xi, 0.3 * tolerance, work)
     return max_rounds
 
 
@@ -411,16 +401,8 @@ def merged(atom, value, found, n_found, marked):
 @compiled
 def without_zeros(atom, x):
     """The non-zero entries of a sparse code."""
-    n_kept = 0
-    for k in range(len(x)):
-        n_kept += x[k] != 0
-    atoms, values = np.empty(n_kept, np.int64), np.empty(n_kept)
-    n_kept = 0
-    for k in range(len(x)):
-        if x[k] != 0:
-            atoms[n_kept], values[n_kept] = atom[k], x[k]
-            n_kept += 1
-    return atoms, values
+    kept = np.flatnonzero(x)
+    return atom[kept], x[kept]
 
 
 @compiled
@@ -443,23 +425,7 @@ def improve(atom, x, q, gram, sizes, orientation, xi, tolerance, first_at):
 
 
 @compiled
-def solve(
-    signal,
-    pattern,
-    layout,
-    by_tap,
-    gram,
-    sizes,
-    cell,
-    orientation,
-    xi,
-    atom,
-    value,
-    stop,
-    tolerance,
-    max_iterations,
-    most_active,
-):
+def solve(signal, layout, orientation, xi, atom, value, stop, tolerance, max_iterations, most_active):
     """
     Minimise xi |x|_1 + |y - A x|^2 / 2 from a sparse start, for xi > 0.
 
@@ -468,28 +434,19 @@ def solve(
     objective, or the KKT distance at most tolerance, and with more atoms than most_active. Returns atoms,
     values, iterations, gap over objective and KKT distance.
     """
-    n_filters = by_tap.shape[1]
-    n_positions = sizes[0, 0] * sizes[0, 1] * sizes[0, 2]
-    q = np.empty((n_positions, n_filters))
-    residual = np.empty_like(signal)
-    extended, windows = new_window_space(signal, by_tap, sizes)
-    is_active = np.zeros(n_positions * n_filters, np.bool_)
+    sizes, cell, space = layout.sizes, layout.cell, new_window_space(signal, layout)
+    q, residual = new_correlations(layout), np.empty_like(signal)
+    is_active, first_at = np.zeros(q.size, np.bool_), np.empty(len(q) + 1, np.int64)
     cells = 1
     for axis in range(3):
         cells *= (sizes[0, axis] + cell[axis] - 1) // cell[axis]
     found = np.empty(cells * CHOSEN_PER_CELL, np.int64)
-    first_at = np.empty(n_positions + 1, np.int64)
-    iterations = 0
-    relative_gap = np.inf
-    distance, best_distance, stalled = np.inf, np.inf, 0
+    best_distance, iterations, stalled = np.inf, 0, 0
     while True:
-        subtract_atoms(signal, pattern, layout, n_filters, atom, value, residual)
-        correlate(residual, by_tap, sizes, extended, windows, q)
+        subtract_atoms(signal, layout.patterns, atom, value, residual)
+        correlate(residual, layout, space, q)
         distance, largest = distances(q, atom, value, xi, orientation)
-        l1 = 0.0
-        for k in range(len(value)):
-            l1 += abs(value[k])
-        objective, gap = duality_gap(signal, residual, largest, l1, xi)
+        objective, gap = duality_gap(signal, residual, largest, value, xi)
         relative_gap = gap / objective if objective > 0 else 0.0
         stalled = 0 if distance < 0.9 * best_distance else stalled + 1
         best_distance = min(best_distance, distance)
@@ -509,7 +466,7 @@ def solve(
         wanted = PRECISION * distance
         if stop == KKT:
             wanted = max(wanted, 0.3 * tolerance)
-        improve(candidates, x, q, gram, sizes, orientation, xi, wanted, first_at)
+        improve(candidates, x, q, layout.gram, sizes, orientation, xi, wanted, first_at)
         atom, value = without_zeros(candidates, x)
         iterations += 1
     return atom, value, iterations, relative_gap, distance

@@ -1,4 +1,4 @@
-"""Two batches of sparse codes side by side: atoms ascend in every code, so that one pass over both finds all pairs."""
+"""Batches of sparse codes as lists; atoms ascend in every code, so that one pass over two batches finds all pairs."""
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types
 
@@ -10,8 +10,18 @@ from dcsc.kernels.compile import compiled
 
 
 @compiled
-def compare_lists(atom, value, starts, other_atom, other_value, other_starts, out):
+def longest_of(starts):
+    """Entries of the longest of consecutive lists."""
+    longest = 0
+    for code in range(len(starts) - 1):
+        longest = max(longest, starts[code + 1] - starts[code])
+    return longest
+
+
+@compiled
+def compare_lists(codes, other, out):
     """Count what each code has that the other has not, the reverse, and common atoms of other signs: out (code, 3)."""
+    (atom, value, starts), (other_atom, other_value, other_starts) = codes, other
     for code in range(len(starts) - 1):
         k, last, m, other_last = starts[code], starts[code + 1], other_starts[code], other_starts[code + 1]
         both, wrong = np.int64(0), np.int64(0)
@@ -31,8 +41,10 @@ def compare_lists(atom, value, starts, other_atom, other_value, other_starts, ou
 
 
 @compiled
-def subtract_lists(atom, value, starts, other_atom, other_value, other_starts, out_atom, out_value, out_size):
+def subtract_lists(codes, other, out):
     """Subtract each code from the other one; returns how many entries are not 0."""
+    (atom, value, starts), (other_atom, other_value, other_starts) = codes, other
+    out_atom, out_value, out_size = out
     written = 0
     for code in range(len(starts) - 1):
         k, last, m, other_last = starts[code], starts[code + 1], other_starts[code], other_starts[code + 1]

@@ -1,7 +1,7 @@
 """
 Local measures of sparse codes: the fullest stripe, and the fullest or largest patch.
 
-Positions and grids have three axes, padded with 1; `room` is written over.
+Positions and grids have three axes, padded with 1; `scratch` is written over.
 """
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types
@@ -9,6 +9,7 @@ Positions and grids have three axes, padded with 1; `room` is written over.
 from __future__ import annotations
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.scatter import coordinates
 
 
 @compiled
@@ -31,10 +32,11 @@ def sum_windows(counts, n_outer, period, step, before, length, line):
 
 
 @compiled
-def fullest_stripes(atom, starts, positions, overlap, room, line, out):
+def fullest_stripes(codes, positions, overlap, scratch, line, out):
     """Largest number of atoms in a stripe of each code."""
+    atom, _, starts = codes
     n_positions = positions[0] * positions[1] * positions[2]
-    counts = room[:n_positions]
+    counts = scratch[:n_positions]
     for code in range(len(starts) - 1):
         counts[:] = 0
         for k in range(starts[code], starts[code + 1]):
@@ -47,30 +49,24 @@ def fullest_stripes(atom, starts, positions, overlap, room, line, out):
                 length = min(2 * overlap[axis] - 1, period)
                 sum_windows(counts, n_outer, period, step, overlap[axis] - 1, length, line)
             n_outer *= period
-        most = 0
-        for place in range(n_positions):
-            most = max(most, counts[place])
-        out[code] = most
+        out[code] = counts.max()
 
 
 @compiled
-def largest_patches(atom, weight, starts, grid, step, taps, room, out):
-    """Largest sum of weights in a patch of each code, taps long and a step apart along each axis."""
+def largest_patches(codes, grid, step, taps, scratch, out):
+    """Largest sum of values in a patch of each code, taps long and a step apart along each axis."""
+    atom, weight, starts = codes
     n_points = grid[0] * grid[1] * grid[2]
     n0, n1, n2 = grid[0] // step[0], grid[1] // step[1], grid[2] // step[2]
-    sums = room[: n0 * n1 * n2]
+    sums = scratch[: n0 * n1 * n2]
     for code in range(len(starts) - 1):
         sums[:] = 0
         for k in range(starts[code], starts[code + 1]):
-            rest, x2 = divmod(atom[k] % n_points, grid[2])
-            x0, x1 = divmod(rest, grid[1])
+            x0, x1, x2 = coordinates(atom[k] % n_points, grid)
             for p0 in range(-((taps[0] - 1 - x0) // step[0]), x0 // step[0] + 1):
                 row0 = (p0 + n0 if p0 < 0 else p0) * n1
                 for p1 in range(-((taps[1] - 1 - x1) // step[1]), x1 // step[1] + 1):
                     row = (row0 + (p1 + n1 if p1 < 0 else p1)) * n2
                     for p2 in range(-((taps[2] - 1 - x2) // step[2]), x2 // step[2] + 1):
                         sums[row + (p2 + n2 if p2 < 0 else p2)] += weight[k]
-        most = 0.0
-        for place in range(n0 * n1 * n2):
-            most = sums[place] if sums[place] > most else most
-        out[code] = most
+        out[code] = sums.max()

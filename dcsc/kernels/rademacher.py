@@ -11,7 +11,7 @@ array      axes          meaning
 margins    (threshold,)  t; ascending or descending
 values     (threshold,)  bounds found so far, lowered in place
 factor     ()            2 for both sides of a sum, 1 for one
-room       (2, entry)    written over by the lattice
+lattice    (2, entry)    written over by the lattice
 =========  ============  ==================================================================
 """
 
@@ -159,18 +159,18 @@ def add_run(out, run):
 
 
 @compiled
-def count_subsets(multiples, top, room):
+def count_subsets(multiples, top, counts):
     """
-    Count the subsets of integers, ascending, by their sums up to `top`; returns the row of room that holds them.
+    Count the subsets of integers, ascending, by their sums up to `top`; returns the row of `counts` that holds them.
 
     Counts are scaled down by the power of 2 that is returned.
     """
     now, scale, reached, n = 0, 0, 0, 0
-    room[:, : top + 1] = 0.0
-    room[0, 0] = 1.0
+    counts[:, : top + 1] = 0.0
+    counts[0, 0] = 1.0
     first, last = np.searchsorted(multiples, 1), np.searchsorted(multiples, top + 1)
     for j in range(first, last, 2):
-        before, after = room[now], room[1 - now]
+        before, after = counts[now], counts[1 - now]
         if j + 1 < last:
             reached = min(top, reached + multiples[j] + multiples[j + 1])
             add_two(after, before, multiples[j], multiples[j + 1], reached)
@@ -180,7 +180,7 @@ def count_subsets(multiples, top, room):
             add_shifted(after[multiples[j] : reached + 1], before[multiples[j] :], before)
         now, n = 1 - now, n + 2
         if n >= DOUBLINGS:
-            room[now, : reached + 1] *= 2.0**-DOUBLINGS
+            counts[now, : reached + 1] *= 2.0**-DOUBLINGS
             scale, n = scale + DOUBLINGS, 0
     return now, scale
 
@@ -208,7 +208,7 @@ def smoothed(counts, last, reach, scale, level, step, deviation, negligible):
 
 
 @compiled
-def lower_by_lattice(a, margins, factor, slack, noise, step, values, room):
+def lower_by_lattice(a, margins, factor, slack, noise, step, values, lattice):
     """
     Lower bounds by the tail on a lattice, whose width is chosen unless `step` is above 0.
 
@@ -249,12 +249,12 @@ def lower_by_lattice(a, margins, factor, slack, noise, step, values, room):
         last = 0.5 * (reach - (margin - lowered[g] - beyond) / step)
         lasts[g] = max(-1, min(reach, np.int64(math.floor(last + 1e-9 + 4 * UNIT * reach))))
         top = max(top, lasts[g])
-    if top >= room.shape[1]:
+    if top >= lattice.shape[1]:
         return
     now, scale = 0, 0
     if top >= 0:
-        now, scale = count_subsets(multiples, top, room)
-    counts, scale = room[now], scale - n_counted
+        now, scale = count_subsets(multiples, top, lattice)
+    counts, scale = lattice[now], scale - n_counted
     if noise == 0:
         for b in range(1, top + 1):
             counts[b] += counts[b - 1]
@@ -277,7 +277,7 @@ def lower_by_lattice(a, margins, factor, slack, noise, step, values, room):
 @compiled
 def listed_tails(kind, coefficients, starts, margins, factors, noise, slack, step, out):
     """Tails of ragged lists of coefficients in any order, one margin each."""
-    room, value, margin = np.empty((2, LONGEST)), np.empty(1), np.empty(1)
+    lattice, value, margin = np.empty((2, LONGEST)), np.empty(1), np.empty(1)
     for i in range(len(starts) - 1):
         a = np.sort(np.abs(coefficients[starts[i] : starts[i + 1]]))
         a = a[np.searchsorted(a, 0.0, side="right") :]
@@ -291,5 +291,5 @@ def listed_tails(kind, coefficients, starts, margins, factors, noise, slack, ste
             listed = np.zeros(len(a) + LANES)
             lower_by_chernoff(a, variance, margin, factors[i], guard, noise, value, listed, np.empty(len(listed)))
         if kind >= EXACT:
-            lower_by_lattice(a, margin, factors[i], guard, noise, step, value, room)
+            lower_by_lattice(a, margin, factors[i], guard, noise, step, value, lattice)
         out[i] = value[0]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
+from dcsc.kernels.gather import by_position, gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.scatter import add_transposed
 from dcsc.kernels.tiles import (
     ROW_BYTES,
@@ -45,30 +45,29 @@ def largest(values, one_sided):
 
 
 @compiled
-def code_correlations(room, pattern, atom, value, layout, n_filters, addition):
+def code_correlations(scratch, patterns, atom, value, addition):
     """Correlations of one code, with an addition (filter, position) unless it is empty, as (position, filter)."""
-    gather_code(room, pattern, atom, value, layout)
-    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
-    flat = room[0][: size * n_filters].reshape(size, n_filters)
+    gather_code(scratch, patterns, atom, value)
+    flat = by_position(scratch, patterns)
     if addition.size:
         add_transposed(flat, addition)
     return flat
 
 
 @compiled
-def code_margins(room, pattern, atom, value, starts, layout, n_filters, addition, one_sided, out):
+def code_margins(scratch, patterns, codes, addition, one_sided, out):
     """Extremes of the correlations of each code: out (code, 3) of on-support, off-support and signed margins."""
-    for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        here, weights, found = atom[first:last], value[first:last], out[trial]
+    for trial in range(len(out)):
+        here = slice(codes.starts[trial], codes.starts[trial + 1])
+        atom, value, found = codes.atom[here], codes.value[here], out[trial]
         found[0] = found[2] = np.inf
         if not addition.size:
-            margins_by_tile(room, pattern, here, weights, layout, n_filters, one_sided, found)
+            margins_by_tile(scratch, patterns, atom, value, one_sided, found)
             continue
-        flat = code_correlations(room, pattern, here, weights, layout, n_filters, addition[trial])
-        for k in range(len(here)):
-            i, position = divmod(np.int64(here[k]), len(flat))
-            take_from_support(flat[position], i, weights[k], one_sided, found)
+        flat = code_correlations(scratch, patterns, atom, value, addition[trial])
+        for k in range(len(atom)):
+            i, position = divmod(np.int64(atom[k]), len(flat))
+            take_from_support(flat[position], i, value[k], one_sided, found)
         found[1] = largest(flat.ravel(), one_sided)
 
 
@@ -82,14 +81,14 @@ def take_from_support(correlations, index, value, one_sided, out):
 
 
 @compiled
-def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, out):
+def margins_by_tile(scratch, patterns, atom, value, one_sided, out):
     """Margins of one code; the correlations of a tile without active atoms never leave the registers."""
-    target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = room
+    target, _, _, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = scratch
+    layout, pattern, n_filters = patterns.layout, patterns.pattern.ravel(), patterns.layout[3, 2]
     lanes = ROW_BYTES // target.itemsize
-    length = pattern.shape[4] - 2 * lanes
-    size, patterns = layout[0, 2] * n_filters, pattern.ravel()
-    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
-    list_rows(room, pattern, value, layout)
+    length, size = patterns.pattern.shape[4] - 2 * lanes, layout[0, 2] * n_filters
+    sort_by_last_axis(scratch, layout, atom)
+    list_rows(scratch, patterns, value)
     tile = target[:lanes]
     most = tile.dtype.type(-np.inf if one_sided else 0.0)
     for row in range(layout[0, 0] * layout[0, 1]):
@@ -100,7 +99,7 @@ def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, ou
             first, last = run_at(t, lanes, length, begins, first, last, firsts[row + 1])
             run, sources = numbers[first:last], offsets[first:last]
             if place < t + lanes or t + lanes > size:
-                multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                multiply_row(tile, 0, 0, weights, 0, 0, run, pattern, t, sources)
                 while place < t + lanes:
                     take_from_support(tile, place - t, value[inner[k]], one_sided, out)
                     k += 1
@@ -108,9 +107,9 @@ def margins_by_tile(room, pattern, atom, value, layout, n_filters, one_sided, ou
                 tile[size - t :] = most
                 most = max(most, largest_in_row(tile, not one_sided))
             elif one_sided:
-                most = max(most, largest_value_of_row(weights, 0, 0, run, patterns, t, sources))
+                most = max(most, largest_value_of_row(weights, 0, 0, run, pattern, t, sources))
             else:
-                most = max(most, largest_magnitude_of_row(weights, 0, 0, run, patterns, t, sources))
+                most = max(most, largest_magnitude_of_row(weights, 0, 0, run, pattern, t, sources))
     out[1] = most
 
 
@@ -214,68 +213,60 @@ def largest_of_chunk(chunk):
 
 
 @compiled
-def code_supports(
-    room,
-    work,
-    found,
-    ordered,
-    per_filter,
-    pattern,
-    atom,
-    value,
-    starts,
-    layout,
-    addition,
-    rule,
-    thresholds,
-    lowest,
-    sizes,
-    out_atom,
-    out_value,
-    out_size,
-):
+def candidates(values, rule, trial, work, found):
     """
-    One-step thresholding of consecutive codes; returns the entries needed, also beyond the room for them.
+    Write where a rule may keep correlations; returns how many, and the threshold of top-k with its places for ties.
 
-    `lowest` holds the number after each threshold, so that reaching it means to exceed the threshold.
+    Those that reach `rule.lowest` exceed the threshold. Top-k needs `work`, an array as long as the correlations.
     """
-    n_filters = len(per_filter)
+    threshold = rule.thresholds[trial]
+    if rule.number != TOP_K:
+        return reaching(values, rule.lowest[trial], rule.number == RELU, found), threshold, np.int64(0)
+    size = rule.sizes[trial]
+    if size == 0:
+        return 0, threshold, np.int64(0)
+    threshold = kth_largest_magnitude(values, size, work)
+    n_found, above = reaching(values, threshold, False, found), 0
+    for k in range(n_found):
+        above += abs(values[found[k]]) > threshold
+    return n_found, threshold, np.int64(size - above)
+
+
+@compiled
+def shrunk(entry, number, threshold):
+    """What soft thresholding or ReLU leaves of a correlation beyond the threshold; other rules leave it all."""
+    if number in (HARD, TOP_K):
+        return entry
+    return entry - threshold if entry > 0 or number == RELU else entry + threshold
+
+
+@compiled
+def code_supports(scratch, work, found, ordered, per_filter, patterns, codes, addition, rule, out):
+    """One-step thresholding of consecutive codes; returns the entries needed, also beyond those that `out` can hold."""
     needed = 0
-    for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
+    for trial in range(len(out.size)):
+        here, before = slice(codes.starts[trial], codes.starts[trial + 1]), needed
         added = addition[min(trial, len(addition) - 1)]
-        flat = code_correlations(room, pattern, atom[first:last], value[first:last], layout, n_filters, added)
-        values = flat.ravel()
-        threshold = thresholds[trial]
-        ties_left = np.int64(0)
-        n_found = 0
-        if rule == TOP_K:
-            if sizes[trial] > 0:
-                threshold = kth_largest_magnitude(values, sizes[trial], work)
-                n_found = reaching(values, threshold, False, found)
-                above = 0
-                for k in range(n_found):
-                    above += abs(values[found[k]]) > threshold
-                ties_left = sizes[trial] - above
-        else:
-            n_found = reaching(values, lowest[trial], rule == RELU, found)
-        in_atom_order(found, n_found, n_filters, len(flat), per_filter, ordered)
-        before = needed
+        flat = code_correlations(scratch, patterns, codes.atom[here], codes.value[here], added)
+        n_found, threshold, ties_left = candidates(flat.ravel(), rule, trial, work, found)
+        in_atom_order(found, n_found, len(per_filter), len(flat), per_filter, ordered)
         for k in range(n_found):
             i, position = divmod(ordered[k], len(flat))
             entry = flat[position, i]
-            if rule == TOP_K:
-                if abs(entry) == threshold:
-                    ties_left -= 1
-                    if ties_left < 0:
-                        continue
-            elif rule != HARD:
-                entry = entry - threshold if entry > 0 or rule == RELU else entry + threshold
-            if entry == 0:  # an exact zero is in no support
-                continue
-            if needed < len(out_atom):
-                out_atom[needed] = ordered[k]
-                out_value[needed] = entry
-            needed += 1
-        out_size[trial] = needed - before
+            if rule.number == TOP_K and abs(entry) == threshold:
+                ties_left -= 1
+                if ties_left < 0:
+                    continue
+            needed = write_entry(out, needed, ordered[k], shrunk(entry, rule.number, threshold))
+        out.size[trial] = needed - before
     return needed
+
+
+@compiled
+def write_entry(out, written, atom, entry):
+    """Write an entry behind the others if it fits; returns how many there are. An exact zero is in no support."""
+    if entry == 0:
+        return written
+    if written < len(out.atom):
+        out.atom[written], out.value[written] = atom, entry
+    return written + 1

@@ -11,6 +11,7 @@ listing     (4, atom)             variance, bound, floor |x_i| + d_i and filter;
 thresholds  (threshold, filter)   candidates, ascending or descending for every filter
 terms       (threshold, atom)     tails of all atoms
 totals      (threshold, filter)   their sums over the atoms of a filter
+lattice     (2, entry)            counts, written over
 =====================================================================================================
 """
 
@@ -19,13 +20,17 @@ totals      (threshold, filter)   their sums over the atoms of a filter
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dcsc.kernels.arguments import Patterns, Scratch, Sums
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.exponentials import LANES as VECTOR
-from dcsc.kernels.gather import gather_code
-from dcsc.kernels.interference import LANES, code_interference
+from dcsc.kernels.gather import by_position, gather_code
+from dcsc.kernels.interference import LANES, all_tiles, code_interference
+from dcsc.kernels.lists import longest_of
 from dcsc.kernels.rademacher import (
     CHERNOFF,
     EXACT,
@@ -35,6 +40,7 @@ from dcsc.kernels.rademacher import (
     lower_by_chernoff,
     lower_by_lattice,
 )
+from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 PADDING = ROW_BYTES // 8
@@ -47,6 +53,32 @@ FINE, FINE_WIDTH = 5, 0.04
 """The same with exact tails, which cost as much for a few thresholds as for one."""
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""
+
+
+class Source(NamedTuple):
+    """
+    Where the lists of what reaches atoms come from.
+
+    Parameters
+    ----------
+    scratch : Scratch
+        For a code, as its interference left it.
+    patterns : Patterns
+        Rows of the Gram kernel.
+    atom, value : ndarray, shape (non-zero,)
+        The code, of magnitudes; or columns whose entries share a sign.
+    firsts : ndarray of int64, shape (column + 1,)
+        Where each column starts, and where the last one ends.
+    by_columns : bool
+        Whether there are columns.
+    """
+
+    scratch: Scratch
+    patterns: Patterns
+    atom: NDArray
+    value: NDArray
+    firsts: NDArray
+    by_columns: bool
 
 
 @compiled
@@ -103,7 +135,7 @@ def best_of(totals, by_filter, best):
 
 
 @compiled
-def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, eps, slack, noise, terms, room):
+def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, eps, slack, noise, terms, lattice):
     """
     Lower the tails of atoms whose lists come one after another.
 
@@ -135,7 +167,7 @@ def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, 
         for g in range(n_thresholds):
             margins[g], values[g] = margin_at(listing, i, n_on, thresholds, g, eps), terms[g, i]
         a = coefficients[starts[m] : starts[m + 1]]
-        lower_by_lattice(a, margins, 1.0 if i < n_on else 2.0, slack, noise, 0.0, values, room)
+        lower_by_lattice(a, margins, 1.0 if i < n_on else 2.0, slack, noise, 0.0, values, lattice)
         terms[:, i] = values
         done += values
         rest -= largest[m]
@@ -152,19 +184,19 @@ def sum_by_filter(listing, n, terms, totals):
 
 
 @compiled
-def list_code(room, pattern, magnitude, layout, n_filters, places):
+def list_code(source, places):
     """What reaches the atoms at some places, |x_j| |g_ij| in ascending order without zeros: one list, and starts."""
-    counts, order, of_nonzero = room[1], room[2], room[3]
-    q1, q2, flat = layout[0, 1], layout[0, 2], pattern.ravel()
-    n0, n1, n2 = pattern.shape[2], pattern.shape[3], pattern.shape[4]
+    scratch, layout, magnitude = source.scratch, source.patterns.layout, source.value
+    counts, order, of_nonzero = scratch.counts, scratch.order, scratch.places
+    q1, q2, flat, n_filters = layout[0, 1], layout[0, 2], source.patterns.pattern.ravel(), layout[3, 2]
+    _, _, n0, n1, n2 = source.patterns.pattern.shape
     reach = (n2 - 2 * PADDING) // n_filters // 2
     starts, coefficients = np.zeros(len(places) + 1, np.int64), np.empty(0)
     for filling in range(2):
         written = 0
         for m, place in enumerate(places):
             position, f = divmod(place, n_filters)
-            row, p2 = divmod(position, q2)
-            p0, p1 = divmod(row, q1)
+            p0, p1, p2 = coordinates(position, layout[0])
             for d2 in range(-reach, reach + 1):
                 there = p2 - d2
                 there += q2 if there < 0 else (-q2 if there >= q2 else 0)
@@ -190,18 +222,18 @@ def list_code(room, pattern, magnitude, layout, n_filters, places):
 
 
 @compiled
-def list_columns(room, pattern, atom, value, firsts, layout, n_filters, places):
+def list_columns(source, places):
     """What reaches atoms from columns whose entries share a sign, as `list_code`; a column's own entries get 0."""
-    target, found = room[0], np.empty((len(places), len(firsts) - 1))
-    size = layout[0, 0] * layout[0, 1] * layout[0, 2]
+    scratch, patterns, atom, value, firsts, _ = source
+    flat, found = by_position(scratch, patterns), np.empty((len(places), len(firsts) - 1))
     for column in range(len(firsts) - 1):
         first, last = firsts[column], firsts[column + 1]
-        gather_code(room, pattern, atom[first:last], value[first:last], layout)
+        gather_code(scratch, patterns, atom[first:last], value[first:last])
         for k in range(first, last):
-            i, position = divmod(np.int64(atom[k]), size)
-            target[position * n_filters + i] = 0.0
+            i, position = divmod(np.int64(atom[k]), len(flat))
+            flat[position, i] = 0.0
         for m, place in enumerate(places):
-            found[m, column] = abs(target[place])
+            found[m, column] = abs(scratch.target[place])
     starts, coefficients, written = np.zeros(len(places) + 1, np.int64), np.empty(found.size), 0
     for m in range(len(places)):
         found[m].sort()
@@ -214,22 +246,22 @@ def list_columns(room, pattern, atom, value, firsts, layout, n_filters, places):
 
 
 @compiled
-def list_atoms(room, most, pattern, atom, magnitude, layout, n_filters, on_bound, on_variance, kept, listing, places):
+def list_atoms(scratch, most, patterns, atom, magnitude, on, kept, listing, places):
     """Variance, bound, floor and filter of all atoms of a code, active ones first; returns their number."""
-    code_interference(
-        room, most, pattern, atom, magnitude, layout, n_filters, 0.0, 0.0, on_bound, on_variance, kept[0], kept[1]
-    )
-    of_nonzero, size = room[3], layout[0, 2] * n_filters
+    code_interference(scratch, most, patterns, atom, magnitude, 0.0, 0.0, on, kept)
+    of_nonzero, layout, n_filters = scratch.places, patterns.layout, patterns.layout[3, 2]
+    size = layout[0, 2] * n_filters
     for k in range(len(atom)):
-        listing[0, k], listing[1, k], listing[2, k] = on_variance[k], on_bound[k], magnitude[k]
+        listing[0, k], listing[1, k], listing[2, k] = on.variance[k], on.bound[k], magnitude[k]
         listing[3, k] = of_nonzero[0, k]
         places[k] = of_nonzero[1, k] * size + of_nonzero[2, k] * n_filters + of_nonzero[0, k]
     n, here = len(atom), 0
     for row in range(layout[0, 0] * layout[0, 1]):
         for t in range(0, size, LANES):
             for lane in range(min(LANES, size - t)):
-                if kept[0, here + lane] >= 0:
-                    listing[0, n], listing[1, n], listing[2, n] = kept[1, here + lane], kept[0, here + lane], 0.0
+                if kept.bound[here + lane] >= 0:
+                    listing[0, n], listing[1, n] = kept.variance[here + lane], kept.bound[here + lane]
+                    listing[2, n] = 0.0
                     places[n] = row * size + t + lane
                     listing[3, n] = (t + lane) % n_filters
                     n += 1
@@ -310,16 +342,13 @@ def keep_better(totals, grid, by_filter, thresholds, sums):
 @compiled
 def list_members(source, places):
     """Lists of what reaches atoms, from a code or from columns."""
-    by_columns, gathering, pattern, atom, value, firsts, layout, n_filters = source
-    if by_columns:
-        return list_columns(gathering, pattern, atom, value, firsts, layout, n_filters, places)
-    return list_code(gathering, pattern, value, layout, n_filters, places)
+    return list_columns(source, places) if source.by_columns else list_code(source, places)
 
 
 @compiled
-def evaluate(kind, share, source, atoms, grid, by_filter, eps, slack, noise, terms, totals, room):
+def evaluate(kind, share, source, atoms, grid, by_filter, law, terms, totals, lattice):
     """Sums of the tails at all thresholds of a grid, as sharp as asked for but for a share."""
-    listing, places, n_on, n = atoms
+    (listing, places, n_on, n), (eps, slack, noise) = atoms, law
     best = np.empty(totals.shape[1], np.int64)
     closed_terms(min(kind, GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
     if kind < CHERNOFF:
@@ -335,106 +364,95 @@ def evaluate(kind, share, source, atoms, grid, by_filter, eps, slack, noise, ter
         members = np.flatnonzero(fresh)
         coefficients, starts = list_members(source, places[members])
         at = -1 if kind < EXACT else len(grid) // 2
-        sharpen(kind, members, coefficients, starts, listing, n_on, grid, at, eps, slack, noise, terms, room)
+        sharpen(kind, members, coefficients, starts, listing, n_on, grid, at, eps, slack, noise, terms, lattice)
         sum_by_filter(listing, n, terms, totals)
 
 
 @compiled
-def search(kind, source, atoms, by_filter, eps, slack, noise, thresholds, sums, room):
+def search(kind, source, atoms, by_filter, law, thresholds, sums, lattice):
     """Lower sums by better thresholds: beside the given ones with ever sharper tails, then closer to what is best."""
     coarse, fine, one = np.empty((COARSE, len(sums))), np.empty((FINE, len(sums))), np.empty((1, len(sums)))
     terms, totals = np.empty((COARSE, atoms[3])), np.empty((COARSE, len(sums)))
     for _ in range(2):
-        grid_around(thresholds, COARSE_WIDTH, eps, coarse)
-        evaluate(GAUSSIAN, SHARE, source, atoms, coarse, by_filter, eps, slack, noise, terms, totals, room)
+        grid_around(thresholds, COARSE_WIDTH, law[0], coarse)
+        evaluate(GAUSSIAN, SHARE, source, atoms, coarse, by_filter, law, terms, totals, lattice)
         if keep_better(totals, coarse, by_filter, thresholds, sums):
             break
     if kind == CHERNOFF:
         one[0] = thresholds
-        evaluate(CHERNOFF, SHARE, source, atoms, one, by_filter, eps, slack, noise, terms[:1], totals[:1], room)
+        evaluate(CHERNOFF, SHARE, source, atoms, one, by_filter, law, terms[:1], totals[:1], lattice)
         keep_better(totals[:1], one, by_filter, thresholds, sums)
     if kind >= EXACT:
         for _ in range(2):
-            grid_around(thresholds, FINE_WIDTH, eps, fine)
-            evaluate(EXACT, SHARE, source, atoms, fine, by_filter, eps, slack, noise, terms[:FINE], totals[:FINE], room)
+            grid_around(thresholds, FINE_WIDTH, law[0], fine)
+            evaluate(EXACT, SHARE, source, atoms, fine, by_filter, law, terms[:FINE], totals[:FINE], lattice)
             if keep_better(totals[:FINE], fine, by_filter, thresholds, sums):
                 break
 
 
 @compiled
-def search_by_filter(kind, source, atoms, eps, slack, noise, thresholds, sums, room):
+def search_by_filter(kind, source, atoms, law, thresholds, sums, lattice):
     """Lower the sum of each filter by a threshold of its own where that is better."""
     own, least = np.empty(len(sums)), np.full(len(sums), np.inf)
-    first_thresholds(atoms[0], atoms[2], atoms[3], eps, slack, noise, own)
-    search(kind, source, atoms, True, eps, slack, noise, own, least, room)
+    first_thresholds(atoms[0], atoms[2], atoms[3], *law, own)
+    search(kind, source, atoms, True, law, own, least, lattice)
     for f in range(len(sums)):
         if least[f] < sums[f]:
             thresholds[f], sums[f] = own[f], least[f]
 
 
 @compiled
-def code_bound(kind, seeking, by_filter, source, atoms, eps, slack, noise, thresholds, room):
+def code_bound(kind, seeking, by_filter, source, atoms, law, thresholds, lattice):
     """Bound at the thresholds of all filters, or at better ones, which are written over them."""
     sums, grid = np.empty(len(thresholds)), np.empty((1, len(thresholds)))
     terms, totals = np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
     grid[0] = thresholds
     now = GAUSSIAN if seeking else kind
-    evaluate(now, SHARE, source, atoms, grid, False, eps, slack, noise, terms, totals, room)
+    evaluate(now, SHARE, source, atoms, grid, False, law, terms, totals, lattice)
     sums[:] = totals[0]
     if seeking and sums.sum() > 0:
-        search(kind, source, atoms, False, eps, slack, noise, thresholds, sums, room)
+        search(kind, source, atoms, False, law, thresholds, sums, lattice)
         if by_filter and sums.sum() > 0:
-            search_by_filter(kind, source, atoms, eps, slack, noise, thresholds, sums, room)
+            search_by_filter(kind, source, atoms, law, thresholds, sums, lattice)
     return min(1.0, sums.sum())
 
 
 @compiled
-def sharpened_layer(
-    kind, seeking, by_filter, gathering, pattern, atom, magnitude, starts, layout, n_filters, noise, eps, guard,
-    thresholds, probabilities,
-):  # fmt: skip
+def sharpened_layer(kind, seeking, by_filter, scratch, patterns, codes, noise, eps, guard, thresholds, probabilities):
     """Bounds of consecutive codes whose signs are independent, at thresholds (code, filter) or better ones."""
-    longest = 0
-    for code in range(len(starts) - 1):
-        longest = max(longest, starts[code + 1] - starts[code])
-    rows = layout[0, 0] * layout[0, 1]
-    size = rows * (layout[0, 2] * n_filters + LANES) + LANES
-    kept, on_bound, on_variance = np.empty((2, size)), np.empty(longest), np.empty(longest)
-    listing, places, room = np.empty((4, size + longest)), np.empty(size + longest, np.int64), np.empty((2, LONGEST))
+    longest, size = longest_of(codes.starts), all_tiles(patterns.layout)
+    kept, on = Sums(np.empty(size), np.empty(size)), Sums(np.empty(longest), np.empty(longest))
+    listing, places, lattice = np.empty((4, size + longest)), np.empty(size + longest, np.int64), np.empty((2, LONGEST))
     most, none = np.empty(3 * VECTOR_BYTES // 8), np.zeros(0, np.int64)
-    for code in range(len(starts) - 1):
-        here, n_on = slice(starts[code], starts[code + 1]), starts[code + 1] - starts[code]
-        n = list_atoms(
-            gathering, most, pattern, atom[here], magnitude[here], layout, n_filters, on_bound[:n_on],
-            on_variance[:n_on], kept, listing, places,
-        )  # fmt: skip
-        source = (False, gathering, pattern, atom[here], magnitude[here], none, layout, n_filters)
-        probabilities[code] = code_bound(
-            kind, seeking, by_filter, source, (listing, places, n_on, n), eps[code], guard[code] / 2, noise,
-            thresholds[code], room,
-        )  # fmt: skip
+    for code in range(len(codes.starts) - 1):
+        here = slice(codes.starts[code], codes.starts[code + 1])
+        atom, magnitude = codes.atom[here], codes.value[here]
+        n = list_atoms(scratch, most, patterns, atom, magnitude, on, kept, listing, places)
+        source = Source(scratch, patterns, atom, magnitude, none, False)
+        atoms = (listing, places, len(atom), n)
+        law = (eps[code], guard[code] / 2, noise)
+        probabilities[code] = code_bound(kind, seeking, by_filter, source, atoms, law, thresholds[code], lattice)
 
 
 @compiled
 def sharpened_columns(
-    kind, seeking, by_filter, gathering, pattern, atom, value, firsts, starts, layout, n_filters, noise, eps, guard,
-    active, magnitude, locked, variance, bound, thresholds, probabilities,
+    kind, seeking, by_filter, scratch, patterns, columns, starts, noise, eps, guard, everywhere, thresholds,
+    probabilities,
 ):  # fmt: skip
     """
     As `sharpened_layer`, for codes whose non-zeros share signs, those of a column one.
 
-    Columns of code c are starts[c]..starts[c + 1], column k has the non-zeros firsts[k]..firsts[k + 1]; the
-    interference at every atom is given.
+    Columns of code c are starts[c]..starts[c + 1]. The interference at every atom is given as arrays (code, atom):
+    whether it is active, |x_i|, what is locked to its sign, variance and bound.
     """
-    n = active.shape[1]
-    listing, places, room = np.empty((4, n)), np.empty(n, np.int64), np.empty((2, LONGEST))
+    active, magnitude, locked, variance, bound = everywhere
+    n, n_filters = active.shape[1], patterns.layout[3, 2]
+    listing, places, lattice = np.empty((4, n)), np.empty(n, np.int64), np.empty((2, LONGEST))
     for code in range(len(starts) - 1):
         n_on = list_interference(
             active[code], magnitude[code], locked[code], variance[code], bound[code], n_filters, listing, places
         )
-        columns = firsts[starts[code] : starts[code + 1] + 1]
-        source = (True, gathering, pattern, atom, value, columns, layout, n_filters)
-        probabilities[code] = code_bound(
-            kind, seeking, by_filter, source, (listing, places, n_on, n), eps[code], guard[code] / 2, noise,
-            thresholds[code], room,
-        )  # fmt: skip
+        firsts = columns.starts[starts[code] : starts[code + 1] + 1]
+        source = Source(scratch, patterns, columns.atom, columns.value, firsts, True)
+        atoms, law = (listing, places, n_on, n), (eps[code], guard[code] / 2, noise)
+        probabilities[code] = code_bound(kind, seeking, by_filter, source, atoms, law, thresholds[code], lattice)

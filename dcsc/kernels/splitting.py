@@ -138,30 +138,15 @@ def iterate(states, mirrored, residuals, trials, by_filter, by_tap, sizes, orien
     states, mirrored, orientations and penalties have all trials, residuals those that move.
     """
     in_row = (sizes[0, 2] + states.shape[3] - 1) // states.shape[3]
-    extended = np.empty(
-        (
-            residuals.shape[1],
-            residuals.shape[2] + sizes[2, 0] - 1,
-            residuals.shape[3] + sizes[2, 1] - 1,
-            residuals.shape[4] + sizes[2, 2] - 1 + (in_row * states.shape[3] - sizes[0, 2]) * sizes[1, 2],
-        ),
-        states.dtype,
-    )
+    (_, n_lead, g0, g1, g2), taps = residuals.shape, sizes[2]
+    beyond = (in_row * states.shape[3] - sizes[0, 2]) * sizes[1, 2]
+    extended = np.empty((n_lead, g0 + taps[0] - 1, g1 + taps[1] - 1, g2 + taps[2] - 1 + beyond), states.dtype)
     spread = np.empty_like(extended)
     two_sided = np.empty((0, 0, 0), states.dtype)
     for k in range(len(trials)):
         trial = trials[k]
         orientation = orientations[trial] if len(orientations) > 0 else two_sided
         iterate_trial(
-            states[trial],
-            residuals[k],
-            by_filter,
-            by_tap,
-            sizes,
-            orientation,
-            penalties[trial],
-            relaxation,
-            extended,
-            spread,
-            mirrored[trial],
-        )
+            states[trial], residuals[k], by_filter, by_tap, sizes, orientation, penalties[trial], relaxation,
+            extended, spread, mirrored[trial],
+        )  # fmt: skip

@@ -7,7 +7,7 @@ else 1 where v is 0. Lists are filled up to whole `STEP`s with atoms of bound -1
 number at a time, and all the time would go to it, hence the few lines of LLVM.
 """
 
-# ruff: noqa: ANN001, ANN002, ANN201, ANN202 - numba infers the types
+# ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from dcsc.kernels.tiles import copied, intrinsic_of, pointer_to
 
 LANES = 8
 VECTORS = 2
@@ -38,51 +40,38 @@ _VECTOR = ir.VectorType(_REAL, LANES)
 _INTEGERS = ir.VectorType(ir.IntType(64), LANES)
 
 
-def _constant(value):
+def constant(value):
+    """A number in every lane."""
     return ir.Constant(_VECTOR, [value] * LANES)
 
 
-def _call(builder, name, *arguments):
-    shape = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, shape, f"llvm.{name}.v{LANES}f64"), list(arguments)
-    )
-
-
-def _exponential(builder, exponent):
+def exponential(builder, exponent):
     """Exponentials of a vector of numbers from `LOWEST` to 0: 2^n times a series of the rest."""
-    shifted = _call(builder, "fmuladd", exponent, _constant(1 / math.log(2)), _constant(ROUNDING))
-    whole = builder.fsub(shifted, _constant(ROUNDING))
-    rest = _call(builder, "fmuladd", whole, _constant(-LOG2[0]), exponent)
-    rest = _call(builder, "fmuladd", whole, _constant(-LOG2[1]), rest)
-    value = _constant(SERIES[0])
+    fused = intrinsic_of(builder, _VECTOR, "fmuladd", 3)
+    shifted = builder.call(fused, [exponent, constant(1 / math.log(2)), constant(ROUNDING)])
+    whole = builder.fsub(shifted, constant(ROUNDING))
+    rest = builder.call(fused, [whole, constant(-LOG2[0]), exponent])
+    rest = builder.call(fused, [whole, constant(-LOG2[1]), rest])
+    value = constant(SERIES[0])
     for coefficient in SERIES[1:]:
-        value = _call(builder, "fmuladd", value, rest, _constant(coefficient))
+        value = builder.call(fused, [value, rest, constant(coefficient)])
     power = builder.shl(builder.bitcast(shifted, _INTEGERS), ir.Constant(_INTEGERS, [52] * LANES))
     power = builder.add(power, ir.Constant(_INTEGERS, [1023 << 52] * LANES))
     return builder.fmul(value, builder.bitcast(power, _VECTOR))
 
 
-def _copied(builder, scalar):
-    """A scalar in every lane."""
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
-    return builder.shuffle_vector(first, undefined, zeros)
-
-
-def _load(builder, array, index, v):
-    place = builder.add(index, ir.Constant(index.type, v * LANES))
-    return builder.load(builder.bitcast(builder.gep(array.data, [place]), _VECTOR.as_pointer()), align=8)
+def load(builder, array, index, v=0):
+    """The v-th vector of an array from an index on."""
+    return builder.load(pointer_to(builder, _VECTOR, array, index, v), align=8)
 
 
 def _tail(builder, margin, variance, bound, slack, on_support):
     """Tails of a vector of atoms."""
-    nothing, one, lowest = _constant(0.0), _constant(1.0), _constant(LOWEST)
+    nothing, one, lowest = constant(0.0), constant(1.0), constant(LOWEST)
     margin = builder.select(builder.fcmp_ordered(">", margin, nothing), margin, nothing)
-    exponent = builder.fdiv(builder.fmul(builder.fmul(margin, _constant(-0.5)), margin), variance)
+    exponent = builder.fdiv(builder.fmul(builder.fmul(margin, constant(-0.5)), margin), variance)
     exponent = builder.select(builder.fcmp_ordered(">", variance, nothing), exponent, nothing)
-    tail = _exponential(builder, builder.select(builder.fcmp_ordered(">", exponent, lowest), exponent, lowest))
+    tail = exponential(builder, builder.select(builder.fcmp_ordered(">", exponent, lowest), exponent, lowest))
     tail = tail if on_support else builder.fadd(tail, tail)
     tail = builder.select(builder.fcmp_ordered("<", tail, one), tail, one)
     return builder.select(builder.fcmp_ordered(">", margin, builder.fadd(bound, slack)), nothing, tail)
@@ -111,13 +100,13 @@ def _sum_of_tails(on_support):
             variances, bounds, floors = (
                 make_array(signature.args[i])(context, builder, arguments[i]) for i in range(3)
             )
-            level, slack = (_copied(builder, argument) for argument in arguments[5:])
+            level, slack = (copied(builder, _VECTOR, argument) for argument in arguments[5:])
             sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None)) for _ in range(VECTORS)]
             step = ir.Constant(ir.IntType(64), STEP)
             with cgutils.for_range_slice(builder, arguments[3], arguments[4], step, inc=True) as (index, _):
                 for v in range(VECTORS):
-                    margin = builder.fsub(_load(builder, floors, index, v), level) if on_support else level
-                    variance, bound = (_load(builder, array, index, v) for array in (variances, bounds))
+                    margin = builder.fsub(load(builder, floors, index, v), level) if on_support else level
+                    variance, bound = (load(builder, array, index, v) for array in (variances, bounds))
                     tail = _tail(builder, margin, variance, bound, slack, on_support)
                     builder.store(builder.fadd(builder.load(sums[v]), tail), sums[v])
             return _total(builder, sums)
@@ -140,11 +129,11 @@ def largest_of(typing, values, start, stop):
 
     def generate(context, builder, signature, arguments):
         array = make_array(signature.args[0])(context, builder, arguments[0])
-        most = [cgutils.alloca_once_value(builder, _constant(float("-inf"))) for _ in range(VECTORS)]
+        most = [cgutils.alloca_once_value(builder, constant(float("-inf"))) for _ in range(VECTORS)]
         step = ir.Constant(ir.IntType(64), STEP)
         with cgutils.for_range_slice(builder, arguments[1], arguments[2], step, inc=True) as (index, _):
             for v in range(VECTORS):
-                here, before = _load(builder, array, index, v), builder.load(most[v])
+                here, before = load(builder, array, index, v), builder.load(most[v])
                 builder.store(builder.select(builder.fcmp_ordered(">", here, before), here, before), most[v])
         found = ir.Constant(_REAL, float("-inf"))
         for vector in most:

@@ -7,11 +7,12 @@ keep such sums in registers, hence the few lines of LLVM. Terms are added in the
 multiplication and addition each, so the bits do not depend on the size of the tile.
 """
 
-# ruff: noqa: ANN001, ANN202 - numba infers the types
+# ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import binding, ir
@@ -34,7 +35,14 @@ MASK = 64
 """Entries that `nonzero_mask` looks at."""
 
 
-def _spread(builder, vector, scalar):
+def intrinsic_of(builder, vector, name, n_arguments):
+    """Declare a function of LLVM on vectors of float32 or float64."""
+    size = 32 if isinstance(vector.element, ir.FloatType) else 64
+    shape = ir.FunctionType(vector, [vector] * n_arguments)
+    return cgutils.get_or_insert_function(builder.module, shape, f"llvm.{name}.v{vector.count}f{size}")
+
+
+def copied(builder, vector, scalar):
     """Copy a number into all lanes."""
     undefined = ir.Constant(vector, ir.Undefined)
     index = ir.VectorType(ir.IntType(32), vector.count)
@@ -42,13 +50,11 @@ def _spread(builder, vector, scalar):
     return builder.shuffle_vector(first, undefined, ir.Constant(index, None))
 
 
-def _largest_of(builder, vectors, size, magnitude):
+def _largest_of(builder, vectors, magnitude):
     """The largest entry of some vectors, or the largest magnitude."""
     vector = vectors[0].type
     if magnitude:
-        name = f"llvm.fabs.v{vector.count}f{8 * size}"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name)
-        vectors = [builder.call(function, [found]) for found in vectors]
+        vectors = [builder.call(intrinsic_of(builder, vector, "fabs", 1), [found]) for found in vectors]
 
     def larger(one, other):
         return builder.select(builder.fcmp_ordered(">", one, other), one, other)
@@ -63,7 +69,7 @@ def _largest_of(builder, vectors, size, magnitude):
     return most
 
 
-def _pointer(builder, vector, array, index, v=0):
+def pointer_to(builder, vector, array, index, v=0):
     """Where the v-th vector from an index on lies in an array."""
     place = builder.add(index, ir.Constant(index.type, v * vector.count))
     return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
@@ -76,19 +82,17 @@ def _sums_of_products(context, builder, types_, arguments, n_rows, n_vectors):
     entry = context.get_data_type(types_[4].dtype)
     size = context.get_abi_sizeof(entry)
     vector = ir.VectorType(entry, VECTOR_BYTES // size)
-    fused = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{vector.count}f{8 * size}"
-    )
+    fused = intrinsic_of(builder, vector, "fmuladd", 3)
     sums = [
         [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(n_vectors)] for _ in range(n_rows)
     ]
     with cgutils.for_range(builder, builder.extract_value(s_offsets.shape, 0)) as loop:
         f_offset = builder.load(builder.gep(f_offsets.data, [loop.index]))
         here = builder.add(s_start, builder.load(builder.gep(s_offsets.data, [loop.index])))
-        runs = [builder.load(_pointer(builder, vector, source, here, v), align=size) for v in range(n_vectors)]
+        runs = [builder.load(pointer_to(builder, vector, source, here, v), align=size) for v in range(n_vectors)]
         where = builder.add(f_start, f_offset)
         for r in range(n_rows):
-            weight = _spread(builder, vector, builder.load(builder.gep(factor.data, [where])))
+            weight = copied(builder, vector, builder.load(builder.gep(factor.data, [where])))
             where = builder.add(where, f_step)
             for v in range(n_vectors):
                 builder.store(builder.call(fused, [weight, runs[v], builder.load(sums[r][v])]), sums[r][v])
@@ -110,7 +114,7 @@ def _tile_of(n_rows: int, n_vectors: int) -> Callable[..., Any]:
             there = arguments[1]
             for row in sums:
                 for v, found in enumerate(row):
-                    builder.store(found, _pointer(builder, found.type, target, there, v), align=size)
+                    builder.store(found, pointer_to(builder, found.type, target, there, v), align=size)
                 there = builder.add(there, arguments[2])
             return context.get_dummy_value()
 
@@ -129,8 +133,7 @@ def _largest_of_row(magnitude: bool) -> Callable[..., Any]:
 
         def generate(context, builder, signature, arguments):
             (sums,) = _sums_of_products(context, builder, signature.args, arguments, 1, ROW_VECTORS)
-            size = context.get_abi_sizeof(context.get_data_type(signature.return_type))
-            return _largest_of(builder, sums, size, magnitude)
+            return _largest_of(builder, sums, magnitude)
 
         return signature, generate
 
@@ -138,7 +141,7 @@ def _largest_of_row(magnitude: bool) -> Callable[..., Any]:
 
 
 @intrinsic
-def largest_in_row(typing, tile, magnitude):  # noqa: ANN201
+def largest_in_row(typing, tile, magnitude):
     """The largest entry, or magnitude, of a tile of one row that is stored, without checks."""
 
     def generate(context, builder, signature, arguments):
@@ -146,10 +149,8 @@ def largest_in_row(typing, tile, magnitude):  # noqa: ANN201
         entry = context.get_data_type(signature.return_type)
         size = context.get_abi_sizeof(entry)
         vector, start = ir.VectorType(entry, VECTOR_BYTES // size), ir.Constant(ir.IntType(64), 0)
-        vectors = [builder.load(_pointer(builder, vector, array, start, v), align=size) for v in range(ROW_VECTORS)]
-        return builder.select(
-            arguments[1], _largest_of(builder, vectors, size, True), _largest_of(builder, vectors, size, False)
-        )
+        vectors = [builder.load(pointer_to(builder, vector, array, start, v), align=size) for v in range(ROW_VECTORS)]
+        return builder.select(arguments[1], _largest_of(builder, vectors, True), _largest_of(builder, vectors, False))
 
     return tile.dtype(tile, types.boolean), generate
 
@@ -168,7 +169,7 @@ largest_magnitude_of_row = _largest_of_row(True)
 
 
 @intrinsic
-def sums_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):  # noqa: ANN201
+def sums_and_squares_of_row(typing, sums, squares, start, weight, source, s_start, s_offsets):
     """
     Sum the products of a tile of one row, half of `ROW_BYTES` long, and their squares, without checks.
 
@@ -182,25 +183,18 @@ def sums_and_squares_of_row(typing, sums, squares, start, weight, source, s_star
         arrays = [make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3, 4, 6)]
         entry = context.get_data_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(entry)
-        lanes = VECTOR_BYTES // size
-        vector = ir.VectorType(entry, lanes)
-
-        fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
-        )
+        vector = ir.VectorType(entry, VECTOR_BYTES // size)
+        fused = intrinsic_of(builder, vector, "fmuladd", 3)
         found = [
             [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(ROW_VECTORS // 2)]
             for _ in range(2)
         ]
 
-        def at(array, index, v):
-            place = builder.add(index, ir.Constant(index.type, v * lanes))
-            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
-
+        at = partial(pointer_to, builder, vector)
         with cgutils.for_range(builder, builder.extract_value(arrays[4].shape, 0)) as loop:
             offset = builder.load(builder.gep(arrays[4].data, [loop.index]))
             here = builder.add(arguments[5], offset)
-            factor = _spread(builder, vector, builder.load(builder.gep(arrays[2].data, [loop.index])))
+            factor = copied(builder, vector, builder.load(builder.gep(arrays[2].data, [loop.index])))
             for v in range(ROW_VECTORS // 2):
                 product = builder.fmul(factor, builder.load(at(arrays[3], here, v), align=size))
                 builder.store(builder.fadd(builder.load(found[0][v]), product), found[0][v])
@@ -214,7 +208,7 @@ def sums_and_squares_of_row(typing, sums, squares, start, weight, source, s_star
 
 
 @intrinsic
-def raise_extremes(typing, most, sums, squares, start, growth):  # noqa: ANN201
+def raise_extremes(typing, most, sums, squares, start, growth):
     """
     Widen extremes by what `sums_and_squares_of_row` found; returns the largest sum of this tile, without checks.
 
@@ -228,11 +222,9 @@ def raise_extremes(typing, most, sums, squares, start, growth):  # noqa: ANN201
         target, magnitudes, squared = (make_array(signature.args[i])(context, builder, arguments[i]) for i in range(3))
         lanes = VECTOR_BYTES // 8
         vector = ir.VectorType(ir.DoubleType(), lanes)
-        factor = _spread(builder, vector, arguments[4])
+        factor = copied(builder, vector, arguments[4])
 
-        def at(array, index, v):
-            place = builder.add(index, ir.Constant(index.type, v * lanes))
-            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+        at = partial(pointer_to, builder, vector)
 
         def choose(relation, one, other):
             return builder.select(builder.fcmp_ordered(relation, one, other), one, other)
@@ -256,7 +248,7 @@ def raise_extremes(typing, most, sums, squares, start, growth):  # noqa: ANN201
 
 
 @intrinsic
-def add_run(typing, out, start, pattern, p_start, value, n_vectors):  # noqa: ANN201
+def add_run(typing, out, start, pattern, p_start, value, n_vectors):
     """
     Add a multiple of a run of a pattern to a run of out, some whole vectors long, without checks.
 
@@ -270,15 +262,13 @@ def add_run(typing, out, start, pattern, p_start, value, n_vectors):  # noqa: AN
         entry = context.get_data_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(entry)
         vector = ir.VectorType(entry, VECTOR_BYTES // size)
-        weight = _spread(builder, vector, arguments[4])
-
-        def at(array, index, step):
-            place = builder.add(index, builder.mul(step, ir.Constant(step.type, vector.count)))
-            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+        weight = copied(builder, vector, arguments[4])
 
         with cgutils.for_range(builder, arguments[5]) as loop:
-            place = at(target, arguments[1], loop.index)
-            product = builder.fmul(weight, builder.load(at(source, arguments[3], loop.index), align=size))
+            step = builder.mul(loop.index, ir.Constant(loop.index.type, vector.count))
+            here, there = builder.add(arguments[1], step), builder.add(arguments[3], step)
+            place = pointer_to(builder, vector, target, here)
+            product = builder.fmul(weight, builder.load(pointer_to(builder, vector, source, there), align=size))
             builder.store(builder.fadd(builder.load(place, align=size), product), place, align=size)
         return context.get_dummy_value()
 
@@ -286,16 +276,15 @@ def add_run(typing, out, start, pattern, p_start, value, n_vectors):  # noqa: AN
 
 
 @intrinsic
-def nonzero_mask(typing, array, start):  # noqa: ANN201
+def nonzero_mask(typing, array, start):
     """Tell which of the `MASK` entries of an array from one on are not 0, as bits, without checks."""
 
     def generate(context, builder, signature, arguments):
         array_type = signature.args[0]
-        data = make_array(array_type)(context, builder, arguments[0]).data
+        array = make_array(array_type)(context, builder, arguments[0])
         entry = context.get_data_type(array_type.dtype)
         vector = ir.VectorType(entry, MASK)
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
-        entries = builder.load(place, align=context.get_abi_sizeof(entry))
+        entries = builder.load(pointer_to(builder, vector, array, arguments[1]), align=context.get_abi_sizeof(entry))
         nothing = ir.Constant(vector, None)
         if isinstance(array_type.dtype, types.Float):
             found = builder.fcmp_unordered("!=", entries, nothing)
@@ -307,7 +296,7 @@ def nonzero_mask(typing, array, start):  # noqa: ANN201
 
 
 @intrinsic
-def lowest_bit(typing, mask):  # noqa: ANN201
+def lowest_bit(typing, mask):
     """Number of the lowest bit that is set in a mask that is not 0."""
 
     def generate(context, builder, signature, arguments):

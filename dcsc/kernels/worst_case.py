@@ -158,19 +158,20 @@ def some_atom_exceeds(gram, peaks, positions, places, magnitude, beta):
 
 
 @compiled
-def worst_of_code(room, pattern, atom, magnitude, own, layout, n_filters, extremes, where):
+def worst_of_code(scratch, patterns, atom, magnitude, own, extremes, where):
     """
     Smallest own - bound of the active atoms of a code, and largest bound of the others, with their atoms.
 
     The bounds sum |x_j| |g_ij| of a tile without active atoms leave the registers only if they hold the largest one.
     """
-    target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = room
+    target, _, _, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts = scratch
+    layout, pattern, n_filters = patterns.layout, patterns.pattern.ravel(), patterns.layout[3, 2]
     lanes = ROW_BYTES // target.itemsize
-    length = pattern.shape[4] - 2 * lanes
+    length, tile = patterns.pattern.shape[4] - 2 * lanes, target[:lanes]
     n_rows, q2 = layout[0, 0] * layout[0, 1], layout[0, 2]
-    size, per_filter, patterns, tile = q2 * n_filters, n_rows * q2, pattern.ravel(), target[:lanes]
-    sort_by_last_axis(atom, layout, counts, order[: len(atom)], places)
-    list_rows(room, pattern, magnitude, layout)
+    size, per_filter = q2 * n_filters, n_rows * q2
+    sort_by_last_axis(scratch, layout, atom)
+    list_rows(scratch, patterns, magnitude)
     smallest, most, at_smallest, at_most = np.inf, -1.0, np.int64(-1), np.int64(-1)
     for row in range(n_rows):
         first = last = firsts[row]
@@ -181,7 +182,7 @@ def worst_of_code(room, pattern, atom, magnitude, own, layout, n_filters, extrem
             run, sources = numbers[first:last], offsets[first:last]
             stored = place < t + lanes or t + lanes > size
             if stored:
-                multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                multiply_row(tile, 0, 0, weights, 0, 0, run, pattern, t, sources)
                 while place < t + lanes:
                     left, here = own[inner[k]] - tile[place - t], np.int64(atom[inner[k]])
                     if left < smallest or (left == smallest and here < at_smallest):
@@ -192,10 +193,10 @@ def worst_of_code(room, pattern, atom, magnitude, own, layout, n_filters, extrem
                 tile[size - t :] = -1
                 largest_here = largest_in_row(tile, False)
             else:
-                largest_here = largest_value_of_row(weights, 0, 0, run, patterns, t, sources)
+                largest_here = largest_value_of_row(weights, 0, 0, run, pattern, t, sources)
             if largest_here >= max(most, 0.0):
                 if not stored:
-                    multiply_row(tile, 0, 0, weights, 0, 0, run, patterns, t, sources)
+                    multiply_row(tile, 0, 0, weights, 0, 0, run, pattern, t, sources)
                 for lane in range(lanes):
                     if tile[lane] == largest_here:
                         position, i = divmod(t + lane, n_filters)
@@ -207,23 +208,23 @@ def worst_of_code(room, pattern, atom, magnitude, own, layout, n_filters, extrem
 
 
 @compiled
-def worst_of_codes(room, pattern, atom, magnitude, own, starts, layout, n_filters, extremes, where):
-    """As `worst_of_code` for consecutive codes; an atom is -1 where there is none."""
+def worst_of_codes(scratch, patterns, codes, own, extremes, where):
+    """As `worst_of_code` for consecutive codes of magnitudes; an atom is -1 where there is none."""
+    atom, magnitude, starts = codes
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
-        worst_of_code(
-            room, pattern, atom[here], magnitude[here], own[here], layout, n_filters, extremes[code], where[code]
-        )
+        worst_of_code(scratch, patterns, atom[here], magnitude[here], own[here], extremes[code], where[code])
 
 
 @compiled
-def separate(bound, atom, own, starts, extremes, where):
+def separate(bound, codes, own, extremes, where):
     """
     Worst cases of each code's active and inactive atoms: smallest own - bound, and largest bound.
 
     Writes them to `extremes` and their atoms, -1 if there are none, to `where`. Marks the active atoms by
     a bound of -1 - bound.
     """
+    atom, _, starts = codes
     for trial in range(len(starts) - 1):
         row = bound[trial]
         smallest, at = np.inf, np.int64(-1)
@@ -243,16 +244,15 @@ def separate(bound, atom, own, starts, extremes, where):
 
 
 @compiled
-def attack_threshold(gram, peaks, positions, atom, magnitude, starts, threshold, extremes, where, out):
+def attack_threshold(gram, peaks, positions, codes, threshold, extremes, where, out):
     """
     Choose the atom of the worst case at a threshold; out (code, 4) is atom, margin, breaks and a flag.
 
     An active atom that only meets the threshold is lost, an inactive one is not. The flag tells
     whether no single active atom interferes with another by more than the threshold.
     """
-    for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        beta = threshold[trial]
+    for trial in range(len(out)):
+        here, beta = slice(codes.starts[trial], codes.starts[trial + 1]), threshold[trial]
         on = extremes[trial, 0] - beta
         off = beta - extremes[trial, 1] if where[trial, 1] >= 0 else np.inf
         lost, found = where[trial, 0] >= 0 and on <= 0, off < 0
@@ -261,8 +261,8 @@ def attack_threshold(gram, peaks, positions, atom, magnitude, starts, threshold,
         out[trial, 0] = where[trial, 0] if on_support else where[trial, 1]
         out[trial, 1] = on if on_support else off
         out[trial, 2] = lost or found
-        places = places_of(atom[first:last], positions)
-        out[trial, 3] = not some_atom_exceeds(gram, peaks, positions, places, magnitude[first:last], beta)
+        places = places_of(codes.atom[here], positions)
+        out[trial, 3] = not some_atom_exceeds(gram, peaks, positions, places, codes.value[here], beta)
 
 
 @compiled

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import weakref
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.errors import UserError
 from dcsc.model.dictionary import ConvolutionalDictionary
 
 
@@ -47,11 +47,13 @@ def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
     ndarray of float64, shape (filter, filter)
         max |g_ij| over different atoms i and j of the two filters, whose own maximum is the mutual coherence.
     """
-    if dictionary not in _PEAKS:
+
+    def make() -> NDArray:
         magnitudes = np.abs(dictionary.gram().astype(np.float64)).reshape(*[dictionary.n_filters] * 2, -1)
         np.einsum("iil->il", magnitudes)[:, magnitudes.shape[-1] // 2] = 0  # an atom and itself
-        _PEAKS[dictionary] = magnitudes.max(axis=-1)
-    return _PEAKS[dictionary]
+        return magnitudes.max(axis=-1)
+
+    return dictionary.prepared("filter coherence", make)
 
 
 def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
@@ -71,24 +73,22 @@ def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
     return float(_largest_sums(dictionary, 1)[1])
 
 
-_PEAKS: weakref.WeakKeyDictionary[ConvolutionalDictionary, NDArray] = weakref.WeakKeyDictionary()
-_SUMS: weakref.WeakKeyDictionary[ConvolutionalDictionary, dict[int, NDArray]] = weakref.WeakKeyDictionary()
-
-
 def _largest_sums(dictionary: ConvolutionalDictionary, power: int) -> NDArray:
     """Largest over the atoms of the sum of the k largest |g_ij|^power, for every k; kept, as guarantees ask often."""
-    known = _SUMS.setdefault(dictionary, {})
-    if power not in known:
+
+    def make() -> NDArray:
         descending = -np.sort(-(off_diagonal(dictionary).astype(np.float64) ** power), axis=1)
         sums = np.concatenate([np.zeros((len(descending), 1)), np.cumsum(descending, axis=1)], axis=1).max(axis=0)
-        known[power] = sums if len(sums) > 1 else np.zeros(2)
-    return known[power]
+        return sums if len(sums) > 1 else np.zeros(2)
+
+    return dictionary.prepared(("largest sums", power), make)
 
 
-def _at(sums: NDArray, k: ArrayLike) -> NDArray:
+def _of_atoms(sums: NDArray, k: ArrayLike) -> NDArray:
+    """The sums for numbers of atoms, which stay those of all atoms beyond their number."""
     counts = np.asarray(k)
     if np.any(counts < 0) or np.any(counts != np.floor(counts)):
-        raise ValueError(f"k = {k} is not allowed: give a whole number of atoms, 0 or more.")
+        raise UserError(f"k = {k} is not allowed: give a whole number of atoms, 0 or more.")
     return sums[np.minimum(counts.astype(np.int64), len(sums) - 1)]
 
 
@@ -110,10 +110,10 @@ def babel(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
 
     Raises
     ------
-    ValueError
+    UserError
         When k is negative or fractional.
     """
-    sums = _at(_largest_sums(dictionary, 1), k)
+    sums = _of_atoms(_largest_sums(dictionary, 1), k)
     return sums if np.ndim(k) else float(sums)
 
 
@@ -135,10 +135,10 @@ def babel2(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float
 
     Raises
     ------
-    ValueError
+    UserError
         When k is negative or fractional.
     """
-    sums = np.sqrt(_at(_largest_sums(dictionary, 2), k))
+    sums = np.sqrt(_of_atoms(_largest_sums(dictionary, 2), k))
     return sums if np.ndim(k) else float(sums)
 
 

@@ -10,34 +10,13 @@ from numpy.typing import NDArray
 from dcsc.convolution.layouts import filter_patterns
 from dcsc.errors import UserError
 from dcsc.kernels import deep
+from dcsc.kernels.arguments import Entries
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, from_lists, kernel_codes, write_lists
 
 CANCELLED = 2.0**-44
 """An entry below that share of its summands' magnitudes is rounding error, hence in no support."""
-
-
-def contrasts(codes: RaggedCodes) -> NDArray:
-    """
-    Contrast X_min / X_max of sparse codes.
-
-    Parameters
-    ----------
-    codes : RaggedCodes
-        Without explicit zeros.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        In (0, 1]; 1 for a code without non-zeros.
-    """
-    sizes, found = codes.row_size.ravel(), np.ones(codes.row_size.size)
-    occupied = np.flatnonzero(sizes)  # reduceat takes no empty segments
-    if len(occupied):
-        magnitudes, first = np.abs(codes.value.astype(np.float64)), codes.starts[occupied]
-        found[occupied] = np.minimum.reduceat(magnitudes, first) / np.maximum.reduceat(magnitudes, first)
-    return found.reshape(codes.batch_shape)
 
 
 def synthesize_sparse(
@@ -73,44 +52,26 @@ def synthesize_sparse(
     """
     exact = codes.value.dtype.kind in "iu"
     dtype = np.dtype(np.int64 if exact else np.float64)
-    atoms, values = codes.atom.astype(np.int32), codes.value.astype(dtype)
-    starts, n_trials = codes.starts, codes.row_size.size
+    listed, n_trials = kernel_codes(codes, dtype), codes.row_size.size
     patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
-    if exact and int(np.abs(patterns.pattern).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
+    magnitudes, lost = patterns._replace(pattern=np.abs(patterns.pattern)), np.zeros(n_trials, np.int64)
+    if exact and int(magnitudes.pattern.sum()) * int(np.abs(listed.value).max(initial=0)) >= 2**62:
         raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
-    weights = np.abs(patterns.pattern)
-    row_size, lost = np.zeros(n_trials, np.int64), np.zeros(n_trials, np.int64)
     share = dtype.type(0 if exact else CANCELLED)
 
-    def work(first: int, last: int) -> tuple[NDArray, NDArray]:
-        target, weight = np.empty((2, *patterns.target_shape), dtype)
-        room = int(starts[last] - starts[first]) * max(1, weights[0].size // 4) + 64
-        while True:
-            atom, value = np.empty(room, np.int32), np.empty(room, dtype)
-            needed = deep.synthesize_supports(
-                target,
-                weight,
-                patterns.pattern,
-                weights,
-                atoms,
-                values,
-                starts[first : last + 1],
-                patterns.layout,
-                share,
-                atom,
-                value,
-                row_size[first:last],
-                lost[first:last],
-            )
-            if needed <= room:
-                return atom[:needed].copy(), value[:needed].copy()
-            room = int(needed)
+    def work(first: int, last: int) -> Entries:
+        (target, weight), part = np.empty((2, *patterns.target_shape), dtype), listed.part(first, last)
+        return write_lists(
+            int(part.starts[-1] - part.starts[0]) * max(1, magnitudes.pattern[0].size // 4) + 64,
+            np.zeros(last - first, np.int64),
+            dtype,
+            lambda out: deep.synthesize_supports(
+                target, weight, patterns, magnitudes, part, share, out, lost[first:last]
+            ),
+        )
 
     parts = over_blocks(n_trials, work, threads)
-    atom = np.concatenate([np.empty(0, np.int32), *[part[0] for part in parts]])
-    value = np.concatenate([np.empty(0, dtype), *[part[1] for part in parts]])
-    signals = RaggedCodes(row_size.reshape(codes.batch_shape), atom, value, dictionary.signal_shape)
-    return signals, lost.reshape(codes.batch_shape)
+    return from_lists(parts, codes.batch_shape, dictionary.signal_shape, dtype), lost.reshape(codes.batch_shape)
 
 
 def times_signs(codes: RaggedCodes, signs: NDArray | None) -> RaggedCodes:

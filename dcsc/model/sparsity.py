@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.layouts import AXES, padded
 from dcsc.kernels import local
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes, reduce_codes
-
-AXES = 3
-"""Spatial axes of the compiled measures; codes of more are expanded."""
+from dcsc.ragged import RaggedCodes, kernel_codes, reduce_codes
 
 
 def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) -> NDArray:
@@ -51,12 +49,8 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
     return np.take(total, first + length, axis=axis) - np.take(total, first, axis=axis)
 
 
-def _three(numbers: tuple[int, ...]) -> NDArray:
-    return np.array([*[1] * (AXES - len(numbers)), *numbers], dtype=np.int64)
-
-
-def _listed(code: ArrayLike | RaggedCodes) -> bool:
-    """Whether codes are taken as the lists they are."""
+def _is_listed(code: ArrayLike | RaggedCodes) -> TypeGuard[RaggedCodes]:
+    """Whether codes are taken as the lists they are; those of more axes than the kernels have are expanded."""
     return isinstance(code, RaggedCodes) and len(code.code_shape) - 1 <= AXES
 
 
@@ -65,33 +59,30 @@ def _as_array(code: ArrayLike | RaggedCodes) -> NDArray:
 
 
 def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
-    positions, overlap = _three(dictionary.positions), _three(dictionary.overlap)
-    found = np.empty(codes.row_size.size, np.int64)
-    atoms, starts = codes.atom.astype(np.int32), codes.starts
+    positions, overlap = padded(dictionary.positions), padded(dictionary.overlap)
+    fullest, listed = np.empty(codes.row_size.size, np.int64), kernel_codes(codes)
 
     def work(first: int, last: int) -> None:
-        room, line = np.empty(math.prod(dictionary.positions), np.int64), np.empty(positions.max(), np.int64)
-        local.fullest_stripes(atoms, starts[first : last + 1], positions, overlap, room, line, found[first:last])
+        scratch, line = np.empty(positions.prod(), np.int64), np.empty(positions.max(), np.int64)
+        local.fullest_stripes(listed.part(first, last), positions, overlap, scratch, line, fullest[first:last])
 
-    over_blocks(len(found), work)
-    return found.reshape(codes.batch_shape)
+    over_blocks(len(fullest), work)
+    return fullest.reshape(codes.batch_shape)
 
 
 def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: ConvolutionalDictionary | None) -> NDArray:
     """Largest sum of weights, one a non-zero, in a patch of each code."""
-    grid = _three(codes.code_shape[1:])
-    step, taps = (np.ones(AXES, np.int64),) * 2
+    grid, step, taps = padded(codes.code_shape[1:]), padded(()), padded(())
     if next_dictionary is not None:
-        step, taps = _three(next_dictionary.stride), _three(next_dictionary.taps)
-    found = np.empty(codes.row_size.size)
-    atoms, starts, weights = codes.atom.astype(np.int32), codes.starts, weights.astype(np.float64)
+        step, taps = padded(next_dictionary.stride), padded(next_dictionary.taps)
+    largest, listed = np.empty(codes.row_size.size), kernel_codes(codes.with_values(weights))
 
     def work(first: int, last: int) -> None:
-        room = np.empty(math.prod(grid // step))
-        local.largest_patches(atoms, weights, starts[first : last + 1], grid, step, taps, room, found[first:last])
+        scratch = np.empty((grid // step).prod())
+        local.largest_patches(listed.part(first, last), grid, step, taps, scratch, largest[first:last])
 
-    over_blocks(len(found), work)
-    return found.reshape(codes.batch_shape)
+    over_blocks(len(largest), work)
+    return largest.reshape(codes.batch_shape)
 
 
 def _active_per_position(code: ArrayLike, rank: int) -> NDArray:
@@ -136,7 +127,7 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     int or ndarray of int, shape (...)
         The stripe-sparsity, one a code of the batch.
     """
-    if _listed(code):
+    if _is_listed(code):
         largest = _fullest_stripes(code, dictionary)
     else:
         counts = stripe_counts(code, dictionary)
@@ -195,7 +186,7 @@ def patch_norm(
     int or ndarray of int, shape (...)
         One count a code of the batch.
     """
-    if _listed(code):
+    if _is_listed(code):
         largest = _largest_patches(code, np.ones(len(code.atom)), next_dictionary).astype(np.int64)
     else:
         active = (_as_array(code) != 0).astype(np.int64)
@@ -223,7 +214,7 @@ def patch_l2(
     float or ndarray, shape (...)
         One norm a member of the batch.
     """
-    if _listed(error):
+    if _is_listed(error):
         largest = np.sqrt(_largest_patches(error, error.value.astype(np.float64) ** 2, next_dictionary))
     else:
         largest = np.sqrt(_largest_patch(_as_array(error).astype(np.float64) ** 2, next_dictionary, rank))

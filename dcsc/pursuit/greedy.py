@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.convolution.kernel_layout import Prepared, from_kernel_atoms, prepare
+from dcsc.convolution.layouts import from_kernel_atoms, gram_patterns, window_layout
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -25,29 +25,6 @@ from dcsc.pursuit.protocol import PursuitResult, register
 
 MAX_ATOMS = 10000
 """Largest support of one code: a triangular factor of its square is kept."""
-
-
-def gram_rows(prepared: Prepared) -> tuple[NDArray, NDArray]:
-    """
-    Lay out the Gram kernel for `dcsc.kernels.scatter.add_pattern`, all filters of a position together.
-
-    Parameters
-    ----------
-    prepared : Prepared
-        The dictionary as the kernels take it.
-
-    Returns
-    -------
-    rows : ndarray, shape (filter, 1, l0, l1, l2 * filter)
-        What the correlations gain from a unit at an atom of each filter.
-    layout : ndarray of int64, shape (4, 3)
-        Positions, steps, first offsets and entries a position, an axis each.
-    """
-    n_filters, _, *lags = prepared.gram.shape
-    rows = np.array(np.moveaxis(prepared.gram, 1, -1), order="C").reshape(n_filters, 1, *lags[:2], -1)
-    ones = np.ones(3, dtype=np.int64)
-    layout = np.stack([prepared.sizes[0], ones, -(prepared.sizes[3] // 2), np.array([1, 1, n_filters])])
-    return rows, layout.astype(np.int64)
 
 
 def orthogonal_matching_pursuit(
@@ -85,14 +62,11 @@ def orthogonal_matching_pursuit(
     """
     from dcsc.kernels import greedy
 
-    prepared = prepare(dictionary)
-    rows, layout = gram_rows(prepared)
+    layout, rows = window_layout(dictionary), gram_patterns(dictionary, "signed", np.float64)
 
     def work(row: int) -> tuple[NDArray, int, float, float]:
-        signal = np.array(signals[row], dtype=np.float64, order="C").reshape(prepared.target_shape)
-        atoms, values, square, left = greedy.orthogonal_matching_pursuit(
-            signal, prepared.by_tap, prepared.gram, rows, layout, prepared.sizes, sizes[row], norms[row]
-        )
+        signal = np.array(signals[row], dtype=np.float64, order="C").reshape(layout.patterns.target_shape)
+        atoms, values, square, left = greedy.orthogonal_matching_pursuit(signal, layout, rows, sizes[row], norms[row])
         code = np.zeros(dictionary.n_atoms)
         code[from_kernel_atoms(atoms, dictionary)] = values
         energy = float((signal**2).sum())

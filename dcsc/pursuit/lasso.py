@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.convolution.kernel_layout import from_kernel_atoms, prepare
+from dcsc.convolution.layouts import from_kernel_atoms, window_layout
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import cores, over_trials
 from dcsc.pursuit import splitting
@@ -108,8 +108,8 @@ class Trial:
 
     def __init__(self, dictionary: ConvolutionalDictionary, signal: NDArray, orientation: NDArray | None) -> None:
         self._dictionary = dictionary
-        self._layout = prepare(dictionary)
-        self._signal = np.array(signal, dtype=np.float64, order="C").reshape(self._layout.target_shape)
+        self._layout = window_layout(dictionary)
+        self._signal = np.array(signal, dtype=np.float64, order="C").reshape(self._layout.patterns.target_shape)
         signs = np.empty(0) if orientation is None else orientation.reshape(dictionary.n_filters, -1).T
         self._orientation = np.array(signs, dtype=np.float64, order="C").ravel()
         self._atoms = np.empty(0, dtype=np.int64)
@@ -126,7 +126,7 @@ class Trial:
         """
         from dcsc.kernels import lasso
 
-        return lasso.largest_correlation(self._signal, self._layout.by_tap, self._layout.sizes, self._orientation)
+        return lasso.largest_correlation(self._signal, self._layout, self._orientation)
 
     def solve(
         self, penalty: float, rule: StoppingRule, scale: float, most_active: float = math.inf
@@ -154,16 +154,10 @@ class Trial:
         """
         from dcsc.kernels import lasso
 
-        prepared = self._layout
         is_gap = rule.measure == "gap"
         self._atoms, self._values, iterations, gap, distance = lasso.solve(
             self._signal,
-            prepared.pattern,
-            prepared.layout,
-            prepared.by_tap,
-            prepared.gram,
-            prepared.sizes,
-            prepared.cell,
+            self._layout,
             self._orientation,
             float(penalty),
             self._atoms,

@@ -10,15 +10,13 @@ work, but what becomes of a trial does not depend on the others.
 from __future__ import annotations
 
 import math
-import threading
-import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.convolution.kernel_layout import from_kernel_atoms, prepare
+from dcsc.convolution.layouts import from_kernel_atoms, window_layout
 from dcsc.convolution.spectrum import dictionary_spectrum
 from dcsc.model.dictionary import ConvolutionalDictionary
 
@@ -60,10 +58,6 @@ class Frequencies(NamedTuple):
     by_tap: NDArray
 
 
-_analysed: weakref.WeakKeyDictionary[ConvolutionalDictionary, Frequencies] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
 def is_affordable(dictionary: ConvolutionalDictionary) -> bool:
     """
     Tell whether the eigenvectors of A A^T are few enough to be kept.
@@ -96,19 +90,20 @@ def analyse(dictionary: ConvolutionalDictionary) -> Frequencies:
     Frequencies
         What `approach` needs.
     """
-    with _lock:
-        if dictionary not in _analysed:
-            spectrum = dictionary_spectrum(dictionary)
-            forward = np.moveaxis(spectrum.reshape(*spectrum.shape[:2], -1), -1, 0)
-            eigenvalues, eigenvectors = np.linalg.eigh(forward @ forward.conj().swapaxes(1, 2))
-            by_filter = np.array(dictionary.filters.reshape(dictionary.n_filters, -1), dtype=np.float32)
-            _analysed[dictionary] = Frequencies(
-                np.maximum(eigenvalues, 0).astype(np.float32),
-                eigenvectors.astype(np.complex64),
-                by_filter,
-                np.array(by_filter.T, order="C"),
-            )
-        return _analysed[dictionary]
+
+    def make() -> Frequencies:
+        spectrum = dictionary_spectrum(dictionary)
+        forward = np.moveaxis(spectrum.reshape(*spectrum.shape[:2], -1), -1, 0)
+        eigenvalues, eigenvectors = np.linalg.eigh(forward @ forward.conj().swapaxes(1, 2))
+        by_filter = np.array(dictionary.filters.reshape(dictionary.n_filters, -1), dtype=np.float32)
+        return Frequencies(
+            np.maximum(eigenvalues, 0).astype(np.float32),
+            eigenvectors.astype(np.complex64),
+            by_filter,
+            np.array(by_filter.T, order="C"),
+        )
+
+    return dictionary.prepared("frequencies", make)
 
 
 class Start(NamedTuple):
@@ -183,7 +178,7 @@ def approach(
     """
     from dcsc.kernels import splitting
 
-    layout, sizes = _Layout(dictionary), prepare(dictionary).sizes
+    layout, sizes = _Layout(dictionary), window_layout(dictionary).sizes
     frequencies = analyse(dictionary)
     walks = [_Walk(layout, start, tolerance) for start in starts]
     states = np.stack([walk.state for walk in walks])

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.convolution.layouts import AXES, room_of, tiled_patterns
+from dcsc.convolution.layouts import padded, padded_gram, scratch_of, tiled_patterns
 from dcsc.convolution.sparse_path import interference_bound
 from dcsc.errors import UserError
 from dcsc.kernels import worst_case
 from dcsc.model.coherence import filter_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, kernel_codes
 
 
 class ThresholdAttack(NamedTuple):
@@ -95,10 +95,7 @@ class Separation(NamedTuple):
 
 
 def _gram_and_positions(dictionary: ConvolutionalDictionary) -> tuple[NDArray, NDArray]:
-    padding = (1,) * (AXES - dictionary.rank)
-    gram = dictionary.gram()
-    gram = gram.reshape(*gram.shape[:2], *padding, *gram.shape[2:])
-    return gram, np.array([*padding, *dictionary.positions], dtype=np.int64)
+    return padded_gram(dictionary), padded(dictionary.positions)
 
 
 def _own(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:
@@ -112,18 +109,8 @@ def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> tup
     """Smallest |x_i| g_ii - interference on the support, largest interference off it, and their atoms: (trial, 2)."""
     patterns = tiled_patterns(dictionary, "magnitude", np.float64)
     extremes, where = np.empty((len(codes.row_size), 2)), np.empty((len(codes.row_size), 2), np.int64)
-    worst_case.worst_of_codes(
-        room_of(dictionary, codes.starts, np.dtype(np.float64)),
-        patterns.pattern,
-        codes.atom,
-        codes.value,
-        _own(dictionary, codes),
-        codes.starts,
-        patterns.layout,
-        dictionary.n_filters,
-        extremes,
-        where,
-    )
+    scratch, own = scratch_of(dictionary, codes.starts), _own(dictionary, codes)
+    worst_case.worst_of_codes(scratch, patterns, kernel_codes(codes), own, extremes, where)
     return extremes, where
 
 
@@ -188,18 +175,8 @@ def worst_signs_for_threshold(
     def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         extremes, where = _worst_cases(dictionary, block)
         found, signs = np.empty((len(block.row_size), 4)), np.empty(len(block.atom), np.int8)
-        worst_case.attack_threshold(
-            gram,
-            peaks,
-            positions,
-            block.atom,
-            block.value,
-            block.starts,
-            thresholds[trials],
-            extremes,
-            where,
-            found,
-        )
+        listed = kernel_codes(block)
+        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[trials], extremes, where, found)
         target = found[:, 0].astype(np.int64)
         worst_case.signs_against(gram, positions, block.atom, block.starts, target, signs)
         return signs, target, found[:, 1], found[:, 2] != 0, found[:, 3] != 0
@@ -274,7 +251,7 @@ def worst_signs_for_top_k(
         starts, own, n_trials = block.starts, _own(dictionary, block), len(block.row_size)
         bound = interference_bound(dictionary, block, threads=1).reshape(n_trials, dictionary.n_atoms)
         extremes, where = np.empty((n_trials, 2)), np.empty((n_trials, 2), np.int64)
-        worst_case.separate(bound, block.atom, own, starts, extremes, where)
+        worst_case.separate(bound, kernel_codes(block), own, extremes, where)
         signs = np.ones(len(block.atom), np.int8)
         pairs = np.full((n_trials, 2), -1, dtype=np.int64)
         margin = np.full(n_trials, np.inf)

@@ -15,12 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.convolution.layouts import AXES
+from dcsc.convolution.layouts import padded
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import deep
+from dcsc.kernels.arguments import Codes
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.model.layers import CANCELLED, contrasts, layers_of, times_signs
+from dcsc.model.layers import CANCELLED, layers_of, times_signs
+from dcsc.model.sparsity import contrast
 from dcsc.ragged import RaggedCodes, concatenate, take
 from dcsc.sampling.registry import named
 from dcsc.sampling.values import random_signs, sample_codes
@@ -103,27 +105,24 @@ class DeepDraw:
         return Cascade(dictionaries, self.signs)
 
 
-def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[NDArray, ...]:
-    """The arrays of `dcsc.kernels.deep` that describe a cascade."""
+def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Layers:
+    """Describe a cascade as the kernels take it."""
     offset = np.cumsum([0, *[dictionary.n_atoms for dictionary in dictionaries]]).astype(np.int64)
-    geometry = np.ones((len(dictionaries), 3, AXES), dtype=np.int64)
     counts, indices, values, filter_offset = [np.zeros(1, np.int64)], [], [], [0]
-    for layer, dictionary in enumerate(dictionaries):
-        for row, numbers in enumerate((dictionary.positions, dictionary.stride, dictionary.grid)):
-            geometry[layer, row, AXES - dictionary.rank :] = numbers
+    for dictionary in dictionaries:
         filters = dictionary.filters
         if dictionary.integer_filters is not None:
             filters = dictionary.integer_filters * dictionary.integer_scale
-        padded = filters.reshape(*filters.shape[:2], *[1] * (AXES - dictionary.rank), *dictionary.taps)
-        nonzero = np.argwhere(padded)
+        filters = filters.reshape(*filters.shape[:2], *padded(dictionary.taps))
+        nonzero = np.argwhere(filters)
         counts.append(np.bincount(nonzero[:, 0], minlength=dictionary.n_filters))
         indices.append(nonzero[:, 1:])
-        values.append(padded[tuple(nonzero.T)].astype(np.float64))
+        values.append(filters[tuple(nonzero.T)].astype(np.float64))
         filter_offset.append(filter_offset[-1] + dictionary.n_filters)
     tap_start = np.cumsum(np.concatenate(counts)).astype(np.int64)
-    return (
+    return deep.Layers(
         offset,
-        geometry,
+        np.array([[padded(d.positions), padded(d.stride), padded(d.grid)] for d in dictionaries]),
         np.array(filter_offset[:-1], np.int64),
         tap_start,
         np.ascontiguousarray(np.concatenate(indices)),
@@ -147,15 +146,13 @@ def _inserted(
     accepted, refused = np.zeros(len(proposals.atom), dtype=bool), np.zeros(n_trials, np.int64)
     deep.insert_sequentially(
         rng,
-        proposals.atom,
-        proposals.value,
-        proposals.starts,
+        Codes(proposals.atom, proposals.value, proposals.starts),
         together,
         len(proposals.atom) if keep is None else keep,
         float(floor),
         CANCELLED,
         constraint == "no-overlap",
-        *_insertion_tables(dictionaries),
+        _insertion_tables(dictionaries),
         accepted,
         refused,
     )
@@ -332,7 +329,7 @@ def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
 
 
 def _contrasts(codes: Sequence[RaggedCodes]) -> NDArray:
-    return np.stack([contrasts(code) for code in codes], axis=-1)
+    return np.stack([contrast(code, len(code.code_shape) - 1) for code in codes], axis=-1)
 
 
 def _redrawn(draw: DeepDraw, fresh: DeepDraw, refused: NDArray) -> DeepDraw:

@@ -240,3 +240,17 @@ def clopper_pearson_lower(failures, trials, level):
     from scipy.stats import beta
 
     return 0.0 if failures == 0 else float(beta.ppf(1 - level, failures, trials - failures + 1))
+
+
+def write_counts(dictionary, code):
+    """Count the active atoms that write to each entry of what one code synthesizes."""
+    counts = np.zeros(dictionary.signal_shape, dtype=np.int64)
+    for index in range(dictionary.n_filters):
+        positions = np.nonzero(code[index])
+        channel, *taps = np.nonzero(dictionary.filters[index])
+        places = [
+            (where[:, None] * step + tap) % points
+            for where, step, tap, points in zip(positions, dictionary.stride, taps, dictionary.grid, strict=True)
+        ]
+        np.add.at(counts, (channel[None, :], *places), 1)
+    return counts

@@ -14,7 +14,7 @@ import dcsc
 from dcsc import Cascade, guarantees
 from dcsc.errors import UserError
 from dcsc.guarantees import tails
-from dcsc.guarantees.interference import plain_interference, rademacher_interference, support_gram, write_counts
+from dcsc.guarantees.interference import plain_interference, rademacher_interference, support_gram
 from tests.strategies import dense_matrix
 from tests.theory import support
 
@@ -175,7 +175,7 @@ def test_exact_failure_of_a_path_stays_below_the_optimised_bound(name, rule):
     deepest = spread_out(rng, below, 60, 2 if name.startswith("1") else 4)
     codes = cascade.synthesize(deepest)[1:]
     found = guarantees.statistical(cascade, codes, rule=rule, method="optimised")
-    assert (found.determined == [write_counts(below, code).max() <= 1 for code in deepest]).all()
+    assert (found.determined == [support.write_counts(below, code).max() <= 1 for code in deepest]).all()
     assert (found.probability[~found.determined] == 1).all()
     uniform = guarantees.uniform(cascade, codes, rule=rule, form="instance", threshold="lower")
     informative = 0

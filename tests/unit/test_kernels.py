@@ -16,6 +16,7 @@ import dcsc
 from benchmarks.warm import compile_kernels
 from dcsc import ConvolutionalDictionary, RaggedCodes, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
+from dcsc.convolution.arguments import RULES
 from dcsc.errors import UserError
 from dcsc.kernels import compile as compile_module
 from dcsc.sampling import adversary
@@ -110,7 +111,7 @@ def thresholded(correlations, rule, threshold, k):
     return kept.reshape(correlations.shape)
 
 
-@given(any_dictionary, seeds, st.sampled_from(sorted(sparse_path.RULES)), st.booleans())
+@given(any_dictionary, seeds, st.sampled_from(sorted(RULES)), st.booleans())
 @settings(max_examples=200)
 def test_recovered_supports_agree_with_the_dense_path(dictionary, seed, rule, noisy):
     rng = np.random.default_rng(seed)

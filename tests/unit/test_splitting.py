@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import dcsc
 from dcsc import parallel
-from dcsc.convolution.kernel_layout import from_kernel_atoms, prepare
+from dcsc.convolution.layouts import from_kernel_atoms, window_layout
 from dcsc.kernels import splitting as kernel
 from dcsc.pursuit import lasso, splitting
 from dcsc.pursuit.lasso import StoppingRule, working_set
@@ -44,7 +44,7 @@ def as_pieces(dictionary, atoms, layout):
 def test_a_step_is_that_of_the_dense_problem(dictionary, seed, one_sided, piece):
     rng = np.random.default_rng(seed)
     matrix = dense_matrix(dictionary)
-    sizes, shape = prepare(dictionary).sizes, prepare(dictionary).target_shape
+    sizes, shape = window_layout(dictionary).sizes, window_layout(dictionary).patterns.target_shape
     state, residual = rng.standard_normal(dictionary.n_atoms), rng.standard_normal(len(matrix))
     side = rng.choice([-1.0, 1.0], dictionary.n_atoms)
     xi = 0.5
@@ -73,7 +73,7 @@ def test_a_step_is_that_of_the_dense_problem(dictionary, seed, one_sided, piece)
 @given(dictionaries(), seeds)
 def test_the_linear_equation_is_solved(dictionary, seed):
     rng = np.random.default_rng(seed)
-    matrix, shape = dense_matrix(dictionary), prepare(dictionary).target_shape
+    matrix, shape = dense_matrix(dictionary), window_layout(dictionary).patterns.target_shape
     signals, mirrored = rng.standard_normal((2, 3, len(matrix)))
     sigma = np.array([0.1, 1.0, 5.0])
     found = splitting._solve(

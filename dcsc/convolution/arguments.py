@@ -1,0 +1,175 @@
+"""What the dense and the sparse path are given: types, arrays to write to, thresholds, and whether codes fit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.convolution.filter_bank import FilterBank
+from dcsc.errors import UserError, nearest
+from dcsc.kernels import selection
+from dcsc.kernels.arguments import Codes, Rule
+from dcsc.ragged import RaggedCodes, kernel_codes
+
+RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
+
+
+def working_type(dictionary: FilterBank, array: NDArray) -> np.dtype:
+    """
+    Choose the floating-point type of a product.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    array : ndarray
+        Real codes or signals.
+
+    Returns
+    -------
+    dtype
+        float32 when both fit in it, else float64.
+
+    Raises
+    ------
+    UserError
+        When the array does not hold real numbers.
+    """
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"arrays of type {array.dtype} have no products with filters: give real numbers.")
+    return np.dtype(np.float32 if np.result_type(dictionary.dtype, array.dtype) == np.float32 else np.float64)
+
+
+def checked_type(dictionary: FilterBank, codes: RaggedCodes) -> np.dtype:
+    """
+    Check that codes fit a dictionary, and choose the type of their products.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    codes : RaggedCodes
+        Of real numbers; integers take the type of the dictionary.
+
+    Returns
+    -------
+    dtype
+        As from `working_type`.
+
+    Raises
+    ------
+    UserError
+        When the shape or the type does not fit.
+    """
+    if tuple(codes.code_shape) != dictionary.code_shape:
+        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
+    return working_type(dictionary, dictionary.filters if codes.value.dtype.kind in "iu" else codes.value)
+
+
+def checked_codes(dictionary: FilterBank, codes: RaggedCodes) -> Codes:
+    """
+    Check that codes fit a dictionary, and copy them as the kernels take them.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    codes : RaggedCodes
+        Of real numbers.
+
+    Returns
+    -------
+    Codes
+        In the type of their products.
+
+    Raises
+    ------
+    UserError
+        When the shape or the type does not fit.
+    """
+    return kernel_codes(codes, checked_type(dictionary, codes))
+
+
+def output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    """
+    Take the array to write to, or make one.
+
+    Parameters
+    ----------
+    out : ndarray or None
+        What was given.
+    shape : tuple of int
+        The shape that it must have.
+    dtype : dtype
+        And the type.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous.
+
+    Raises
+    ------
+    UserError
+        When what was given does not fit.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
+        raise UserError(f"out is not a writable contiguous array of shape {shape} and type {dtype}: make it so.")
+    return out
+
+
+def rule_of(
+    rule: str, threshold: ArrayLike | None, k: ArrayLike | None, batch: tuple[int, ...], n_atoms: int, dtype: np.dtype
+) -> Rule:
+    """
+    Check what a rule is given, and spread it over the trials.
+
+    Parameters
+    ----------
+    rule : {'hard', 'soft', 'relu', 'top-k'}
+        The non-linearity.
+    threshold : array_like, shape () or (...), or None
+        beta >= 0, for every rule but top-k.
+    k : array_like of int, shape () or (...), or None
+        Support sizes, for top-k.
+    batch : tuple of int
+        The batch axes.
+    n_atoms : int
+        The largest size.
+    dtype : dtype
+        Type of the correlations.
+
+    Returns
+    -------
+    Rule
+        What it does not use is 0.
+
+    Raises
+    ------
+    UserError
+        When the rule is unknown, or lacks what it needs, or that is not allowed.
+    """
+    if rule not in RULES:
+        raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
+    given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
+    if given is None:
+        raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
+    numbers = np.asarray(given)
+    try:
+        numbers = np.broadcast_to(numbers, batch).ravel()
+    except ValueError:
+        raise UserError(f"{name} of shape {numbers.shape} does not fit codes of batch shape {batch}.") from None
+    sizes, thresholds = np.zeros(math.prod(batch), np.int64), np.zeros(math.prod(batch), dtype)
+    if rule == "top-k":
+        if np.any(numbers < 0) or np.any(numbers > n_atoms) or np.any(numbers != np.floor(numbers)):
+            raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {n_atoms}.")
+        sizes = numbers.astype(np.int64)
+    else:
+        if not np.all(numbers >= 0):
+            raise UserError(f"threshold = {threshold} is not allowed: give numbers that are not negative.")
+        thresholds = numbers.astype(dtype)
+    return Rule(RULES[rule], thresholds, np.nextafter(thresholds, dtype.type(np.inf)), sizes)
