@@ -311,7 +311,9 @@ def layered_basis_pursuit(
         When an option is unknown or incomplete, or non-negative codes are asked of a layer of mixed signs.
     """
     current, truth = np.asarray(signals), true_codes(reference)
-    _check(model, penalty, discrepancy, non_negative, solver, stop, truth)
+    check_choice(solver, SOLVERS, "solver")
+    check_choice(stop, STOPS, "stop")
+    _check(model, penalty, discrepancy, non_negative, truth)
     dtype, batch = float_type(model, current), batch_shape(model, current)
     if tolerance is None:
         tolerance = 1e-4 if solver == "proximal-gradient" and dtype == np.float32 else 1e-8
@@ -382,16 +384,8 @@ def _residual_norms(model: Cascade, layer: int, signals: NDArray, truth: Sequenc
 
 
 def _check(
-    model: Cascade,
-    penalty: object,
-    discrepancy: object,
-    non_negative: bool | Sequence[bool],
-    solver: str,
-    stop: str,
-    truth: Sequence[NDArray],
+    model: Cascade, penalty: object, discrepancy: object, non_negative: object, truth: Sequence[NDArray]
 ) -> None:
-    check_choice(solver, SOLVERS, "solver")
-    check_choice(stop, STOPS, "stop")
     if isinstance(penalty, str):
         check_choice(penalty, PENALTIES, "penalty")
     check_layers(model.depth, penalty=penalty, discrepancy=discrepancy, non_negative=non_negative)

@@ -155,17 +155,10 @@ class Trial:
         from dcsc.kernels import lasso
 
         is_gap = rule.measure == "gap"
+        stop, tolerance = lasso.GAP if is_gap else lasso.KKT, rule.tolerance * (1.0 if is_gap else scale)
+        start = self._signal, self._layout, self._orientation, float(penalty), self._atoms, self._values
         self._atoms, self._values, iterations, gap, distance = lasso.solve(
-            self._signal,
-            self._layout,
-            self._orientation,
-            float(penalty),
-            self._atoms,
-            self._values,
-            lasso.GAP if is_gap else lasso.KKT,
-            rule.tolerance * (1.0 if is_gap else scale),
-            rule.max_iterations,
-            float(most_active),
+            *start, stop, tolerance, rule.max_iterations, float(most_active)
         )
         return iterations, gap if is_gap else distance / scale
 

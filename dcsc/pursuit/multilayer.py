@@ -285,24 +285,12 @@ def projection_pursuit(
 
     Parameters
     ----------
-    model : Cascade
-        The cascade.
-    signals : array_like, shape (..., channel, *space)
-        X^(0), or X^(0) + E.
+    model, signals, tolerance, max_iterations, reference, noise, progress
+        As for `multilayer_ista`.
     penalty : float or array_like, shape () or (...)
         lambda of the deepest code.
     zero : float
         Entries of an upper code below this share of its largest are cancellations, and set to 0.
-    tolerance : float
-        Largest relative change of the deepest code that counts as converged.
-    max_iterations : int
-        Iterations after which a trial is given up.
-    reference : sequence of array_like, optional
-        Unused; every pursuit takes it.
-    noise : array_like
-        Unused; every pursuit takes it.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.registry import Registry
@@ -68,23 +67,3 @@ def stopped_at(optimality: NDArray, tolerance: float) -> str:
     """
     missed = int((optimality > tolerance).sum())
     return f"{missed} of {optimality.size} problems above the tolerance" if missed else "tolerance reached"
-
-
-def one_step_result(codes: list[NDArray], thresholds: list[NDArray]) -> PursuitResult:
-    """
-    Wrap what a one-step pursuit found.
-
-    Parameters
-    ----------
-    codes : list of ndarray
-        [X^(1), ..., X^(L)].
-    thresholds : list of ndarray, each of shape (...)
-        Thresholds used.
-
-    Returns
-    -------
-    PursuitResult
-        One iteration a layer, nothing left to optimise.
-    """
-    shape = (*thresholds[0].shape, len(codes))
-    return PursuitResult(codes, thresholds, np.ones(shape, dtype=np.int64), np.zeros(shape), "one step a layer")

@@ -16,7 +16,7 @@ from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.pursuit.arguments import check_layers, check_whole, of_layer, support_sizes, true_codes
 from dcsc.pursuit.least_squares import least_squares
-from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
+from dcsc.pursuit.protocol import PursuitResult, register
 from dcsc.ragged import RaggedCodes
 
 Rule = Literal["hard", "soft", "relu", "top-k"]
@@ -49,10 +49,8 @@ def soft(correlations: NDArray, threshold: ArrayLike) -> NDArray:
 
     Parameters
     ----------
-    correlations : ndarray
-        c.
-    threshold : array_like
-        beta >= 0, broadcast against the correlations.
+    correlations, threshold
+        As for `hard`.
 
     Returns
     -------
@@ -255,7 +253,8 @@ def layered_thresholding(
         codes.append(code)
         thresholds.append(np.array(beta, dtype=np.float64))
         current = code
-    return one_step_result(codes, thresholds)
+    shape = (*thresholds[0].shape, model.depth)
+    return PursuitResult(codes, thresholds, np.ones(shape, dtype=np.int64), np.zeros(shape), "one step a layer")
 
 
 def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Sequence[NDArray]) -> None:

@@ -259,16 +259,9 @@ def worst_signs_for_top_k(
             span = slice(starts[trial], starts[trial + 1])
             if np.any(where[trial] < 0):
                 continue
+            atoms, magnitudes, start = block.atom[span], block.value[span], where[trial, 1]
             margin[trial] = -worst_case.worst_pair(
-                gram,
-                positions,
-                block.atom[span],
-                block.value[span],
-                own[span],
-                bound[trial],
-                where[trial, 1],
-                signs[span],
-                pairs[trial],
+                gram, positions, atoms, magnitudes, own[span], bound[trial], start, signs[span], pairs[trial]
             )
         return signs, pairs[:, 0], pairs[:, 1], margin, margin <= 0
 

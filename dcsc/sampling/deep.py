@@ -141,21 +141,13 @@ def _inserted(
 ) -> tuple[RaggedCodes, NDArray]:
     """Keep the proposals that fit, and count those that did not."""
     n_trials = len(proposals.row_size)
-    flat = [] if signs is None else [layer.reshape(n_trials, -1) for layer in signs]
-    together = np.concatenate(flat, axis=1) if flat else np.empty((0, 0), np.int8)
+    together = np.empty((0, 0), np.int8)
+    if signs is not None:
+        together = np.concatenate([layer.reshape(n_trials, -1) for layer in signs], axis=1)
     accepted, refused = np.zeros(len(proposals.atom), dtype=bool), np.zeros(n_trials, np.int64)
-    deep.insert_sequentially(
-        rng,
-        Codes(proposals.atom, proposals.value, proposals.starts),
-        together,
-        len(proposals.atom) if keep is None else keep,
-        float(floor),
-        CANCELLED,
-        constraint == "no-overlap",
-        _insertion_tables(dictionaries),
-        accepted,
-        refused,
-    )
+    listed, layers = Codes(proposals.atom, proposals.value, proposals.starts), _insertion_tables(dictionaries)
+    most, disjoint = len(proposals.atom) if keep is None else keep, constraint == "no-overlap"
+    deep.insert_sequentially(rng, listed, together, most, float(floor), CANCELLED, disjoint, layers, accepted, refused)
     trials = np.repeat(np.arange(n_trials), proposals.row_size)
     sizes = np.bincount(trials[accepted], minlength=n_trials).astype(np.int64)
     kept = RaggedCodes(sizes, proposals.atom[accepted], proposals.value[accepted], proposals.code_shape)
