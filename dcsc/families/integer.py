@@ -90,9 +90,9 @@ def _search(
         worst = np.zeros(len(filters), dtype=np.int64)
         for lag in range(stride, taps, stride):
             worst = np.maximum(worst, np.abs((filters[:, lag:] * filters[:, :-lag]).sum(axis=1)))
-        found = np.flatnonzero(worst == 1)
-        if found.size:
-            return filters[found[0]]
+        fitting = np.flatnonzero(worst == 1)
+        if fitting.size:
+            return filters[fitting[0]]
     raise UserError(
         f"no integer filter of {taps} taps with {n_nonzeros} non-zeros up to {largest} and squared norm "
         f"{squared_norm} was found: change these sizes or the seed."

@@ -329,10 +329,10 @@ def _descend(
             # Nothing is known of the curvature yet: move a tenth of a filter's norm.
             size = np.sqrt(_dot(gradient, gradient))
             length = 0.1 / size if size > 0 else 0.0
-        found = _line_search(objective, point, value, gradient, direction, length)
-        if found is None:
+        reached = _line_search(objective, point, value, gradient, direction, length)
+        if reached is None:
             return
-        new_point, value, new_gradient, coherence = found
+        new_point, value, new_gradient, coherence = reached
         steps.append(new_point - point)
         changes.append(new_gradient - gradient)
         point, gradient = new_point, new_gradient

@@ -144,11 +144,11 @@ def holistic_pursuit(
     for trial in tqdm(list(np.ndindex(*batch)), desc="holistic pursuit", disable=not progress):
         target = given[trial].ravel()
         matrices = [deepest_columns(model, np.arange(n_atoms), trial, layer) for layer in range(model.depth)]
-        found = _pursue(matrices, target, float(penalties[trial]), [int(count[trial]) for count in counts], rounds)
-        for code, values in zip(codes, found, strict=True):
+        estimates = _pursue(matrices, target, float(penalties[trial]), [int(count[trial]) for count in counts], rounds)
+        for code, values in zip(codes, estimates, strict=True):
             code[trial] = values.reshape(code.shape[code.ndim - model.rank - 1 :])
         size = np.linalg.norm(target)
-        residuals[trial] = np.linalg.norm(target - matrices[0] @ found[-1]) / size if size else 0.0
+        residuals[trial] = np.linalg.norm(target - matrices[0] @ estimates[-1]) / size if size else 0.0
     each = (*batch, model.depth)
     return PursuitResult(
         codes,

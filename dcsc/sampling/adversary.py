@@ -174,12 +174,12 @@ def worst_signs_for_threshold(
 
     def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         extremes, where = _worst_cases(dictionary, block)
-        found, signs = np.empty((len(block.row_size), 4)), np.empty(len(block.atom), np.int8)
+        attacks, signs = np.empty((len(block.row_size), 4)), np.empty(len(block.atom), np.int8)
         listed = kernel_codes(block)
-        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[trials], extremes, where, found)
-        target = found[:, 0].astype(np.int64)
+        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[trials], extremes, where, attacks)
+        target = attacks[:, 0].astype(np.int64)
         worst_case.signs_against(gram, positions, block.atom, block.starts, target, signs)
-        return signs, target, found[:, 1], found[:, 2] != 0, found[:, 3] != 0
+        return signs, target, attacks[:, 1], attacks[:, 2] != 0, attacks[:, 3] != 0
 
     return ThresholdAttack(*_in_blocks(codes, work, threads))
 
