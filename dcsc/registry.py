@@ -166,7 +166,7 @@ class Registry(Generic[Function]):
         for key in keys:
             if key not in allowed and (key in self.filled_in or not self.passes_on(name)):
                 hint = nearest(key, allowed) if allowed else "it takes none."
-                raise UserError(f"the {self.kind} {name!r} has no parameter {key!r}: {hint}")
+                raise UserError(f"the {self.kind} {name!r} has no parameter {key!r}, the name is unknown: {hint}")
         for key, entry in allowed.items():
             if entry.default is entry.empty and key not in keys:
                 raise UserError(

@@ -65,13 +65,7 @@ def integer(
     """
     one_dimensional(grid, "integer")
     shape_of(grid, taps)
-    for name, size in (
-        ("n_nonzeros", n_nonzeros),
-        ("squared_norm", squared_norm),
-        ("largest", largest),
-        ("stride", stride),
-    ):
-        at_least(size, 1, name)
+    at_least(1, n_nonzeros=n_nonzeros, squared_norm=squared_norm, largest=largest, stride=stride)
     if not search and (taps, n_nonzeros, squared_norm, largest, stride) != (20, 7, 231, 8, 6):
         raise UserError("these sizes are not those of the known integer filter: pass search=True, or leave them out.")
     values = np.array(EXAMPLE)
@@ -96,9 +90,9 @@ def _search(
         worst = np.zeros(len(filters), dtype=np.int64)
         for lag in range(stride, taps, stride):
             worst = np.maximum(worst, np.abs((filters[:, lag:] * filters[:, :-lag]).sum(axis=1)))
-        found = np.flatnonzero(worst == 1)
-        if found.size:
-            return filters[found[0]]
+        fitting = np.flatnonzero(worst == 1)
+        if fitting.size:
+            return filters[fitting[0]]
     raise UserError(
         f"no integer filter of {taps} taps with {n_nonzeros} non-zeros up to {largest} and squared norm "
         f"{squared_norm} was found: change these sizes or the seed."

@@ -148,7 +148,7 @@ def low_coherence_sparse(
         When a size is not allowed or does not fit the grid, or no such filters were found.
     """
     shape = shape_of(grid, taps, n_filters, n_channels)
-    at_least(n_nonzeros, 1, "n_nonzeros")
+    at_least(1, n_nonzeros=n_nonzeros)
     stride = per_axis(stride, len(grid), "stride")
     (signs,) = rng.spawn(1)
     search = _Search(rng, shape[1:], stride, n_nonzeros)

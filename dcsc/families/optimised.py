@@ -120,8 +120,7 @@ def minimise_coherence(
     Measured with one filter channel, stride 1 and the default budget, the coherence
     comes to 1.18 times the Welch bound for 2 filters of 256, 1024 or 4096 taps.
     """
-    at_least(iterations, 0, "iterations")
-    at_least(tolerance, 0, "tolerance")
+    at_least(0, iterations=iterations, tolerance=tolerance)
     point = _normalised(np.array(filters, dtype=np.float64))
     stride = per_axis(stride, point.ndim - 2, "stride")
     least, best = coherence_norm(point, stride, EXPONENTS[-1])[2], point
@@ -330,10 +329,10 @@ def _descend(
             # Nothing is known of the curvature yet: move a tenth of a filter's norm.
             size = np.sqrt(_dot(gradient, gradient))
             length = 0.1 / size if size > 0 else 0.0
-        found = _line_search(objective, point, value, gradient, direction, length)
-        if found is None:
+        reached = _line_search(objective, point, value, gradient, direction, length)
+        if reached is None:
             return
-        new_point, value, new_gradient, coherence = found
+        new_point, value, new_gradient, coherence = reached
         steps.append(new_point - point)
         changes.append(new_gradient - gradient)
         point, gradient = new_point, new_gradient

@@ -45,7 +45,7 @@ def perturbed(
     UserError
         When the perturbation is negative or the base does not allow its parameters.
     """
-    at_least(perturbation, 0, "perturbation")
+    at_least(0, perturbation=perturbation)
     (directions,) = rng.spawn(1)
     dictionary = registry.create(base, grid, rng, **base_parameters)
     if perturbation == 0:

@@ -98,8 +98,7 @@ def per_channel_and_axis(n_filters: int, n_channels: int, rank: int) -> int:
     UserError
         When n_filters is not of that form.
     """
-    at_least(n_filters, 1, "n_filters")
-    at_least(n_channels, 1, "n_channels")
+    at_least(1, n_filters=n_filters, n_channels=n_channels)
     each = round((n_filters / n_channels) ** (1 / rank))
     if n_channels * each**rank != n_filters:
         power = "a whole number" if rank == 1 else f"the power {rank} of a whole number"

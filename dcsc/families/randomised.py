@@ -114,7 +114,7 @@ def sparse_random(
     """
     shape = shape_of(grid, taps, n_filters, n_channels)
     entries = math.prod(shape[1:])
-    at_least(n_nonzeros, 1, "n_nonzeros")
+    at_least(1, n_nonzeros=n_nonzeros)
     if n_nonzeros > entries:
         raise UserError(
             f"n_nonzeros {n_nonzeros} is not allowed for filters of {entries} entries: give at most {entries}."

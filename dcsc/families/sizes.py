@@ -18,26 +18,25 @@ MOST_ENTRIES = 2**24
 """Numbers in the filters of a dictionary; the inner products of more could not be held."""
 
 
-def at_least(value: float, smallest: float, name: str) -> None:
+def at_least(smallest: float, **numbers: float) -> None:
     """
-    Demand that a number is not too small.
+    Demand that numbers are not too small.
 
     Parameters
     ----------
-    value : float
-        What the user gave.
     smallest : float
         The smallest allowed value.
-    name : str
-        Its parameter, for the message.
+    **numbers
+        What the user gave, by the names of the parameters.
 
     Raises
     ------
     UserError
-        When the value is below the smallest one.
+        When a number is below the smallest one.
     """
-    if value < smallest:
-        raise UserError(f"{name} {value} is not allowed: give {smallest} or more.")
+    for name, number in numbers.items():
+        if number < smallest:
+            raise UserError(f"{name} {number} is not allowed: give {smallest} or more.")
 
 
 def shape_of(grid: Sequence[int], taps: PerAxis, n_filters: int = 1, n_channels: int = 1) -> tuple[int, ...]:
@@ -63,8 +62,7 @@ def shape_of(grid: Sequence[int], taps: PerAxis, n_filters: int = 1, n_channels:
     UserError
         When a size is below 1, the taps differ from the grid in axes or exceed it, or memory would be short.
     """
-    at_least(n_filters, 1, "n_filters")
-    at_least(n_channels, 1, "n_channels")
+    at_least(1, n_filters=n_filters, n_channels=n_channels)
     taps = per_axis(taps, len(grid), "taps")
     # Refused here already, before any array of that size is made.
     if any(size > points for size, points in zip(taps, grid, strict=True)):

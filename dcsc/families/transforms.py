@@ -106,8 +106,8 @@ def gabor(
     if rank > 2:
         raise UserError(f"the family 'gabor' has one or two axes, but grid {grid} has {rank}: give one or two numbers.")
     taps = shape_of(grid, taps, n_filters, n_channels)[2:]
-    at_least(min(taps), 2, "taps")
-    at_least(n_orientations, 1, "n_orientations")
+    at_least(2, taps=min(taps))
+    at_least(1, n_orientations=n_orientations)
     if width <= 0:
         raise UserError(f"width {width} is not allowed: give a positive share of the taps.")
     together = 2 * n_channels * (n_orientations if rank == 2 else 1)

@@ -44,7 +44,7 @@ def meyer(grid: Grid, rng: Generator, *, taps: int = 29, stride: int = 6) -> Con
     import pywt
 
     one_dimensional(grid, "meyer")
-    at_least(taps, 1, "taps")
+    at_least(1, taps=taps)
     wavelet = np.array(pywt.Wavelet("dmey").dec_hi)
     centre = int(np.argmax(np.abs(wavelet)))
     longest = 2 * min(centre, len(wavelet) - 1 - centre) + 1
@@ -89,8 +89,7 @@ def daubechies(
     """
     import pywt
 
-    at_least(levels, 1, "levels")
-    at_least(n_channels, 1, "n_channels")
+    at_least(1, levels=levels, n_channels=n_channels)
     if not 1 <= order <= 38:
         raise UserError(f"order {order} is not allowed for Daubechies' wavelets: give 1 to 38.")
     if levels > DEEPEST:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError
+from dcsc.guarantees.checks import check_choice
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import patch_norm
 from dcsc.parallel import over_trials
+from dcsc.pursuit.arguments import (
+    batch_shape,
+    check_layers,
+    flat_batch,
+    float_type,
+    non_negative_of_layer,
+    of_layer,
+    true_codes,
+)
 from dcsc.pursuit.lasso import STOPS, LassoSolution, StoppingRule, Trial, working_set
 from dcsc.pursuit.least_squares import active_columns, fit, least_squares
-from dcsc.pursuit.protocol import PursuitResult, register
+from dcsc.pursuit.protocol import PursuitResult, register, stopped_at
 from dcsc.pursuit.proximal_gradient import proximal_gradient
 
 SOLVERS = ("working-set", "proximal-gradient")
@@ -66,8 +77,7 @@ def equality(
         oriented = None if orientation is None else orientation[row]
         return _equality_of_trial(dictionary, signals[row].astype(np.float64), tolerance, oriented)
 
-    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
-    return LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
+    return LassoSolution.of_trials(over_trials(len(signals), work, progress))
 
 
 def _equality_of_trial(
@@ -161,8 +171,9 @@ def discrepancy_penalties(
         trial = Trial(dictionary, signals[row].astype(np.float64), oriented)
         return _by_discrepancy(dictionary, trial, signals[row].astype(np.float64).ravel(), float(targets[row]), rule)
 
-    penalties, codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
-    return np.array(penalties), LassoSolution(np.stack(codes), np.array(iterations), np.array(optimality))
+    solved = over_trials(len(signals), work, progress)
+    penalties = np.array([penalty for penalty, *_ in solved])
+    return penalties, LassoSolution.of_trials([trial[1:] for trial in solved])
 
 
 def _by_discrepancy(
@@ -225,14 +236,6 @@ def guaranteed_penalties(
         penalties.append(4 * eps)
         eps = 7.5 * eps * np.sqrt(patch_norm(np.asarray(code), model.next_dictionary(layer), model.rank))
     return penalties
-
-
-@dataclass(frozen=True)
-class _Options:
-    solver: str
-    accelerate: bool
-    step: float | None
-    rule: StoppingRule
 
 
 @register("layered-basis-pursuit")
@@ -307,37 +310,34 @@ def layered_basis_pursuit(
     UserError
         When an option is unknown or incomplete, or non-negative codes are asked of a layer of mixed signs.
     """
-    _check(model, penalty, discrepancy, non_negative, solver, stop, reference)
-    current = np.asarray(signals)
-    dtype = np.result_type(model.dictionaries[0].dtype, current if current.dtype.kind == "f" else np.float32)
-    batch = _batch_shape(model, current)
+    current, truth = np.asarray(signals), true_codes(reference)
+    check_choice(solver, SOLVERS, "solver")
+    check_choice(stop, STOPS, "stop")
+    _check(model, penalty, discrepancy, non_negative, truth)
+    dtype, batch = float_type(model, current), batch_shape(model, current)
     if tolerance is None:
         tolerance = 1e-4 if solver == "proximal-gradient" and dtype == np.float32 else 1e-8
     rule = StoppingRule(stop, tolerance, _MAX_ITERATIONS[solver] if max_iterations is None else max_iterations)
-    options = _Options(solver, accelerate, step, rule)
+    solve = working_set if solver == "working-set" else partial(proximal_gradient, accelerate=accelerate, step=step)
     if penalty == "guaranteed":
-        penalty = guaranteed_penalties(model, reference, noise, batch)
+        penalty = guaranteed_penalties(model, truth, noise, batch)
     codes, penalties, iterations, optimality = [], [], [], []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
-        signs = (
-            None if model.signs is None else np.broadcast_to(model.signs[layer - 1], (*batch, *dictionary.code_shape))
-        )
-        one_sided = non_negative[layer - 1] if isinstance(non_negative, Sequence) else non_negative
+        code_shape = (*batch, *dictionary.code_shape)
+        signs = None if model.signs is None else np.broadcast_to(model.signs[layer - 1], code_shape)
         orientation = None
-        if one_sided:
-            orientation = np.ones((*batch, *dictionary.code_shape)) if signs is None else signs
-            orientation = orientation.reshape(-1, *dictionary.code_shape)
-        flat = np.broadcast_to(current, (*batch, *dictionary.signal_shape)).reshape(-1, *dictionary.signal_shape)
-        flat = flat.astype(dtype)
+        if of_layer(non_negative, layer):
+            orientation = flat_batch(np.ones(code_shape) if signs is None else signs, batch, dictionary.code_shape)
+        flat = flat_batch(current, batch, dictionary.signal_shape).astype(dtype)
         title = f"basis pursuit, layer {layer}" if progress else ""
         if penalty == "discrepancy":
-            norms = _residual_norms(model, layer, current, reference) if discrepancy is None else discrepancy
-            norms = _numbers(norms, layer, batch, "discrepancy")
+            norms = _residual_norms(model, layer, current, truth) if discrepancy is None else discrepancy
+            norms = non_negative_of_layer(norms, layer, batch, "discrepancy").ravel()
             xi, solution = discrepancy_penalties(dictionary, flat, norms, rule, orientation, title)
         else:
-            xi = _numbers(penalty, layer, batch, "penalty")
-            solution = _solve_layer(dictionary, flat, xi, options, orientation, title)
-        code = solution.codes.reshape(*batch, *dictionary.code_shape)
+            xi = non_negative_of_layer(penalty, layer, batch, "penalty").ravel()
+            solution = _solve_layer(solve, dictionary, flat, xi, rule, orientation, title)
+        code = solution.codes.reshape(code_shape)
         code = code if signs is None else signs * code
         if debias:
             code = least_squares(model, layer, current, code != 0)
@@ -347,91 +347,53 @@ def layered_basis_pursuit(
         iterations.append(solution.iterations.reshape(batch))
         optimality.append(solution.optimality.reshape(batch))
     reached = np.stack(optimality, axis=-1)
-    missed = int((reached > tolerance).sum())
-    stopped = f"{missed} of {reached.size} problems above the tolerance" if missed else "tolerance reached"
-    return PursuitResult(codes, penalties, np.stack(iterations, axis=-1), reached, stopped)
-
-
-def _batch_shape(model: Cascade, signals: NDArray) -> tuple[int, ...]:
-    """Batch axes of the signals and the signs together."""
-    expected = model.dictionaries[0].signal_shape
-    if signals.shape[-len(expected) :] != expected:
-        raise UserError(f"signals of shape {signals.shape} do not fit: the last axes must be {expected}.")
-    signs = () if model.signs is None else model.signs
-    return np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (signals, *signs)])
+    return PursuitResult(codes, penalties, np.stack(iterations, axis=-1), reached, stopped_at(reached, tolerance))
 
 
 def _solve_layer(
+    solve: Callable[..., LassoSolution],
     dictionary: ConvolutionalDictionary,
     signals: NDArray,
     penalties: NDArray,
-    options: _Options,
+    rule: StoppingRule,
     orientation: NDArray | None,
     progress: str,
 ) -> LassoSolution:
     """Give each trial to the solver of its form."""
-    exact = penalties == 0
-    if not exact.any():
-        if options.solver == "working-set":
-            return working_set(dictionary, signals, penalties, options.rule, orientation, progress)
-        extra = {"accelerate": options.accelerate, "step": options.step}
-        return proximal_gradient(dictionary, signals, penalties, options.rule, orientation, progress, **extra)
-    parts = []
-    for chosen in (exact, ~exact):
-        rows = np.flatnonzero(chosen)
-        oriented = None if orientation is None else orientation[rows]
+    solution = LassoSolution(
+        np.empty((len(signals), *dictionary.code_shape)), np.empty(len(signals), np.int64), np.empty(len(signals))
+    )
+    for is_equality in (True, False):
+        rows = np.flatnonzero((penalties == 0) == is_equality)
         if not len(rows):
             continue
-        if chosen is exact:
-            part = equality(dictionary, signals[rows], options.rule.tolerance, oriented, progress)
+        oriented = None if orientation is None else orientation[rows]
+        if is_equality:
+            part = equality(dictionary, signals[rows], rule.tolerance, oriented, progress)
         else:
-            part = _solve_layer(dictionary, signals[rows], penalties[rows], options, oriented, progress)
-        parts.append((rows, part))
-    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-    joined = [
-        np.concatenate([getattr(part, name) for _, part in parts])[order]
-        for name in ("codes", "iterations", "optimality")
-    ]
-    return replace(parts[0][1], codes=joined[0], iterations=joined[1], optimality=joined[2])
+            part = solve(dictionary, signals[rows], penalties[rows], rule, oriented, progress)
+        solution.codes[rows] = part.codes
+        solution.iterations[rows], solution.optimality[rows] = part.iterations, part.optimality
+    return solution
 
 
-def _residual_norms(model: Cascade, layer: int, signals: NDArray, reference: Sequence[ArrayLike]) -> NDArray:
+def _residual_norms(model: Cascade, layer: int, signals: NDArray, truth: Sequence[NDArray]) -> NDArray:
     """What the true code leaves of the signals of a layer, in l2 norm."""
-    left = signals - model.synthesize_layer(layer, np.asarray(reference[layer - 1], dtype=np.float64))
+    left = signals - model.synthesize_layer(layer, truth[layer - 1].astype(np.float64))
     return np.sqrt((left**2).sum(axis=tuple(range(-model.rank - 1, 0))))
 
 
-def _numbers(value: object, layer: int, batch: tuple[int, ...], name: str) -> NDArray:
-    """One number a trial, flat, of one layer."""
-    number = np.asarray(value[layer - 1] if isinstance(value, Sequence) else value, dtype=np.float64)
-    if not (number >= 0).all():
-        raise UserError(f"{name} {number.min():g} of layer {layer} is not allowed: give numbers from 0.")
-    return np.broadcast_to(number, batch).ravel()
-
-
 def _check(
-    model: Cascade,
-    penalty: object,
-    discrepancy: object,
-    non_negative: bool | Sequence[bool],
-    solver: str,
-    stop: str,
-    reference: Sequence[ArrayLike] | None,
+    model: Cascade, penalty: object, discrepancy: object, non_negative: object, truth: Sequence[NDArray]
 ) -> None:
-    for name, value, allowed in (("solver", solver, SOLVERS), ("stop", stop, STOPS)):
-        if value not in allowed:
-            raise UserError(f"{name} {value!r} is unknown: {nearest(value, allowed)}")
-    if isinstance(penalty, str) and penalty not in PENALTIES:
-        raise UserError(f"penalty {penalty!r} is unknown: {nearest(penalty, PENALTIES)}")
-    for name, value in (("penalty", penalty), ("discrepancy", discrepancy), ("non_negative", non_negative)):
-        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) != model.depth:
-            raise UserError(f"{name} has {len(value)} entries for {model.depth} layers: give one, or one a layer.")
-    if penalty == "discrepancy" and discrepancy is None and reference is None:
+    if isinstance(penalty, str):
+        check_choice(penalty, PENALTIES, "penalty")
+    check_layers(model.depth, penalty=penalty, discrepancy=discrepancy, non_negative=non_negative)
+    if penalty == "discrepancy" and discrepancy is None and not truth:
         raise UserError("penalty 'discrepancy' needs the norm of the residual: pass it as discrepancy, or the codes.")
-    if penalty == "guaranteed" and reference is None:
+    if penalty == "guaranteed" and not truth:
         raise UserError("penalty 'guaranteed' derives from the true codes: pass them as reference.")
-    demanded = list(non_negative) if isinstance(non_negative, Sequence) else [non_negative] * model.depth
-    if model.signs is not None and any(demanded[:-1]):
+    if model.signs is not None and any(of_layer(non_negative, layer) for layer in range(1, model.depth)):
         raise UserError(
             "inner codes of a cascade with signs are of mixed signs: demand non-negative ones of the deepest."
         )

@@ -12,6 +12,15 @@ from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_trials
+from dcsc.pursuit.arguments import (
+    batch_shape,
+    check_layers,
+    check_whole,
+    flat_batch,
+    of_layer,
+    support_sizes,
+    true_codes,
+)
 from dcsc.pursuit.protocol import PursuitResult, register
 
 MAX_ATOMS = 10000
@@ -111,48 +120,25 @@ def layered_matching_pursuit(
     UserError
         When sizes are missing, not allowed or too large.
     """
-    current = np.asarray(signals, dtype=np.float64)
-    expected = model.dictionaries[0].signal_shape
-    if current.shape[-len(expected) :] != expected:
-        raise UserError(f"signals of shape {current.shape} do not fit: the last axes must be {expected}.")
-    if k is None and reference is None:
+    current, truth = np.asarray(signals, dtype=np.float64), true_codes(reference)
+    batch = batch_shape(model, current)
+    if k is None and not truth:
         raise UserError("layered-matching-pursuit needs k, or the reference codes to count.")
-    for name, value in (("k", k), ("residual", residual)):
-        if isinstance(value, Sequence) and len(value) != model.depth:
-            raise UserError(f"{name} has {len(value)} entries for {model.depth} layers: give one, or one a layer.")
-    signs = () if model.signs is None else model.signs
-    batch = np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (current, *signs)])
+    check_layers(model.depth, k=k, residual=residual)
     dtype = np.result_type(model.dictionaries[0].dtype, np.asarray(signals).dtype)
-    codes, left, chosen, residuals = [], [], [], []
+    codes, measures = [], []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
-        sizes = _sizes(k, reference, layer, batch, dictionary)
-        norms = np.broadcast_to(np.asarray(residual[layer - 1] if isinstance(residual, Sequence) else residual), batch)
-        flat = np.broadcast_to(current, (*batch, *dictionary.signal_shape)).reshape(-1, *dictionary.signal_shape)
+        sizes = support_sizes(truth[layer - 1], model.rank) if k is None else of_layer(k, layer)
+        check_whole(sizes, min(dictionary.n_atoms, MAX_ATOMS), f"k = {sizes.tolist()} of layer {layer}")
+        sizes = np.broadcast_to(sizes, batch).astype(np.int64).ravel()
+        norms = np.broadcast_to(of_layer(residual, layer), batch).astype(float).ravel()
         title = f"matching pursuit, layer {layer}" if progress else ""
-        found = orthogonal_matching_pursuit(dictionary, flat, sizes.ravel(), norms.astype(float).ravel(), title)
-        code = found[0].reshape(*batch, *dictionary.code_shape)
+        inputs = flat_batch(current, batch, dictionary.signal_shape)
+        flat, *measured = orthogonal_matching_pursuit(dictionary, inputs, sizes, norms, title)
+        code = flat.reshape(*batch, *dictionary.code_shape)
         current = code if model.signs is None else model.signs[layer - 1] * code
         codes.append(current.astype(dtype if dtype.kind == "f" else np.float64))
-        for parts, values in zip((chosen, residuals, left), found[1:], strict=True):
-            parts.append(values.reshape(batch))
-    return PursuitResult(
-        codes, left, np.stack(chosen, axis=-1), np.stack(residuals, axis=-1), "size or residual reached"
-    )
-
-
-def _sizes(
-    k: int | Sequence[ArrayLike] | None,
-    reference: Sequence[ArrayLike] | None,
-    layer: int,
-    batch: tuple[int, ...],
-    dictionary: ConvolutionalDictionary,
-) -> NDArray:
-    """Support sizes of one layer, one a trial."""
-    if k is None:
-        sizes = np.count_nonzero(reference[layer - 1], axis=tuple(range(-dictionary.rank - 1, 0)))
-    else:
-        sizes = np.asarray(k[layer - 1] if isinstance(k, Sequence) else k)
-    limit = min(dictionary.n_atoms, MAX_ATOMS)
-    if np.any(sizes < 0) or np.any(sizes > limit) or np.any(sizes != np.floor(sizes)):
-        raise UserError(f"k = {sizes.tolist()} of layer {layer} is not allowed: give whole numbers from 0 to {limit}.")
-    return np.broadcast_to(sizes, batch).astype(np.int64)
+        measures.append([values.reshape(batch) for values in measured])
+    chosen, residuals, left = zip(*measures, strict=True)
+    stopped = "size or residual reached"
+    return PursuitResult(codes, list(left), np.stack(chosen, axis=-1), np.stack(residuals, axis=-1), stopped)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
+from dcsc.pursuit.arguments import batch_shape, check_layers, check_whole, of_layer, support_sizes, true_codes
 from dcsc.pursuit.least_squares import fit_dense
 from dcsc.pursuit.multilayer import deepest_columns
 from dcsc.pursuit.protocol import PursuitResult, register
@@ -127,34 +128,27 @@ def holistic_pursuit(
     UserError
         When numbers of zeros are missing or not allowed, or the cascade is too large.
     """
+    from tqdm import tqdm
+
     given = np.asarray(signals, dtype=np.float64)
-    expected = model.dictionaries[0].signal_shape
-    if given.shape[-len(expected) :] != expected:
-        raise UserError(f"signals of shape {given.shape} do not fit: the last axes must be {expected}.")
     n_atoms = model.dictionaries[-1].n_atoms
     if n_atoms > MAX_ATOMS:
         raise UserError(f"holistic-pursuit takes up to {MAX_ATOMS} deepest atoms, not {n_atoms}: use another pursuit.")
-    signs = () if model.signs is None else model.signs
-    batch = np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (given, *signs)])
+    batch = batch_shape(model, given)
     counts = _zeros(model, zeros, reference, batch)
     penalties = np.broadcast_to(np.asarray(penalty, dtype=np.float64), batch)
-    given = np.broadcast_to(given, (*batch, *expected))
+    given = np.broadcast_to(given, (*batch, *model.dictionaries[0].signal_shape))
     dtype = np.result_type(model.dictionaries[0].dtype, np.float32)
     codes = [np.zeros((*batch, *dictionary.code_shape), dtype=dtype) for dictionary in model.dictionaries]
     residuals = np.zeros(batch)
-    trials = np.ndindex(*batch)
-    if progress:
-        from tqdm import tqdm
-
-        trials = tqdm(trials, total=math.prod(batch), desc="holistic pursuit")
-    for trial in trials:
+    for trial in tqdm(list(np.ndindex(*batch)), desc="holistic pursuit", disable=not progress):
         target = given[trial].ravel()
         matrices = [deepest_columns(model, np.arange(n_atoms), trial, layer) for layer in range(model.depth)]
-        found = _pursue(matrices, target, float(penalties[trial]), [int(count[trial]) for count in counts], rounds)
-        for code, values in zip(codes, found, strict=True):
+        estimates = _pursue(matrices, target, float(penalties[trial]), [int(count[trial]) for count in counts], rounds)
+        for code, values in zip(codes, estimates, strict=True):
             code[trial] = values.reshape(code.shape[code.ndim - model.rank - 1 :])
         size = np.linalg.norm(target)
-        residuals[trial] = np.linalg.norm(target - matrices[0] @ found[-1]) / size if size else 0.0
+        residuals[trial] = np.linalg.norm(target - matrices[0] @ estimates[-1]) / size if size else 0.0
     each = (*batch, model.depth)
     return PursuitResult(
         codes,
@@ -193,19 +187,14 @@ def _zeros(
     batch: tuple[int, ...],
 ) -> list[NDArray]:
     """Numbers of zeros to be found in the layers 1..L-1, one a trial."""
-    upper = model.dictionaries[:-1]
-    if zeros is None and reference is None:
+    upper, truth = model.dictionaries[:-1], true_codes(reference)
+    if zeros is None and not truth:
         raise UserError("holistic-pursuit needs the numbers of zeros of the upper layers: pass the codes as reference.")
-    if isinstance(zeros, Sequence) and len(zeros) != len(upper):
-        raise UserError(f"zeros has {len(zeros)} entries for {len(upper)} upper layers: give one a layer.")
+    check_layers(len(upper), zeros=zeros)
     counts = []
-    for layer, dictionary in enumerate(upper):
-        if zeros is None:
-            axes = tuple(range(-model.rank - 1, 0))
-            count = dictionary.n_atoms - np.count_nonzero(reference[layer], axis=axes)
-        else:
-            count = np.asarray(zeros[layer] if isinstance(zeros, Sequence) else zeros)
-        if np.any(count < 0) or np.any(count > dictionary.n_atoms) or np.any(count != np.floor(count)):
-            raise UserError(f"zeros = {zeros} is not allowed: give whole numbers from 0 to {dictionary.n_atoms}.")
+    for layer, dictionary in enumerate(upper, start=1):
+        n_atoms = dictionary.n_atoms
+        count = n_atoms - support_sizes(truth[layer - 1], model.rank) if zeros is None else of_layer(zeros, layer)
+        check_whole(count, n_atoms, f"zeros = {zeros}")
         counts.append(np.broadcast_to(count, batch))
     return counts

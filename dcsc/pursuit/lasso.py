@@ -73,6 +73,24 @@ class LassoSolution:
     iterations: NDArray
     optimality: NDArray
 
+    @classmethod
+    def of_trials(cls, solved: Sequence[tuple[NDArray, int, float]]) -> LassoSolution:
+        """
+        Put the solutions of trials together.
+
+        Parameters
+        ----------
+        solved : sequence of tuple
+            Code, iterations and optimality of each trial.
+
+        Returns
+        -------
+        LassoSolution
+            Of all trials.
+        """
+        codes, iterations, optimality = zip(*solved, strict=True)
+        return cls(np.stack(codes), np.array(iterations), np.array(optimality))
+
 
 class Trial:
     """
@@ -137,17 +155,10 @@ class Trial:
         from dcsc.kernels import lasso
 
         is_gap = rule.measure == "gap"
+        stop, tolerance = lasso.GAP if is_gap else lasso.KKT, rule.tolerance * (1.0 if is_gap else scale)
+        start = self._signal, self._layout, self._orientation, float(penalty), self._atoms, self._values
         self._atoms, self._values, iterations, gap, distance = lasso.solve(
-            self._signal,
-            self._layout,
-            self._orientation,
-            float(penalty),
-            self._atoms,
-            self._values,
-            lasso.GAP if is_gap else lasso.KKT,
-            rule.tolerance * (1.0 if is_gap else scale),
-            rule.max_iterations,
-            float(most_active),
+            *start, stop, tolerance, rule.max_iterations, float(most_active)
         )
         return iterations, gap if is_gap else distance / scale
 
@@ -252,23 +263,20 @@ def working_set(
     solved = over_trials(len(signals), begin, progress)
     dense = [
         row
-        for row, one in enumerate(solved)
-        if one.optimality > rule.tolerance and one.iterations < rule.max_iterations and one.active > most_active
+        for row, state in enumerate(solved)
+        if state.optimality > rule.tolerance and state.iterations < rule.max_iterations and state.active > most_active
     ]
     size = max(1, min(GROUP, GROUPED_ATOMS // dictionary.n_atoms, -(-len(dense) // cores())))
     groups = [dense[first : first + size] for first in range(0, len(dense), size)]
 
     def finish(group: int) -> None:
         rows = groups[group]
-        for row, one in zip(rows, _finished(dictionary, [solved[row] for row in rows], rule), strict=True):
-            solved[row] = one
+        for row, state in zip(rows, _finished(dictionary, [solved[row] for row in rows], rule), strict=True):
+            solved[row] = state
 
     if groups:
         over_trials(len(groups), finish, f"{progress}, dense codes" if progress else "")
-    codes = np.stack([one.trial.code() for one in solved])
-    return LassoSolution(
-        codes, np.array([one.iterations for one in solved]), np.array([one.optimality for one in solved])
-    )
+    return LassoSolution.of_trials([(state.trial.code(), state.iterations, state.optimality) for state in solved])
 
 
 def _most_active(dictionary: ConvolutionalDictionary) -> float:
@@ -298,9 +306,9 @@ def _finished(
     """Split trials of dense codes together, and finish each with the working set if it must be sharper."""
     is_loose = rule.measure == "gap" and rule.tolerance >= LOOSE
     tolerance = rule.tolerance if is_loose else HANDED_OVER
-    starts = [one.trial.start(one.penalty) for one in group]
-    found = splitting.approach(dictionary, starts, tolerance, rule.max_iterations)
-    for (trial, penalty, scale, iterations, _), (atoms, values, more, gap) in zip(group, found, strict=True):
+    starts = [state.trial.start(state.penalty) for state in group]
+    approached = splitting.approach(dictionary, starts, tolerance, rule.max_iterations)
+    for (trial, penalty, scale, iterations, _), (atoms, values, more, gap) in zip(group, approached, strict=True):
         trial.move(atoms, values)
         if is_loose and gap <= rule.tolerance:
             yield _Progress(trial, penalty, scale, iterations + more, gap)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,39 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.convolution.spectrum import lipschitz_constant
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
+from dcsc.pursuit.arguments import batch_shape, check_layers, float_type, non_negative_of_layer
 from dcsc.pursuit.least_squares import fit_dense
-from dcsc.pursuit.protocol import PursuitResult, register
+from dcsc.pursuit.protocol import Pursuit, PursuitResult, register, stopped_at
 from dcsc.pursuit.thresholding import relu, soft
-
-
-def multilayer_objective(
-    model: Cascade, signals: ArrayLike, deepest: ArrayLike, penalties: Sequence[ArrayLike]
-) -> NDArray | float:
-    """
-    Objective of multi-layer basis pursuit, sum of lambda_l |X^(l)|_1 + |y - X^(0)|^2 / 2 ([SABE20]).
-
-    Parameters
-    ----------
-    model : Cascade
-        The cascade.
-    signals : array_like, shape (..., channel, *space)
-        y.
-    deepest : array_like, shape (..., filter, *position)
-        X^(L), from which the other layers follow.
-    penalties : sequence of array_like, each of shape () or (...)
-        lambda_1, ..., lambda_L.
-
-    Returns
-    -------
-    float or ndarray, shape (...)
-        One value a trial.
-    """
-    axes = tuple(range(-model.rank - 1, 0))
-    layers = model.synthesize(np.asarray(deepest, dtype=np.float64))
-    value = ((np.asarray(signals) - layers[0]) ** 2).sum(axis=axes) / 2
-    for code, penalty in zip(layers[1:], penalties, strict=True):
-        value = value + penalty * np.abs(code).sum(axis=axes)
-    return value if value.ndim else float(value)
 
 
 def layer_steps(model: Cascade, step: float = 1.0) -> list[float]:
@@ -91,252 +63,153 @@ def _pass(
     layers = model.synthesize(deepest)
     gradient = layers[0] - signals
     shrink = relu if non_negative else soft
-    found = []
+    codes = []
     for layer, (penalty, step) in enumerate(zip(penalties, steps, strict=True), start=1):
         moved = layers[layer] - step * model.correlate_layer(layer, gradient)
         new = shrink(moved, step * penalty)
         gradient = (layers[layer] - new) / step
-        found.append(new)
-    return found
+        codes.append(new)
+    return codes
 
 
-def _iterate(
-    model: Cascade,
-    signals: NDArray,
-    penalties: Sequence[NDArray],
-    steps: Sequence[float],
-    *,
-    accelerate: bool,
-    non_negative: bool,
-    tolerance: float,
-    max_iterations: int,
-    progress: str,
-) -> tuple[list[NDArray], NDArray, NDArray]:
-    """Codes, iterations and last relative changes of every trial; a trial that is done stays as it is."""
-    batch, dtype = penalties[-1].shape[: -model.rank - 1], signals.dtype
-    axes = tuple(range(-model.rank - 1, 0))
-    current = np.zeros((*batch, *model.dictionaries[-1].code_shape), dtype)
-    point = current
-    codes = [np.zeros((*batch, *dictionary.code_shape), dtype) for dictionary in model.dictionaries]
-    momentum, iterations, change = np.ones(batch), np.zeros(batch, dtype=np.int64), np.full(batch, np.inf)
-    rounds = range(max_iterations)
-    if progress:
+@dataclass(frozen=True)
+class _Descent:
+    """ISTA or FISTA over all layers at once."""
+
+    accelerate: bool
+    step: float
+    non_negative: bool
+    tolerance: float
+    max_iterations: int
+    title: str
+
+    def __call__(
+        self, model: Cascade, signals: NDArray, penalties: Sequence[NDArray]
+    ) -> tuple[list[NDArray], NDArray, NDArray]:
+        """Codes, iterations and last relative changes of every trial; a trial that is done stays as it is."""
         from tqdm import tqdm
 
-        rounds = tqdm(rounds, desc=progress)
-    for _ in rounds:
-        live = change > tolerance
-        if not live.any():
-            break
-        spread = live[(..., *[None] * (model.rank + 1))]
-        found = _pass(model, signals, point, penalties, steps, non_negative)
-        new = np.where(spread, found[-1], current)
-        codes = [np.where(spread, one, other) for one, other in zip(found, codes, strict=True)]
-        moved = np.sqrt(((new - point) ** 2).sum(axis=axes))
-        size = np.sqrt((new**2).sum(axis=axes))
-        change = np.where(live, moved / np.where(size > 0, size, 1.0), change)
-        iterations += live
-        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        uphill = ((point - new) * (new - current)).sum(axis=axes) > 0
-        weight = (np.where(uphill, 0.0, (momentum - 1) / grown) if accelerate else np.zeros(batch)).astype(dtype)
-        momentum = np.where(uphill, 1.0, grown)
-        point = np.where(spread, new + weight[(..., *[None] * (model.rank + 1))] * (new - current), point)
-        current = new
-    return codes, iterations, change
+        steps = layer_steps(model, self.step)
+        batch, dtype = penalties[-1].shape[: -model.rank - 1], signals.dtype
+        axes = tuple(range(-model.rank - 1, 0))
+        current = np.zeros((*batch, *model.dictionaries[-1].code_shape), dtype)
+        point = current
+        codes = [np.zeros((*batch, *dictionary.code_shape), dtype) for dictionary in model.dictionaries]
+        momentum, iterations, change = np.ones(batch), np.zeros(batch, dtype=np.int64), np.full(batch, np.inf)
+        for _ in tqdm(range(self.max_iterations), desc=self.title, disable=not self.title):
+            live = change > self.tolerance
+            if not live.any():
+                break
+            spread = live[(..., *[None] * (model.rank + 1))]
+            passed = _pass(model, signals, point, penalties, steps, self.non_negative)
+            new = np.where(spread, passed[-1], current)
+            codes = [np.where(spread, fresh, kept) for fresh, kept in zip(passed, codes, strict=True)]
+            moved = np.sqrt(((new - point) ** 2).sum(axis=axes))
+            size = np.sqrt((new**2).sum(axis=axes))
+            change = np.where(live, moved / np.where(size > 0, size, 1.0), change)
+            iterations += live
+            grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+            uphill = ((point - new) * (new - current)).sum(axis=axes) > 0
+            weight = np.where(uphill | (not self.accelerate), 0.0, (momentum - 1) / grown).astype(dtype)
+            momentum = np.where(uphill, 1.0, grown)
+            point = np.where(spread, new + weight[(..., *[None] * (model.rank + 1))] * (new - current), point)
+            current = new
+        return codes, iterations, change
 
 
-def _spread(
-    penalty: float | Sequence[ArrayLike], model: Cascade, batch: tuple[int, ...], dtype: np.dtype
-) -> list[NDArray]:
-    """One array a layer that broadcasts against its codes."""
-    if isinstance(penalty, Sequence) and len(penalty) != model.depth:
-        raise UserError(
-            f"penalty has {len(penalty)} entries for {model.depth} layers: give one number, or one a layer."
-        )
-    given = penalty if isinstance(penalty, Sequence) else [penalty] * model.depth
-    spread = []
-    for layer, value in enumerate(given, start=1):
-        value = np.asarray(value, dtype=np.float64)
-        if not (value >= 0).all():
-            raise UserError(f"penalty {value.min():g} of layer {layer} is not allowed: give numbers from 0.")
-        spread.append(np.broadcast_to(value.astype(dtype), batch)[(..., *[None] * (model.rank + 1))])
-    return spread
-
-
-def _prepare(model: Cascade, signals: ArrayLike) -> tuple[NDArray, tuple[int, ...], np.dtype]:
+def _arrays(model: Cascade, signals: ArrayLike, penalty: object) -> tuple[NDArray, list[NDArray]]:
+    """The signals and, for each layer, penalties that broadcast against its codes, all in one type."""
     given = np.asarray(signals)
-    expected = model.dictionaries[0].signal_shape
-    if given.shape[-len(expected) :] != expected:
-        raise UserError(f"signals of shape {given.shape} do not fit: the last axes must be {expected}.")
-    signs = () if model.signs is None else model.signs
-    batch = np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (given, *signs)])
-    dtype = np.result_type(model.dictionaries[0].dtype, given if given.dtype.kind == "f" else np.float32)
-    return given.astype(dtype), batch, dtype
-
-
-def _multilayer(
-    model: Cascade,
-    signals: ArrayLike,
-    penalty: float | Sequence[ArrayLike],
-    step: float,
-    non_negative: bool,
-    tolerance: float,
-    max_iterations: int,
-    progress: bool,
-    accelerate: bool,
-) -> PursuitResult:
-    if not 0 < step <= 1:
-        raise UserError(f"step {step} is not allowed: give a number above 0, at most 1.")
-    if non_negative and model.signs is not None and model.depth > 1:
-        raise UserError("inner codes of a cascade with signs are of mixed signs: leave non_negative at False.")
-    given, batch, dtype = _prepare(model, signals)
-    penalties = _spread(penalty, model, batch, dtype)
-    codes, iterations, change = _iterate(
-        model,
-        given,
-        penalties,
-        layer_steps(model, step),
-        accelerate=accelerate,
-        non_negative=non_negative,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        progress="multi-layer pursuit" if progress else "",
-    )
-    return _result(model, [code.astype(dtype) for code in codes], penalties, iterations, change, tolerance)
+    batch, dtype = batch_shape(model, given), float_type(model, given)
+    check_layers(model.depth, penalty=penalty)
+    of_layers = [non_negative_of_layer(penalty, layer, batch, "penalty") for layer in range(1, model.depth + 1)]
+    return given.astype(dtype), [numbers.astype(dtype)[(..., *[None] * (model.rank + 1))] for numbers in of_layers]
 
 
 def _result(
-    model: Cascade,
-    codes: list[NDArray],
-    penalties: list[NDArray],
-    iterations: NDArray,
-    optimality: NDArray,
-    tolerance: float,
+    codes: list[NDArray], penalties: list[NDArray], iterations: NDArray, change: NDArray, tolerance: float
 ) -> PursuitResult:
     """All layers share one optimisation, hence one count and one measure."""
-    missed = int((optimality > tolerance).sum())
-    stopped = f"{missed} of {optimality.size} problems above the tolerance" if missed else "tolerance reached"
-    each = (*iterations.shape, model.depth)
+    codes = [code.astype(penalties[-1].dtype) for code in codes]
     numbers = [np.array(penalty.reshape(iterations.shape)) for penalty in penalties]
-    return PursuitResult(
-        codes,
-        numbers,
-        np.array(np.broadcast_to(iterations[..., None], each)),
-        np.array(np.broadcast_to(optimality[..., None], each)),
-        stopped,
-    )
+    counts, distances = (np.repeat(each[..., None], len(codes), axis=-1) for each in (iterations, change))
+    return PursuitResult(codes, numbers, counts, distances, stopped_at(change, tolerance))
 
 
-@register("multilayer-ista")
-def multilayer_ista(
-    model: Cascade,
-    signals: ArrayLike,
-    *,
-    penalty: float | Sequence[ArrayLike],
-    step: float = 1.0,
-    non_negative: bool = False,
-    tolerance: float = 1e-6,
-    max_iterations: int = 20000,
-    reference: Sequence[ArrayLike] | None = None,
-    noise: ArrayLike = 0.0,
-    progress: bool = False,
-) -> PursuitResult:
-    """
-    Multi-layer ISTA ([SABE20]): a recurrent network whose first iteration is the forward pass from 0.
+def _multilayer(accelerate: bool) -> Pursuit:
+    """The pursuit that both names stand for, with momentum or without."""
 
-    Each iteration synthesizes the layers of the current deepest code, then climbs from the signal: at every
-    layer a shrunk gradient step, whose gradient mapping is the gradient for the next. Its fixed points are
-    near-optimal for the multi-layer objective, the nearer the smaller the step; exact with one layer, or when
-    only the deepest penalty is not 0.
+    def pursuit(
+        model: Cascade,
+        signals: ArrayLike,
+        *,
+        penalty: float | Sequence[ArrayLike],
+        step: float = 1.0,
+        non_negative: bool = False,
+        tolerance: float = 1e-6,
+        max_iterations: int = 20000,
+        reference: Sequence[ArrayLike] | None = None,
+        noise: ArrayLike = 0.0,
+        progress: bool = False,
+    ) -> PursuitResult:
+        """
+        Multi-layer ISTA or FISTA ([SABE20]): a recurrent network whose first iteration is the forward pass from 0.
 
-    Parameters
-    ----------
-    model : Cascade
-        The cascade; with signs T^(l) the pursuit works with A^(l) T^(l).
-    signals : array_like, shape (..., channel, *space)
-        X^(0), or X^(0) + E.
-    penalty : float or sequence
-        lambda_l: a number, or one entry a layer (a number, or one a trial).
-    step : float
-        Step of the first layer in units of 1 / |A^(1)|^2, at most 1; those of the others follow.
-    non_negative : bool
-        ReLU in place of soft thresholding.
-    tolerance : float
-        Largest relative change |new - old|_2 / |new|_2 of the deepest code that counts as converged.
-    max_iterations : int
-        Iterations after which a trial is given up.
-    reference : sequence of array_like, optional
-        Unused; every pursuit takes it.
-    noise : array_like
-        Unused; every pursuit takes it.
-    progress : bool
-        Show a progress bar.
+        FISTA has momentum, restarted when it points uphill. Each iteration synthesizes the layers of the current
+        deepest code, then climbs from the signal: at every layer a shrunk gradient step, whose gradient mapping is
+        the gradient for the next. Its fixed points are near-optimal for the multi-layer objective, the nearer the
+        smaller the step; exact with one layer, or when only the deepest penalty is not 0.
 
-    Returns
-    -------
-    PursuitResult
-        The thresholded codes of every layer, sparse but equal to the synthesis of the deepest one only
-        up to what thresholding took; the optimality is the last relative change.
+        Parameters
+        ----------
+        model : Cascade
+            The cascade; with signs T^(l) the pursuit works with A^(l) T^(l).
+        signals : array_like, shape (..., channel, *space)
+            X^(0), or X^(0) + E.
+        penalty : float or sequence
+            lambda_l: a number, or one entry a layer (a number, or one a trial).
+        step : float
+            Step of the first layer in units of 1 / |A^(1)|^2, at most 1; those of the others follow.
+        non_negative : bool
+            ReLU in place of soft thresholding.
+        tolerance : float
+            Largest relative change |new - old|_2 / |new|_2 of the deepest code that counts as converged.
+        max_iterations : int
+            Iterations after which a trial is given up.
+        reference : sequence of array_like, optional
+            Unused; every pursuit takes it.
+        noise : array_like
+            Unused; every pursuit takes it.
+        progress : bool
+            Show a progress bar.
 
-    Raises
-    ------
-    UserError
-        When an option is not allowed.
-    """
-    return _multilayer(model, signals, penalty, step, non_negative, tolerance, max_iterations, progress, False)
+        Returns
+        -------
+        PursuitResult
+            The thresholded codes of every layer, sparse but equal to the synthesis of the deepest one only
+            up to what thresholding took; the optimality is the last relative change.
+
+        Raises
+        ------
+        UserError
+            When an option is not allowed.
+        """
+        if not 0 < step <= 1:
+            raise UserError(f"step {step} is not allowed: give a number above 0, at most 1.")
+        if non_negative and model.signs is not None and model.depth > 1:
+            raise UserError("inner codes of a cascade with signs are of mixed signs: leave non_negative at False.")
+        given, penalties = _arrays(model, signals, penalty)
+        title = "multi-layer pursuit" if progress else ""
+        descent = _Descent(accelerate, step, non_negative, tolerance, max_iterations, title)
+        codes, iterations, change = descent(model, given, penalties)
+        return _result(codes, penalties, iterations, change, tolerance)
+
+    pursuit.__name__ = pursuit.__qualname__ = "multilayer_fista" if accelerate else "multilayer_ista"
+    return pursuit
 
 
-@register("multilayer-fista")
-def multilayer_fista(
-    model: Cascade,
-    signals: ArrayLike,
-    *,
-    penalty: float | Sequence[ArrayLike],
-    step: float = 1.0,
-    non_negative: bool = False,
-    tolerance: float = 1e-6,
-    max_iterations: int = 20000,
-    reference: Sequence[ArrayLike] | None = None,
-    noise: ArrayLike = 0.0,
-    progress: bool = False,
-) -> PursuitResult:
-    """
-    Multi-layer FISTA ([SABE20]): multi-layer ISTA with momentum, restarted when it points uphill.
-
-    Parameters
-    ----------
-    model : Cascade
-        The cascade.
-    signals : array_like, shape (..., channel, *space)
-        X^(0), or X^(0) + E.
-    penalty : float or sequence
-        lambda_l: a number, or one entry a layer (a number, or one a trial).
-    step : float
-        As for `multilayer_ista`.
-    non_negative : bool
-        ReLU in place of soft thresholding.
-    tolerance : float
-        As for `multilayer_ista`.
-    max_iterations : int
-        Iterations after which a trial is given up.
-    reference : sequence of array_like, optional
-        Unused; every pursuit takes it.
-    noise : array_like
-        Unused; every pursuit takes it.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    PursuitResult
-        As for `multilayer_ista`.
-
-    Raises
-    ------
-    UserError
-        When an option is not allowed.
-    """
-    return _multilayer(model, signals, penalty, step, non_negative, tolerance, max_iterations, progress, True)
+multilayer_ista = register("multilayer-ista")(_multilayer(accelerate=False))
+multilayer_fista = register("multilayer-fista")(_multilayer(accelerate=True))
 
 
 def deepest_columns(model: Cascade, atoms: NDArray, trial: tuple[int, ...] = (), layer: int = 0) -> NDArray:
@@ -412,24 +285,12 @@ def projection_pursuit(
 
     Parameters
     ----------
-    model : Cascade
-        The cascade.
-    signals : array_like, shape (..., channel, *space)
-        X^(0), or X^(0) + E.
+    model, signals, tolerance, max_iterations, reference, noise, progress
+        As for `multilayer_ista`.
     penalty : float or array_like, shape () or (...)
         lambda of the deepest code.
     zero : float
         Entries of an upper code below this share of its largest are cancellations, and set to 0.
-    tolerance : float
-        Largest relative change of the deepest code that counts as converged.
-    max_iterations : int
-        Iterations after which a trial is given up.
-    reference : sequence of array_like, optional
-        Unused; every pursuit takes it.
-    noise : array_like
-        Unused; every pursuit takes it.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -441,23 +302,14 @@ def projection_pursuit(
     UserError
         When an option is not allowed.
     """
-    given, batch, dtype = _prepare(model, signals)
-    penalties = _spread([*[0.0] * (model.depth - 1), penalty], model, batch, dtype)
-    codes, iterations, change = _iterate(
-        model,
-        given,
-        penalties,
-        layer_steps(model),
-        accelerate=True,
-        non_negative=False,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        progress="projection pursuit" if progress else "",
-    )
+    given, penalties = _arrays(model, signals, [*[0.0] * (model.depth - 1), penalty])
+    descent = _Descent(True, 1.0, False, tolerance, max_iterations, "projection pursuit" if progress else "")
+    codes, iterations, change = descent(model, given, penalties)
+    batch = iterations.shape
     given = np.broadcast_to(given, (*batch, *model.dictionaries[0].signal_shape))
     deepest = project(model, given, codes[-1] != 0)
     agreeing = [without_cancellations(code, zero, model.rank) for code in model.synthesize(deepest)[1:]]
-    return _result(model, [code.astype(dtype) for code in agreeing], penalties, iterations, change, tolerance)
+    return _result(agreeing, penalties, iterations, change, tolerance)
 
 
 def project(model: Cascade, signals: NDArray, support: NDArray) -> NDArray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.registry import Registry
@@ -50,21 +49,21 @@ PURSUITS: Registry[Pursuit] = Registry("pursuit", filled_in=("reference", "noise
 register, get, names, check_parameters = PURSUITS.register, PURSUITS.get, PURSUITS.names, PURSUITS.check
 
 
-def one_step_result(codes: list[NDArray], thresholds: list[NDArray]) -> PursuitResult:
+def stopped_at(optimality: NDArray, tolerance: float) -> str:
     """
-    Wrap what a one-step pursuit found.
+    Say how iterations came to stop.
 
     Parameters
     ----------
-    codes : list of ndarray
-        [X^(1), ..., X^(L)].
-    thresholds : list of ndarray, each of shape (...)
-        Thresholds used.
+    optimality : ndarray
+        Distance from optimality of each problem.
+    tolerance : float
+        What it was to reach.
 
     Returns
     -------
-    PursuitResult
-        One iteration a layer, nothing left to optimise.
+    str
+        How many problems did not.
     """
-    shape = (*thresholds[0].shape, len(codes))
-    return PursuitResult(codes, thresholds, np.ones(shape, dtype=np.int64), np.zeros(shape), "one step a layer")
+    missed = int((optimality > tolerance).sum())
+    return f"{missed} of {optimality.size} problems above the tolerance" if missed else "tolerance reached"

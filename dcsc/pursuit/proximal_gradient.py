@@ -67,10 +67,11 @@ def proximal_gradient(
     def work(row: int) -> tuple[NDArray, int, float]:
         target = dictionary.correlate(signals[row])
         energy = float((signals[row].astype(np.float64) ** 2).sum())
-        return descent(target, energy, float(penalties[row]), None if orientation is None else orientation[row])
+        oriented = None if orientation is None else orientation[row]
+        code, iterations, optimality = descent(target, energy, float(penalties[row]), oriented)
+        return code.astype(np.float64), iterations, optimality
 
-    codes, iterations, optimality = zip(*over_trials(len(signals), work, progress), strict=True)
-    return LassoSolution(np.stack(codes).astype(np.float64), np.array(iterations), np.array(optimality))
+    return LassoSolution.of_trials(over_trials(len(signals), work, progress))
 
 
 @dataclass(frozen=True, eq=False)

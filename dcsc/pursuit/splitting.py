@@ -131,7 +131,7 @@ class Start(NamedTuple):
     values: NDArray
 
 
-class Found(NamedTuple):
+class Approximation(NamedTuple):
     """
     The best code of a trial that was looked at.
 
@@ -156,7 +156,7 @@ def approach(
     starts: Sequence[Start],
     tolerance: float,
     max_iterations: int = MOST_ITERATIONS,
-) -> list[Found]:
+) -> list[Approximation]:
     """
     Come as near to the minimisers as a tolerance, or until progress is slow, in single precision at the latest.
 
@@ -173,7 +173,7 @@ def approach(
 
     Returns
     -------
-    list of Found
+    list of Approximation
         One a trial.
     """
     from dcsc.kernels import splitting
@@ -184,9 +184,8 @@ def approach(
     states = np.stack([walk.state for walk in walks])
     mirrored = np.stack([walk.mirrored for walk in walks])
     signals = np.stack([start.signal for start in starts]).astype(np.float32)
-    sides = np.empty((0, 0, 0, 0), np.float32)
-    if len(starts[0].orientation):
-        sides = np.stack([walk.sides for walk in walks])
+    oriented = [walk.sides for walk in walks if walk.sides is not None]  # all or none of them
+    sides = np.stack(oriented) if oriented else np.empty((0, 0, 0, 0), np.float32)
     for walk, state, mirror in zip(walks, states, mirrored, strict=True):
         walk.state, walk.mirrored = state, mirror  # views, that a step changes
     penalties = np.array([start.penalty for start in starts], np.float32)
@@ -203,7 +202,7 @@ def approach(
         going = np.array([trial for trial in going if not walks[trial].is_done], np.int64)
         if not len(going):
             break
-    return [walk.found for walk in walks]
+    return [walk.best for walk in walks]
 
 
 def _solve(
@@ -270,7 +269,7 @@ class _Walk:
         self._signal = start.signal.reshape(self._dictionary.signal_shape)
         self._penalty, self._orientation = start.penalty, start.orientation
         self.sides = layout.pieces(start.orientation) if len(start.orientation) else None
-        self.found = Found(start.atoms, start.values, 0, math.inf)
+        self.best = Approximation(start.atoms, start.values, 0, math.inf)
         self._least, self._bound, self._stalled = math.inf, -math.inf, 0
         self._next, self._between = FIRST_LOOK, FIRST_LOOK
         self.is_done = False
@@ -313,13 +312,13 @@ class _Walk:
         values = flat[atoms].astype(np.float64) * float(self.sigma)
         left = self._signal - self._dictionary.synthesize(self._layout.code(atoms, values))
         objective = self._penalty * float(np.abs(values).sum()) + 0.5 * float((left**2).sum())
-        last = self.found.gap
+        last = self.best.gap
         self._bound = max(self._bound, self._dual_objective(residual.astype(np.float64).reshape(self._signal.shape)))
         if objective >= self._least:
-            atoms, values = self.found.atoms, self.found.values
+            atoms, values = self.best.atoms, self.best.values
         self._least = min(self._least, objective)
         gap = (self._least - self._bound) / self._least
-        self.found = Found(atoms, values, done, gap)
+        self.best = Approximation(atoms, values, done, gap)
         self._stalled = 0 if gap < STALLED * last else self._stalled + 1
         self.is_done = gap <= self._tolerance or self._stalled == STALLED_LOOKS
         if not self.is_done:

@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc import guarantees
 from dcsc.convolution.filter_bank import listed_codes
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError
+from dcsc.guarantees.checks import check_choice
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
+from dcsc.pursuit.arguments import check_layers, check_whole, of_layer, support_sizes, true_codes
 from dcsc.pursuit.least_squares import least_squares
-from dcsc.pursuit.protocol import PursuitResult, one_step_result, register
+from dcsc.pursuit.protocol import PursuitResult, register
 from dcsc.ragged import RaggedCodes
 
 Rule = Literal["hard", "soft", "relu", "top-k"]
@@ -47,10 +49,8 @@ def soft(correlations: NDArray, threshold: ArrayLike) -> NDArray:
 
     Parameters
     ----------
-    correlations : ndarray
-        c.
-    threshold : array_like
-        beta >= 0, broadcast against the correlations.
+    correlations, threshold
+        As for `hard`.
 
     Returns
     -------
@@ -106,8 +106,7 @@ def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
     batch = correlations.shape[: -rank - 1]
     flat = np.abs(correlations).reshape(*batch, -1)
     sizes = np.broadcast_to(np.asarray(k), batch)
-    if np.any(sizes < 0) or np.any(sizes > flat.shape[-1]) or np.any(sizes != np.floor(sizes)):
-        raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {flat.shape[-1]}, one a layer.")
+    check_whole(sizes, flat.shape[-1], f"k = {k}")
     sizes = sizes.astype(np.int64)[..., None]
     descending = -np.sort(-flat, axis=-1)
     smallest_kept = np.take_along_axis(descending, np.maximum(sizes - 1, 0), axis=-1)
@@ -228,25 +227,25 @@ def layered_thresholding(
     UserError
         When the rule or threshold is unknown or incomplete, or ReLU meets signed inner codes.
     """
-    _check(model, rule, threshold, k, reference)
+    truth = true_codes(reference)
+    _check(model, rule, threshold, k, truth)
     if isinstance(threshold, str) and threshold != "oracle" and rule != "top-k":
-        threshold = derived_thresholds(threshold, model, reference, rule, noise)
+        threshold = derived_thresholds(threshold, model, truth, rule, noise)
     current = np.asarray(signals)
     codes: list[NDArray] = []
     thresholds: list[NDArray] = []
     for layer in range(1, model.depth + 1):
         correlations = model.correlate_layer(layer, current)
         batch = correlations.shape[: -model.rank - 1]
-        truth = None if reference is None else np.asarray(reference[layer - 1])
         if rule == "top-k":
-            size = _of_layer(k, layer) if k is not None else _sizes(truth, model.rank)
+            size = support_sizes(truth[layer - 1], model.rank) if k is None else of_layer(k, layer)
             code = top_k(correlations, size, model.rank)
             beta = separating_threshold(correlations, np.broadcast_to(size, batch).astype(np.int64), model.rank)
         else:
             if isinstance(threshold, str):  # the oracle; the others are numbers by now
-                beta = separating_threshold(correlations, _sizes(truth, model.rank), model.rank, rule)
+                beta = separating_threshold(correlations, support_sizes(truth[layer - 1], model.rank), model.rank, rule)
             else:
-                beta = np.broadcast_to(_of_layer(threshold, layer), batch)
+                beta = np.broadcast_to(of_layer(threshold, layer), batch)
             spread = beta.astype(correlations.dtype).reshape(*batch, *[1] * (model.rank + 1))
             code = {"hard": hard, "soft": soft, "relu": relu}[rule](correlations, spread)
         if debias:
@@ -254,35 +253,23 @@ def layered_thresholding(
         codes.append(code)
         thresholds.append(np.array(beta, dtype=np.float64))
         current = code
-    return one_step_result(codes, thresholds)
+    shape = (*thresholds[0].shape, model.depth)
+    return PursuitResult(codes, thresholds, np.ones(shape, dtype=np.int64), np.zeros(shape), "one step a layer")
 
 
-def _of_layer(value: object, layer: int) -> NDArray:
-    return np.asarray(value[layer - 1] if isinstance(value, Sequence) else value)
-
-
-def _sizes(code: NDArray, rank: int) -> NDArray:
-    return np.count_nonzero(code, axis=tuple(range(-rank - 1, 0)))
-
-
-def _check(model: Cascade, rule: str, threshold: object, k: object, reference: Sequence[ArrayLike] | None) -> None:
-    if rule not in RULES:
-        raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
-    if isinstance(threshold, str) and threshold not in THRESHOLDS:
-        raise UserError(f"threshold {threshold!r} is unknown: {nearest(threshold, THRESHOLDS)}")
-    for name, value in (("threshold", threshold), ("k", k)):
-        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) != model.depth:
-            raise UserError(
-                f"{name} has {len(value)} entries for {model.depth} layers: give one number, or one a layer."
-            )
+def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Sequence[NDArray]) -> None:
+    check_choice(rule, RULES, "rule")
+    if isinstance(threshold, str):
+        check_choice(threshold, THRESHOLDS, "threshold")
+    check_layers(model.depth, threshold=threshold, k=k)
     if rule == "top-k":
-        if k is None and reference is None:
+        if k is None and not truth:
             raise UserError("top-k needs k, or the reference codes to count.")
     elif threshold is None:
         raise UserError(f"rule {rule!r} needs a threshold: a number, one a layer, or one of {', '.join(THRESHOLDS)}.")
-    if isinstance(threshold, str) and reference is None:
+    if isinstance(threshold, str) and not truth:
         raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
     if rule == "relu":
         inner_signed = model.depth > 1 and model.signs is not None
-        if inner_signed or (reference is not None and any(np.min(code, initial=0) < 0 for code in reference)):
+        if inner_signed or any(np.min(code, initial=0) < 0 for code in truth):
             raise UserError("relu cannot recover codes with negative entries: use rule 'soft' or 'hard' there.")

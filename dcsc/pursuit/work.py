@@ -46,7 +46,7 @@ def multiply_adds(
     options: Mapping[str, Any],
     dictionaries: Sequence[ConvolutionalDictionary],
     iterations: NDArray,
-    found: NDArray,
+    active: NDArray,
     stripe: NDArray,
 ) -> NDArray:
     """
@@ -60,8 +60,8 @@ def multiply_adds(
         A^(1), ..., A^(L).
     iterations : ndarray of int, shape (layer, ...)
         As the pursuit counts them.
-    found : ndarray of int, shape (layer, ...)
-        Atoms in the supports found.
+    active : ndarray of int, shape (layer, ...)
+        Active atoms of the codes that the pursuit gave.
     stripe : ndarray of int, shape (layer, ...)
         Stripe-sparsity of the codes, which stands for the number of active atoms that one active atom meets.
 
@@ -71,7 +71,7 @@ def multiply_adds(
         NaN for pursuits whose iterations do not tell: those of a plug-in, and basis pursuit on a growing set.
     """
     method, parameters = options["method"], options["parameters"]
-    layers = list(zip(dictionaries, iterations.astype(float), found.astype(float), stripe.astype(float), strict=True))
+    layers = list(zip(dictionaries, iterations.astype(float), active.astype(float), stripe.astype(float), strict=True))
     nothing = np.zeros(iterations.shape[1:])
     fits = sum((_least_squares(layer, size, width) for layer, _, size, width in layers), nothing)
     passes = sum((one_pass(layer) * np.ones_like(count) for layer, count, *_ in layers), nothing)
@@ -85,7 +85,7 @@ def multiply_adds(
     if method in ("multilayer-ista", "multilayer-fista"):
         return twice_an_iteration
     if method == "projection-pursuit":
-        return twice_an_iteration + found[-1] ** 2.0 * math.prod(dictionaries[0].signal_shape)
+        return twice_an_iteration + active[-1] ** 2.0 * math.prod(dictionaries[0].signal_shape)
     if method == "layered-matching-pursuit":
         # A new atom, made orthogonal to those it meets, changes the correlations of the stripes of all of these.
         return passes + sum((count * width * layer.stripe_size for layer, count, _, width in layers), nothing)

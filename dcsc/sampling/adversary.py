@@ -174,12 +174,12 @@ def worst_signs_for_threshold(
 
     def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         extremes, where = _worst_cases(dictionary, block)
-        found, signs = np.empty((len(block.row_size), 4)), np.empty(len(block.atom), np.int8)
+        attacks, signs = np.empty((len(block.row_size), 4)), np.empty(len(block.atom), np.int8)
         listed = kernel_codes(block)
-        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[trials], extremes, where, found)
-        target = found[:, 0].astype(np.int64)
+        worst_case.attack_threshold(gram, peaks, positions, listed, thresholds[trials], extremes, where, attacks)
+        target = attacks[:, 0].astype(np.int64)
         worst_case.signs_against(gram, positions, block.atom, block.starts, target, signs)
-        return signs, target, found[:, 1], found[:, 2] != 0, found[:, 3] != 0
+        return signs, target, attacks[:, 1], attacks[:, 2] != 0, attacks[:, 3] != 0
 
     return ThresholdAttack(*_in_blocks(codes, work, threads))
 
@@ -259,16 +259,9 @@ def worst_signs_for_top_k(
             span = slice(starts[trial], starts[trial + 1])
             if np.any(where[trial] < 0):
                 continue
+            atoms, magnitudes, start = block.atom[span], block.value[span], where[trial, 1]
             margin[trial] = -worst_case.worst_pair(
-                gram,
-                positions,
-                block.atom[span],
-                block.value[span],
-                own[span],
-                bound[trial],
-                where[trial, 1],
-                signs[span],
-                pairs[trial],
+                gram, positions, atoms, magnitudes, own[span], bound[trial], start, signs[span], pairs[trial]
             )
         return signs, pairs[:, 0], pairs[:, 1], margin, margin <= 0
 

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.convolution.layouts import AXES
+from dcsc.convolution.layouts import padded
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import deep
 from dcsc.kernels.arguments import Codes
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.layers import CANCELLED, layers_of, times_signs
-from dcsc.model.sparsity import contrast as contrast_of
+from dcsc.model.sparsity import contrast
 from dcsc.ragged import RaggedCodes, concatenate, take
 from dcsc.sampling.registry import named
 from dcsc.sampling.values import random_signs, sample_codes
@@ -108,24 +108,21 @@ class DeepDraw:
 def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Layers:
     """Describe a cascade as the kernels take it."""
     offset = np.cumsum([0, *[dictionary.n_atoms for dictionary in dictionaries]]).astype(np.int64)
-    geometry = np.ones((len(dictionaries), 3, AXES), dtype=np.int64)
     counts, indices, values, filter_offset = [np.zeros(1, np.int64)], [], [], [0]
-    for layer, dictionary in enumerate(dictionaries):
-        for row, numbers in enumerate((dictionary.positions, dictionary.stride, dictionary.grid)):
-            geometry[layer, row, AXES - dictionary.rank :] = numbers
+    for dictionary in dictionaries:
         filters = dictionary.filters
         if dictionary.integer_filters is not None:
             filters = dictionary.integer_filters * dictionary.integer_scale
-        padded = filters.reshape(*filters.shape[:2], *[1] * (AXES - dictionary.rank), *dictionary.taps)
-        nonzero = np.argwhere(padded)
+        filters = filters.reshape(*filters.shape[:2], *padded(dictionary.taps))
+        nonzero = np.argwhere(filters)
         counts.append(np.bincount(nonzero[:, 0], minlength=dictionary.n_filters))
         indices.append(nonzero[:, 1:])
-        values.append(padded[tuple(nonzero.T)].astype(np.float64))
+        values.append(filters[tuple(nonzero.T)].astype(np.float64))
         filter_offset.append(filter_offset[-1] + dictionary.n_filters)
     tap_start = np.cumsum(np.concatenate(counts)).astype(np.int64)
     return deep.Layers(
         offset,
-        geometry,
+        np.array([[padded(d.positions), padded(d.stride), padded(d.grid)] for d in dictionaries]),
         np.array(filter_offset[:-1], np.int64),
         tap_start,
         np.ascontiguousarray(np.concatenate(indices)),
@@ -144,21 +141,13 @@ def _inserted(
 ) -> tuple[RaggedCodes, NDArray]:
     """Keep the proposals that fit, and count those that did not."""
     n_trials = len(proposals.row_size)
-    flat = [] if signs is None else [layer.reshape(n_trials, -1) for layer in signs]
-    together = np.concatenate(flat, axis=1) if flat else np.empty((0, 0), np.int8)
+    together = np.empty((0, 0), np.int8)
+    if signs is not None:
+        together = np.concatenate([layer.reshape(n_trials, -1) for layer in signs], axis=1)
     accepted, refused = np.zeros(len(proposals.atom), dtype=bool), np.zeros(n_trials, np.int64)
-    deep.insert_sequentially(
-        rng,
-        Codes(proposals.atom, proposals.value, proposals.starts),
-        together,
-        len(proposals.atom) if keep is None else keep,
-        float(floor),
-        CANCELLED,
-        constraint == "no-overlap",
-        _insertion_tables(dictionaries),
-        accepted,
-        refused,
-    )
+    listed, layers = Codes(proposals.atom, proposals.value, proposals.starts), _insertion_tables(dictionaries)
+    most, disjoint = len(proposals.atom) if keep is None else keep, constraint == "no-overlap"
+    deep.insert_sequentially(rng, listed, together, most, float(floor), CANCELLED, disjoint, layers, accepted, refused)
     trials = np.repeat(np.arange(n_trials), proposals.row_size)
     sizes = np.bincount(trials[accepted], minlength=n_trials).astype(np.int64)
     kept = RaggedCodes(sizes, proposals.atom[accepted], proposals.value[accepted], proposals.code_shape)
@@ -189,14 +178,13 @@ def certificates(constraint: str, depth: int, rademacher: bool, random_layers: b
     # With one layer, a floor looks at magnitudes alone, and the signs stay Rademacher.
     if (constraint == "contrast-floor" and depth > 1) or not (rademacher or random_layers):
         return always
-    held: tuple[str, ...]
+    statistical: tuple[str, ...] = ("statistical",)
     if depth > 1 and not random_layers:
-        held = (*always, "statistical-plain")
+        statistical = ("statistical-plain",)
     elif depth == 1 or constraint == "no-overlap":
-        held = (*always, "statistical", "statistical-optimised")
-    else:
-        held = (*always, "statistical")
-    return (*held, "given-acceptance") if constraint == "rejection" and depth > 1 else held
+        statistical = ("statistical", "statistical-optimised")
+    divided = ("given-acceptance",) if constraint == "rejection" and depth > 1 else ()
+    return (*always, *statistical, *divided)
 
 
 def deep_codes(
@@ -333,7 +321,7 @@ def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
 
 
 def _contrasts(codes: Sequence[RaggedCodes]) -> NDArray:
-    return np.stack([contrast_of(code, len(code.code_shape) - 1) for code in codes], axis=-1)
+    return np.stack([contrast(code, len(code.code_shape) - 1) for code in codes], axis=-1)
 
 
 def _redrawn(draw: DeepDraw, fresh: DeepDraw, refused: NDArray) -> DeepDraw:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import per_axis
-from dcsc.convolution.layouts import AXES
+from dcsc.convolution.layouts import AXES, padded
 from dcsc.errors import UserError
 from dcsc.kernels import drawing
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -81,11 +81,6 @@ def _lengths(given: int | tuple[int, ...] | None, dictionary: ConvolutionalDicti
     """Lengths in positions, one an axis: what is given, by default the overlap, and never more than the layer has."""
     lengths = dictionary.overlap if given is None else per_axis(given, dictionary.rank, name)
     return tuple(min(pair) for pair in zip(lengths, dictionary.positions, strict=True))
-
-
-def _three(numbers: tuple[int, ...], filler: int = 1) -> NDArray:
-    """Numbers of the axes as the kernels take them, who know three."""
-    return np.array([*[filler] * (AXES - len(numbers)), *numbers], dtype=np.int64)
 
 
 def _order_and_swaps(n: int) -> tuple[NDArray, NDArray]:
@@ -179,7 +174,7 @@ def clustered(
     (n_clusters,) = per_axis(clusters, 1, "clusters")
     sizes = _sizes(size, trials, math.prod(lengths) * n_filters, f"a window of {lengths} positions")
     atoms, scratch = np.empty(sizes.sum(), np.int64), _order_and_swaps(dictionary.n_atoms)
-    drawing.clustered_subsets(rng, sizes, n_clusters, _three(lengths), _three(positions), n_filters, *scratch, atoms)
+    drawing.clustered_subsets(rng, sizes, n_clusters, padded(lengths), padded(positions), n_filters, *scratch, atoms)
     return _supports(dictionary, sizes, atoms)
 
 
@@ -214,7 +209,7 @@ def minimum_distance(
     most = math.prod(n // d for n, d in zip(positions, apart, strict=True))
     sizes = _sizes(size, trials, most, f"a distance of {apart} positions")
     atoms = np.empty(sizes.sum(), np.int64)
-    stuck = drawing.distant_subsets(rng, sizes, _three(apart), _three(positions), n_filters, ATTEMPTS, atoms)
+    stuck = drawing.distant_subsets(rng, sizes, padded(apart), padded(positions), n_filters, ATTEMPTS, atoms)
     _check_drawn(stuck, "minimum-distance", sizes, "shorten the distance")
     return _supports(dictionary, sizes, atoms)
 
@@ -258,8 +253,8 @@ def stripe(
         if exact and np.any(sizes < limit):
             raise UserError(f"size = {size} is not allowed: a stripe-sparsity of exactly {limit} needs as many atoms.")
     atoms = np.empty(trials * most if fill else sizes.sum(), np.int64)
-    reach = _three(tuple(overlap - 1 for overlap in dictionary.overlap), 0)
-    layer, scratch = (_three(dictionary.positions), dictionary.n_filters), _order_and_swaps(dictionary.n_atoms)
+    reach = padded(dictionary.overlap) - 1
+    layer, scratch = (padded(dictionary.positions), dictionary.n_filters), _order_and_swaps(dictionary.n_atoms)
     stuck = drawing.stripe_subsets(rng, sizes, fill, limit, exact, reach, *layer, ATTEMPTS, *scratch, most, atoms)
     _check_drawn(stuck, "stripe", sizes, "raise the norm")
     return _supports(dictionary, sizes, atoms)
@@ -325,5 +320,5 @@ def spread(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, 
     for axis in range(1, dictionary.rank):
         increments[AXES - 1 - axis] = root**-axis
     atoms, scratch = np.empty(sizes.sum(), np.int64), _order_and_swaps(n_filters)
-    drawing.spread_subsets(rng, sizes, _three(positions), n_filters, increments, *scratch, atoms)
+    drawing.spread_subsets(rng, sizes, padded(positions), n_filters, increments, *scratch, atoms)
     return _supports(dictionary, sizes, atoms)

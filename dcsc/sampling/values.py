@@ -106,10 +106,8 @@ def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray
 
     Parameters
     ----------
-    rng, count
-        As for `draw_magnitudes`.
-    contrast : float
-        Smallest over largest possible magnitude, in (0, 1].
+    rng, count, contrast
+        As for `uniform`.
 
     Returns
     -------

@@ -122,8 +122,8 @@ def draw_windows(name: str, rng: np.random.Generator, dictionary: ConvolutionalD
     """
     signal = _fitting(name, dictionary)
     sizes = dictionary.signal_shape[1:]
-    rooms = [have - want + 1 for have, want in zip(signal.shape[1:], sizes, strict=True)]
-    starts = np.stack([rng.integers(0, room, trials) for room in rooms], axis=-1)
+    offsets = [have - want + 1 for have, want in zip(signal.shape[1:], sizes, strict=True)]
+    starts = np.stack([rng.integers(0, offset, trials) for offset in offsets], axis=-1)
     windows = np.stack(
         [
             signal[(slice(None), *(slice(first, first + size) for first, size in zip(start, sizes, strict=True)))]
@@ -167,8 +167,7 @@ def approximate(dictionaries: Sequence[ConvolutionalDictionary], windows: NDArra
 def _effective(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[ConvolutionalDictionary, NDArray]:
     """A^(1)...A^(L) with unit-norm atoms, and the norms that they had, against the axes of a code."""
     filters = Cascade(dictionaries).effective_dictionary(0)
-    strides = zip(*(dictionary.stride for dictionary in dictionaries), strict=True)
-    steps = tuple(math.prod(of_axis) for of_axis in strides)
+    steps = tuple(map(math.prod, zip(*(dictionary.stride for dictionary in dictionaries), strict=True)))
     lengths = np.sqrt((filters**2).sum(axis=tuple(range(1, filters.ndim))))
     return (
         ConvolutionalDictionary(filters, steps, dictionaries[0].grid, normalize=True),

@@ -54,6 +54,7 @@ def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path, monkeypatch
     code = np.zeros((1, *dictionary.code_shape))
     code[0, 1, 20] = 1.0
     signals = model.synthesize(code)[0]
+    dcsc.pursuit.check_parameters("twice-thresholded", ["rule", "threshold"])  # it passes them on
     found = dcsc.pursuit.get("twice-thresholded")(model, signals, rule="hard", threshold=0.98)
     np.testing.assert_array_equal(np.argwhere(found.codes[0]), [[0, 1, 20]])
 

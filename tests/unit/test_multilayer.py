@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 import dcsc
 from dcsc.errors import UserError
 from dcsc.pursuit import multilayer
-from dcsc.pursuit.multilayer import deepest_columns, multilayer_objective
+from dcsc.pursuit.multilayer import deepest_columns
 from tests.strategies import cascades, dense_matrix, sparse_codes
+from tests.support.pursuits import multilayer_objective
 from tests.unit.test_basis_pursuit import dense_layer, kkt_distance, problem, signed
 
 seeds = st.integers(0, 2**32 - 1)

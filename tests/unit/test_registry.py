@@ -45,12 +45,12 @@ def test_a_name_is_taken_by_another_function_alone(tools):
     [
         ("plain", [], "the tool 'plain' is unknown: did you mean 'plane'?"),
         (["plane"], [], "is unknown"),
-        ("plane", ["widht"], "has no parameter 'widht': did you mean 'width'?"),
+        ("plane", ["widht"], "has no parameter 'widht', the name is unknown: did you mean 'width'?"),
         ("plane", ["width", "bench"], "has no parameter 'bench'"),
         ("pass", ["base", "bench"], "has no parameter 'bench'"),
         ("plane", [], "needs the parameter 'width': give a whole number."),
         ("pass", [], "needs the parameter 'base': give it."),
-        ("saw", ["teeth"], "has no parameter 'teeth': it takes none."),
+        ("saw", ["teeth"], "has no parameter 'teeth', the name is unknown: it takes none."),
     ],
 )
 def test_a_mistake_names_what_is_allowed(tools, name, given, words):
