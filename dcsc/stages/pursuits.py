@@ -11,12 +11,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc import pursuit, ragged, seeds
-from dcsc import ragged as ragged_dcsc
 from dcsc.convolution import one_step as recovery
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.pursuit import protocol, thresholding
 from dcsc.ragged import RaggedCodes
+from dcsc.stages.settings import PursuitRun
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import (
     batch_coordinates,
@@ -54,7 +54,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     """
     depth = depth_of(signals)
     groups = {}
-    for name, options in settings["pursuits"].items():
+    for name, options in PursuitRun.by_name(settings["pursuits"]).items():
         rows = _rows(signals, options)
         found: list[list[_Found]] = [[] for _ in range(depth)]
         for replicate in range(signals["layer_1"].sizes["replicate"]):
@@ -76,7 +76,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     return groups
 
 
-def runs(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
+def cells_of(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     """
     Tell on which cells a pursuit runs.
 
@@ -84,23 +84,21 @@ def runs(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
     ----------
     signals : DataTree
         Of the signals stage.
-    options : mapping
-        Of the pursuit; `variants` names the variants that it runs on, None all.
+    options : PursuitRun
+        The pursuit.
 
     Returns
     -------
     ndarray of bool, shape (variant, active)
         True where the cell was drawn and the variant is one of them.
     """
-    drawn = signals["drawn"].to_numpy().astype(bool)
-    if options["variants"] is None:
-        return drawn
-    return drawn & signals["drawn"]["variant"].isin(options["variants"]).to_numpy()[:, None]
+    wanted = [options.runs_on(str(variant)) for variant in signals["drawn"]["variant"].to_numpy()]
+    return signals["drawn"].to_numpy().astype(bool) & np.array(wanted)[:, None]
 
 
-def _rows(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
+def _rows(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     """The trials of one replicate that a pursuit runs on, counted over (variant, active, trial)."""
-    return np.flatnonzero(np.repeat(runs(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
+    return np.flatnonzero(np.repeat(cells_of(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
 
 
 def _nothing(observed: _Observation) -> list[_Found]:
@@ -132,7 +130,7 @@ class _Observation:
         axes = len(self.codes[0].batch_shape)
         return _Observation(
             self.cascade,
-            [ragged_dcsc.take(code, rows) for code in self.codes],
+            [ragged.take(code, rows) for code in self.codes],
             None
             if self.layer_signs is None
             else [signs.reshape(-1, *signs.shape[axes:])[rows] for signs in self.layer_signs],
@@ -149,40 +147,33 @@ class _Found:
     iterations: NDArray
 
 
-def _pursue(observed: _Observation, options: Mapping[str, Any]) -> list[_Found]:
+def _pursue(observed: _Observation, options: PursuitRun) -> list[_Found]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
-    forward = options["method"] == "layered-thresholding"
-    parameters = {name: options[name] for name in ("rule", "threshold", "debias")} if forward else options["parameters"]
-    one_step = (
-        forward
-        and observed.cascade.depth == 1
-        and observed.layer_signs is None  # they would change nothing of one layer
-        and options["threshold"] != "oracle"
-        and not options["debias"]
-    )
-    if one_step:
-        found = _one_step(observed, parameters)
+    if options.is_one_step(observed.cascade.depth) and observed.layer_signs is None:
+        found = _one_step(observed, options)
     else:
-        found = _dense(observed, pursuit.get(options["method"]), parameters)
-    if options["rule"] == "top-k":  # it has none
+        thresholding = {"rule": options.rule, "threshold": options.threshold, "debias": options.debias}
+        parameters = thresholding if options.is_thresholding else options.parameters
+        found = _dense(observed, pursuit.get(options.method), parameters)
+    if options.rule == "top-k":  # it has none
         for layer in found:
             layer.threshold[...] = np.nan
     return found
 
 
-def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> list[_Found]:
+def _one_step(observed: _Observation, options: PursuitRun) -> list[_Found]:
     dictionary, code = observed.cascade.dictionaries[0], observed.codes[0]
-    if parameters["rule"] == "top-k":
+    if options.rule == "top-k":
         threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
     else:
-        threshold = parameters["threshold"]
+        threshold = options.threshold
         if isinstance(threshold, str):
-            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], parameters["rule"])
+            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], options.rule)
         threshold = threshold[0] if isinstance(threshold, list) else threshold
         threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
         choice = {"threshold": threshold}
     # One thread: jobs run side by side.
-    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=parameters["rule"], threads=1, **choice)
+    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=options.rule, threads=1, **choice)
     return [_Found(found, threshold, np.ones(code.batch_shape, np.int64))]
 
 

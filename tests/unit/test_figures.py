@@ -1,6 +1,7 @@
 """The numbers behind figures, against what the stages before them say."""
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
 
 def settings_of(variants, **options):
     draws = SignalOptions(active=[1], trials=1, variants=variants).draws()
-    drawn = {label: draw.model_dump(mode="json") for label, draw in draws.items()}
+    drawn = {label: asdict(draw) for label, draw in draws.items()}
     return {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, **options}
 
 

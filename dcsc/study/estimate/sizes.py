@@ -12,8 +12,7 @@ import numpy as np
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries as dictionaries_stage
-from dcsc.study.options.pursuits import PursuitOptions
-from dcsc.study.options.signals import DrawOptions
+from dcsc.stages.settings import Draw, PursuitRun
 from dcsc.study.options.study import Member, Study
 from dcsc.study.plan import Plan
 
@@ -252,11 +251,8 @@ class StudySizes:
         depth, stripe = len(geometry.atoms), geometry.stripes[0]
         signals = {variant: scale * one.signals for variant, one in drawn.items()}
         entries = {variant: scale * one.entries for variant, one in drawn.items()}
-        runs = [
-            (pursuit, variant)
-            for pursuit in options.pursuits.values()
-            for variant in pursuit.variants or draws
-        ]  # fmt: skip
+        pursuits = [pursuit.as_run() for pursuit in options.pursuits.values()]
+        runs = [(pursuit, variant) for pursuit in pursuits for variant in pursuit.variants or draws]
         first = int(chunk or 0) * BLOCK
         bounded = max(0, min(options.bounds.trials - first, trials)) / max(trials, 1)
         total, total_entries = sum(signals.values()), sum(entries.values())
@@ -274,8 +270,7 @@ class StudySizes:
             "run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms),
             "reached": sum(entries[v] for p, v in runs if _is_sparse(p, draws[v], depth)) * stripe,
             "products": sum(signals[v] for p, v in runs if not _is_sparse(p, draws[v], depth)) * sum(geometry.products),
-            "iterations": sum(signals[v] for p, v in runs if p.method != "layered-thresholding")
-            * sum(geometry.products),
+            "iterations": sum(signals[v] for p, v in runs if not p.is_thresholding) * sum(geometry.products),
             "dense": sum(signals[v] for p, v in runs if p.method == "holistic-pursuit")
             * float(geometry.atoms[-1]) ** 3,
             "bounded": bounded * total * sum(geometry.atoms),
@@ -297,10 +292,9 @@ class StudySizes:
         return {"values": values, "chunk_values": largest, "chunks": float(chunks)}
 
 
-def _is_sparse(pursuit: PursuitOptions, draw: DrawOptions, depth: int) -> bool:
+def _is_sparse(pursuit: PursuitRun, draw: Draw, depth: int) -> bool:
     """Whether the signal need not be formed."""
-    one_step = pursuit.method == "layered-thresholding" and depth == 1 and not pursuit.debias
-    return one_step and pursuit.threshold != "oracle" and not draw.is_noisy
+    return pursuit.is_one_step(depth) and not draw.is_noisy
 
 
 def _swept(path: Path) -> dict[str, tuple[float, float]] | None:
