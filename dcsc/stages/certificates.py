@@ -253,9 +253,7 @@ class _Draws:
         """Mean share of active atoms of each layer."""
         return self._mean(variant, size, lambda code, dictionary: code.row_size / dictionary.n_atoms)
 
-    def _mean(
-        self, variant: str, size: int, measure: Callable[[RaggedCodes, ConvolutionalDictionary], NDArray]
-    ) -> NDArray:
+    def _mean(self, variant: str, size: int, measure: Callable[[RaggedCodes, ConvolutionalDictionary], Any]) -> NDArray:
         of_replicates = [
             [np.mean(measure(code, layer)) for code, layer in zip(codes, cascade.dictionaries, strict=True)]
             for cascade, codes in zip(self._cascades, self.codes(self._law(variant), size, "draws"), strict=True)
@@ -263,7 +261,7 @@ class _Draws:
         return np.mean(of_replicates, axis=0)
 
 
-def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: str, threshold: Any) -> list[NDArray]:
+def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: Any, threshold: Any) -> list[NDArray]:
     """Thresholds of a pursuit for some draws, one a layer."""
     if isinstance(threshold, str):
         return thresholding.derived_thresholds(threshold, cascade, codes, rule)

@@ -16,7 +16,7 @@ from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes, take
-from dcsc.stages.pursuits import cells_of
+from dcsc.stages.pursuits import RecoveredLayer, cells_of
 from dcsc.stages.settings import Measures, PursuitRun
 from dcsc.store.dataset import codes_from_dataset
 from dcsc.store.readers import (
@@ -76,7 +76,7 @@ def measure_recovery(
         if noise is not None:
             measured["signal_to_noise"] = (_BATCH_OF_REPLICATE, _signal_to_noise(truth, noise, signals, replicate))
         measured |= _instance_coverage(truth, chosen, signals)
-        found = {name: _found(pursuits, name, replicate, depth) for name in chosen.pursuits}
+        found = {name: _recovered(pursuits, name, replicate, depth) for name in chosen.pursuits}
         of_pursuits = [
             _of_pursuit(truth, found[name], options, chosen.errors) for name, options in chosen.pursuits.items()
         ]
@@ -99,19 +99,10 @@ def measure_recovery(
 _Measured = dict[str, tuple[tuple[str, ...], NDArray]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What a pursuit found at one layer of one replicate."""
-
-    codes: RaggedCodes
-    threshold: NDArray
-    iterations: NDArray
-
-
-def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[_Found]:
-    groups = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
+def _recovered(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[RecoveredLayer]:
+    groups: list[Any] = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
     return [
-        _Found(
+        RecoveredLayer(
             codes_from_dataset(group)[replicate],
             *(group[variable].isel(replicate=replicate).to_numpy() for variable in ("threshold", "iterations")),
         )
@@ -119,7 +110,7 @@ def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list
     ]
 
 
-def _by_layer(values: Mapping[str, Sequence[NDArray]]) -> _Measured:
+def _by_layer(values: Mapping[str, Sequence[Any]]) -> _Measured:
     """Stack what was measured at each layer."""
     return {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(of_layers)) for name, of_layers in values.items()}
 
@@ -141,8 +132,8 @@ def _of_signals(truth: _Truth) -> _Measured:
     )
 
 
-def _few(rows: NDArray, first: ConvolutionalDictionary) -> Iterator[NDArray]:
-    """Split rows so that signals of those at hand fit into memory many times over."""
+def _in_steps(rows: NDArray, first: ConvolutionalDictionary) -> Iterator[NDArray]:
+    """Split rows into steps whose signals fit into memory many times over."""
     step = max(1, SIGNAL_ENTRIES // math.prod(first.signal_shape))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
@@ -153,7 +144,7 @@ def _noise_norms(noise: NDArray | None, cascade: Cascade, batch: tuple[int, ...]
     first, norms = cascade.dictionaries[0], np.zeros(batch)
     if noise is not None:
         flat = noise.reshape(-1, *first.signal_shape)
-        for rows in _few(np.arange(len(flat)), first):
+        for rows in _in_steps(np.arange(len(flat)), first):
             norms.reshape(-1)[rows] = sparsity.patch_l2(flat[rows], first)
     return norms
 
@@ -164,20 +155,20 @@ def _signal_to_noise(truth: _Truth, noise: NDArray, signals: xr.DataTree, replic
     ratios = np.full(truth.noise.size, np.nan)
     noise = noise.reshape(-1, *first.signal_shape)
     noisy = np.flatnonzero(truth.noise.ravel())
-    for rows in _few(noisy, first):
+    for rows in _in_steps(noisy, first):
         codes = take(truth.codes[0], rows).to_dense()
         codes = codes if signs is None else codes * signs[0].reshape(-1, *first.code_shape)[rows]
         ratios[rows] = sampling.snr(first.synthesize(codes), noise[rows], first.rank)
     return ratios.reshape(truth.noise.shape)
 
 
-def _of_pursuit(truth: _Truth, found: list[_Found], options: PursuitRun, errors: bool) -> _Measured:
+def _of_pursuit(truth: _Truth, found: list[RecoveredLayer], options: PursuitRun, errors: bool) -> _Measured:
     """What concerns one pursuit; the guarantee is that of the thresholds it used."""
     compared = [ragged.compare(code, one.codes) for code, one in zip(truth.codes, found, strict=True)]
     exact = [(one.misses == 0) & (one.false_alarms == 0) for one in compared]
     right_signs = [one.wrong_signs == 0 for one in compared]
     covered, bounds = _guaranteed(truth.cascade, truth.codes, truth.noise, options, [one.threshold for one in found])
-    per_layer = {
+    per_layer: dict[str, Any] = {
         "support_recovered": exact,
         "misses": [one.misses for one in compared],
         "false_alarms": [one.false_alarms for one in compared],
@@ -208,7 +199,7 @@ def _guaranteed(
             cascade,
             codes,
             noise,
-            rule=options.rule if options.rule in ("soft", "relu") else "hard",
+            rule=options.shrinkage,
             # Top-k does what the best threshold does, and any inside the interval is one.
             threshold="midpoint" if options.rule == "top-k" else thresholds,
         )
@@ -220,7 +211,8 @@ def _guaranteed(
     else:
         nothing = (cascade.depth, *noise.shape)
         return np.zeros(nothing, dtype=bool), np.full(nothing, np.nan)
-    return tuple(np.stack([getattr(layer, name) for layer in guarantee.layers]) for name in ("holds", "error_bound"))
+    layers = guarantee.layers
+    return np.stack([layer.holds for layer in layers]), np.stack([layer.error_bound for layer in layers])
 
 
 def _instance_coverage(truth: _Truth, settings: Measures, signals: xr.DataTree) -> _Measured:
@@ -242,7 +234,7 @@ def _chosen(settings: Measures, signals: xr.DataTree) -> NDArray:
 
 def _bounds_as_run(
     truth: _Truth,
-    found: Mapping[str, list[_Found]],
+    found: Mapping[str, list[RecoveredLayer]],
     settings: Measures,
     signals: xr.DataTree,
 ) -> _Measured:
@@ -276,14 +268,8 @@ def _as_run(
     paths: guarantees.PathInterference, options: PursuitRun, thresholds: list[NDArray], delta: float
 ) -> guarantees.AsRun:
     """What the instance forms say at the thresholds of a pursuit; top-k does what the best ones do."""
-    best = options.rule == "top-k"
-    return guarantees.as_run(
-        paths,
-        None if best else thresholds,
-        rule="hard" if best else options.rule,
-        debias=options.debias,
-        delta=delta,
-    )
+    used = None if options.rule == "top-k" else thresholds
+    return guarantees.as_run(paths, used, rule=options.shrinkage, debias=options.debias, delta=delta)
 
 
 def _sign_models(settings: Measures, signals: xr.DataTree) -> dict[str, NDArray]:

@@ -29,6 +29,26 @@ from dcsc.store.readers import (
 from dcsc.store.schemas import BATCH
 
 
+@dataclass(frozen=True, eq=False)
+class RecoveredLayer:
+    """
+    What a pursuit recovered of one layer, trial by trial.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The recovered code.
+    threshold : ndarray
+        NaN where it has none.
+    iterations : ndarray of int
+        Of the pursuit.
+    """
+
+    codes: RaggedCodes
+    threshold: NDArray
+    iterations: NDArray
+
+
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
     """
     Recover the codes of every layer with each pursuit.
@@ -56,7 +76,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     groups = {}
     for name, options in PursuitRun.by_name(settings["pursuits"]).items():
         rows = _rows(signals, options)
-        found: list[list[_Found]] = [[] for _ in range(depth)]
+        found: list[list[RecoveredLayer]] = [[] for _ in range(depth)]
         for replicate in range(signals["layer_1"].sizes["replicate"]):
             cascade = cascade_of(dictionaries, replicate)
             codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
@@ -101,19 +121,19 @@ def _rows(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     return np.flatnonzero(np.repeat(cells_of(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
 
 
-def _nothing(observed: _Observation) -> list[_Found]:
+def _nothing(observed: _Observation) -> list[RecoveredLayer]:
     """What is found where a pursuit does not run at all."""
-    return [_Found(code, np.empty(0), np.empty(0, np.int64)) for code in observed.codes]
+    return [RecoveredLayer(code, np.empty(0), np.empty(0, np.int64)) for code in observed.codes]
 
 
-def _spread(found: _Found, rows: NDArray, batch: tuple[int, ...]) -> _Found:
+def _spread(found: RecoveredLayer, rows: NDArray, batch: tuple[int, ...]) -> RecoveredLayer:
     """Put trials back in their places; the others are empty, without threshold and iterations."""
     sizes, iterations = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
     threshold = np.full(batch, np.nan)
     codes = found.codes
     for whole, part in ((sizes, codes.row_size), (iterations, found.iterations), (threshold, found.threshold)):
         whole.reshape(-1)[rows] = part
-    return _Found(RaggedCodes(sizes, codes.atom, codes.value, codes.code_shape), threshold, iterations)
+    return RecoveredLayer(RaggedCodes(sizes, codes.atom, codes.value, codes.code_shape), threshold, iterations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,16 +158,7 @@ class _Observation:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What a pursuit found at one layer, trial by trial."""
-
-    codes: RaggedCodes
-    threshold: NDArray
-    iterations: NDArray
-
-
-def _pursue(observed: _Observation, options: PursuitRun) -> list[_Found]:
+def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
     if options.is_one_step(observed.cascade.depth) and observed.layer_signs is None:
         found = _one_step(observed, options)
@@ -161,25 +172,26 @@ def _pursue(observed: _Observation, options: PursuitRun) -> list[_Found]:
     return found
 
 
-def _one_step(observed: _Observation, options: PursuitRun) -> list[_Found]:
-    dictionary, code = observed.cascade.dictionaries[0], observed.codes[0]
-    if options.rule == "top-k":
+def _one_step(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
+    dictionary, code, rule = observed.cascade.dictionaries[0], observed.codes[0], options.rule
+    assert rule is not None  # a configuration gives one for this method
+    if rule == "top-k":
         threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
     else:
         threshold = options.threshold
         if isinstance(threshold, str):
-            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], options.rule)
+            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], rule)
         threshold = threshold[0] if isinstance(threshold, list) else threshold
         threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
         choice = {"threshold": threshold}
     # One thread: jobs run side by side.
-    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=options.rule, threads=1, **choice)
-    return [_Found(found, threshold, np.ones(code.batch_shape, np.int64))]
+    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=rule, threads=1, **choice)
+    return [RecoveredLayer(found, threshold, np.ones(code.batch_shape, np.int64))]
 
 
-def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[_Found]:
+def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:
     total = observed.codes[0].row_size.size
-    parts: list[list[_Found]] = [[] for _ in observed.codes]
+    parts: list[list[RecoveredLayer]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):
         rows = slice(start, min(start + seeds.BLOCK, total))
         reference = [code.rows(rows).to_dense() for code in observed.codes]
@@ -188,9 +200,9 @@ def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping
         result = method(cascade, signals, reference=reference, noise=noise, **parameters)
         for layer, (code, threshold) in enumerate(zip(result.codes, result.thresholds, strict=True)):
             codes = RaggedCodes.from_dense(code, observed.codes[layer].code_shape)
-            parts[layer].append(_Found(codes, threshold, result.iterations[..., layer]))
+            parts[layer].append(RecoveredLayer(codes, threshold, result.iterations[..., layer]))
     return [
-        _Found(
+        RecoveredLayer(
             ragged.concatenate([part.codes for part in layer]),
             np.concatenate([part.threshold for part in layer]),
             np.concatenate([part.iterations for part in layer]),

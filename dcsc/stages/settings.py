@@ -120,6 +120,11 @@ class PursuitRun(_Named):
         return self.method == "layered-thresholding"
 
     @property
+    def shrinkage(self) -> Literal["hard", "soft", "relu"]:
+        """The rule that guarantees are asked about: top-k does what hard thresholding at the best threshold does."""
+        return self.rule if self.rule in ("soft", "relu") else "hard"
+
+    @property
     def is_bounded(self) -> bool:
         """Whether the instance forms speak of it: of thresholds that were not chosen by looking at the signs."""
         return self.is_thresholding and self.threshold != "oracle"

@@ -127,9 +127,8 @@ def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_sign
     """Count the trials whose whole path was recovered."""
     exact = True
     for layer in range(1, depth_of(signals) + 1):
-        compared = ragged.compare(
-            codes_from_dataset(signals[f"layer_{layer}"]), codes_from_dataset(pursuits[f"{name}/layer_{layer}"])
-        )
+        groups: tuple[Any, Any] = signals[f"layer_{layer}"], pursuits[f"{name}/layer_{layer}"]
+        compared = ragged.compare(*map(codes_from_dataset, groups))
         exact &= (compared.misses == 0) & (compared.false_alarms == 0)
         if with_signs:
             exact &= compared.wrong_signs == 0

@@ -187,7 +187,7 @@ def _reduced(values: np.ndarray, aggregate: str) -> float | None:
     """One number out of those selected; none without any, or when there should be one and are several."""
     if not len(values) or np.isnan(values).any() or (aggregate == "only" and len(values) > 1):
         return None
-    return float({"only": np.max, "sum": np.sum, "min": np.min, "max": np.max}[aggregate](values))
+    return float(getattr(np, "max" if aggregate == "only" else aggregate)(values))
 
 
 def as_records(findings: Sequence[Finding]) -> list[dict[str, Any]]:

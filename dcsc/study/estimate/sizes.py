@@ -67,7 +67,7 @@ class Geometry:
             tuple(layer.n_atoms * math.prod(layer.filters.shape[1:]) for layer in layers),
             math.prod(layers[0].signal_shape),
             sum(layer.filters.size for layer in layers),
-            sum(np.count_nonzero(layer.filters) for layer in layers),
+            sum(int(np.count_nonzero(layer.filters)) for layer in layers),
             sum(
                 layer.filters.size
                 for layer, options in zip(layers, member.layers, strict=True)
@@ -204,7 +204,7 @@ class StudySizes:
         dict of str to float
             By name; `job` is 1.
         """
-        experiment, member = wildcards.get("experiment"), wildcards.get("cascade")
+        experiment, member = wildcards.get("experiment", ""), wildcards.get("cascade", "")
         if rule == "draw_dictionaries":
             return self._of_dictionaries(member)
         if rule == "refine_sweep":
@@ -214,7 +214,7 @@ class StudySizes:
         if rule in ("sample_signals", "run_pursuits", "measure_recovery"):
             trials = self.trials_of(experiment, wildcards.get("chunk"))
             return self._of_chunk(experiment, member, trials, wildcards.get("chunk"))
-        if experiment is not None and self._study.experiments[experiment].signals:
+        if experiment in self.plan.measured:
             return {"job": 1.0, **self._of_experiment(experiment)}
         return {"job": 1.0}
 
@@ -238,7 +238,7 @@ class StudySizes:
     def _of_certificates(self, experiment: str, member: str) -> dict[str, float]:
         options, geometry = self._study.experiments[experiment], self.geometry(member)
         ways = {(str(pursuit.threshold), pursuit.debias) for pursuit in options.pursuits.values()}
-        draws = float(options.bounds.draws * len(ways) * len(options.signals.variants))
+        draws = float(options.bounds.draws * len(ways) * len(self.plan.signals_of(experiment).variants))
         products = draws * geometry.atoms[0] * geometry.stripes[0]
         return {"job": 1.0, "searched": draws * sum(geometry.atoms), "searched_products": products}
 
@@ -246,7 +246,7 @@ class StudySizes:
         self, experiment: str, member: str, trials: int, chunk: str | None, replicates: int | None = None
     ) -> dict[str, float]:
         options, geometry = self._study.experiments[experiment], self.geometry(member)
-        draws, drawn = options.signals.draws(), self.drawn(experiment, member)
+        draws, drawn = self.plan.signals_of(experiment).draws(), self.drawn(experiment, member)
         scale = trials * (1.0 if replicates is None else replicates / self.plan.members[member].replicates)
         depth, stripe = len(geometry.atoms), geometry.stripes[0]
         signals = {variant: scale * one.signals for variant, one in drawn.items()}

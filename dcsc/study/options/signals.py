@@ -142,7 +142,7 @@ class SignalOptions(DrawOptions):
             return sorted({max(1, round(share * deepest.n_atoms)) for share in self.density})
         from dcsc.sampling.supports import spread_size
 
-        return sorted({spread_size(deepest, limit) for limit in self.stripe_sparsity})
+        return sorted({spread_size(deepest, limit) for limit in self.stripe_sparsity or ()})
 
     def draws(self) -> dict[str, Draw]:
         """
