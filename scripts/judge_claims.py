@@ -7,6 +7,7 @@ import job
 
 from dcsc.store import dataset
 from dcsc.study import claims
+from dcsc.study.options.claims import ClaimOptions
 
 
 def main(snakemake: Any) -> None:
@@ -17,7 +18,8 @@ def main(snakemake: Any) -> None:
     }
     with job.computing():
         findings = [
-            claims.evaluate(name, claim, tables, settings["confidence"]) for name, claim in settings["claims"].items()
+            claims.evaluate(name, ClaimOptions.model_validate(claim), tables, settings["confidence"])
+            for name, claim in settings["claims"].items()
         ]
     record = job.record(snakemake, "claims", 1, list(snakemake.input.tables))
     dataset.write_text(json.dumps(claims.as_records(findings), indent=1) + "\n", output.json, record)

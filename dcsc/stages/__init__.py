@@ -30,9 +30,9 @@ def load_plugins(paths: Iterable[str | Path]) -> None:
     """
     for path in paths:
         path = Path(path)
-        if path.suffix != ".py" or not path.is_file():
-            raise UserError(f"plugin {path} is not a Python file: give the path of one that exists.")
         spec = importlib.util.spec_from_file_location(f"dcsc_plugin_{path.stem}", path)
+        if path.suffix != ".py" or not path.is_file() or spec is None or spec.loader is None:
+            raise UserError(f"plugin {path} is not a Python file: give the path of one that exists.")
         try:
             spec.loader.exec_module(importlib.util.module_from_spec(spec))
         except UserError:

@@ -18,8 +18,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import certificates
-from dcsc.sampling.registry import named
-from dcsc.stages.metrics import is_bounded
+from dcsc.stages.settings import Draw, PursuitRun
 from dcsc.stages.signals import sample_signals
 from dcsc.store.readers import cascade_of, codes_of_replicate, depth_of
 
@@ -60,7 +59,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
     depth = cascades[0].depth
     parts = [PATH] if depth == 1 else [PATH, *(f"layer {layer}" for layer in range(1, depth + 1))]
-    pursuits = dict(settings["pursuits"]) | ({BASIS_PURSUIT: None} if settings["basis_pursuit"] else {})
+    pursuits = PursuitRun.by_name(settings["pursuits"]) | ({BASIS_PURSUIT: None} if settings["basis_pursuit"] else {})
     labels = {
         "pursuit": list(pursuits),
         "variant": list(settings["variants"]),
@@ -75,7 +74,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     draws = _Draws(settings, dictionaries, cascades)
     for place in np.ndindex(*lengths):
         pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
-        options, draw = pursuits[pursuit], settings["variants"][variant]
+        options, draw = pursuits[pursuit], Draw(**settings["variants"][variant])
         if not _speaks(rung, options, draw, depth, variant):
             continue
         if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
@@ -103,34 +102,30 @@ _Rule = tuple[str, Any, bool]
 """What of a pursuit decides on its supports: the rule ("best" for top-k), the threshold and whether it debiases."""
 
 
-def _rule_of(options: Mapping[str, Any] | None) -> _Rule:
+def _rule_of(options: PursuitRun | None) -> _Rule:
     if options is None:
         return BASIS_PURSUIT, None, False
-    threshold = options["threshold"]
-    threshold = tuple(threshold) if isinstance(threshold, list) else threshold
-    return ("best" if options["rule"] == "top-k" else options["rule"]), threshold, options["debias"]
+    threshold = tuple(options.threshold) if isinstance(options.threshold, list) else options.threshold
+    return ("best" if options.rule == "top-k" else options.rule or ""), threshold, options.debias
 
 
-def _speaks(rung: str, options: Mapping[str, Any] | None, draw: Mapping[str, Any], depth: int, variant: str) -> bool:
+def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, variant: str) -> bool:
     """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
-    if draw["noise_db"] is not None or draw["residual"]:
+    if draw.is_noisy:
         return False
     if options is None or rung in THEOREM_11:
         return options is None and rung in THEOREM_11
-    if not is_bounded(options):
-        return False
-    if options["variants"] is not None and variant not in options["variants"]:
+    if not options.is_bounded or not options.runs_on(variant):
         return False
     if rung.startswith("uniform"):
         return True
     return _random_signs(draw, depth) is not None and (depth == 1 or rung.endswith("instance"))
 
 
-def _random_signs(draw: Mapping[str, Any], depth: int) -> str | None:
+def _random_signs(draw: Draw, depth: int) -> str | None:
     """Which signs the statistical forms may take for Rademacher, none where draws carry no such certificate."""
-    rademacher = named(draw["signs"])[0] == "rademacher" and draw["layer_signs"] != "worst-case"
-    carried = certificates(draw["constraint"], depth, rademacher, draw["layer_signs"] is True)
-    if draw["windows_of"] or "given-acceptance" in carried:
+    carried = certificates(draw.constraint, depth, draw.has_rademacher_signs, draw.layer_signs is True)
+    if draw.windows_of or "given-acceptance" in carried:
         return None
     return {"statistical": "rademacher", "statistical-plain": "deepest"}.get(
         next((name for name in ("statistical", "statistical-plain") if name in carried), "")
@@ -235,7 +230,7 @@ class _Draws:
                 alone = [self._alone(cascade, codes, layer, shrinks, form, choice) for layer in range(cascade.depth)]
                 return ~np.logical_and.reduce(alone)
             return ~guarantees.uniform(cascade, codes, rule=shrinks, form=form, threshold=choice).holds
-        signs = _random_signs(self._settings["variants"][law], cascade.depth) or "rademacher"
+        signs = _random_signs(Draw(**self._settings["variants"][law]), cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
         shrinks = "hard" if name == "best" else name
         found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings["delta"] / 2)
@@ -258,9 +253,7 @@ class _Draws:
         """Mean share of active atoms of each layer."""
         return self._mean(variant, size, lambda code, dictionary: code.row_size / dictionary.n_atoms)
 
-    def _mean(
-        self, variant: str, size: int, measure: Callable[[RaggedCodes, ConvolutionalDictionary], NDArray]
-    ) -> NDArray:
+    def _mean(self, variant: str, size: int, measure: Callable[[RaggedCodes, ConvolutionalDictionary], Any]) -> NDArray:
         of_replicates = [
             [np.mean(measure(code, layer)) for code, layer in zip(codes, cascade.dictionaries, strict=True)]
             for cascade, codes in zip(self._cascades, self.codes(self._law(variant), size, "draws"), strict=True)
@@ -268,7 +261,7 @@ class _Draws:
         return np.mean(of_replicates, axis=0)
 
 
-def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: str, threshold: Any) -> list[NDArray]:
+def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: Any, threshold: Any) -> list[NDArray]:
     """Thresholds of a pursuit for some draws, one a layer."""
     if isinstance(threshold, str):
         return thresholding.derived_thresholds(threshold, cascade, codes, rule)

@@ -130,7 +130,8 @@ def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Data
             "mutual_coherence": ("replicate", [coherence.mutual_coherence(dictionary) for dictionary in layer]),
             "welch_bound": ((), coherence.welch_bound(first)),
         }
-        if all(dictionary.integer_filters is not None for dictionary in layer):
-            variables["integer_filters"] = (dims, np.stack([dictionary.integer_filters for dictionary in layer]))
+        integer = [dictionary.integer_filters for dictionary in layer if dictionary.integer_filters is not None]
+        if len(integer) == len(layer):
+            variables["integer_filters"] = (dims, np.stack(integer))
         groups[f"/layer_{index + 1}"] = xr.Dataset(variables)
     return groups

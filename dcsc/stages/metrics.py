@@ -16,7 +16,8 @@ from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes, take
-from dcsc.stages.pursuits import runs
+from dcsc.stages.pursuits import RecoveredLayer, cells_of
+from dcsc.stages.settings import Measures, PursuitRun
 from dcsc.store.dataset import codes_from_dataset
 from dcsc.store.readers import (
     batch_coordinates,
@@ -64,7 +65,7 @@ def measure_recovery(
     Dataset
         After the schema of the metrics stage.
     """
-    depth = depth_of(signals)
+    depth, chosen = depth_of(signals), Measures.from_json(settings)
     replicates = []
     for replicate in range(signals["layer_1"].sizes["replicate"]):
         cascade = cascade_of(dictionaries, replicate)
@@ -74,23 +75,22 @@ def measure_recovery(
         measured = _of_signals(truth)
         if noise is not None:
             measured["signal_to_noise"] = (_BATCH_OF_REPLICATE, _signal_to_noise(truth, noise, signals, replicate))
-        measured |= _instance_coverage(truth, settings, signals)
-        found = {name: _found(pursuits, name, replicate, depth) for name in settings["pursuits"]}
+        measured |= _instance_coverage(truth, chosen, signals)
+        found = {name: _recovered(pursuits, name, replicate, depth) for name in chosen.pursuits}
         of_pursuits = [
-            _of_pursuit(truth, found[name], options, settings["errors"])
-            for name, options in settings["pursuits"].items()
+            _of_pursuit(truth, found[name], options, chosen.errors) for name, options in chosen.pursuits.items()
         ]
-        measured |= _bounds_as_run(truth, found, settings, signals)
+        measured |= _bounds_as_run(truth, found, chosen, signals)
         measured |= {
             name: (("pursuit", *dims), np.stack([one[name][1] for one in of_pursuits]))
             for name, (dims, _) in of_pursuits[0].items()
         }
         replicates.append(xr.Dataset(measured))
     whole = xr.concat(replicates, "replicate")
-    ran = np.stack([runs(signals, options) for options in settings["pursuits"].values()])
+    ran = np.stack([cells_of(signals, options) for options in chosen.pursuits.values()])
     whole["measured"] = (("pursuit", "variant", "active"), ran)
     whole = whole.assign_coords(batch_coordinates(signals)).assign_coords(
-        pursuit=list(settings["pursuits"]), layer=np.arange(1, depth + 1)
+        pursuit=list(chosen.pursuits), layer=np.arange(1, depth + 1)
     )
     order = [dim for dim in ("pursuit", "layer", "replicate", *_BATCH_OF_REPLICATE) if dim in whole.dims]
     return whole.transpose(*order)
@@ -99,19 +99,10 @@ def measure_recovery(
 _Measured = dict[str, tuple[tuple[str, ...], NDArray]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What a pursuit found at one layer of one replicate."""
-
-    codes: RaggedCodes
-    threshold: NDArray
-    iterations: NDArray
-
-
-def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[_Found]:
-    groups = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
+def _recovered(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[RecoveredLayer]:
+    groups: list[Any] = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
     return [
-        _Found(
+        RecoveredLayer(
             codes_from_dataset(group)[replicate],
             *(group[variable].isel(replicate=replicate).to_numpy() for variable in ("threshold", "iterations")),
         )
@@ -119,7 +110,7 @@ def _found(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list
     ]
 
 
-def _by_layer(values: Mapping[str, Sequence[NDArray]]) -> _Measured:
+def _by_layer(values: Mapping[str, Sequence[Any]]) -> _Measured:
     """Stack what was measured at each layer."""
     return {name: (("layer", *_BATCH_OF_REPLICATE), np.stack(of_layers)) for name, of_layers in values.items()}
 
@@ -141,8 +132,8 @@ def _of_signals(truth: _Truth) -> _Measured:
     )
 
 
-def _few(rows: NDArray, first: ConvolutionalDictionary) -> Iterator[NDArray]:
-    """Split rows so that signals of those at hand fit into memory many times over."""
+def _in_steps(rows: NDArray, first: ConvolutionalDictionary) -> Iterator[NDArray]:
+    """Split rows into steps whose signals fit into memory many times over."""
     step = max(1, SIGNAL_ENTRIES // math.prod(first.signal_shape))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
@@ -153,7 +144,7 @@ def _noise_norms(noise: NDArray | None, cascade: Cascade, batch: tuple[int, ...]
     first, norms = cascade.dictionaries[0], np.zeros(batch)
     if noise is not None:
         flat = noise.reshape(-1, *first.signal_shape)
-        for rows in _few(np.arange(len(flat)), first):
+        for rows in _in_steps(np.arange(len(flat)), first):
             norms.reshape(-1)[rows] = sparsity.patch_l2(flat[rows], first)
     return norms
 
@@ -164,20 +155,20 @@ def _signal_to_noise(truth: _Truth, noise: NDArray, signals: xr.DataTree, replic
     ratios = np.full(truth.noise.size, np.nan)
     noise = noise.reshape(-1, *first.signal_shape)
     noisy = np.flatnonzero(truth.noise.ravel())
-    for rows in _few(noisy, first):
+    for rows in _in_steps(noisy, first):
         codes = take(truth.codes[0], rows).to_dense()
         codes = codes if signs is None else codes * signs[0].reshape(-1, *first.code_shape)[rows]
         ratios[rows] = sampling.snr(first.synthesize(codes), noise[rows], first.rank)
     return ratios.reshape(truth.noise.shape)
 
 
-def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], errors: bool) -> _Measured:
+def _of_pursuit(truth: _Truth, found: list[RecoveredLayer], options: PursuitRun, errors: bool) -> _Measured:
     """What concerns one pursuit; the guarantee is that of the thresholds it used."""
     compared = [ragged.compare(code, one.codes) for code, one in zip(truth.codes, found, strict=True)]
     exact = [(one.misses == 0) & (one.false_alarms == 0) for one in compared]
     right_signs = [one.wrong_signs == 0 for one in compared]
     covered, bounds = _guaranteed(truth.cascade, truth.codes, truth.noise, options, [one.threshold for one in found])
-    per_layer = {
+    per_layer: dict[str, Any] = {
         "support_recovered": exact,
         "misses": [one.misses for one in compared],
         "false_alarms": [one.false_alarms for one in compared],
@@ -200,40 +191,31 @@ def _of_pursuit(truth: _Truth, found: list[_Found], options: Mapping[str, Any], 
 
 
 def _guaranteed(
-    cascade: Cascade, codes: list[RaggedCodes], noise: NDArray, options: Mapping[str, Any], thresholds: list[NDArray]
+    cascade: Cascade, codes: list[RaggedCodes], noise: NDArray, options: PursuitRun, thresholds: list[NDArray]
 ) -> tuple[NDArray, NDArray]:
     """Which theorem of [PRE17] speaks of a pursuit, whether it covers each layer, and its bound on the error."""
-    if options["method"] == "layered-thresholding":  # Theorems 8 and 10
+    if options.is_thresholding:  # Theorems 8 and 10
         guarantee = guarantees.uniform(
             cascade,
             codes,
             noise,
-            rule=options["rule"] if options["rule"] in ("soft", "relu") else "hard",
+            rule=options.shrinkage,
             # Top-k does what the best threshold does, and any inside the interval is one.
-            threshold="midpoint" if options["rule"] == "top-k" else thresholds,
+            threshold="midpoint" if options.rule == "top-k" else thresholds,
         )
-    elif _is_guaranteed_basis_pursuit(options):
+    elif options.is_guaranteed_basis_pursuit:
         guarantee = guarantees.basis_pursuit(cascade, codes, noise)  # Theorems 11 and 12
-        if options["parameters"]["penalty"] == 0 and np.any(noise > 0):
+        if options.parameters["penalty"] == 0 and np.any(noise > 0):
             noisy = (cascade.depth, *noise.shape)  # the equality form fits the noise too
             return np.zeros(noisy, dtype=bool), np.full(noisy, np.nan)
     else:
         nothing = (cascade.depth, *noise.shape)
         return np.zeros(nothing, dtype=bool), np.full(nothing, np.nan)
-    return tuple(np.stack([getattr(layer, name) for layer in guarantee.layers]) for name in ("holds", "error_bound"))
+    layers = guarantee.layers
+    return np.stack([layer.holds for layer in layers]), np.stack([layer.error_bound for layer in layers])
 
 
-def _is_guaranteed_basis_pursuit(options: Mapping[str, Any]) -> bool:
-    """Whether Theorem 11 or 12 speaks of a pursuit as it was run; fitting anew what it found is another pursuit."""
-    parameters = options["parameters"]
-    return (
-        options["method"] == "layered-basis-pursuit"
-        and parameters["penalty"] in (0, "guaranteed")
-        and not parameters.get("debias", False)
-    )
-
-
-def _instance_coverage(truth: _Truth, settings: Mapping[str, Any], signals: xr.DataTree) -> _Measured:
+def _instance_coverage(truth: _Truth, settings: Measures, signals: xr.DataTree) -> _Measured:
     """Whether the best thresholds recover a path for all signs, for the first trials of every cell; NaN elsewhere."""
     covered = np.full(truth.codes[0].batch_shape, np.nan)
     rows = np.flatnonzero(_chosen(settings, signals))
@@ -244,81 +226,57 @@ def _instance_coverage(truth: _Truth, settings: Mapping[str, Any], signals: xr.D
     return {"instance_covered": (_BATCH_OF_REPLICATE, covered)}
 
 
-def _chosen(settings: Mapping[str, Any], signals: xr.DataTree) -> NDArray:
+def _chosen(settings: Measures, signals: xr.DataTree) -> NDArray:
     """Trials of the drawn cells for which instance guarantees are computed, shape (variant, active, trial)."""
     drawn = signals["drawn"].to_numpy().astype(bool)
-    return drawn[..., None] & (signals["layer_1"]["trial"].to_numpy() < settings["bounds"]["trials"])
+    return drawn[..., None] & (signals["layer_1"]["trial"].to_numpy() < settings.bounds.trials)
 
 
 def _bounds_as_run(
-    truth: _Truth, found: Mapping[str, list[_Found]], settings: Mapping[str, Any], signals: xr.DataTree
+    truth: _Truth,
+    found: Mapping[str, list[RecoveredLayer]],
+    settings: Measures,
+    signals: xr.DataTree,
 ) -> _Measured:
     """The instance forms at the thresholds of each pursuit, of draws without noise; NaN where none speaks of it."""
     names = ("covered_as_run", "failure_bound_as_run")
     bounds = {name: np.full((len(found), *truth.codes[0].batch_shape), np.nan) for name in names}
-    noiseless = np.array([draw["noise_db"] is None and not draw["residual"] for draw in settings["variants"].values()])
+    noiseless = np.array([not draw.is_noisy for draw in settings.variants.values()])
     models = _sign_models(settings, signals)
     uncarried = noiseless & ~np.any(list(models.values()), axis=0)  # the form for all signs needs no certificate
-    ran = {
-        number: runs(signals, options)
-        for number, options in enumerate(settings["pursuits"].values())
-        if is_bounded(options)
-    }
+    ran = {name: cells_of(signals, options) for name, options in settings.pursuits.items() if options.is_bounded}
     for signs, variants in (*models.items(), (None, uncarried)):
         every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
         for start in range(0, len(every) if ran else 0, ROWS):
             rows = every[start : start + ROWS]
             codes = [take(code, rows) for code in truth.codes]
             paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
-            for number, cells in ran.items():
-                name, options = list(settings["pursuits"].items())[number]
+            for name, cells in ran.items():
+                options, number = settings.pursuits[name], list(settings.pursuits).index(name)
                 there = np.broadcast_to(cells[..., None], truth.codes[0].batch_shape).ravel()[rows]
                 if not there.any():
                     continue
                 thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
-                one = _as_run(paths, options, thresholds, settings["bounds"]["delta"])
+                one = _as_run(paths, options, thresholds, settings.bounds.delta)
                 bounds["covered_as_run"][number].reshape(-1)[rows[there]] = one.covered[there]
                 if signs:
                     bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = one.failure_bound[there]
     return {name: (("pursuit", *_BATCH_OF_REPLICATE), values) for name, values in bounds.items()}
 
 
-def is_bounded(options: Mapping[str, Any]) -> bool:
-    """
-    Tell whether the instance forms speak of a pursuit as it is run.
-
-    Parameters
-    ----------
-    options : mapping
-        Of the pursuit.
-
-    Returns
-    -------
-    bool
-        Of one-step thresholding, unless the oracle chose the threshold, which looks at the signs.
-    """
-    return options["method"] == "layered-thresholding" and options["threshold"] != "oracle"
-
-
 def _as_run(
-    paths: guarantees.PathInterference, options: Mapping[str, Any], thresholds: list[NDArray], delta: float
+    paths: guarantees.PathInterference, options: PursuitRun, thresholds: list[NDArray], delta: float
 ) -> guarantees.AsRun:
     """What the instance forms say at the thresholds of a pursuit; top-k does what the best ones do."""
-    best = options["rule"] == "top-k"
-    return guarantees.as_run(
-        paths,
-        None if best else thresholds,
-        rule="hard" if best else options["rule"],
-        debias=options["debias"],
-        delta=delta,
-    )
+    used = None if options.rule == "top-k" else thresholds
+    return guarantees.as_run(paths, used, rule=options.shrinkage, debias=options.debias, delta=delta)
 
 
-def _sign_models(settings: Mapping[str, Any], signals: xr.DataTree) -> dict[str, NDArray]:
+def _sign_models(settings: Measures, signals: xr.DataTree) -> dict[str, NDArray]:
     """Which variants carry a statistical guarantee, by the signs that it is about."""
     carried = [str(names).split() for names in signals["certificates"].to_numpy()]
     # The noise of a variant is scaled to its signal, hence no bound on it is known before the signs are drawn.
-    noiseless = np.array([draw["noise_db"] is None and not draw["residual"] for draw in settings["variants"].values()])
+    noiseless = np.array([not draw.is_noisy for draw in settings.variants.values()])
     independent = np.array(["statistical" in names for names in carried])
     plain = np.array(["statistical-plain" in names for names in carried]) & ~independent
     return {"rademacher": noiseless & independent, "deepest": noiseless & plain}

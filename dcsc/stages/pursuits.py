@@ -11,12 +11,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc import pursuit, ragged, seeds
-from dcsc import ragged as ragged_dcsc
 from dcsc.convolution import one_step as recovery
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.pursuit import protocol, thresholding
 from dcsc.ragged import RaggedCodes
+from dcsc.stages.settings import PursuitRun
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import (
     batch_coordinates,
@@ -27,6 +27,26 @@ from dcsc.store.readers import (
     noise_of_replicate,
 )
 from dcsc.store.schemas import BATCH
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveredLayer:
+    """
+    What a pursuit recovered of one layer, trial by trial.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The recovered code.
+    threshold : ndarray
+        NaN where it has none.
+    iterations : ndarray of int
+        Of the pursuit.
+    """
+
+    codes: RaggedCodes
+    threshold: NDArray
+    iterations: NDArray
 
 
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -54,9 +74,9 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     """
     depth = depth_of(signals)
     groups = {}
-    for name, options in settings["pursuits"].items():
+    for name, options in PursuitRun.by_name(settings["pursuits"]).items():
         rows = _rows(signals, options)
-        found: list[list[_Found]] = [[] for _ in range(depth)]
+        found: list[list[RecoveredLayer]] = [[] for _ in range(depth)]
         for replicate in range(signals["layer_1"].sizes["replicate"]):
             cascade = cascade_of(dictionaries, replicate)
             codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
@@ -76,7 +96,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     return groups
 
 
-def runs(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
+def cells_of(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     """
     Tell on which cells a pursuit runs.
 
@@ -84,38 +104,36 @@ def runs(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
     ----------
     signals : DataTree
         Of the signals stage.
-    options : mapping
-        Of the pursuit; `variants` names the variants that it runs on, None all.
+    options : PursuitRun
+        The pursuit.
 
     Returns
     -------
     ndarray of bool, shape (variant, active)
         True where the cell was drawn and the variant is one of them.
     """
-    drawn = signals["drawn"].to_numpy().astype(bool)
-    if options["variants"] is None:
-        return drawn
-    return drawn & signals["drawn"]["variant"].isin(options["variants"]).to_numpy()[:, None]
+    wanted = [options.runs_on(str(variant)) for variant in signals["drawn"]["variant"].to_numpy()]
+    return signals["drawn"].to_numpy().astype(bool) & np.array(wanted)[:, None]
 
 
-def _rows(signals: xr.DataTree, options: Mapping[str, Any]) -> NDArray:
+def _rows(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     """The trials of one replicate that a pursuit runs on, counted over (variant, active, trial)."""
-    return np.flatnonzero(np.repeat(runs(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
+    return np.flatnonzero(np.repeat(cells_of(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
 
 
-def _nothing(observed: _Observation) -> list[_Found]:
+def _nothing(observed: _Observation) -> list[RecoveredLayer]:
     """What is found where a pursuit does not run at all."""
-    return [_Found(code, np.empty(0), np.empty(0, np.int64)) for code in observed.codes]
+    return [RecoveredLayer(code, np.empty(0), np.empty(0, np.int64)) for code in observed.codes]
 
 
-def _spread(found: _Found, rows: NDArray, batch: tuple[int, ...]) -> _Found:
+def _spread(found: RecoveredLayer, rows: NDArray, batch: tuple[int, ...]) -> RecoveredLayer:
     """Put trials back in their places; the others are empty, without threshold and iterations."""
     sizes, iterations = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
     threshold = np.full(batch, np.nan)
     codes = found.codes
     for whole, part in ((sizes, codes.row_size), (iterations, found.iterations), (threshold, found.threshold)):
         whole.reshape(-1)[rows] = part
-    return _Found(RaggedCodes(sizes, codes.atom, codes.value, codes.code_shape), threshold, iterations)
+    return RecoveredLayer(RaggedCodes(sizes, codes.atom, codes.value, codes.code_shape), threshold, iterations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +150,7 @@ class _Observation:
         axes = len(self.codes[0].batch_shape)
         return _Observation(
             self.cascade,
-            [ragged_dcsc.take(code, rows) for code in self.codes],
+            [ragged.take(code, rows) for code in self.codes],
             None
             if self.layer_signs is None
             else [signs.reshape(-1, *signs.shape[axes:])[rows] for signs in self.layer_signs],
@@ -140,55 +158,40 @@ class _Observation:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What a pursuit found at one layer, trial by trial."""
-
-    codes: RaggedCodes
-    threshold: NDArray
-    iterations: NDArray
-
-
-def _pursue(observed: _Observation, options: Mapping[str, Any]) -> list[_Found]:
+def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
     """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
-    forward = options["method"] == "layered-thresholding"
-    parameters = {name: options[name] for name in ("rule", "threshold", "debias")} if forward else options["parameters"]
-    one_step = (
-        forward
-        and observed.cascade.depth == 1
-        and observed.layer_signs is None  # they would change nothing of one layer
-        and options["threshold"] != "oracle"
-        and not options["debias"]
-    )
-    if one_step:
-        found = _one_step(observed, parameters)
+    if options.is_one_step(observed.cascade.depth) and observed.layer_signs is None:
+        found = _one_step(observed, options)
     else:
-        found = _dense(observed, pursuit.get(options["method"]), parameters)
-    if options["rule"] == "top-k":  # it has none
+        thresholding = {"rule": options.rule, "threshold": options.threshold, "debias": options.debias}
+        parameters = thresholding if options.is_thresholding else options.parameters
+        found = _dense(observed, pursuit.get(options.method), parameters)
+    if options.rule == "top-k":  # it has none
         for layer in found:
             layer.threshold[...] = np.nan
     return found
 
 
-def _one_step(observed: _Observation, parameters: Mapping[str, Any]) -> list[_Found]:
-    dictionary, code = observed.cascade.dictionaries[0], observed.codes[0]
-    if parameters["rule"] == "top-k":
+def _one_step(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
+    dictionary, code, rule = observed.cascade.dictionaries[0], observed.codes[0], options.rule
+    assert rule is not None  # a configuration gives one for this method
+    if rule == "top-k":
         threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
     else:
-        threshold = parameters["threshold"]
+        threshold = options.threshold
         if isinstance(threshold, str):
-            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], parameters["rule"])
+            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], rule)
         threshold = threshold[0] if isinstance(threshold, list) else threshold
         threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
         choice = {"threshold": threshold}
     # One thread: jobs run side by side.
-    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=parameters["rule"], threads=1, **choice)
-    return [_Found(found, threshold, np.ones(code.batch_shape, np.int64))]
+    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=rule, threads=1, **choice)
+    return [RecoveredLayer(found, threshold, np.ones(code.batch_shape, np.int64))]
 
 
-def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[_Found]:
+def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:
     total = observed.codes[0].row_size.size
-    parts: list[list[_Found]] = [[] for _ in observed.codes]
+    parts: list[list[RecoveredLayer]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):
         rows = slice(start, min(start + seeds.BLOCK, total))
         reference = [code.rows(rows).to_dense() for code in observed.codes]
@@ -197,9 +200,9 @@ def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping
         result = method(cascade, signals, reference=reference, noise=noise, **parameters)
         for layer, (code, threshold) in enumerate(zip(result.codes, result.thresholds, strict=True)):
             codes = RaggedCodes.from_dense(code, observed.codes[layer].code_shape)
-            parts[layer].append(_Found(codes, threshold, result.iterations[..., layer]))
+            parts[layer].append(RecoveredLayer(codes, threshold, result.iterations[..., layer]))
     return [
-        _Found(
+        RecoveredLayer(
             ragged.concatenate([part.codes for part in layer]),
             np.concatenate([part.threshold for part in layer]),
             np.concatenate([part.iterations for part in layer]),

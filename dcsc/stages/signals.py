@@ -14,6 +14,7 @@ from dcsc import ragged, sampling, seeds
 from dcsc.model.cascade import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.stages import windows
+from dcsc.stages.settings import Draw
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import cascade_of
 from dcsc.store.schemas import BATCH, spatial_names
@@ -112,7 +113,7 @@ def _empty_cell(cascade: Cascade, trials: int) -> _Cell:
 def _draw_cell(
     settings: Mapping[str, Any], cascade: Cascade, replicate: int, variant: str, active: int, trials: int
 ) -> _Cell:
-    options = settings["variants"][variant]
+    options = Draw(**settings["variants"][variant])
     blocks = [
         _draw_block(settings, options, cascade, replicate=replicate, active=active, block=block)
         for block in range(*settings["blocks"])
@@ -132,7 +133,7 @@ def _draw_cell(
 
 
 def _draw_block(
-    settings: Mapping[str, Any], options: Mapping[str, Any], cascade: Cascade, **key: int
+    settings: Mapping[str, Any], options: Draw, cascade: Cascade, **key: int
 ) -> tuple[sampling.DeepDraw, NDArray | None]:
     """One block of trials; the streams know nothing of the variant, so that variants share what they can."""
     key = {"experiment": settings["experiment"], "cascade": settings["cascade"], **key}
@@ -140,34 +141,34 @@ def _draw_block(
         purpose: seeds.stream(settings["seed"], purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
     }
     draw, observed = _draw_codes(streams, options, cascade, key["active"])
-    if options["residual"]:
+    if options.residual:
         return draw, observed - cascade.dictionaries[0].synthesize(draw.codes[0].to_dense())
-    if options["noise_db"] is None:
+    if options.noise_db is None:
         return draw, None
     first = cascade.dictionaries[0]
     signals = first.synthesize(draw.signed_codes(1).to_dense())
     noise = sampling.gaussian_noise(streams["noise"], first, seeds.BLOCK)
-    return draw, sampling.scale_to_snr(signals, noise, options["noise_db"], first.rank)
+    return draw, sampling.scale_to_snr(signals, noise, options.noise_db, first.rank)
 
 
 def _draw_codes(
-    streams: Mapping[str, np.random.Generator], options: Mapping[str, Any], cascade: Cascade, active: int
+    streams: Mapping[str, np.random.Generator], options: Draw, cascade: Cascade, active: int
 ) -> tuple[sampling.DeepDraw, NDArray | None]:
     """The codes of one block, and the windows that they approximate where they do."""
-    if options["windows_of"]:
-        observed = windows.draw_windows(options["windows_of"], streams["codes"], cascade.dictionaries[0], seeds.BLOCK)
+    if options.windows_of:
+        observed = windows.draw_windows(options.windows_of, streams["codes"], cascade.dictionaries[0], seeds.BLOCK)
         deepest = windows.approximate(cascade.dictionaries, observed, active)
         return sampling.given_codes(cascade.dictionaries, deepest), observed
-    name, parameters = sampling.named(options["support"])
+    name, parameters = sampling.named(options.support)
     draw = sampling.deep_codes(
         streams["codes"],
         cascade.dictionaries,
         seeds.BLOCK,
         support={"name": name, "size": active, **parameters},
-        magnitude=options["magnitudes"],
-        signs=options["signs"],
-        layer_signs=streams["layer signs"] if options["layer_signs"] is True else options["layer_signs"] or None,
-        constraint=options["constraint"],
-        floor=options["floor"],
+        magnitude=options.magnitudes,
+        signs=options.signs,
+        layer_signs=streams["layer signs"] if options.layer_signs is True else options.layer_signs or None,
+        constraint=options.constraint,
+        floor=options.floor,
     )
     return draw, None

@@ -81,7 +81,8 @@ def _bounds(chunk: xr.Dataset) -> xr.Dataset:
 def _failure_rate_bound(sums: xr.Dataset) -> xr.DataArray:
     """Bound on the failure rate of every cell, see `dcsc.guarantees.failure_rate_bound`; NaN where no draw has one."""
     count = sums["bounded"].where(sums["bounded"] > 0)
-    return np.minimum(np.minimum(sums["bound"] / count, 1 - sums["covered"] / count), 1.0)
+    # NumPy's stubs do not know that its functions keep the type.
+    return np.minimum(np.minimum(sums["bound"] / count, 1 - sums["covered"] / count), 1.0)  # type: ignore[return-value]
 
 
 def _counts(chunk: xr.Dataset) -> xr.Dataset:

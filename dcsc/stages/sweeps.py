@@ -10,6 +10,7 @@ import xarray as xr
 
 from dcsc import ragged, seeds, statistics
 from dcsc.stages.pursuits import run_pursuits
+from dcsc.stages.settings import PursuitRun
 from dcsc.stages.signals import sample_signals
 from dcsc.store.dataset import codes_from_dataset
 from dcsc.store.readers import depth_of
@@ -56,7 +57,7 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     trials = seeds.BLOCK * few["layer_1"].sizes["replicate"]
     found, wanted = {}, {}
     for variant in settings["variants"]:
-        ran = {name: options for name, options in pursuits.items() if variant in (options["variants"] or [variant])}
+        ran = {name: options for name, options in pursuits.items() if PursuitRun(**options).runs_on(variant)}
         counts = _fall(settings, few, variant, coarse, ran)
         wanted[variant] = set(counts)
         for name, options in ran.items():  # one by one, so that a further pursuit moves no cell of another
@@ -126,9 +127,8 @@ def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_sign
     """Count the trials whose whole path was recovered."""
     exact = True
     for layer in range(1, depth_of(signals) + 1):
-        compared = ragged.compare(
-            codes_from_dataset(signals[f"layer_{layer}"]), codes_from_dataset(pursuits[f"{name}/layer_{layer}"])
-        )
+        groups: tuple[Any, Any] = signals[f"layer_{layer}"], pursuits[f"{name}/layer_{layer}"]
+        compared = ragged.compare(*map(codes_from_dataset, groups))
         exact &= (compared.misses == 0) & (compared.false_alarms == 0)
         if with_signs:
             exact &= compared.wrong_signs == 0

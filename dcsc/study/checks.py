@@ -8,7 +8,19 @@ from dcsc.study.options.study import Member, Study
 
 
 def check_cascades(study: Study) -> None:
-    """Build every cascade once, so that what does not fit is said before any job starts."""
+    """
+    Build every cascade once, so that what does not fit is said before any job starts.
+
+    Parameters
+    ----------
+    study : Study
+        The configuration; its plug-ins are loaded.
+
+    Raises
+    ------
+    UserError
+        With the key and what does not fit.
+    """
     from dcsc import stages
 
     stages.load_plugins(study.plugins)
@@ -37,7 +49,7 @@ def check_cascades(study: Study) -> None:
 
 def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> None:
     """Approximate a window of every real signal by one atom, which shows whether it fits the cascade."""
-    names = {draw.windows_of for draw in signals.draws().values()} - {None}
+    names = {draw.windows_of for draw in signals.draws().values() if draw.windows_of is not None}
     if not names:
         return
     from dcsc.stages import dictionaries, windows
@@ -51,7 +63,19 @@ def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> N
 
 
 def check_samplers(study: Study) -> None:
-    """Look every sampler and pursuit up, which plug-ins may have brought."""
+    """
+    Look every sampler and pursuit up, which plug-ins may have brought.
+
+    Parameters
+    ----------
+    study : Study
+        The configuration, whose plug-ins are loaded.
+
+    Raises
+    ------
+    UserError
+        With the key and what is unknown.
+    """
     from dcsc import pursuit
     from dcsc.sampling import registry
 

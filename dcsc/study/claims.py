@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pandas as pd
 
 from dcsc import statistics
 from dcsc.errors import UserError, nearest
+from dcsc.study.options.claims import ClaimOptions, MeasureOptions
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,23 @@ class Finding:
     sample: str
 
 
-def evaluate(name: str, claim: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], confidence: float) -> Finding:
+Interval = list[float] | None
+
+CRITERIA: dict[str, tuple[str, Callable[[Any, float, Interval, int], bool]]] = {
+    "within": ("measured between {0[0]:g} and {0[1]:g}", lambda ends, measured, *_: ends[0] <= measured <= ends[1]),
+    "at_least": ("measured at least {0:g}", lambda bound, measured, *_: measured >= bound),
+    "at_most": ("measured at most {0:g}", lambda bound, measured, *_: measured <= bound),
+    "contains": (
+        "interval contains {0:g}",
+        lambda value, _, interval, __: interval is not None and interval[0] <= value <= interval[1],
+    ),
+    "above": ("interval above {0:g}", lambda bound, _, interval, __: interval is not None and interval[0] > bound),
+    "enough": ("at least {0:,} {counted}", lambda fewest, _, __, sample: sample >= fewest),
+}
+"""Parts of a criterion: the phrase, and the test of the bound against the number, its interval and the sample size."""
+
+
+def evaluate(name: str, claim: ClaimOptions, tables: Mapping[str, pd.DataFrame], confidence: float) -> Finding:
     """
     Put one claim to the tables of a run.
 
@@ -65,8 +82,8 @@ def evaluate(name: str, claim: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     ----------
     name : str
         Its name.
-    claim : mapping
-        As in the configuration, see `dcsc.study.options.claims.ClaimOptions`.
+    claim : ClaimOptions
+        As in the configuration.
     tables : mapping of str to DataFrame
         Tidy tables by figure, "experiment-panel".
     confidence : float
@@ -82,27 +99,29 @@ def evaluate(name: str, claim: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     UserError
         When a column or figure does not exist.
     """
-    rows = pd.concat([_selected(tables, figure, claim["select"], name) for figure in claim["figures"]])
-    _check_columns(rows, [claim["value"], claim["out_of"], claim["among"], *(claim["interval"] or ())], name)
-    if claim["out_of"]:
-        measured, interval, sample = _proportion(rows, claim, confidence)
-    elif claim["among"]:
-        measured, interval, sample = _count(rows, claim)
-    elif claim["over"]:
-        bases = pd.concat([_selected(tables, figure, claim["over"], name) for figure in claim["figures"]])
-        measured, interval, sample = _ratio(rows, bases, claim)
+    measure = claim.measure
+    rows = pd.concat([_selected(tables, figure, measure.select, name) for figure in claim.figures])
+    _check_columns(rows, [measure.value, measure.out_of, measure.among, *(measure.interval or ())], name)
+    if measure.out_of or measure.among:
+        measured, interval, sample = _count(rows, measure, confidence)
+    elif measure.over:
+        bases = pd.concat([_selected(tables, figure, measure.over, name) for figure in claim.figures])
+        measured, interval, sample = _ratio(rows, bases, measure)
     else:
-        measured, interval, sample = _aggregate(rows, claim)
-    holds = measured is not None and all(test(measured, interval, sample) for test in _tests(claim))
+        measured, interval, sample = _aggregate(rows, measure)
+    bounds = claim.criterion.model_dump(exclude_none=True)
+    holds = measured is not None and all(
+        CRITERIA[part][1](bound, measured, interval, sample) for part, bound in bounds.items()
+    )
     return Finding(
         name,
-        claim["statement"],
+        claim.statement,
         measured,
         interval,
-        criterion(claim),
+        "; ".join(CRITERIA[part][0].format(bound, counted=measure.counted) for part, bound in bounds.items()),
         holds,
-        [f"figures/{figure}.csv" for figure in claim["figures"]],
-        _counted(rows, sample, claim["counted"]),
+        [f"figures/{figure}.csv" for figure in claim.figures],
+        _counted(rows, sample, measure.counted),
     )
 
 
@@ -133,37 +152,34 @@ def _check_columns(table: pd.DataFrame, columns: Any, name: str) -> None:
             raise UserError(f"claims.{name} asks for column {column!r}, which is unknown: {nearest(column, table)}")
 
 
-_Measured = tuple[float | None, list[float] | None, int]
+_Measured = tuple[float | None, Interval, int]
 
 
-def _proportion(rows: pd.DataFrame, claim: Mapping[str, Any], confidence: float) -> _Measured:
-    successes, trials = (int(rows[claim[key]].sum()) for key in ("value", "out_of"))
+def _count(rows: pd.DataFrame, measure: MeasureOptions, confidence: float) -> _Measured:
+    """A proportion of trials with its interval, or a number among trials without one."""
+    counted, trials = int(rows[measure.value].sum()), int(rows[measure.out_of or measure.among].sum())
     if trials == 0:
         return None, None, 0
-    lower, upper = statistics.proportion_interval(successes, trials, confidence)
-    return successes / trials, [float(lower), float(upper)], trials
+    if measure.among:
+        return float(counted), None, trials
+    lower, upper = statistics.proportion_interval(counted, trials, confidence)
+    return counted / trials, [float(lower), float(upper)], trials
 
 
-def _count(rows: pd.DataFrame, claim: Mapping[str, Any]) -> _Measured:
-    """A number of trials among all, without an interval."""
-    counted, trials = (int(rows[claim[key]].sum()) for key in ("value", "among"))
-    return (float(counted) if trials else None), None, trials
-
-
-def _ratio(rows: pd.DataFrame, bases: pd.DataFrame, claim: Mapping[str, Any]) -> _Measured:
+def _ratio(rows: pd.DataFrame, bases: pd.DataFrame, measure: MeasureOptions) -> _Measured:
     """Values over those of other rows that agree in one column."""
-    joined = rows.merge(bases, on=claim["per"], suffixes=("", "_base"))
-    ratios = (joined[claim["value"]] / joined[claim["value"] + "_base"]).to_numpy(dtype=float)
-    return _reduced(ratios, claim["aggregate"]), None, len(ratios)
+    joined = rows.merge(bases, on=measure.per, suffixes=("", "_base"))
+    ratios = (joined[measure.value] / joined[f"{measure.value}_base"]).to_numpy(dtype=float)
+    return _reduced(ratios, measure.aggregate), None, len(ratios)
 
 
-def _aggregate(rows: pd.DataFrame, claim: Mapping[str, Any]) -> _Measured:
-    values = rows[claim["value"]].to_numpy(dtype=float)
-    measured = _reduced(values, claim["aggregate"])
-    if not claim["interval"] or measured is None:
+def _aggregate(rows: pd.DataFrame, measure: MeasureOptions) -> _Measured:
+    values = rows[measure.value].to_numpy(dtype=float)
+    measured = _reduced(values, measure.aggregate)
+    if not measure.interval or measured is None:
         return measured, None, len(values)
     chosen = rows.iloc[int(np.nanargmin(np.abs(values - measured)))]
-    interval = [float(chosen[column]) for column in claim["interval"]]
+    interval = [float(chosen[column]) for column in measure.interval]
     return measured, None if np.isnan(interval).any() else interval, len(values)
 
 
@@ -171,54 +187,7 @@ def _reduced(values: np.ndarray, aggregate: str) -> float | None:
     """One number out of those selected; none without any, or when there should be one and are several."""
     if not len(values) or np.isnan(values).any() or (aggregate == "only" and len(values) > 1):
         return None
-    return float({"only": np.max, "sum": np.sum, "min": np.min, "max": np.max}[aggregate](values))
-
-
-def _tests(claim: Mapping[str, Any]) -> list[Any]:
-    """The conditions of a criterion as functions of (measured, interval, sample)."""
-    tests = []
-    if claim["within"]:
-        low, high = claim["within"]
-        tests.append(lambda measured, interval, sample: low <= measured <= high)
-    if claim["at_least"] is not None:
-        tests.append(lambda measured, interval, sample: measured >= claim["at_least"])
-    if claim["at_most"] is not None:
-        tests.append(lambda measured, interval, sample: measured <= claim["at_most"])
-    if claim["contains"] is not None:
-        tests.append(
-            lambda measured, interval, sample: interval is not None and interval[0] <= claim["contains"] <= interval[1]
-        )
-    if claim["above"] is not None:
-        tests.append(lambda measured, interval, sample: interval is not None and interval[0] > claim["above"])
-    if claim["enough"] is not None:
-        tests.append(lambda measured, interval, sample: sample >= claim["enough"])
-    return tests
-
-
-def criterion(claim: Mapping[str, Any]) -> str:
-    """
-    Say the criterion of a claim in words.
-
-    Parameters
-    ----------
-    claim : mapping
-        As in the configuration.
-
-    Returns
-    -------
-    str
-        Such as "measured between -1.25 and -0.8".
-    """
-    phrases = {
-        "at_least": "measured at least {:g}",
-        "at_most": "measured at most {:g}",
-        "contains": "interval contains {:g}",
-        "above": "interval above {:g}",
-        "enough": "at least {:,} " + claim["counted"],
-    }
-    words = ["measured between {:g} and {:g}".format(*claim["within"])] if claim["within"] else []
-    words += [phrase.format(claim[key]) for key, phrase in phrases.items() if claim[key] is not None]
-    return "; ".join(words)
+    return float(getattr(np, "max" if aggregate == "only" else aggregate)(values))
 
 
 def as_records(findings: Sequence[Finding]) -> list[dict[str, Any]]:

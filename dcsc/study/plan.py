@@ -8,6 +8,7 @@ they change, hence each holds no more than its job depends on.
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from functools import cached_property
 from string import Formatter
 from typing import Any
@@ -342,7 +343,7 @@ class Plan:
 
     def _variants(self, experiment: str) -> dict[str, Any]:
         signals = self.study.experiments[experiment].signals
-        return {label: draw.model_dump(mode="json") for label, draw in signals.draws().items()} if signals else {}
+        return {label: asdict(draw) for label, draw in signals.draws().items()} if signals else {}
 
     def _draw_settings(self, experiment: str, cascade: str) -> dict[str, Any]:
         """What the draws of a cascade depend on, whatever the chunk."""

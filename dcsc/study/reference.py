@@ -56,7 +56,7 @@ def _rows(model: type[Options], prefix: str) -> Iterator[tuple[str, str, str, st
         yield key, _type_name(field.annotation), default, meaning
         if inner is not None:
             container = typing.get_origin(field.annotation)
-            suffix = {dict: ".<name>.", list: "[]."}.get(container, ".")
+            suffix = ".<name>." if container is dict else "[]." if container is list else "."
             yield from _rows(inner, key + suffix)
 
 

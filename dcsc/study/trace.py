@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -191,8 +191,8 @@ def _of_pdf(path: Path) -> str:
         raise ValueError("too large for a figure")
     content = path.read_bytes()
     number = re.findall(rb"/Info (\d+) \d+ R", content)[-1]
-    start = re.search(rb"(?:^|[\r\n])" + number + rb" \d+ obj\b", content).end()
-    text = re.compile(rb"/Keywords\s*\(((?:[^\\()]|\\.)*)\)", re.DOTALL).search(content, start).group(1)
+    dictionary = re.split(rb"(?:^|[\r\n])" + number + rb" \d+ obj\b", content, maxsplit=1)[1]
+    text = re.split(rb"/Keywords\s*\(((?:[^\\()]|\\.)*)\)", dictionary, maxsplit=1, flags=re.DOTALL)[1]
     return re.sub(rb"\\(.)", _unescaped, text, flags=re.DOTALL).decode("ascii")
 
 
@@ -208,7 +208,7 @@ def _metadata_of(path: Path) -> Path:
     return path.with_name(path.name + _TABLE_METADATA)
 
 
-_READERS = {_NETCDF: _of_netcdf, ".png": _of_png, ".svg": _of_svg, ".pdf": _of_pdf}
+_READERS: dict[str, Callable[[Path], Any]] = {_NETCDF: _of_netcdf, ".png": _of_png, ".svg": _of_svg, ".pdf": _of_pdf}
 _READERS |= dict.fromkeys(_PAGES, _of_page)
 
 

@@ -1,6 +1,7 @@
 """What is certified for a pursuit as it is run, against the library and against what is recovered."""
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draw
         "seed": 3,
         "experiment": "e",
         "cascade": "it",
-        "variants": {label: draw.model_dump(mode="json") for label, draw in signals.draws().items()},
+        "variants": {label: asdict(draw) for label, draw in signals.draws().items()},
         "pursuits": {name: PursuitOptions(**options).model_dump(mode="json") for name, options in pursuits.items()},
         "basis_pursuit": basis_pursuit,
         "delta": 0.05,
@@ -221,7 +222,7 @@ def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
             "delta": 0.05,
             "seed": 1,
             "series": {"it": "it"},
-            "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
+            "variants": {label: asdict(draw) for label, draw in draws.items()},
             "pursuits": pursuits,
             "style": StyleOptions().model_dump(),
         }

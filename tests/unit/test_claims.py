@@ -7,7 +7,7 @@ import pytest
 from dcsc.errors import UserError
 from dcsc.store import dataset, provenance
 from dcsc.study import claims
-from dcsc.study.options.claims import ClaimOptions
+from dcsc.study.options.claims import ClaimOptions, CriterionOptions
 
 TABLES = {
     "a-x": pd.DataFrame(
@@ -28,8 +28,10 @@ TABLES = {
 
 
 def judged(**options):
-    options = {"statement": "It is so.", "figures": ["a-x"], "value": "value", **options}
-    claim = ClaimOptions(**options).model_dump(mode="json")
+    figures = options.pop("figures", ["a-x"])
+    criterion = {key: options.pop(key) for key in claims.CRITERIA if key in options}
+    measure = {"value": "value", **options}
+    claim = ClaimOptions(statement="It is so.", figures=figures, measure=measure, criterion=criterion)
     return claims.evaluate("it", claim, TABLES, 0.95)
 
 
@@ -130,4 +132,8 @@ def test_exceptions_of_a_theorem_are_counted_without_an_interval():
     assert alone.holds
     assert not judged(select={"kind": "nothing"}, value="hits", among="draws", at_most=0).holds  # nothing was counted
     with pytest.raises(ValueError, match="without an interval"):
-        ClaimOptions(statement="x", figures=["a-x"], value="hits", among="draws", out_of="draws", at_most=0)
+        judged(value="hits", among="draws", out_of="draws", at_most=0)
+
+
+def test_every_part_of_a_criterion_has_a_phrase_and_a_test():
+    assert set(claims.CRITERIA) == set(CriterionOptions.model_fields)

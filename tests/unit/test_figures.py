@@ -1,6 +1,7 @@
 """The numbers behind figures, against what the stages before them say."""
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,7 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
 
 def settings_of(variants, **options):
     draws = SignalOptions(active=[1], trials=1, variants=variants).draws()
-    drawn = {label: draw.model_dump(mode="json") for label, draw in draws.items()}
+    drawn = {label: asdict(draw) for label, draw in draws.items()}
     given = {"confidence": 0.95, "variants": drawn, "pursuits": PURSUITS, "style": STYLE, "series": {}}
     return FigureSettings.from_json({**given, "delta": 0.05, "seed": 1, **options})
 

@@ -1,5 +1,7 @@
 """The chain of stages in memory, against what the library says directly."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it")
         "cascade": cascade,
         "active": active,
         "trials": trials,
-        "variants": {label: draw.model_dump(mode="json") for label, draw in options.draws().items()},
+        "variants": {label: asdict(draw) for label, draw in options.draws().items()},
         "blocks": list(blocks),
     }
     sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", schemas.SIGNALS)

@@ -1,5 +1,7 @@
 """Refined sweeps: which cells a coarse look at recovery chooses, and what the later stages make of them."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -42,7 +44,7 @@ def settings_of(active=ACTIVE, variants=VARIANTS, names=PURSUITS, refine=REFINE,
         "experiment": "e",
         "cascade": "it",
         "active": active,
-        "variants": {label: draw.model_dump(mode="json") for label, draw in draws.items()},
+        "variants": {label: asdict(draw) for label, draw in draws.items()},
         "adversarial": [label for label, draw in draws.items() if draw.is_adversarial],
         "refine": refine,
         "pursuits": {name: PursuitOptions(**PURSUITS[name]).model_dump(mode="json") for name in names},

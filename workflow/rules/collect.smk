@@ -1,7 +1,4 @@
 # Targets a user types: a stage, an experiment, or one figure of an experiment.
-def of_all(stage):
-    """Datasets of one stage, of every experiment."""
-    return [file for name in STUDY.experiments for file in PLAN.files(stage, name)]
 
 
 rule dictionaries:

@@ -53,6 +53,16 @@ def of_experiment(stage):
     return lambda wildcards: PLAN.files(stage, wildcards.experiment)
 
 
+def of_all(stage):
+    """The same of every experiment."""
+    return [file for name in STUDY.experiments for file in PLAN.files(stage, name)]
+
+
+def read_by(panel, stage):
+    """The same of the figure's experiment, where a panel reads them."""
+    return of_experiment(stage) if PLAN.needed(stage, panel) else lambda wildcards: []
+
+
 def dataset(stage):
     """The dataset that a rule makes or reads."""
     return f"{RESULTS}/{FILES[stage]}"
@@ -92,7 +102,7 @@ def logged(stage, suffix="log", places=None):
     if places is None:
         places = wildcards_of(FILES.get(stage, ""))
     parts = [RULES.get(stage, stage), *(f"{{{place}}}" for place in places)]
-    return "/".join(["logs", RESULTS, *parts]) + f".{suffix}"
+    return Path("logs", RESULTS, *parts).as_posix() + f".{suffix}"
 
 
 def timed(stage, places=None):

@@ -1,8 +1,3 @@
-def read_by(panel, stage):
-    """The datasets of one stage of the experiment, where a panel reads them."""
-    return of_experiment(stage) if PLAN.needed(stage, panel) else lambda wildcards: []
-
-
 for panel in PANELS:
     drawing = panel.replace("-", "_")
     read = {stage: read_by(panel, stage) for stage in FILES if stage != "sweeps"}

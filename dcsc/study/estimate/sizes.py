@@ -12,8 +12,7 @@ import numpy as np
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries as dictionaries_stage
-from dcsc.study.options.pursuits import PursuitOptions
-from dcsc.study.options.signals import DrawOptions
+from dcsc.stages.settings import Draw, PursuitRun
 from dcsc.study.options.study import Member, Study
 from dcsc.study.plan import Plan
 
@@ -68,7 +67,7 @@ class Geometry:
             tuple(layer.n_atoms * math.prod(layer.filters.shape[1:]) for layer in layers),
             math.prod(layers[0].signal_shape),
             sum(layer.filters.size for layer in layers),
-            sum(np.count_nonzero(layer.filters) for layer in layers),
+            sum(int(np.count_nonzero(layer.filters)) for layer in layers),
             sum(
                 layer.filters.size
                 for layer, options in zip(layers, member.layers, strict=True)
@@ -205,7 +204,7 @@ class StudySizes:
         dict of str to float
             By name; `job` is 1.
         """
-        experiment, member = wildcards.get("experiment"), wildcards.get("cascade")
+        experiment, member = wildcards.get("experiment", ""), wildcards.get("cascade", "")
         if rule == "draw_dictionaries":
             return self._of_dictionaries(member)
         if rule == "refine_sweep":
@@ -215,7 +214,7 @@ class StudySizes:
         if rule in ("sample_signals", "run_pursuits", "measure_recovery"):
             trials = self.trials_of(experiment, wildcards.get("chunk"))
             return self._of_chunk(experiment, member, trials, wildcards.get("chunk"))
-        if experiment is not None and self._study.experiments[experiment].signals:
+        if experiment in self.plan.measured:
             return {"job": 1.0, **self._of_experiment(experiment)}
         return {"job": 1.0}
 
@@ -239,7 +238,7 @@ class StudySizes:
     def _of_certificates(self, experiment: str, member: str) -> dict[str, float]:
         options, geometry = self._study.experiments[experiment], self.geometry(member)
         ways = {(str(pursuit.threshold), pursuit.debias) for pursuit in options.pursuits.values()}
-        draws = float(options.bounds.draws * len(ways) * len(options.signals.variants))
+        draws = float(options.bounds.draws * len(ways) * len(self.plan.signals_of(experiment).variants))
         products = draws * geometry.atoms[0] * geometry.stripes[0]
         return {"job": 1.0, "searched": draws * sum(geometry.atoms), "searched_products": products}
 
@@ -247,16 +246,13 @@ class StudySizes:
         self, experiment: str, member: str, trials: int, chunk: str | None, replicates: int | None = None
     ) -> dict[str, float]:
         options, geometry = self._study.experiments[experiment], self.geometry(member)
-        draws, drawn = options.signals.draws(), self.drawn(experiment, member)
+        draws, drawn = self.plan.signals_of(experiment).draws(), self.drawn(experiment, member)
         scale = trials * (1.0 if replicates is None else replicates / self.plan.members[member].replicates)
         depth, stripe = len(geometry.atoms), geometry.stripes[0]
         signals = {variant: scale * one.signals for variant, one in drawn.items()}
         entries = {variant: scale * one.entries for variant, one in drawn.items()}
-        runs = [
-            (pursuit, variant)
-            for pursuit in options.pursuits.values()
-            for variant in pursuit.variants or draws
-        ]  # fmt: skip
+        pursuits = [pursuit.as_run() for pursuit in options.pursuits.values()]
+        runs = [(pursuit, variant) for pursuit in pursuits for variant in pursuit.variants or draws]
         first = int(chunk or 0) * BLOCK
         bounded = max(0, min(options.bounds.trials - first, trials)) / max(trials, 1)
         total, total_entries = sum(signals.values()), sum(entries.values())
@@ -274,8 +270,7 @@ class StudySizes:
             "run_places": sum(signals[variant] for _, variant in runs) * sum(geometry.atoms),
             "reached": sum(entries[v] for p, v in runs if _is_sparse(p, draws[v], depth)) * stripe,
             "products": sum(signals[v] for p, v in runs if not _is_sparse(p, draws[v], depth)) * sum(geometry.products),
-            "iterations": sum(signals[v] for p, v in runs if p.method != "layered-thresholding")
-            * sum(geometry.products),
+            "iterations": sum(signals[v] for p, v in runs if not p.is_thresholding) * sum(geometry.products),
             "dense": sum(signals[v] for p, v in runs if p.method == "holistic-pursuit")
             * float(geometry.atoms[-1]) ** 3,
             "bounded": bounded * total * sum(geometry.atoms),
@@ -297,10 +292,9 @@ class StudySizes:
         return {"values": values, "chunk_values": largest, "chunks": float(chunks)}
 
 
-def _is_sparse(pursuit: PursuitOptions, draw: DrawOptions, depth: int) -> bool:
+def _is_sparse(pursuit: PursuitRun, draw: Draw, depth: int) -> bool:
     """Whether the signal need not be formed."""
-    one_step = pursuit.method == "layered-thresholding" and depth == 1 and not pursuit.debias
-    return one_step and pursuit.threshold != "oracle" and not draw.is_noisy
+    return pursuit.is_one_step(depth) and not draw.is_noisy
 
 
 def _swept(path: Path) -> dict[str, tuple[float, float]] | None:

@@ -9,13 +9,9 @@ from pydantic import Field, model_validator
 from dcsc.study.options.types import Count, Number, Options, Scalar
 
 
-class ClaimOptions(Options):
-    """A statement, a query about the tables behind figures, and the criterion that decides on it."""
+class MeasureOptions(Options):
+    """A query about the tables behind figures, and what is made of the rows that it selects."""
 
-    statement: str = Field(min_length=1)
-    """What is claimed, in a sentence."""
-    figures: list[str] = Field(min_length=1)
-    """Figures whose tables decide, each as `experiment-panel`; their rows are put together."""
     select: dict[str, Scalar | list[Scalar]] = Field(default={})
     """Which rows of the tables: the value, or one of the values, of each column."""
     value: str
@@ -37,6 +33,17 @@ class ClaimOptions(Options):
     """What is made of several rows; `only` allows one."""
     counted: str = "rows"
     """What the sample size counts, in the plural."""
+
+    @model_validator(mode="after")
+    def _counts_or_divides(self) -> MeasureOptions:
+        if self.among and (self.out_of or self.over or self.interval):
+            raise ValueError("among counts without an interval: remove out_of, over and interval.")
+        return self
+
+
+class CriterionOptions(Options):
+    """What must hold of the measured number, of its interval and of the sample; all that is given."""
+
     within: tuple[Number, Number] | None = None
     """The number must lie between these."""
     at_least: Number | None = None
@@ -51,12 +58,27 @@ class ClaimOptions(Options):
     """The smallest sample that decides."""
 
     @model_validator(mode="after")
-    def _decides(self) -> ClaimOptions:
-        criteria = (self.within, self.at_least, self.at_most, self.contains, self.above)
-        if self.among and (self.out_of or self.over or self.interval):
-            raise ValueError("among counts without an interval: remove out_of, over and interval.")
-        if all(criterion is None for criterion in criteria):
+    def _decides(self) -> CriterionOptions:
+        if not self.model_dump(exclude_none=True, exclude={"enough"}):
             raise ValueError("a claim needs a criterion: give within, at_least, at_most, contains or above.")
-        if (self.contains is not None or self.above is not None) and not (self.interval or self.out_of):
+        return self
+
+
+class ClaimOptions(Options):
+    """A statement, what is measured for it, and the criterion that decides on it."""
+
+    statement: str = Field(min_length=1)
+    """What is claimed, in a sentence."""
+    figures: list[str] = Field(min_length=1)
+    """Figures whose tables decide, each as `experiment-panel`; their rows are put together."""
+    measure: MeasureOptions
+    """What is measured."""
+    criterion: CriterionOptions
+    """What must hold of it."""
+
+    @model_validator(mode="after")
+    def _has_the_interval(self) -> ClaimOptions:
+        asked = self.criterion.contains is not None or self.criterion.above is not None
+        if asked and not (self.measure.interval or self.measure.out_of):
             raise ValueError("contains and above ask for an interval: give interval or out_of.")
         return self

@@ -31,7 +31,7 @@ class ExperimentOptions(Options):
     """Guarantees that depend on the supports."""
     errors: bool = False
     """Keep the recovered values, not only supports, and measure errors."""
-    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1)
+    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1)  # type: ignore[valid-type] # names known at run time
     """What is drawn."""
     beside: list[str] = Field(default=[])
     """Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too."""
@@ -46,13 +46,12 @@ class ExperimentOptions(Options):
         if bool(self.signals) != bool(self.pursuits):
             missing, given = ("pursuits", "signals") if self.signals else ("signals", "pursuits")
             raise ValueError(f"{given} without {missing}: give both, or neither for dictionaries alone.")
+        variants = self.signals.variants if self.signals else {}
         for label, pursuit in self.pursuits.items():
-            for variant in pursuit.variants or ():
-                if variant not in self.signals.variants:
-                    raise ValueError(
-                        f"pursuits.{label}.variants names {variant!r}, which is unknown: "
-                        f"{nearest(variant, self.signals.variants)}"
-                    )
+            for variant in (name for name in pursuit.variants or () if name not in variants):
+                raise ValueError(
+                    f"pursuits.{label}.variants names {variant!r}, which is unknown: {nearest(variant, variants)}"
+                )
         return self
 
     @model_validator(mode="after")

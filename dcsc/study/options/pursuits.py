@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from dcsc.stages.settings import PursuitRun
 from dcsc.study.options.types import Count, Number, Options, Proportion, Scalar, numeric, whole
 
 
@@ -45,6 +46,17 @@ class PursuitOptions(Options):
             state = "has no use for a threshold" if self.rule == "top-k" else "needs a threshold"
             raise ValueError(f"rule {self.rule!r} {state}: " + ("remove it." if self.rule == "top-k" else "give one."))
         return self
+
+    def as_run(self) -> PursuitRun:
+        """
+        Give what a stage takes.
+
+        Returns
+        -------
+        PursuitRun
+            With the same fields.
+        """
+        return PursuitRun(**self.model_dump())
 
 
 class BoundOptions(Options):

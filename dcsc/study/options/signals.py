@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dcsc.seeds import BLOCK
+from dcsc.stages.settings import Draw
 from dcsc.study.options.types import Count, Label, Number, Options, Scalar, whole
 
 if TYPE_CHECKING:
@@ -45,27 +46,6 @@ class DrawOptions(Options):
     """
     residual: bool = False
     """Add to their synthesis what it misses, so that the windows themselves are observed."""
-
-    @property
-    def is_noisy(self) -> bool:
-        """Whether a signal is more than the synthesis of its codes."""
-        return self.noise_db is not None or self.residual
-
-    @property
-    def conflict(self) -> str:
-        """What of the ways to draw excludes one another, as a sentence; empty when nothing does."""
-        if self.residual and (self.windows_of is None or self.noise_db is not None):
-            return "residual is what codes miss of windows_of: give that, and no noise_db."
-        random = {"layer_signs": self.layer_signs, "constraint": self.constraint != "none", "floor": self.floor}
-        wrong = [key for key, value in random.items() if value]
-        if self.windows_of is not None and wrong:
-            return f"{wrong[0]} is for random codes, not for those of windows_of: remove one of them."
-        return ""
-
-    @property
-    def is_adversarial(self) -> bool:
-        """Whether signs are the worst ones, so that recovery asks for the signs too."""
-        return "worst-case" in str(self.signs) or self.layer_signs == "worst-case"
 
 
 class VariantOptions(Options):
@@ -128,8 +108,8 @@ class SignalOptions(DrawOptions):
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
         for label, draw in self.draws().items():
-            if draw.conflict:
-                raise ValueError(f"variant {label!r}: {draw.conflict}")
+            if conflict := _conflict(draw):
+                raise ValueError(f"variant {label!r}: {conflict}")
             if self.stripe_sparsity and draw.support not in ("spread", {"name": "spread"}):
                 raise ValueError(f"variant {label!r}: stripe_sparsity is for evenly spread atoms: set support: spread.")
         jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
@@ -162,19 +142,30 @@ class SignalOptions(DrawOptions):
             return sorted({max(1, round(share * deepest.n_atoms)) for share in self.density})
         from dcsc.sampling.supports import spread_size
 
-        return sorted({spread_size(deepest, limit) for limit in self.stripe_sparsity})
+        return sorted({spread_size(deepest, limit) for limit in self.stripe_sparsity or ()})
 
-    def draws(self) -> dict[str, DrawOptions]:
+    def draws(self) -> dict[str, Draw]:
         """
         Fill every variant in.
 
         Returns
         -------
-        dict of str to DrawOptions
+        dict of str to Draw
             By the variant's name.
         """
         common = {name: getattr(self, name) for name in DrawOptions.model_fields}
         return {
-            label: DrawOptions(**{**common, **variant.model_dump(exclude_none=True)})
+            label: Draw(**{**common, **variant.model_dump(exclude_none=True)})
             for label, variant in self.variants.items()
         }
+
+
+def _conflict(draw: Draw) -> str:
+    """What of the ways to draw excludes one another, as a sentence; empty when nothing does."""
+    if draw.residual and (draw.windows_of is None or draw.noise_db is not None):
+        return "residual is what codes miss of windows_of: give that, and no noise_db."
+    random = {"layer_signs": draw.layer_signs, "constraint": draw.constraint != "none", "floor": draw.floor}
+    wrong = [key for key, value in random.items() if value]
+    if draw.windows_of is not None and wrong:
+        return f"{wrong[0]} is for random codes, not for those of windows_of: remove one of them."
+    return ""

@@ -118,7 +118,7 @@ class Study(Options):
                     continue
                 depth = len(self.cascades[cascade].layers)
                 draws = experiment.signals.draws()
-                worst = [label for label, draw in draws.items() if "worst-case" in str(draw.signs)]
+                worst = [label for label, draw in draws.items() if draw.has_worst_deepest_signs]
                 if worst and depth > 1:
                     raise ValueError(
                         f"experiments.{name}.signals: {worst[0]!r} asks for worst-case signs, but cascade "

@@ -10,7 +10,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 
 def whole(value: Any) -> Any:
-    """Refuse what Python would quietly count as a whole number."""
+    """
+    Refuse what Python would quietly count as a whole number.
+
+    Parameters
+    ----------
+    value : object
+        As YAML reads it.
+
+    Returns
+    -------
+    object
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For a truth value.
+    """
     if isinstance(value, bool):
         raise ValueError("give a number, not a truth value")
     return value
@@ -31,7 +48,19 @@ class Options(BaseModel):
 
 
 def numeric(value: Any) -> Any:
-    """Read the numbers that YAML takes for text, such as 1e-3."""
+    """
+    Read the numbers that YAML takes for text, such as 1e-3.
+
+    Parameters
+    ----------
+    value : object
+        As YAML reads it.
+
+    Returns
+    -------
+    object
+        A number where the text is one, else the same.
+    """
     if isinstance(value, str):
         for kind in (int, float):
             try:

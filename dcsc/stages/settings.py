@@ -1,0 +1,227 @@
+"""What the settings of a job hold, typed: how signals are drawn, how a pursuit is run, and what is computed beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from dcsc.sampling.registry import named
+
+Rule = Literal["hard", "soft", "relu", "top-k"]
+
+
+class _Named:
+    """What has a name in a job's settings."""
+
+    @classmethod
+    def by_name(cls, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Self]:
+        """
+        Read what JSON holds of each name.
+
+        Parameters
+        ----------
+        settings : mapping of str to mapping
+            The fields, by name.
+
+        Returns
+        -------
+        dict
+            In the same order.
+        """
+        return {name: cls(**fields) for name, fields in settings.items()}
+
+
+@dataclass(frozen=True)
+class Draw(_Named):
+    """
+    How the codes and the noise of a variant are drawn.
+
+    Parameters
+    ----------
+    support, magnitudes, signs : str or dict
+        Names of `dcsc.sampling`, or mappings of `name` and parameters.
+    layer_signs : bool or "worst-case"
+        Whether the signs of every layer are drawn, or are the worst ones for top-k.
+    constraint : str
+        What deep codes must satisfy.
+    floor : float
+        Smallest contrast of every layer.
+    noise_db : float or None, in decibels of power
+        Signal-to-noise ratio; None without noise.
+    windows_of : str or None
+        The real signal whose windows are approximated in place of random codes.
+    residual : bool
+        Whether the windows themselves are observed.
+    """
+
+    support: str | dict[str, Any]
+    magnitudes: str | dict[str, Any]
+    signs: str | dict[str, Any]
+    layer_signs: bool | Literal["worst-case"]
+    constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"]
+    floor: float
+    noise_db: float | None
+    windows_of: str | None
+    residual: bool
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether a signal is more than the synthesis of its codes."""
+        return self.noise_db is not None or self.residual
+
+    @property
+    def has_worst_deepest_signs(self) -> bool:
+        """Whether the signs of the deepest code are the worst ones."""
+        return named(self.signs)[0] == "worst-case"
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether signs are the worst ones, so that recovery asks for the signs too."""
+        return self.has_worst_deepest_signs or self.layer_signs == "worst-case"
+
+    @property
+    def has_rademacher_signs(self) -> bool:
+        """Whether the signs of the deepest code are Rademacher, and none are chosen against a pursuit."""
+        return named(self.signs)[0] == "rademacher" and self.layer_signs != "worst-case"
+
+
+@dataclass(frozen=True)
+class PursuitRun(_Named):
+    """
+    A pursuit as it is run.
+
+    Parameters
+    ----------
+    method : str
+        A name of `dcsc.pursuit`.
+    parameters : dict
+        Of another method than layered thresholding.
+    rule : str or None
+        The non-linearity of layered thresholding.
+    threshold : str, float, list of float, or None
+        A choice, a number, or one a layer; None for top-k and other methods.
+    debias : bool
+        Whether values are fitted anew on each support.
+    variants : list of str, or None
+        Those that it runs on; None for all.
+    """
+
+    method: str
+    parameters: dict[str, Any]
+    rule: Rule | None
+    threshold: str | float | list[float] | None
+    debias: bool
+    variants: list[str] | None
+
+    @property
+    def is_thresholding(self) -> bool:
+        """Whether it is the forward pass, layered thresholding."""
+        return self.method == "layered-thresholding"
+
+    @property
+    def shrinkage(self) -> Literal["hard", "soft", "relu"]:
+        """The rule that guarantees are asked about: top-k does what hard thresholding at the best threshold does."""
+        return self.rule if self.rule in ("soft", "relu") else "hard"
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the instance forms speak of it: of thresholds that were not chosen by looking at the signs."""
+        return self.is_thresholding and self.threshold != "oracle"
+
+    @property
+    def is_guaranteed_basis_pursuit(self) -> bool:
+        """Whether [PRE17] Theorem 11 or 12 speaks of it; fitting anew what it recovers is another pursuit."""
+        penalty, debiased = self.parameters.get("penalty"), self.parameters.get("debias", False)
+        return self.method == "layered-basis-pursuit" and penalty in (0, "guaranteed") and not debiased
+
+    def is_one_step(self, depth: int) -> bool:
+        """
+        Tell whether it is one thresholding of correlations, for which no signal without noise need be formed.
+
+        Parameters
+        ----------
+        depth : int
+            Layers of the cascade.
+
+        Returns
+        -------
+        bool
+            Of one layer, without the oracle and without debiasing.
+        """
+        return self.is_bounded and depth == 1 and not self.debias
+
+    def runs_on(self, variant: str) -> bool:
+        """
+        Tell whether it runs on a variant.
+
+        Parameters
+        ----------
+        variant : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            Of all variants by default.
+        """
+        return self.variants is None or variant in self.variants
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """
+    What is computed beside the pursuits.
+
+    Parameters
+    ----------
+    delta : float
+        Failure probability that statistical guarantees admit.
+    trials : int
+        Trials of each cell and replicate that instance forms are computed for.
+    """
+
+    delta: float
+    trials: int
+
+
+@dataclass(frozen=True)
+class Measures:
+    """
+    What the metrics of an experiment depend on.
+
+    Parameters
+    ----------
+    pursuits : dict of str to PursuitRun
+        By name.
+    errors : bool
+        Whether values were kept, and errors are measured.
+    bounds : Bounds
+        What is computed beside the pursuits.
+    variants : dict of str to Draw
+        By name.
+    """
+
+    pursuits: dict[str, PursuitRun]
+    errors: bool
+    bounds: Bounds
+    variants: dict[str, Draw]
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> Measures:
+        """
+        Read the settings of a job.
+
+        Parameters
+        ----------
+        settings : mapping
+            The same fields as JSON holds them.
+
+        Returns
+        -------
+        Measures
+            Typed.
+        """
+        pursuits, variants = PursuitRun.by_name(settings["pursuits"]), Draw.by_name(settings["variants"])
+        bounds = Bounds(settings["bounds"]["delta"], settings["bounds"]["trials"])
+        return cls(pursuits, settings["errors"], bounds, variants)

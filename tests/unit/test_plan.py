@@ -1,0 +1,118 @@
+"""The plan of a study: files, cells and settings that the rules and the estimate ask for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dcsc.errors import UserError
+from dcsc.seeds import BLOCK
+from dcsc.stages.settings import Draw, PursuitRun
+from dcsc.study import config
+from dcsc.study.plan import FILES, RULES, Plan, wildcards_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", params=["smoke", "iterative", "config"])
+def plan(request):
+    return Plan(config.load(ROOT / f"config/{request.param}.yaml"))
+
+
+def test_every_dataset_has_a_rule_and_a_script():
+    assert RULES.keys() == FILES.keys()
+    assert all((ROOT / "scripts" / f"{rule}.py").is_file() for rule in RULES.values())
+    assert [wildcards_of(FILES[stage]) for stage in ("dictionaries", "metrics", "summary")] == [
+        ["cascade"],
+        ["experiment", "cascade", "chunk"],
+        ["experiment"],
+    ]
+
+
+def test_chunks_cover_every_trial_once(plan):
+    for experiment in plan.measured:
+        cascade = plan.members_of(experiment)[0]
+        settings = [plan.signal_settings(experiment, cascade, chunk) for chunk in plan.chunks_of(experiment)]
+        blocks = [block for entry in settings for block in range(*entry["blocks"])]
+        assert blocks == list(range(-(-settings[0]["trials"] // BLOCK)))
+
+
+def test_files_and_their_cascades_go_together(plan):
+    for experiment in plan.study.experiments:
+        files, cascades = plan.files("metrics", experiment), plan.cascade_of_chunks(experiment)
+        assert [Path(path).parent.name for path in files] == cascades
+        assert len(set(files)) == len(files)
+        assert bool(files) == bool(plan.files("summary", experiment)) == (experiment in plan.measured)
+        assert set(plan.series_of(experiment)) == set(plan.members_of(experiment)) <= set(plan.members)
+
+
+def test_settings_are_what_json_holds(plan):
+    every = [plan.claim_settings(), plan.page_settings(), *map(plan.dictionary_settings, plan.members)]
+    for experiment in plan.measured:
+        cascade = plan.members_of(experiment)[0]
+        every += [plan.metrics_settings(experiment), plan.figure_settings(experiment)]
+        every += [plan.sweep_settings(experiment, cascade), plan.certificate_settings(experiment, cascade)]
+    for settings in every:
+        assert json.loads(json.dumps(settings)) == settings
+
+
+def test_stages_read_the_settings_back(plan):
+    for experiment in plan.measured:
+        settings, signals = plan.metrics_settings(experiment), plan.signals_of(experiment)
+        assert Draw.by_name(settings["variants"]) == signals.draws()
+        runs = PursuitRun.by_name(settings["pursuits"])
+        assert runs == {name: options.as_run() for name, options in plan.study.experiments[experiment].pursuits.items()}
+
+
+def test_an_experiment_on_dictionaries_has_no_signals(plan):
+    for experiment in set(plan.study.experiments) - set(plan.measured):
+        assert plan.chunks_of(experiment) == []
+        with pytest.raises(UserError, match="draws no signals"):
+            plan.signals_of(experiment)
+
+
+DRAW = {
+    "support": "uniform",
+    "magnitudes": "constant",
+    "signs": "rademacher",
+    "layer_signs": False,
+    "constraint": "none",
+    "floor": 0.0,
+    "noise_db": None,
+    "windows_of": None,
+    "residual": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "noisy", "adversarial"),
+    [
+        ({}, False, False),
+        ({"noise_db": 0.0}, True, False),
+        ({"residual": True}, True, False),
+        ({"signs": "worst-case"}, False, True),
+        ({"signs": {"name": "worst-case", "threshold": "uniform"}}, False, True),
+        ({"layer_signs": "worst-case"}, False, True),
+        ({"layer_signs": True}, False, False),
+    ],
+)
+def test_what_a_draw_is(changed, noisy, adversarial):
+    draw = Draw(**{**DRAW, **changed})
+    assert (draw.is_noisy, draw.is_adversarial) == (noisy, adversarial)
+
+
+@pytest.mark.parametrize(
+    ("changed", "depth", "one_step", "bounded"),
+    [
+        ({}, 1, True, True),
+        ({}, 2, False, True),
+        ({"debias": True}, 1, False, True),
+        ({"threshold": "oracle"}, 1, False, False),
+        ({"method": "layered-basis-pursuit"}, 1, False, False),
+    ],
+)
+def test_what_a_pursuit_is(changed, depth, one_step, bounded):
+    options = {"method": "layered-thresholding", "parameters": {}, "rule": "hard", "threshold": 0.5}
+    run = PursuitRun(**{**options, "debias": False, "variants": ["a"], **changed})
+    assert (run.is_one_step(depth), run.is_bounded) == (one_step, bounded)
+    assert (run.runs_on("a"), run.runs_on("b")) == (True, False)
