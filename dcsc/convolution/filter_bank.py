@@ -120,17 +120,8 @@ class FilterBank:
 
     Parameters
     ----------
-    filters : array_like, shape (filter, channel, *tap)
-        The filters; float32 stays float32, integers become float64.
-    stride : int or sequence of int, in grid points
-        Distance between neighbouring positions, one for all axes or one an axis.
-    grid : int or sequence of int, in grid points
-        Size of the periodic grid, one number an axis.
-    normalize : bool
-        Scale the filters to unit l2 norm instead of demanding it.
-    integer_filters : array_like of int, shape of filters, optional
-        Integers proportional to the filters by one common factor: with them a
-        cascade propagates integer codes exactly (see `from_integers`).
+    filters, stride, grid, normalize, integer_filters
+        As for `dcsc.model.dictionary.ConvolutionalDictionary`.
 
     Raises
     ------

@@ -225,7 +225,7 @@ def test_integer_codes_are_taken_as_numbers():
         (lambda d, c: sparse_path.recovered_supports(d, c, threshold=-1.0), "not negative"),
         (lambda d, c: sparse_path.recovered_supports(d, c, threshold=np.ones(7)), "does not fit codes of batch shape"),
         (lambda d, c: sparse_path.margins(d, c, np.zeros(3)), "does not fit the codes"),
-        (lambda d, c: sparse_path.correlate_codes(d, c, np.zeros(3)), "not a contiguous array of shape"),
+        (lambda d, c: sparse_path.correlate_codes(d, c, np.zeros(3)), "not a writable contiguous array of shape"),
         (lambda d, c: sparse_path.correlate_codes(d, c.with_values(c.value * 1j)), "give real numbers"),
         (lambda d, c: sparse_path.correlate_codes(dcsc.ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,)), c), "fit"),
     ],
