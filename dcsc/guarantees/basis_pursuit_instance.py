@@ -15,17 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import layouts
 from dcsc.errors import UserError
-from dcsc.guarantees.checks import check_choice, check_path
+from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
 from dcsc.guarantees.interference import propagated_columns
+from dcsc.guarantees.random_signs import disjoint_columns
 from dcsc.guarantees.sharp_tails import TAILS
-from dcsc.guarantees.statistical_thresholding import disjoint_columns
 from dcsc.kernels import fuchs
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes
 
-SIGNS = ("deepest", "rademacher")
 SPAN = 4
 """Codes a task of a thread."""
 
@@ -187,10 +186,9 @@ def basis_pursuit_on_supports(
         When an option is unknown or shapes do not fit.
     """
     check_choice(signs, SIGNS, "signs")
-    listed, _ = check_path(model, codes, 0.0)
-    batch = listed[-1].batch_shape
-    flat = [code.reshape((math.prod(batch),)) for code in listed]
-    applies, groups = np.ones(len(flat[-1].row_size), dtype=bool), [(None, None)] * model.depth
+    flat, eps, batch = flat_path(model, codes)
+    applies = np.ones(len(eps), dtype=bool)
+    groups: list[tuple[NDArray | None, NDArray | None]] = [(None, None)] * model.depth
     if signs == "deepest":
         if model.signs is not None:
             raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")

@@ -224,12 +224,32 @@ class Interference:
         LayerInterference
             Of the same layer.
         """
-        level = np.sqrt((self.variance + noise_variance) * growth)
-        level = np.minimum(level, self.bound + math.sqrt(noise_variance * growth))
+        level = rare_level(self.variance, self.bound, growth, noise_variance)
         off_bound, off_level = (np.where(self.active, 0.0, values).max(axis=1) for values in (self.bound, level))
         rows = np.repeat(np.arange(len(codes.row_size)), codes.row_size)
-        on = (values[rows, codes.atom] for values in (self.locked, self.variance, self.bound))
-        return LayerInterference(codes, *on, off_bound, off_level, self.variance.max(axis=1))
+        locked, variance, bound = (values[rows, codes.atom] for values in (self.locked, self.variance, self.bound))
+        return LayerInterference(codes, locked, variance, bound, off_bound, off_level, self.variance.max(axis=1))
+
+
+def rare_level(variance: NDArray, bound: NDArray, growth: float, noise_variance: float) -> NDArray:
+    """
+    Level that an interference, with the noise beside it, exceeds rarely.
+
+    Parameters
+    ----------
+    variance, bound : ndarray
+        v_i and the largest value of the Rademacher sums.
+    growth : float
+        Square of the level over the variance.
+    noise_variance : float
+        sigma^2 of Gaussian noise on the input.
+
+    Returns
+    -------
+    ndarray
+        min(sqrt((v_i + sigma^2) growth), bound_i + sqrt(sigma^2 growth)).
+    """
+    return np.minimum(np.sqrt((variance + noise_variance) * growth), bound + math.sqrt(noise_variance * growth))
 
 
 def rademacher_interference(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> Interference:
