@@ -318,7 +318,7 @@ def plain_interference(
     layer : int
         1..L.
     columns : RaggedCodes, optional
-        What `propagated_columns` found for this layer, when it is at hand.
+        What `propagated_columns` gives for this layer, when it is at hand.
 
     Returns
     -------
@@ -364,14 +364,14 @@ def largest_write_counts(dictionary: ConvolutionalDictionary, codes: RaggedCodes
     """
     patterns = layouts.filter_patterns(dictionary, "writes", np.int64)
     listed = kernel_codes(codes.with_values(np.ones(len(codes.atom))), np.int64)
-    found = np.empty(codes.row_size.size, np.int64)
+    counts = np.empty(codes.row_size.size, np.int64)
 
     def work(first: int, last: int) -> None:
         target = np.empty(patterns.target_shape, np.int64)
-        scatter.fullest_entries(found[first:last], target, patterns, listed.part(first, last))
+        scatter.fullest_entries(counts[first:last], target, patterns, listed.part(first, last))
 
-    over_blocks(len(found), work)
-    return found.reshape(codes.batch_shape)
+    over_blocks(len(counts), work)
+    return counts.reshape(codes.batch_shape)
 
 
 def support_gram(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:

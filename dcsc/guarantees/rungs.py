@@ -308,17 +308,17 @@ def _by_draws(
         stripes[size] = int(np.median(np.concatenate(norms)))
         return np.concatenate(failing)
 
-    found = certify_upwards(failures, candidates, delta, confidence)
+    certified = certify_upwards(failures, candidates, delta, confidence)
     measure = "share of draws not covered" if rung == "uniform-instance" else "mean failure bound of the draws"
     how = f"{measure} at most {delta:g}, by its limit at {confidence:.0%}"
-    if found.size:
-        how += f" over {found.draws} draws; median stripe"
-        if found.next_size is None:
+    if certified.size:
+        how += f" over {certified.draws} draws; median stripe"
+        if certified.next_size is None:
             how += "; the largest size offered is certified, so that the limit may lie higher"
     else:
         how += f", at no size; that takes {math.ceil(math.log(1 - confidence) / math.log1p(-delta))} draws or more"
-    stripe = stripes.get(found.size, 0)
-    return CertifiedSparsity(rung, stripe, float(stripe), found.size, how, found.next_size)
+    stripe = stripes.get(certified.size, 0)
+    return CertifiedSparsity(rung, stripe, float(stripe), certified.size, how, certified.next_size)
 
 
 def draw_failures(

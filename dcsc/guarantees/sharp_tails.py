@@ -91,12 +91,12 @@ def tail_probability(
         raise UserError("a coefficient or margin is not a number: remove NaN and infinity.")
     if not (noise_variance >= 0 and (guards >= 0).all() and (step is None or step > 0)):
         raise UserError("the noise variance and guard must be 0 or more, and the step above 0.")
-    found = np.empty(len(sizes))
+    bounds = np.empty(len(sizes))
     rademacher.listed_tails(
         TAILS.index(tail), coefficients, np.concatenate([[0], np.cumsum(sizes)]), margins.astype(np.float64),
-        np.where(sides, 2.0, 1.0), float(noise_variance), guards.astype(np.float64), float(step or 0.0), found,
+        np.where(sides, 2.0, 1.0), float(noise_variance), guards.astype(np.float64), float(step or 0.0), bounds,
     )  # fmt: skip
-    return found
+    return bounds
 
 
 def failure_at(

@@ -419,18 +419,18 @@ def _optimise(
     else:
         bounded = _one_by_one(layers, eps, guards, options.debias)
     results = []
-    for layer, guard, found in zip(layers, guards, bounded, strict=True):
-        levels, variance = layer.levels(found.interference)
+    for layer, guard, best in zip(layers, guards, bounded, strict=True):
+        levels, variance = layer.levels(best.interference)
         interval = choose_threshold(levels, eps, guard, "midpoint")
-        probability = np.where(applies, found.probability, 1.0)
+        probability = np.where(applies, best.probability, 1.0)
         results.append(
             StatisticalLayer(
                 holds=probability <= options.delta, probability=probability, variance=variance, eps_in=eps,
-                threshold=found.threshold, threshold_lower=interval.lower, threshold_upper=interval.upper,
-                error_bound=found.error, smallest_singular=found.smallest_singular,
+                threshold=best.threshold, threshold_lower=interval.lower, threshold_upper=interval.upper,
+                error_bound=best.error, smallest_singular=best.smallest_singular,
             )
         )  # fmt: skip
-        eps = found.error
+        eps = best.error
     return results
 
 

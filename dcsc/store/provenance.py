@@ -220,12 +220,12 @@ def closure(paths: Iterable[str | Path]) -> list[Path]:
         When a file cannot be read as Python.
     """
     waiting = [Path(path).resolve() for path in paths]
-    found = {path for path in waiting if path.is_relative_to(PACKAGE)}
+    files = {path for path in waiting if path.is_relative_to(PACKAGE)}
     while waiting:
-        new = _imported(waiting.pop()) - found
-        found |= new
+        new = _imported(waiting.pop()) - files
+        files |= new
         waiting += new
-    return sorted(found)
+    return sorted(files)
 
 
 def modules(*paths: str | Path) -> list[str]:
