@@ -117,14 +117,8 @@ def largest_certified_size(
     ----------
     failures : callable
         Takes a size and "pilot" or "draws", gives the failures of independent draws of it.
-    sizes : sequence of int
-        In ascending order.
-    delta : float
-        Admitted failure rate.
-    confidence : float
-        Probability that a wrong size is not claimed, at least.
-    largest : float
-        As for `failure_limit`.
+    sizes, delta, confidence, largest
+        As for `certify_upwards`.
 
     Returns
     -------
