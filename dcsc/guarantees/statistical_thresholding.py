@@ -253,14 +253,8 @@ def statistical(
     flat, eps, batch = flat_path(model, codes, noise)
     columns = propagated_columns(model, flat[-1]) if signs == "deepest" else None
     layers = _layers(model, flat, columns, options, _shares(model.depth, split))
-    if columns is None:
-        determined, cause = separate_writes(model, flat), "two active atoms write to one entry of the layer above"
-    else:
-        determined = disjoint_columns(flat, columns)
-        cause = "the propagated columns of two active deepest atoms overlap"
-    cause = "" if determined.all() else cause
+    determined = separate_writes(model, flat) if columns is None else disjoint_columns(flat, columns)
     signed, inner = out_of_reach(flat, rule)
-    cause = cause or ("a code has negative entries, which ReLU cannot return" if signed.any() else "")
     if method == "split":
         results, certified = _split(layers, eps, options, threshold)
         certified &= ~signed & (determined if signs == "deepest" else True)
@@ -277,7 +271,13 @@ def statistical(
     probability = np.where(signed | inner, 1.0, probability)
     if method == "optimised":
         certified = probability <= delta
-        cause = cause or ("other signs make inner codes of both signs, which ReLU cannot return" if inner.any() else "")
+    causes = {
+        "two active atoms write to one entry of the layer above": ~determined & (signs == "rademacher"),
+        "the propagated columns of two active deepest atoms overlap": ~determined & (signs == "deepest"),
+        "a code has negative entries, which ReLU cannot return": signed,
+        "other signs make inner codes of both signs, which ReLU cannot return": inner & (method == "optimised"),
+    }
+    cause = next((text for text, where in causes.items() if where.any()), "")
     shaped = tuple(
         replace(layer, **{name: value.reshape(batch) for name, value in vars(layer).items()}) for layer in results
     )
