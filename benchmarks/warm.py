@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dcsc import sampling
+from dcsc import ragged, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
+from dcsc.guarantees import basis_pursuit_instance, interference, sharp_tails, tails
+from dcsc.model import sparsity
+from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.pursuit import greedy, lasso, splitting
+from dcsc.ragged import RaggedCodes
 from dcsc.sampling import adversary
 
 
 def compile_kernels() -> None:
-    """Run every kernel on a tiny problem, in single and double precision; seconds at first, then nothing."""
+    """Run every kernel on a tiny problem, in both precisions where it has both; a minute at first, then nothing."""
     rng = np.random.default_rng(0)
     dictionary = ConvolutionalDictionary.from_integers([[[1, 1, -1]], [[1, -1, 1]]], 1, (8,))
     parameters = {
@@ -47,3 +53,35 @@ def compile_kernels() -> None:
                 rng, [dictionary, inner], 2, support={"name": "uniform", "size": 2}, magnitude=magnitude,
                 constraint=constraint, layer_signs=rng,
             )  # fmt: skip
+    _run_pursuits(dictionary, signals.astype(np.float64))
+    _run_guarantees(dictionary, inner, codes)
+
+
+def _run_pursuits(dictionary: ConvolutionalDictionary, signals: NDArray) -> None:
+    rule, penalties = lasso.StoppingRule("gap", 1e-3, 10), np.full(len(signals), 0.1)
+    for orientation in (None, np.ones((len(signals), *dictionary.code_shape))):
+        lasso.working_set(dictionary, signals, penalties, rule, orientation)
+        trial = lasso.Trial(dictionary, signals[0], None if orientation is None else orientation[0])
+        splitting.approach(dictionary, [trial.start(0.1)], 1e-3)
+    greedy.orthogonal_matching_pursuit(dictionary, signals, np.full(len(signals), 2), np.zeros(len(signals)))
+
+
+def _run_guarantees(dictionary: ConvolutionalDictionary, inner: ConvolutionalDictionary, codes: RaggedCodes) -> None:
+    sparsity.stripe_norm(codes, dictionary)
+    sparsity.patch_norm(codes, inner)
+    ragged.compare(codes, codes)
+    ragged.difference(codes, codes)
+    nothing = np.zeros(codes.row_size.size)
+    model, deepest = (
+        Cascade([dictionary, inner]),
+        RaggedCodes.from_dense(np.ones((2, *inner.code_shape)), inner.code_shape),
+    )
+    interference.layer_interference(dictionary, codes)
+    interference.largest_write_counts(dictionary, codes)
+    tails.best_threshold(interference.plain_interference(model, deepest, 1), nothing, nothing)
+    for noise_variance in (0.0, 0.01):
+        options = {"noise_variance": noise_variance, "by_filter": True}
+        sharp_tails.best_failure(dictionary, codes, nothing, nothing, **options)
+        sharp_tails.plain_best_failure(model, deepest, 1, nothing, nothing, **options)
+    sharp_tails.tail_probability([1.0, 1.0], [2], 1.5)
+    basis_pursuit_instance.support_certificates(dictionary, codes)

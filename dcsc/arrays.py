@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,7 +236,7 @@ class _Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def _header(stream: BinaryIO) -> _Header:
+def _header(stream: IO[bytes]) -> _Header:
     """Read a header; NumPy's own reader would take memory for any length that it states."""
     start = stream.read(8)
     if start[:6] != _MAGIC or start[6:8] not in (b"\x01\x00", b"\x02\x00"):
@@ -254,7 +254,7 @@ def _header(stream: BinaryIO) -> _Header:
     return _Header(tuple(int(size) for size in shape), fortran, dtype, 8 + width + length)
 
 
-def _values(stream: BinaryIO, header: _Header) -> NDArray:
+def _values(stream: IO[bytes], header: _Header) -> NDArray:
     """Read the values after a header, exactly as many as it states, to the end of the stream."""
     content = stream.read(header.nbytes + 1)  # reaching the end makes zipfile compare the checksum
     if len(content) != header.nbytes:

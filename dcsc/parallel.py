@@ -79,12 +79,10 @@ def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | Non
 
     Parameters
     ----------
-    n_trials : int
-        Trials in all.
+    n_trials, threads
+        As for `over_spans`.
     work : callable
         Takes the first trial of a block and the one after its last.
-    threads : int, optional
-        At most that many at once; by default those of `cores`.
 
     Returns
     -------

@@ -32,14 +32,16 @@ SCAN = 1.5e-10
 """Looking at an entry of an array."""
 
 
-def direct(n_rows: int, n_terms: int, n_places: int, itemsize: int) -> float:
+def direct(n_rows: int, n_terms: float, n_places: int, itemsize: int) -> float:
     """
     Estimate a correlation by tiles.
 
     Parameters
     ----------
-    n_rows, n_terms, n_places : int
-        Outputs a position (filters), terms of each sum, positions.
+    n_rows, n_places : int
+        Outputs a position (filters), and positions.
+    n_terms : float
+        Terms of each sum, those that fill up tiles included.
     itemsize : int, in bytes
         Size of an entry.
 

@@ -11,7 +11,7 @@ alone and in one order, so its bits depend neither on the batch nor on the threa
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -182,9 +182,10 @@ def padded_sources(plan: Plan, sources: NDArray) -> NDArray:
     inner = sources.shape[1 : sources.ndim - rank]
     padded = memory[:, :size].reshape(len(sources), *inner, *plan.padded_shape[1:], copy=False)
     starts = plan.reach if plan.before else (0,) * rank
-    padded[(..., *[slice(s, s + n) for s, n in zip(starts, plan.positions, strict=True)])] = sources
+    inside: tuple[Any, ...] = (..., *[slice(s, s + n) for s, n in zip(starts, plan.positions, strict=True)])
+    padded[inside] = sources
     for axis, (n, more) in enumerate(zip(plan.positions, plan.reach, strict=True)):
-        after = (slice(None),) * (rank - 1 - axis)
+        after: tuple[Any, ...] = (slice(None),) * (rank - 1 - axis)
         here, there = (slice(0, more), slice(n, n + more))
         if not plan.before:
             here, there = there, here

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Self, TypeVar
 
@@ -119,17 +120,8 @@ class FilterBank:
 
     Parameters
     ----------
-    filters : array_like, shape (filter, channel, *tap)
-        The filters; float32 stays float32, integers become float64.
-    stride : int or sequence of int, in grid points
-        Distance between neighbouring positions, one for all axes or one an axis.
-    grid : int or sequence of int, in grid points
-        Size of the periodic grid, one number an axis.
-    normalize : bool
-        Scale the filters to unit l2 norm instead of demanding it.
-    integer_filters : array_like of int, shape of filters, optional
-        Integers proportional to the filters by one common factor: with them a
-        cascade propagates integer codes exactly (see `from_integers`).
+    filters, stride, grid, normalize, integer_filters
+        As for `dcsc.model.dictionary.ConvolutionalDictionary`.
 
     Raises
     ------
@@ -143,6 +135,8 @@ class FilterBank:
     grid: tuple[int, ...]
     normalize: bool
     integer_filters: NDArray | None
+    _kept: dict[Hashable, Any] = field(default_factory=dict)
+    _lock: AbstractContextManager = field(default_factory=threading.RLock)
 
     def __init__(
         self,
@@ -194,12 +188,12 @@ class FilterBank:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was prepared, which is as quickly prepared again."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in vars(self).items() if name not in ("_kept", "_lock")}
 
     def __setstate__(self, values: Mapping[str, Any]) -> None:
         """Take the fields, arrays as read-only."""
-        for name, value in {**values, "_kept": {}, "_lock": threading.RLock()}.items():
-            object.__setattr__(self, name, read_only(value) if isinstance(value, np.ndarray) else value)
+        shown = {name: read_only(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
+        vars(self).update(shown, _kept={}, _lock=threading.RLock())
 
     def prepared(self, key: Hashable, make: Callable[[], T]) -> T:
         """
@@ -267,6 +261,24 @@ class FilterBank:
         if self.integer_filters is None:
             raise UserError("this dictionary has no integer filters: make it with from_integers.")
         return self._integer_scale(self.integer_filters)
+
+    def check_integers(self, values: NDArray) -> None:
+        """
+        Check that integer codes are small enough to be synthesized exactly.
+
+        Parameters
+        ----------
+        values : ndarray of int
+            Their coefficients.
+
+        Raises
+        ------
+        UserError
+            When sums could exceed 64 bits.
+        """
+        filters = np.zeros(0, np.int64) if self.integer_filters is None else self.integer_filters
+        if int(np.abs(filters).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
+            raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
 
     @property
     def rank(self) -> int:
@@ -374,8 +386,8 @@ class FilterBank:
             here = blocks[(slice(None), *first)].reshape(self.n_filters, -1)
             there = blocks[(slice(None), *second)].reshape(self.n_filters, -1)
             entries = here @ there.T
-            index = tuple(n - 1 + d for d, n in zip(lag, self.overlap, strict=True))
-            mirror = tuple(n - 1 - d for d, n in zip(lag, self.overlap, strict=True))
+            index: tuple[Any, ...] = tuple(n - 1 + d for d, n in zip(lag, self.overlap, strict=True))
+            mirror: tuple[Any, ...] = tuple(n - 1 - d for d, n in zip(lag, self.overlap, strict=True))
             gram[(slice(None), slice(None), *index)] = entries
             gram[(slice(None), slice(None), *mirror)] = entries.T
         return read_only(gram)

@@ -134,7 +134,7 @@ def gram_patterns(
         lags = gram.shape[2:]
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
-            gram = {"others": lambda g: g, "magnitude": np.abs, "square": np.square}[kind](gram)
+            gram = np.abs(gram) if kind == "magnitude" else gram**2 if kind == "square" else gram
         together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
         positions, back = padded(dictionary.positions), [-(n // 2) for n in lags]
         layout = np.array([positions, [1] * AXES, back, [1, 1, n_filters]], dtype=np.int64)
@@ -204,16 +204,16 @@ def filter_patterns(
         When the dictionary has more than three spatial axes, or no integer filters.
     """
     _check_rank(dictionary)
-    if kind == "integer" and dictionary.integer_filters is None:
+    filters = dictionary.integer_filters if kind == "integer" else dictionary.filters
+    if filters is None:
         raise UserError("this dictionary has no integer filters: make it with from_integers.")
 
     def make() -> Patterns:
-        filters = dictionary.integer_filters if kind == "integer" else dictionary.filters
-        filters = np.abs(filters) if kind == "magnitude" else filters != 0 if kind == "writes" else filters
+        values = np.abs(filters) if kind == "magnitude" else filters != 0 if kind == "writes" else filters
         shape = (dictionary.n_filters, dictionary.n_channels, *padded(dictionary.taps))
         layout = np.array([padded(dictionary.positions), padded(dictionary.stride), [0] * AXES, [1] * AXES])
         target_shape = (dictionary.n_channels, *padded(dictionary.grid).tolist())
-        return Patterns(np.array(filters, dtype, order="C").reshape(shape), layout, target_shape)
+        return Patterns(np.array(values, dtype, order="C").reshape(shape), layout, target_shape)
 
     return dictionary.prepared(("filters", kind, np.dtype(dtype)), make)
 

@@ -104,14 +104,10 @@ def synthesize_codes(
 
     Parameters
     ----------
-    dictionary : FilterBank
-        The dictionary.
-    codes : RaggedCodes
-        Codes of this dictionary, batch axes (...).
+    dictionary, codes, threads
+        As for `correlate_codes`.
     out : ndarray, shape (..., channel, *space), optional
         Where to write.
-    threads : int, optional
-        At most that many at once.
 
     Returns
     -------
@@ -171,12 +167,8 @@ def interference_variance(dictionary: FilterBank, codes: RaggedCodes, *, threads
 
     Parameters
     ----------
-    dictionary : FilterBank
-        The dictionary.
-    codes : RaggedCodes
-        Codes of this dictionary, batch axes (...); their signs do not count.
-    threads : int, optional
-        At most that many at once.
+    dictionary, codes, threads
+        As for `interference_bound`.
 
     Returns
     -------
@@ -281,12 +273,8 @@ def recovered_supports(
         The dictionary.
     codes : RaggedCodes
         The true codes, batch axes (...).
-    rule : {'hard', 'soft', 'relu', 'top-k'}
-        The non-linearity; ReLU is one-sided.
-    threshold : array_like, shape (...), optional
-        beta >= 0, a number or one a trial, for every rule but top-k.
-    k : array_like of int, shape (...), optional
-        For top-k, a number or one a trial; among equal magnitudes the lower atom index wins.
+    rule, threshold, k
+        As for `dcsc.convolution.one_step.recovered_supports`.
     addition : array_like, shape (..., filter, *position), optional
         Added to the correlations, A^T e.
     threads : int, optional

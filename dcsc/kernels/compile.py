@@ -26,7 +26,9 @@ from numba.core.event import Event, Listener, register
 try:
     import fcntl
 except ImportError:  # not a POSIX system
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
+
+_settings: Any = numba.config  # which makes its variables when it is read
 
 ENVIRONMENT_VARIABLE = "DCSC_CACHE_DIR"
 """Names the folder to use in place of the user's cache folder."""
@@ -233,8 +235,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if folder is None:
         return numba.njit(nogil=True, fastmath=False)(function)
     _serialize_compilation(folder)
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)  # for functions from elsewhere
+    previous = _settings.CACHE_DIR
+    _settings.CACHE_DIR = str(folder)  # for functions from elsewhere
     # A numba that has no such list keeps the machine code of every copy of the sources.
     locators = getattr(caching.CacheImpl, "_locator_classes", [])
     locators.insert(0, ByDigest)
@@ -242,4 +244,4 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True, cache=True, fastmath=False)(function)
     finally:
         locators.remove(ByDigest)
-        numba.config.CACHE_DIR = previous
+        _settings.CACHE_DIR = previous

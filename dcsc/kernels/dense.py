@@ -7,7 +7,7 @@ correlation with stride 1; a table of offsets says where each term of a sum lies
 ========  =======================  ================================================================
 array     axes                     meaning
 ========  =======================  ================================================================
-padded    (trial, entry)           padded components of each trial, with room for a tile to read on
+padded    (trial, entry)           padded components of each trial, and a tile more to read on
 weights   (group, term, row)       filters in groups of `tiles.ROWS`, or (term, lane) filters in lanes
 out       (trial, filter, place)   correlations, positions in C order
 ========  =======================  ================================================================

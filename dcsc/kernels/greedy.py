@@ -78,10 +78,9 @@ def orthogonal_matching_pursuit(signal, layout, rows, n_atoms, norm):
     largest = np.empty(n_positions)
     for position in range(n_positions):
         largest[position] = largest_of_position(q[position], banned, position * n_filters)
-    flat_signal = signal.ravel()
     square = 0.0
-    for k in range(len(flat_signal)):
-        square += flat_signal[k] * flat_signal[k]
+    for entry in signal.ravel():
+        square += entry * entry
     atoms, values = np.empty(n_atoms, np.int64), np.zeros(n_atoms)
     factor, direction = np.empty((n_atoms, n_atoms)), np.empty(n_atoms)
     n_active = 0

@@ -137,8 +137,8 @@ def duality_gap(signal, residual, largest, value, xi):
     """Primal objective and its distance from the dual objective of the scaled residual."""
     y, r = signal.ravel(), residual.ravel()
     square, product, l1 = 0.0, 0.0, 0.0
-    for k in range(len(value)):
-        l1 += abs(value[k])
+    for entry in value:
+        l1 += abs(entry)
     for k in range(len(r)):
         square += r[k] * r[k]
         product += y[k] * r[k]

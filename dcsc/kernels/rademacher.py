@@ -24,7 +24,7 @@ import math
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.exponentials import LANES, exponentials
+from dcsc.kernels.tails import LANES, exponentials
 
 HOEFFDING, GAUSSIAN, CHERNOFF, EXACT = range(4)
 

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from dcsc.kernels.arguments import Patterns, Scratch, Sums
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.exponentials import LANES as VECTOR
 from dcsc.kernels.gather import by_position, gather_code
 from dcsc.kernels.interference import LANES, all_tiles, code_interference
 from dcsc.kernels.lists import longest_of
@@ -41,6 +40,7 @@ from dcsc.kernels.rademacher import (
     lower_by_lattice,
 )
 from dcsc.kernels.scatter import coordinates
+from dcsc.kernels.tails import LANES as VECTOR
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 PADDING = ROW_BYTES // 8

@@ -143,3 +143,26 @@ def largest_of(typing, values, start, stop):
         return found
 
     return types.float64(values, types.int64, types.int64), generate
+
+
+@intrinsic
+def exponentials(typing, out, source, scale, n):
+    """
+    Write exp(scale * source), for exponents up to 0; those below -700 are raised to it.
+
+    Takes contiguous arrays of float64 as long as a whole multiple of `LANES`, and checks no bounds.
+    """
+
+    def generate(context, builder, signature, arguments):
+        target, numbers = (make_array(signature.args[i])(context, builder, arguments[i]) for i in range(2))
+        lowest, step = constant(LOWEST), ir.Constant(ir.IntType(64), LANES)
+        factor = copied(builder, _VECTOR, arguments[2])
+        start = ir.Constant(ir.IntType(64), 0)
+        with cgutils.for_range_slice(builder, start, arguments[3], step, inc=True) as (index, _):
+            exponent = builder.fmul(factor, load(builder, numbers, index))
+            exponent = builder.select(builder.fcmp_ordered(">", exponent, lowest), exponent, lowest)
+            place = pointer_to(builder, _VECTOR, target, index)
+            builder.store(exponential(builder, exponent), place, align=8)
+        return context.get_dummy_value()
+
+    return types.void(out, source, types.float64, types.int64), generate

@@ -50,8 +50,8 @@ class Cascade:
         if signs is not None:
             if len(signs) != len(dictionaries):
                 raise UserError(f"{len(signs)} arrays of signs for {len(dictionaries)} layers: give one a layer.")
-            signs = tuple(np.asarray(sign) for sign in signs)
-            for layer, (sign, dictionary) in enumerate(zip(signs, dictionaries, strict=True), start=1):
+            arrays = tuple(np.asarray(sign) for sign in signs)
+            for layer, (sign, dictionary) in enumerate(zip(arrays, dictionaries, strict=True), start=1):
                 if sign.shape[-len(dictionary.code_shape) :] != dictionary.code_shape:
                     raise UserError(
                         f"signs of layer {layer} have shape {sign.shape}: "
@@ -60,7 +60,7 @@ class Cascade:
                 if not np.isin(sign, (-1, 1)).all():
                     raise UserError(f"signs of layer {layer} hold values other than -1 and 1.")
         object.__setattr__(self, "dictionaries", dictionaries)
-        object.__setattr__(self, "signs", signs)
+        object.__setattr__(self, "signs", None if signs is None else arrays)
 
     @property
     def depth(self) -> int:
@@ -157,7 +157,7 @@ class Cascade:
             exact = current.dtype.kind in "iu" and dictionary.integer_filters is not None
             if exact:
                 current = current.astype(np.int64)
-                self._check_headroom(current, dictionary)
+                dictionary.check_integers(current)
                 current = self.synthesize_layer(layer, current)
                 scale *= dictionary.integer_scale
                 layers.append(current * scale)
@@ -165,12 +165,6 @@ class Cascade:
                 current = self.synthesize_layer(layer, layers[-1])
                 layers.append(current)
         return layers[::-1]
-
-    @staticmethod
-    def _check_headroom(codes: NDArray, dictionary: ConvolutionalDictionary) -> None:
-        reach = int(np.abs(dictionary.integer_filters).sum()) * max(1, int(np.abs(codes).max(initial=0)))
-        if reach >= 2**62:
-            raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
 
     def effective_dictionary(self, layer: int) -> NDArray:
         """

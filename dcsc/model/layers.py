@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.convolution.layouts import filter_patterns
-from dcsc.errors import UserError
 from dcsc.kernels import deep
 from dcsc.kernels.arguments import Entries
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -55,9 +54,9 @@ def synthesize_sparse(
     listed, n_trials = kernel_codes(codes, dtype), codes.row_size.size
     patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
     magnitudes, lost = patterns._replace(pattern=np.abs(patterns.pattern)), np.zeros(n_trials, np.int64)
-    if exact and int(magnitudes.pattern.sum()) * int(np.abs(listed.value).max(initial=0)) >= 2**62:
-        raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
-    share = dtype.type(0 if exact else CANCELLED)
+    if exact:
+        dictionary.check_integers(listed.value)
+    share = np.array(0 if exact else CANCELLED, dtype)[()]
 
     def work(first: int, last: int) -> Entries:
         (target, weight), part = np.empty((2, *patterns.target_shape), dtype), listed.part(first, last)

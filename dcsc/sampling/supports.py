@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import per_axis
+from dcsc.convolution.layouts import AXES
 from dcsc.errors import UserError
 from dcsc.kernels import drawing
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.registry import SUPPORTS, register_support
 
-AXES = 3
 ATTEMPTS = 100
 """Fresh starts of a draw that ran out of room, before it is refused."""
 

@@ -1,6 +1,8 @@
 """The dictionary against a dense matrix built by loops, its adjoint, its Gram kernel, and its refusals."""
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -116,3 +118,23 @@ def test_codes_of_a_wrong_shape_are_refused():
     dictionary = ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,))
     with pytest.raises(UserError, match="last axes must be"):
         dictionary.synthesize(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda dictionary: pickle.loads(pickle.dumps(dictionary))])
+def test_copies_keep_the_filters_and_prepare_anew(again):
+    dictionary = ConvolutionalDictionary.from_integers([[[1, 1, -1]], [[1, -1, 1]]], 1, (8,))
+    dictionary.gram()
+    other = again(dictionary)
+    assert other.gram() is not dictionary.gram()
+    np.testing.assert_array_equal(other.gram(), dictionary.gram())
+    np.testing.assert_array_equal(other.filters, dictionary.filters)
+    assert not other.filters.flags.writeable
+    assert not other.integer_filters.flags.writeable
+
+
+def test_what_is_prepared_is_made_once():
+    dictionary, made = ConvolutionalDictionary(np.ones((1, 1, 1)), 1, (4,)), []
+    for _ in range(2):
+        assert dictionary.prepared("key", lambda: made.append("value") or made[0]) == "value"
+    assert made == ["value"]
+    assert dictionary.gram() is dictionary.gram()

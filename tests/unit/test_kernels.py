@@ -1,7 +1,9 @@
 """The sparse path against the dense one, its determinism, and the folder of the compiled kernels."""
 
 import fcntl
+import importlib
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
 
 import dcsc
 from benchmarks.warm import compile_kernels
-from dcsc import ConvolutionalDictionary, RaggedCodes, sampling
+from dcsc import ConvolutionalDictionary, RaggedCodes, kernels, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
 from dcsc.convolution.arguments import RULES
 from dcsc.errors import UserError
@@ -222,7 +225,7 @@ def test_integer_codes_are_taken_as_numbers():
         (lambda d, c: sparse_path.recovered_supports(d, c, threshold=-1.0), "not negative"),
         (lambda d, c: sparse_path.recovered_supports(d, c, threshold=np.ones(7)), "does not fit codes of batch shape"),
         (lambda d, c: sparse_path.margins(d, c, np.zeros(3)), "does not fit the codes"),
-        (lambda d, c: sparse_path.correlate_codes(d, c, np.zeros(3)), "not a contiguous array of shape"),
+        (lambda d, c: sparse_path.correlate_codes(d, c, np.zeros(3)), "not a writable contiguous array of shape"),
         (lambda d, c: sparse_path.correlate_codes(d, c.with_values(c.value * 1j)), "give real numbers"),
         (lambda d, c: sparse_path.correlate_codes(dcsc.ConvolutionalDictionary(np.eye(2)[:, None], 2, (8,)), c), "fit"),
     ],
@@ -330,3 +333,17 @@ def test_warmed_kernels_are_not_compiled_again():
     for constraint in ("none", "no-overlap", "rejection"):
         sampling.deep_codes(rng, [plane], 3, support={"name": "bernoulli", "density": 0.1}, constraint=constraint)
     assert set(compile_module.cache_folder().rglob("*.nb*")) == before
+
+
+def test_every_kernel_is_compiled_by_warming():
+    compile_kernels()
+    compiled = {path.name.split("-")[0] for path in compile_module.cache_folder().rglob("*.nbi")}
+    modules = [importlib.import_module(f"dcsc.kernels.{info.name}") for info in pkgutil.iter_modules(kernels.__path__)]
+    here = {
+        f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"
+        for module in modules
+        for kernel in vars(module).values()
+        if isinstance(kernel, Dispatcher)
+    }
+    assert len(here) > 100
+    assert here <= compiled
