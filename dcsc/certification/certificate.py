@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from dcsc import guarantees, sampling
+from dcsc import sampling
 from dcsc.arrays import LARGEST, in_gib
 from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
 from dcsc.errors import UserError, nearest, shown
-from dcsc.guarantees import RUNGS, CertifiedSparsity
+from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, certified_stripe_sparsity, ladder
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -203,14 +204,15 @@ def certify(
     layers = []
     steps = tqdm(zip(network.layers, placed, strict=True), total=len(placed), unit="layer", disable=None, leave=False)
     for layer, dictionary in steps:
-        _check_room(layer, dictionary, draws, largest)
+        _check_memory(layer.name, dictionary, draws, largest)
         layers.append(_certified(layer, dictionary, contrast, delta, draws, seed))
-    measured: tuple[MeasuredLayer, ...] = ()
     notes = list(network.notes)
+    given: Iterable[_Codes] = ()
     if signals is not None:
-        measured = _of_signals(network, np.asarray(signals), delta, notes, largest)
+        given = _of_signals(network, np.asarray(signals), notes)
     elif activations is not None:
-        measured = _of_activations(network, activations, delta, notes, largest)
+        given = _of_activations(network, activations, notes)
+    measured = tuple(_measured(codes, delta, largest) for codes in given)
     if measured:
         notes.append(
             "A rung covers a code if thresholding is sure, or for random signs likely, to find its support in the "
@@ -231,19 +233,19 @@ def _as_network(
     return from_dictionaries(dictionaries), dictionaries[0].grid if grid is None else grid
 
 
-def _check_room(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, draws: int, largest: int) -> None:
+def _check_memory(name: str, dictionary: ConvolutionalDictionary, draws: int, largest: int) -> None:
     """Refuse before memory is taken for what a layer needs."""
     gram = _COPIES * 8 * dictionary.n_filters * dictionary.stripe_size
     if gram > largest:
         raise UserError(
-            f"the inner products of the atoms of layer {layer.name!r} take about {in_gib(gram)}, more than the "
+            f"the inner products of the atoms of layer {name!r} take about {in_gib(gram)}, more than the "
             f"{in_gib(largest)} allowed: leave it out with --layers, or raise --memory."
         )
-    at_once = min(draws, DRAWN_AT_ONCE)
-    codes = _CODE_COPIES * 8 * dictionary.n_atoms * at_once
+    held = min(draws, DRAWN_AT_ONCE)
+    codes = _CODE_COPIES * 8 * dictionary.n_atoms * held
     if codes > largest:
         raise UserError(
-            f"{at_once} codes of layer {layer.name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
+            f"{held} codes of layer {name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
             "allowed: lower --draws or --grid, or raise --memory."
         )
 
@@ -259,21 +261,15 @@ def _certified(
     certified = {}
     draw = functools.partial(_draw, dictionary, layer.name, contrast, draws, seed)
     for rung in RUNGS:
-        if draws or not rung.endswith("instance"):
-            needs = draw if rung.endswith("instance") else None
-            certified[rung] = guarantees.certified_stripe_sparsity(dictionary, contrast, delta, rung=rung, draws=needs)
+        on_draws = rung.endswith("instance")
+        if draws or not on_draws:
+            certified[rung] = certified_stripe_sparsity(
+                dictionary, contrast, delta, rung=rung, draws=draw if on_draws else None
+            )
     counts = np.arange(dictionary.stripe_size)
-    return LayerCertificate(
-        layer.name,
-        dictionary,
-        layer.norms,
-        layer.thresholds,
-        coherence.mutual_coherence(dictionary),
-        coherence.welch_bound(dictionary),
-        coherence.babel(dictionary, counts),
-        coherence.babel2(dictionary, counts),
-        certified,
-    )
+    babel, babel2 = (np.asarray(of(dictionary, counts)) for of in (coherence.babel, coherence.babel2))
+    mu, welch = coherence.mutual_coherence(dictionary), coherence.welch_bound(dictionary)
+    return LayerCertificate(layer.name, dictionary, layer.norms, layer.thresholds, mu, welch, babel, babel2, certified)
 
 
 def _draw(
@@ -298,9 +294,17 @@ def _draw(
         )
 
 
-def _of_signals(
-    network: Network, signals: NDArray, delta: float, notes: list[str], largest: int
-) -> tuple[MeasuredLayer, ...]:
+class _Codes(NamedTuple):
+    """Codes of a layer to be measured, the input that they were computed from, if known, and atoms that count."""
+
+    name: str
+    dictionary: ConvolutionalDictionary
+    codes: NDArray
+    given: NDArray | None
+    n_atoms: int
+
+
+def _of_signals(network: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
     if not network.is_cascade:
         raise UserError(
             f"the layers of {network.name} form no cascade, so that signals cannot be run through them: choose layers "
@@ -308,31 +312,22 @@ def _of_signals(
         )
     rank, channels = network.layers[0].rank, network.layers[0].weight.shape[1]
     signals = _batch(signals, rank, channels, network.singleton, "signals")
-    grids = network.grids_from(signals.shape[2:])
-    if tuple(signals.shape[2:]) != grids[0]:
+    grid = network.grids_from(signals.shape[2:])[0]
+    if signals.shape[2:] != grid:
         notes.append(
             f"Zeros are appended to the signals of {_by(signals.shape[2:])} points: the smallest grid that holds them "
-            f"and fits all layers has {_by(grids[0])}."
+            f"and fits all layers has {_by(grid)}."
         )
     notes.append(
         "Measured are the codes that the layers themselves compute, with ReLU after each, on the periodic grid; to "
         "measure those of a network with all its parts, give its activations."
     )
-    cascade = network.cascade(grids[0])
-    signals = _extended(signals, grids[0])
-    for layer, dictionary in zip(network.layers, cascade.dictionaries, strict=True):
-        _check_room(layer, dictionary, 0, largest)
-    return tuple(
-        _measured(layer.name, dictionary, codes, given, delta, largest)
-        for layer, dictionary, (given, codes) in zip(
-            network.layers, cascade.dictionaries, network.forward(signals, cascade), strict=True
-        )
-    )
+    cascade = network.cascade(grid)
+    steps = zip(network.layers, cascade.dictionaries, network.forward(_extended(signals, grid), cascade), strict=True)
+    return [_Codes(layer.name, of, codes, given, of.n_atoms) for layer, of, (given, codes) in steps]
 
 
-def _of_activations(
-    network: Network, activations: Mapping[str, ArrayLike], delta: float, notes: list[str], largest: int
-) -> tuple[MeasuredLayer, ...]:
+def _of_activations(network: Network, activations: Mapping[str, ArrayLike], notes: list[str]) -> Iterator[_Codes]:
     by_name = {layer.name: layer for layer in network.layers}
     unknown = sorted(set(activations) - set(by_name))
     if unknown:
@@ -342,23 +337,22 @@ def _of_activations(
     missing = [name for name in by_name if name not in activations]
     if missing:
         notes.append(f"No activations were given of {', '.join(missing)}.")
-    measured = []
     for name, layer in by_name.items():
-        if name not in activations:
-            continue
-        codes = np.asarray(activations[name])
-        codes = _batch(codes, layer.rank, layer.stored, network.singleton, f"activations of {name!r}")[:, layer.kept]
-        # An activation is the correlation with a filter as stored, of which the unit-norm atom is the direction.
-        codes = codes / layer.norms.reshape(-1, *[1] * layer.rank)
-        overlap = [math.ceil(taps / step) for taps, step in zip(layer.taps, layer.stride, strict=True)]
-        # With that many empty positions no atom meets another across the border, as in a network, which does not wrap.
-        positions = [max(n + o - 1, 2 * o - 1) for n, o in zip(codes.shape[2:], overlap, strict=True)]
-        grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
-        dictionary = ConvolutionalDictionary(layer.scaled, layer.stride, grid, normalize=True)
-        _check_room(layer, dictionary, 0, largest)
-        found = _measured(name, dictionary, _extended(codes, positions), None, delta, largest)
-        measured.append(replace(found, n_atoms=codes[0].size))
-    return tuple(measured)
+        if name in activations:
+            yield _of_activation(layer, np.asarray(activations[name]), network.singleton)
+
+
+def _of_activation(layer: ConvolutionLayer, activation: NDArray, singleton: Sequence[int]) -> _Codes:
+    what = f"activations of {layer.name!r}"
+    codes = _batch(activation, layer.rank, layer.stored, singleton, what)[:, layer.kept]
+    # An activation is the correlation with a filter as stored, of which the unit-norm atom is the direction.
+    codes = codes / layer.norms.reshape(-1, *[1] * layer.rank)
+    overlap = [math.ceil(taps / step) for taps, step in zip(layer.taps, layer.stride, strict=True)]
+    # With that many empty positions no atom meets another across the border, as in a network, which does not wrap.
+    positions = [max(n + o - 1, 2 * o - 1) for n, o in zip(codes.shape[2:], overlap, strict=True)]
+    grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
+    dictionary = ConvolutionalDictionary(layer.scaled, layer.stride, grid, normalize=True)
+    return _Codes(layer.name, dictionary, _extended(codes, positions), None, codes[0].size)
 
 
 def _batch(values: NDArray, rank: int, channels: int, singleton: Sequence[int], what: str) -> NDArray:
@@ -394,35 +388,31 @@ def _by(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _measured(
-    name: str, dictionary: ConvolutionalDictionary, codes: NDArray, given: NDArray | None, delta: float, largest: int
-) -> MeasuredLayer:
+def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
     """Measure the codes of one layer, as many at a time as the memory allows."""
-    at_once = int(largest // (_CODE_COPIES * 8 * dictionary.n_atoms))
-    if not at_once:
+    dictionary, codes = seen.dictionary, seen.codes
+    _check_memory(seen.name, dictionary, 0, largest)
+    capacity = int(largest // (_CODE_COPIES * 8 * dictionary.n_atoms))
+    if not capacity:
         raise UserError(
-            f"a code of layer {name!r} has {dictionary.n_atoms} atoms, which takes more than the {in_gib(largest)} "
-            "allowed: raise --memory."
+            f"a code of layer {seen.name!r} has {dictionary.n_atoms} atoms, which takes more than the "
+            f"{in_gib(largest)} allowed: raise --memory."
         )
     model = Cascade([dictionary])
     covered: dict[str, list[NDArray]] = {rung: [] for rung in RUNGS}
     misfit = np.full(len(codes), np.nan)
-    for start in range(0, len(codes), at_once):
-        part = slice(start, start + at_once)
-        for rung, holds in guarantees.ladder(model, [codes[part]], delta=delta).holds.items():
+    for start in range(0, len(codes), capacity):
+        part = slice(start, start + capacity)
+        for rung, holds in ladder(model, [codes[part]], delta=delta).holds.items():
             covered[rung].append(holds)
-        if given is not None:
-            misfit[part] = _misfit(given[part], dictionary.synthesize(codes[part]))
-    axes = tuple(range(1, codes.ndim))
+        if seen.given is not None:
+            misfit[part] = _misfit(seen.given[part], dictionary.synthesize(codes[part]))
+    active = np.count_nonzero(codes, axis=tuple(range(1, codes.ndim)))
+    stripes, contrasts = sparsity.stripe_norm(codes, dictionary), sparsity.contrast(codes, dictionary.rank)
     return MeasuredLayer(
-        name,
-        np.count_nonzero(codes, axis=axes),
-        dictionary.n_atoms,
-        np.asarray(sparsity.stripe_norm(codes, dictionary)),
-        np.asarray(sparsity.contrast(codes, dictionary.rank)),
-        misfit,
+        seen.name, active, seen.n_atoms, np.asarray(stripes), np.asarray(contrasts), misfit,
         {rung: np.concatenate(parts) for rung, parts in covered.items()},
-    )
+    )  # fmt: skip
 
 
 def _misfit(given: NDArray, synthesized: NDArray) -> NDArray:

@@ -42,10 +42,10 @@ def run(options: Mapping[str, Any]) -> str:
     output = options["output"]
     if output is not None and Path(output).suffix != ".nc":
         raise UserError(f"--output {output} is not allowed: name a file that ends in .nc.")
-    stated = {key: _by_layer(options[key], f"--{key}") for key in PROPERTIES}
+    stated = {key: of for key in PROPERTIES if (of := _by_layer(options[key], f"--{key}"))}
     names = options["layers"].split(",") if options["layers"] is not None else None
     network = read_network(options["file"], names=names, stated=stated, largest=largest)
-    numbers = {
+    numbers: dict[str, Any] = {
         "contrast": _number(options["contrast"], "--contrast", 0.0, 1.0),
         "delta": _number(options["delta"], "--delta", 0.0, 1.0),
         "draws": _whole(options["draws"], "--draws"),
@@ -53,14 +53,14 @@ def run(options: Mapping[str, Any]) -> str:
     }
     grid = _grid(options["grid"], network)
     files = {name: options[name] for name in ("file", "signals", "activations") if options[name] is not None}
-    found = certify(network, grid=grid, largest=largest, **numbers, **_measured(options, network, largest))
+    certificate = certify(network, grid=grid, largest=largest, **numbers, **_measured(options, network, largest))
     if output is not None:
         recorded = {name: _recorded(path, Path(output)) for name, path in files.items()}
-        settings = {**numbers, **recorded, "layers": names, "grid": grid, "stated": _plain(stated)}
-        report.write(found, output, settings, {recorded[name]: path for name, path in files.items()})
+        settings = {**numbers, **recorded, "layers": names, "grid": grid, "stated": stated}
+        report.write(certificate, output, settings, {recorded[name]: path for name, path in files.items()})
     if options["json"]:
-        return json.dumps(report.as_record(found), indent=1, allow_nan=False)
-    return report.as_text(found)
+        return json.dumps(report.as_record(certificate), indent=1, allow_nan=False)
+    return report.as_text(certificate)
 
 
 def _number(text: str, option: str, low: float, high: float) -> float:
@@ -82,13 +82,13 @@ def _whole(text: str, option: str) -> int:
 
 def _by_layer(texts: Sequence[str], option: str) -> dict[str, Numbers]:
     """Read LAYER=N,N and N, which stands for the layers that are not named."""
-    found: dict[str, Numbers] = {}
+    stated: dict[str, Numbers] = {}
     for text in texts:
         name, _, numbers = text.rpartition("=")
-        if name in found:
+        if name in stated:
             raise UserError(f"{option} states {name or 'all other layers'} twice: state each once.")
-        found[name] = whole_numbers(numbers, f"{option} {text}" if name else option)
-    return found
+        stated[name] = whole_numbers(numbers, f"{option} {text}" if name else option)
+    return stated
 
 
 def _grid(text: str | None, network: Network) -> Numbers | None:
@@ -132,7 +132,3 @@ def _recorded(path: str, output: Path) -> str:
     """Name an input as seen from the folder of the output, without any path of the machine."""
     relative = Path(os.path.relpath(path, output.parent))
     return relative.as_posix() if relative.parts.count("..") < 3 else relative.name
-
-
-def _plain(stated: Mapping[str, Mapping[str, Numbers]]) -> dict[str, dict[str, list[int]]]:
-    return {key: {name: list(numbers) for name, numbers in of.items()} for key, of in stated.items() if of}

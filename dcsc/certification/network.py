@@ -227,15 +227,15 @@ class Network:
             For each layer what its dictionary correlates with, and ReLU of the correlations minus its thresholds:
             the layer's own output is the latter times its norms.
         """
-        found: list[tuple[NDArray, NDArray]] = []
+        outputs: list[tuple[NDArray, NDArray]] = []
         current, norms = signals, np.ones(self.layers[0].weight.shape[1])
         for layer, dictionary in zip(self.layers, cascade.dictionaries, strict=True):
             # What the dictionary has not absorbed of the scale of its input is multiplied in here.
             given = current * _of_filters(norms / layer.channel_scale, layer.rank)
             current = np.maximum(dictionary.correlate(given) - _of_filters(layer.thresholds, layer.rank), 0.0)
-            found.append((given, current))
+            outputs.append((given, current))
             norms = layer.norms
-        return found
+        return outputs
 
 
 def _of_filters(values: NDArray, rank: int) -> NDArray:

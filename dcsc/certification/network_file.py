@@ -24,7 +24,7 @@ Stated = Mapping[str, Mapping[str, Numbers]]
 _WEIGHTS = ("weight", "filters", "kernel")
 # Scale and direction of weight normalisation, as PyTorch names them before and since version 2.
 _SCALED = {"weight_v": "weight_g", "parametrizations.weight.original1": "parametrizations.weight.original0"}
-_MOST = 2**20  # beyond any sensible stride, padding or number of groups
+_HIGHEST = 2**20  # beyond any sensible stride, padding or number of groups
 
 
 def read_network(
@@ -65,10 +65,10 @@ def read_network(
     weights = _weights(file)
     _check_names(file, weights, names, stated or {})
     chosen = list(weights if names is None else names)
-    _check_room(file, "the weights", sum(8 * math.prod(file.arrays[weights[name][0]].shape) for name in chosen))
+    _check_memory(file, "the weights", sum(8 * math.prod(file.arrays[weights[name][0]].shape) for name in chosen))
     properties = {name: _properties(file, name, stated or {}) for name in chosen}
     notes: list[str] = []
-    if names is None and len(chosen) > 1 and file.path.suffix == ".safetensors":
+    if names is None and len(chosen) > 1 and _is_unordered(file):
         notes.append("The format keeps no order: the layers stand in the order of the numbers in their names.")
     layers = [_layer(file, name, weights[name], properties[name]) for name in chosen]
     layers = _ungrouped(file, layers, properties, notes)
@@ -111,23 +111,27 @@ def whole_numbers(text: str, what: str) -> Numbers:
 
 def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:
     """Find the arrays of each layer by its name: its weight, or direction and scale of a normalised one."""
-    found: dict[str, tuple[str, ...]] = {}
+    layers: dict[str, tuple[str, ...]] = {}
     spatial = [name for name, array in file.arrays.items() if len(array.shape) > 2]
     for name in spatial:
         if name.rpartition(".")[2] in _WEIGHTS:
-            found[name.rpartition(".")[0] or name] = (name,)
+            layers[name.rpartition(".")[0] or name] = (name,)
         for direction, scale in _SCALED.items():
             stem = name.removesuffix(direction)
             if stem != name and stem + scale in file.arrays:
-                found[stem.rstrip(".") or name] = (name, stem + scale)
-    if not found:  # names of one's own: every array with filter, channel and tap axes is a layer
-        found = {name: (name,) for name in spatial}
-    if not found:
+                layers[stem.rstrip(".") or name] = (name, stem + scale)
+    if not layers:  # names of one's own: every array with filter, channel and tap axes is a layer
+        layers = {name: (name,) for name in spatial}
+    if not layers:
         raise UserError(
             f"the file {file.path} holds no convolution weights: store arrays (filter, channel, tap, ...) named like "
             "conv1.weight, or one named filters."
         )
-    return {name: found[name] for name in sorted(found, key=natural)} if file.path.suffix == ".safetensors" else found
+    return dict(sorted(layers.items(), key=lambda item: natural(item[0]))) if _is_unordered(file) else layers
+
+
+def _is_unordered(file: ArrayFile) -> bool:
+    return file.path.suffix == ".safetensors"
 
 
 def _check_names(
@@ -141,7 +145,7 @@ def _check_names(
         raise UserError("layers are to be chosen at least one, and each once: correct the list.")
 
 
-def _check_room(file: ArrayFile, what: str, nbytes: int) -> None:
+def _check_memory(file: ArrayFile, what: str, nbytes: int) -> None:
     if nbytes > file.largest:
         raise UserError(
             f"{what} of {file.path} would take {in_gib(nbytes)}, more than the {in_gib(file.largest)} allowed: "
@@ -151,7 +155,7 @@ def _check_room(file: ArrayFile, what: str, nbytes: int) -> None:
 
 def _properties(file: ArrayFile, name: str, stated: Stated) -> dict[str, Numbers]:
     """Collect what the user or the file states of a layer."""
-    found = {}
+    properties = {}
     for key in PROPERTIES:
         given = stated.get(key, {})
         inside = _stated_in(file, name, key)
@@ -162,10 +166,10 @@ def _properties(file: ArrayFile, name: str, stated: Stated) -> dict[str, Numbers
             )
         numbers = given.get(name, given.get("")) if inside is None else inside
         if numbers is not None:
-            if max(numbers) > _MOST:
-                raise UserError(f"{key} {_joined(numbers)} of layer {name!r} is not allowed: it exceeds {_MOST}.")
-            found[key] = numbers
-    return found
+            if max(numbers) > _HIGHEST:
+                raise UserError(f"{key} {_joined(numbers)} of layer {name!r} is not allowed: it exceeds {_HIGHEST}.")
+            properties[key] = numbers
+    return properties
 
 
 def _stated_in(file: ArrayFile, name: str, key: str) -> Numbers | None:
@@ -232,9 +236,9 @@ def _dilated(file: ArrayFile, weight: NDArray, dilation: Numbers) -> NDArray:
     if set(dilation) == {1}:
         return weight
     taps = [(taps - 1) * step + 1 for taps, step in zip(weight.shape[2:], dilation, strict=True)]
-    _check_room(file, "dilated filters", 8 * math.prod((*weight.shape[:2], *taps)))
+    _check_memory(file, "dilated filters", 8 * math.prod((*weight.shape[:2], *taps)))
     spread = np.zeros((*weight.shape[:2], *taps))
-    spread[(slice(None), slice(None), *[slice(None, None, step) for step in dilation])] = weight
+    spread[:, :, *[slice(None, None, step) for step in dilation]] = weight
     return spread
 
 
@@ -254,26 +258,24 @@ def _ungrouped(
         if channels == 1 < before and not count % before and "groups" not in properties[layer.name]:
             groups = before
             guessed.append(f"{layer.name} ({groups})")
-        if groups < 1 or count % groups:
-            raise UserError(
-                f"groups {groups} of layer {layer.name!r} is not allowed: it must divide the {count} filters."
-            )
-        if groups > 1:
-            shape = (count, channels * groups, *layer.taps)
-            _check_room(file, "the filters of all groups", 8 * math.prod(shape))
-            spread = np.zeros(shape)
-            rows = count // groups
-            for group in range(groups):
-                own = slice(group * rows, (group + 1) * rows)
-                spread[own, group * channels : (group + 1) * channels] = layer.weight[own]
-            layer = plain_layer(layer.name, spread, layer.stride, layer.bias)
-        done.append(layer)
+        done.append(_without_groups(file, layer, groups) if groups != 1 else layer)
     if guessed:
         notes.append(
             f"Read as depthwise convolutions, of as many groups as the layer before has filters: {_listed(guessed)}. "
             "State --groups 1 for a layer that does not follow the one before it."
         )
     return done
+
+
+def _without_groups(file: ArrayFile, layer: ConvolutionLayer, groups: int) -> ConvolutionLayer:
+    count, channels = layer.weight.shape[:2]
+    if groups < 1 or count % groups:
+        raise UserError(f"groups {groups} of layer {layer.name!r} is not allowed: it must divide the {count} filters.")
+    shape, rows = (count, channels * groups, *layer.taps), count // groups
+    _check_memory(file, "the filters of all groups", 8 * math.prod(shape))
+    spread, own = np.zeros((groups, rows, groups, channels, *layer.taps)), np.arange(groups)
+    spread[own, :, own] = layer.weight.reshape(groups, rows, channels, *layer.taps)
+    return plain_layer(layer.name, spread.reshape(shape), layer.stride, layer.bias)
 
 
 def _without_idle_axes(
@@ -360,8 +362,8 @@ def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[s
     """Say what is stated, and what a file of weights cannot show and nobody stated."""
 
     def having(key: str, trivial: int) -> list[str]:
-        found = {name: numbers[key] for name, numbers in properties.items() if key in numbers}
-        return [f"{name} ({_joined(numbers)})" for name, numbers in found.items() if set(numbers) != {trivial}]
+        stated = {name: numbers[key] for name, numbers in properties.items() if key in numbers}
+        return [f"{name} ({_joined(numbers)})" for name, numbers in stated.items() if set(numbers) != {trivial}]
 
     sentences = {
         ("dilation", 1): "Dilated filters are written out with their zeros, which is exact: {}.",
@@ -395,18 +397,15 @@ def _rest(file: ArrayFile, weights: Mapping[str, tuple[str, ...]], chosen: Seque
         if name not in used:
             base, _, last = name.rpartition(".")
             others.setdefault(base or name, {})[last] = len(array.shape)
-    found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
-    for name, ranks in others.items():
-        if "running_mean" in ranks or "running_var" in ranks:
-            found["batch normalisation"].append(name)
-        elif ranks.get("weight") == 1:
-            found["normalisation or scaling"].append(name)
-        elif ranks.get("weight") == 2:
-            found["fully connected layer"].append(name)
-        else:
-            found["other array"].append(name)
-    found["convolution"] = [name for name in weights if name not in chosen]
-    return found
+    rest = {kind: [name for name, ranks in others.items() if _kind(ranks) == kind] for kind in _KINDS}
+    return {**rest, "convolution": [name for name in weights if name not in chosen]}
+
+
+def _kind(ranks: Mapping[str, int]) -> str:
+    """Name what a layer seems to be by the number of axes of each of its arrays."""
+    if {"running_mean", "running_var"} & ranks.keys():
+        return "batch normalisation"
+    return {1: "normalisation or scaling", 2: "fully connected layer"}.get(ranks.get("weight", 0), "other array")
 
 
 def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:

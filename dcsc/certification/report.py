@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dcsc.certification.certificate import Certificate, LayerCertificate, MeasuredLayer
-from dcsc.guarantees import RUNGS
+from dcsc.guarantees.rungs import RUNGS
 from dcsc.store import dataset, provenance, schemas
 
 WIDTH = 100
@@ -26,6 +26,10 @@ _SHORT = {
     "statistical-babel2": "2-Babel",
     "statistical-instance": "instance",
 }
+
+_SIZES = ("n_filters", "n_channels", "taps", "stride", "grid", "n_atoms", "stripe_size")
+_NUMBERS = ("norms", "thresholds", "mutual_coherence", "welch_bound", "welch_ratio", "babel", "babel2")
+_MEASURED = ("n_atoms", "active", "stripe_sparsity", "contrast", "misfit")
 
 
 def as_text(certificate: Certificate) -> str:
@@ -58,8 +62,7 @@ def _table(rows: Sequence[Sequence[str]], groups: Mapping[str, tuple[int, int]] 
     """Align columns, the first one left; groups of columns carry a heading above a line."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
-    for row in rows:
-        name, *cells = row
+    for name, *cells in rows:
         aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *aligned]))
     if groups:
@@ -121,11 +124,8 @@ def _certified(certificate: Certificate) -> str:
 
 
 def _groups(rungs: Sequence[str], first: int) -> dict[str, tuple[int, int]]:
-    uniform = sum(rung.startswith("uniform") for rung in rungs)
-    return {
-        "uniform": (first, first + uniform - 1),
-        "statistical": (first + uniform, first + len(rungs) - 1),
-    }
+    statistical = first + sum(rung.startswith("uniform") for rung in rungs)
+    return {"uniform": (first, statistical - 1), "statistical": (statistical, first + len(rungs) - 1)}
 
 
 def _measured(measured: Sequence[MeasuredLayer]) -> str:
@@ -159,58 +159,33 @@ def as_record(certificate: Certificate) -> dict[str, Any]:
     layers = [
         {
             "name": layer.name,
-            "n_filters": layer.dictionary.n_filters,
-            "n_channels": layer.dictionary.n_channels,
-            "taps": list(layer.dictionary.taps),
-            "stride": list(layer.dictionary.stride),
-            "grid": list(layer.dictionary.grid),
-            "n_atoms": layer.dictionary.n_atoms,
-            "stripe_size": layer.dictionary.stripe_size,
-            "norms": _plain(layer.norms),
-            "thresholds": _plain(layer.thresholds),
-            "mutual_coherence": layer.mutual_coherence,
-            "welch_bound": layer.welch_bound,
-            "welch_ratio": _finite(layer.welch_ratio),
-            "babel": _plain(layer.babel),
-            "babel2": _plain(layer.babel2),
+            **{name: _json(getattr(layer.dictionary, name)) for name in _SIZES},
+            **{name: _json(getattr(layer, name)) for name in _NUMBERS},
             "certified": {
-                rung: {"stripe_sparsity": found.stripe_sparsity, "limit": _finite(found.limit), "how": found.obtained}
-                for rung, found in layer.certified.items()
+                rung: {"stripe_sparsity": of.stripe_sparsity, "limit": _json(of.limit), "how": of.obtained}
+                for rung, of in layer.certified.items()
             },
         }
         for layer in certificate.layers
     ]
     measured = [
         {
-            "name": layer.name,
-            "n_atoms": layer.n_atoms,
-            "active": layer.active.tolist(),
-            "stripe_sparsity": layer.stripe_sparsity.tolist(),
-            "contrast": _plain(layer.contrast),
-            "misfit": _plain(layer.misfit),
+            **{name: _json(getattr(layer, name)) for name in ("name", *_MEASURED)},
             "covered": {rung: covered.tolist() for rung, covered in layer.covered.items()},
         }
         for layer in certificate.measured
     ]
-    return {
-        "name": certificate.name,
-        "is_cascade": certificate.is_cascade,
-        "contrast": certificate.contrast,
-        "delta": certificate.delta,
-        "draws": certificate.draws,
-        "seed": certificate.seed,
-        "layers": layers,
-        "measured": measured,
-        "notes": list(certificate.notes),
+    settings = {
+        name: getattr(certificate, name) for name in ("name", "is_cascade", "contrast", "delta", "draws", "seed")
     }
+    return {**settings, "layers": layers, "measured": measured, "notes": list(certificate.notes)}
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [_finite(value) for value in values.tolist()]
+def _json(value: Any) -> Any:
+    """A JSON value; numbers that are not finite are null."""
+    if isinstance(value, np.ndarray | tuple):
+        return [_json(entry) for entry in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
@@ -231,51 +206,35 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
     names = [layer.name for layer in layers]
     rank = max(layer.dictionary.rank for layer in layers)
 
-    def of(values: Iterable[Any]) -> tuple[str, np.ndarray]:
-        return "layer", np.asarray(list(values))
-
-    def by_axis(sizes: Iterable[Sequence[int]]) -> tuple[tuple[str, str], np.ndarray]:
-        return ("layer", "axis"), np.array([[*size, *[1] * (rank - len(size))] for size in sizes])
+    def sizes(name: str) -> tuple[Any, np.ndarray]:
+        values = [getattr(layer.dictionary, name) for layer in layers]
+        if isinstance(values[0], tuple):
+            return ("layer", "axis"), np.array([[*size, *[1] * (rank - len(size))] for size in values])
+        return "layer", np.array(values)
 
     def by_rung(attribute: str, missing: float) -> tuple[tuple[str, str], list[list[Any]]]:
-        found = [[getattr(x.certified.get(rung), attribute, missing) for x in layers] for rung in RUNGS]
-        return ("rung", "layer"), found
+        return ("rung", "layer"), [
+            [getattr(layer.certified.get(rung), attribute, missing) for layer in layers] for rung in RUNGS
+        ]
 
-    made = [layer.dictionary for layer in layers]
-    root = {
-        "n_filters": of(x.n_filters for x in made),
-        "n_channels": of(x.n_channels for x in made),
-        "taps": by_axis(x.taps for x in made),
-        "stride": by_axis(x.stride for x in made),
-        "grid": by_axis(x.grid for x in made),
-        "n_atoms": of(x.n_atoms for x in made),
-        "stripe_size": of(x.stripe_size for x in made),
-        "smallest_norm": of(x.norms.min() for x in layers),
-        "largest_norm": of(x.norms.max() for x in layers),
-        "smallest_threshold": of(x.thresholds.min() for x in layers),
-        "largest_threshold": of(x.thresholds.max() for x in layers),
-        "mutual_coherence": of(x.mutual_coherence for x in layers),
-        "welch_bound": of(x.welch_bound for x in layers),
-        "certified_sparsity": by_rung("stripe_sparsity", -1),
-        "certified_limit": by_rung("limit", math.nan),
-    }
+    root: dict[str, Any] = {name: sizes(name) for name in _SIZES}
+    for name in ("norm", "threshold"):
+        values = [getattr(layer, f"{name}s") for layer in layers]
+        root[f"smallest_{name}"] = ("layer", [of_layer.min() for of_layer in values])
+        root[f"largest_{name}"] = ("layer", [of_layer.max() for of_layer in values])
+    for name in ("mutual_coherence", "welch_bound"):
+        root[name] = ("layer", [getattr(layer, name) for layer in layers])
+    root["certified_sparsity"] = by_rung("stripe_sparsity", -1)
+    root["certified_limit"] = by_rung("limit", math.nan)
     if certificate.notes:
         root["note"] = ("remark", np.array(certificate.notes, dtype=object))
     groups = {"/": xr.Dataset(root, coords={"layer": names, "rung": list(RUNGS)})}
     for number, layer in enumerate(layers, start=1):
-        groups[f"/layer_{number}"] = xr.Dataset({"babel": ("k", layer.babel), "babel2": ("k", layer.babel2)})
+        groups[f"/layer_{number}"] = xr.Dataset({name: ("k", getattr(layer, name)) for name in ("babel", "babel2")})
     for seen in certificate.measured:
-        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(
-            {
-                "active": ("trial", seen.active),
-                "n_atoms": ((), seen.n_atoms),
-                "stripe_sparsity": ("trial", seen.stripe_sparsity),
-                "contrast": ("trial", seen.contrast),
-                "misfit": ("trial", seen.misfit),
-                "covered": (("rung", "trial"), np.array([seen.covered[rung] for rung in RUNGS])),
-            },
-            coords={"rung": list(RUNGS)},
-        )
+        measured: dict[str, Any] = {name: ("trial", getattr(seen, name)) for name in _MEASURED if name != "n_atoms"}
+        measured |= {"n_atoms": seen.n_atoms, "covered": (("rung", "trial"), [seen.covered[rung] for rung in RUNGS])}
+        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(measured, coords={"rung": list(RUNGS)})
     return groups
 
 

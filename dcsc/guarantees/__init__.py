@@ -1,7 +1,8 @@
 """
 When thresholding and basis pursuit must recover an activation path: the ladder of guarantees.
 
-Every function names its statement in docs/theory.md.
+Every function names its statement in docs/theory.md. The names are loaded when first used, so that a stage depends on
+what it uses: pursuits, which take thresholds from `uniform`, do not on the confidence limits of certified sizes.
 
 ========================================  =====================================================
 function                                  what it tells
@@ -21,49 +22,31 @@ function                                  what it tells
 ========================================  =====================================================
 """
 
-from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, failure_rate_bound, path_interference
-from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
-from dcsc.guarantees.certified_size import CertifiedSize, candidate_sizes, largest_certified_size
-from dcsc.guarantees.interference import interference_bound, interference_variance
-from dcsc.guarantees.rungs import (
-    RUNGS,
-    CertifiedSparsity,
-    Ladder,
-    certified_stripe_sparsity,
-    draw_failures,
-    ladder,
-)
-from dcsc.guarantees.sparse_recovery import BasisPursuitLayer, BasisPursuitPath, basis_pursuit, uniqueness
-from dcsc.guarantees.statistical_thresholding import StatisticalLayer, StatisticalPath, statistical
-from dcsc.guarantees.uniform_thresholding import LayerGuarantee, PathGuarantee, uniform
+from __future__ import annotations
 
-__all__ = [
-    "RUNGS",
-    "AsRun",
-    "BasisPursuitLayer",
-    "BasisPursuitPath",
-    "CertifiedSize",
-    "CertifiedSparsity",
-    "Ladder",
-    "LayerGuarantee",
-    "PathGuarantee",
-    "PathInterference",
-    "StatisticalLayer",
-    "StatisticalPath",
-    "as_run",
-    "basis_pursuit",
-    "candidate_sizes",
-    "certified_stripe_sparsity",
-    "draw_failures",
-    "failure_rate_bound",
-    "gaussian_noise_bound",
-    "interference_bound",
-    "interference_variance",
-    "ladder",
-    "largest_certified_size",
-    "least_squares_gain",
-    "path_interference",
-    "statistical",
-    "uniform",
-    "uniqueness",
-]
+import importlib
+from typing import Any
+
+_NAMES = {
+    "bounds": ("gaussian_noise_bound", "least_squares_gain"),
+    "certified_size": ("CertifiedSize", "candidate_sizes", "largest_certified_size"),
+    "interference": ("interference_bound", "interference_variance"),
+    "rungs": ("RUNGS", "CertifiedSparsity", "Ladder", "certified_stripe_sparsity", "draw_failures", "ladder"),
+    "sparse_recovery": ("BasisPursuitLayer", "BasisPursuitPath", "basis_pursuit", "uniqueness"),
+    "statistical_thresholding": ("StatisticalLayer", "StatisticalPath", "statistical"),
+    "thresholds_as_run": ("AsRun", "PathInterference", "as_run", "failure_rate_bound", "path_interference"),
+    "uniform_thresholding": ("LayerGuarantee", "PathGuarantee", "uniform"),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

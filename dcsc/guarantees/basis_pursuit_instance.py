@@ -15,17 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import layouts
 from dcsc.errors import UserError
-from dcsc.guarantees.checks import check_choice, check_path
+from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
 from dcsc.guarantees.interference import propagated_columns
+from dcsc.guarantees.random_signs import disjoint_columns
 from dcsc.guarantees.sharp_tails import TAILS
-from dcsc.guarantees.statistical_thresholding import disjoint_columns
 from dcsc.kernels import fuchs
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes
 
-SIGNS = ("deepest", "rademacher")
 SPAN = 4
 """Codes a task of a thread."""
 
@@ -140,7 +139,7 @@ def support_certificates(
     else:
         filled = np.flatnonzero(np.diff(starts))
         groups[filled] = np.maximum.reduceat(group, starts[filled]) + 1 if len(filled) else 0
-    group, sign, found = group.astype(np.int64), np.asarray(sign, np.float64), np.empty((len(starts) - 1, 3))
+    group, sign, certified = group.astype(np.int64), np.asarray(sign, np.float64), np.empty((len(starts) - 1, 3))
 
     def work(first: int, last: int) -> None:
         fuchs.layer_certificates(
@@ -151,11 +150,11 @@ def support_certificates(
             group,
             sign,
             groups[first:last],
-            found[first:last],
+            certified[first:last],
         )
 
-    over_spans(len(found), SPAN, work)
-    return SupportLayer(*(found[:, column].reshape(codes.batch_shape) for column in range(3)))
+    over_spans(len(certified), SPAN, work)
+    return SupportLayer(*(certified[:, column].reshape(codes.batch_shape) for column in range(3)))
 
 
 def basis_pursuit_on_supports(
@@ -187,10 +186,9 @@ def basis_pursuit_on_supports(
         When an option is unknown or shapes do not fit.
     """
     check_choice(signs, SIGNS, "signs")
-    listed, _ = check_path(model, codes, 0.0)
-    batch = listed[-1].batch_shape
-    flat = [code.reshape((math.prod(batch),)) for code in listed]
-    applies, groups = np.ones(len(flat[-1].row_size), dtype=bool), [(None, None)] * model.depth
+    flat, eps, batch = flat_path(model, codes)
+    applies = np.ones(len(eps), dtype=bool)
+    groups: list[tuple[NDArray | None, NDArray | None]] = [(None, None)] * model.depth
     if signs == "deepest":
         if model.signs is not None:
             raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
@@ -199,9 +197,9 @@ def basis_pursuit_on_supports(
         groups = [_groups(flat[-1], column, code) for column, code in zip(columns, flat, strict=True)]
     layers = []
     for dictionary, code, (group, sign) in zip(model.dictionaries, flat, groups, strict=True):
-        found = support_certificates(dictionary, code, tail=tail, group=group, sign=sign)
-        probability = np.where(applies, found.probability, 1.0)
-        shaped = (found.smallest_eigenvalue, found.recovery_constant, probability)
+        certified = support_certificates(dictionary, code, tail=tail, group=group, sign=sign)
+        probability = np.where(applies, certified.probability, 1.0)
+        shaped = (certified.smallest_eigenvalue, certified.recovery_constant, probability)
         layers.append(SupportLayer(*(values.reshape(batch) for values in shaped)))
     return SupportPath(tuple(layers), signs, tail, applies.reshape(batch))
 
@@ -214,5 +212,5 @@ def _groups(deepest: RaggedCodes, columns: RaggedCodes, codes: RaggedCodes) -> t
     keys = np.repeat(code_of, columns.row_size) * n_atoms + columns.atom
     order = np.argsort(keys, kind="stable")
     wanted = np.repeat(np.arange(len(codes.row_size)), codes.row_size) * n_atoms + codes.atom
-    found = order[np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))]
-    return np.repeat(number, columns.row_size)[found], np.sign(columns.value[found])
+    source = order[np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))]
+    return np.repeat(number, columns.row_size)[source], np.sign(columns.value[source])

@@ -104,7 +104,8 @@ def independent_atoms(dictionary: ConvolutionalDictionary, codes: RaggedCodes, r
         Whether the smallest eigenvalue of G_SS is above `INJECTIVE` (1 + |S|), far above the rounding error of what is
         computed: by Gershgorin's circles where these say so, else by a Cholesky factorisation of G_SS less that much.
     """
-    return np.array([_independent(dictionary, _gram_of_row(dictionary, codes, row)) for row in rows], dtype=bool)
+    grams = (_gram_of_row(dictionary, codes, row) for row in np.asarray(rows))
+    return np.array([_independent(dictionary, gram) for gram in grams], dtype=bool)
 
 
 def _independent(dictionary: ConvolutionalDictionary, gram: NDArray) -> bool:

@@ -89,14 +89,14 @@ def certify_upwards(
     CertifiedSize
         The last size that passes.
     """
-    found = CertifiedSize(0, None, 0.0, 0)
+    certified = CertifiedSize(0, None, 0.0, 0)
     for size in sizes:
         drawn = failures(size)
         limit = failure_limit(drawn, confidence, largest)
         if limit > delta:
-            return replace(found, next_size=size)
-        found = CertifiedSize(size, None, limit, drawn.size)
-    return found
+            return replace(certified, next_size=size)
+        certified = CertifiedSize(size, None, limit, drawn.size)
+    return certified
 
 
 def largest_certified_size(
@@ -117,14 +117,8 @@ def largest_certified_size(
     ----------
     failures : callable
         Takes a size and "pilot" or "draws", gives the failures of independent draws of it.
-    sizes : sequence of int
-        In ascending order.
-    delta : float
-        Admitted failure rate.
-    confidence : float
-        Probability that a wrong size is not claimed, at least.
-    largest : float
-        As for `failure_limit`.
+    sizes, delta, confidence, largest
+        As for `certify_upwards`.
 
     Returns
     -------
@@ -142,9 +136,9 @@ def largest_certified_size(
     while end > 0:
         start = max(0, min(low, end) - 1 - step)
         error /= 2
-        found = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error, largest)
-        if found.size:
-            return found if found.next_size or end == len(sizes) else replace(found, next_size=sizes[end])
+        certified = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error, largest)
+        if certified.size:
+            return certified if certified.next_size or end == len(sizes) else replace(certified, next_size=sizes[end])
         end, step = start, 4 * step
     return CertifiedSize(0, sizes[0] if sizes else None, 0.0, 0)
 

@@ -11,7 +11,11 @@ from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError, nearest
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.ragged import RaggedCodes
+from dcsc.model.sparsity import extreme_magnitudes
+from dcsc.ragged import RaggedCodes, reduce_codes
+
+RULES = ("hard", "relu", "soft")
+SIGNS = ("deepest", "rademacher")
 
 
 def check_choice(value: str, allowed: Sequence[str], name: str) -> None:
@@ -79,7 +83,74 @@ def check_path(
         raise UserError(f"the noise of shape {noise.shape} does not fit codes of batch axes {batch}.") from None
 
 
-def rounding_guard(dictionary: ConvolutionalDictionary, x_max: NDArray, eps: NDArray) -> NDArray:
+def flat_path(
+    model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], noise: ArrayLike = 0.0
+) -> tuple[list[RaggedCodes], NDArray, tuple[int, ...]]:
+    """
+    Check the codes of a path and the bound on the noise, and give them a single batch axis.
+
+    Parameters
+    ----------
+    model, codes, noise
+        As for `check_path`.
+
+    Returns
+    -------
+    codes : list of RaggedCodes
+        Floating-point codes of each layer, batch shape (code,).
+    noise : ndarray, shape (code,)
+        One bound a code.
+    batch : tuple of int
+        The batch shape as given.
+
+    Raises
+    ------
+    UserError
+        As `check_path`.
+    """
+    listed, eps = check_path(model, codes, noise)
+    return [code.reshape((eps.size,)) for code in listed], np.array(eps).ravel(), eps.shape
+
+
+def check_rule(rule: str, signs: str) -> None:
+    """
+    Refuse a thresholding that is unknown, or that cannot return the codes of the signs.
+
+    Parameters
+    ----------
+    rule : str
+        One of `RULES`.
+    signs : str
+        One of `SIGNS`.
+
+    Raises
+    ------
+    UserError
+        When the rule is unknown or does not fit the signs.
+    """
+    check_choice(rule, RULES, "rule")
+    if rule == "relu" and signs == "deepest":
+        raise UserError("signs 'deepest' gives codes of both signs, which ReLU cannot return: use rule 'soft'.")
+
+
+def has_negative(codes: RaggedCodes) -> NDArray:
+    """
+    Tell which codes have a negative entry.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        Codes of any batch shape.
+
+    Returns
+    -------
+    ndarray of bool, shape (...)
+        Whether some entry is below 0.
+    """
+    return reduce_codes(np.minimum, codes.value, codes, 0.0) < 0
+
+
+def rounding_guard(dictionary: ConvolutionalDictionary, codes: RaggedCodes, eps: ArrayLike) -> NDArray:
     """
     Margin by which a condition must hold so that rounding cannot make it a false promise.
 
@@ -87,14 +158,17 @@ def rounding_guard(dictionary: ConvolutionalDictionary, x_max: NDArray, eps: NDA
     ----------
     dictionary : ConvolutionalDictionary
         Whose atoms are unit norm up to rounding only.
-    x_max, eps : ndarray, shape (...)
-        Largest magnitude and bound on the input error, the scales of a correlation.
+    codes : RaggedCodes
+        Codes of batch shape (...), whose largest magnitude is a scale of a correlation.
+    eps : array_like, shape () or (...)
+        Bound on the input error, the other scale.
 
     Returns
     -------
     ndarray, shape (...)
         (deviation of the norms from 1 + 64 units of rounding) times the scale.
     """
-    squared_norms = np.diagonal(dictionary.gram()[(..., *[n - 1 for n in dictionary.overlap])])
+    lags = dictionary.gram().reshape(dictionary.n_filters, dictionary.n_filters, -1)
+    squared_norms = np.diagonal(lags[..., lags.shape[2] // 2])  # the middle is lag 0 along all axes
     relative = np.abs(squared_norms.astype(np.float64) - 1).max() + 64 * np.finfo(dictionary.dtype).eps
-    return relative * (x_max + np.where(np.isfinite(eps), eps, 0.0))
+    return relative * (extreme_magnitudes(codes, dictionary.rank)[1] + np.where(np.isfinite(eps), eps, 0.0))

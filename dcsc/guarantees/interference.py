@@ -224,12 +224,32 @@ class Interference:
         LayerInterference
             Of the same layer.
         """
-        level = np.sqrt((self.variance + noise_variance) * growth)
-        level = np.minimum(level, self.bound + math.sqrt(noise_variance * growth))
+        level = rare_level(self.variance, self.bound, growth, noise_variance)
         off_bound, off_level = (np.where(self.active, 0.0, values).max(axis=1) for values in (self.bound, level))
         rows = np.repeat(np.arange(len(codes.row_size)), codes.row_size)
-        on = (values[rows, codes.atom] for values in (self.locked, self.variance, self.bound))
-        return LayerInterference(codes, *on, off_bound, off_level, self.variance.max(axis=1))
+        locked, variance, bound = (values[rows, codes.atom] for values in (self.locked, self.variance, self.bound))
+        return LayerInterference(codes, locked, variance, bound, off_bound, off_level, self.variance.max(axis=1))
+
+
+def rare_level(variance: NDArray, bound: NDArray, growth: float, noise_variance: float) -> NDArray:
+    """
+    Level that an interference, with the noise beside it, exceeds rarely.
+
+    Parameters
+    ----------
+    variance, bound : ndarray
+        v_i and the largest value of the Rademacher sums.
+    growth : float
+        Square of the level over the variance.
+    noise_variance : float
+        sigma^2 of Gaussian noise on the input.
+
+    Returns
+    -------
+    ndarray
+        min(sqrt((v_i + sigma^2) growth), bound_i + sqrt(sigma^2 growth)).
+    """
+    return np.minimum(np.sqrt((variance + noise_variance) * growth), bound + math.sqrt(noise_variance * growth))
 
 
 def rademacher_interference(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> Interference:
@@ -298,7 +318,7 @@ def plain_interference(
     layer : int
         1..L.
     columns : RaggedCodes, optional
-        What `propagated_columns` found for this layer, when it is at hand.
+        What `propagated_columns` gives for this layer, when it is at hand.
 
     Returns
     -------
@@ -344,14 +364,14 @@ def largest_write_counts(dictionary: ConvolutionalDictionary, codes: RaggedCodes
     """
     patterns = layouts.filter_patterns(dictionary, "writes", np.int64)
     listed = kernel_codes(codes.with_values(np.ones(len(codes.atom))), np.int64)
-    found = np.empty(codes.row_size.size, np.int64)
+    counts = np.empty(codes.row_size.size, np.int64)
 
     def work(first: int, last: int) -> None:
         target = np.empty(patterns.target_shape, np.int64)
-        scatter.fullest_entries(found[first:last], target, patterns, listed.part(first, last))
+        scatter.fullest_entries(counts[first:last], target, patterns, listed.part(first, last))
 
-    over_blocks(len(found), work)
-    return found.reshape(codes.batch_shape)
+    over_blocks(len(counts), work)
+    return counts.reshape(codes.batch_shape)
 
 
 def support_gram(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:

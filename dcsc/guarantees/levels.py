@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
+from dcsc.guarantees.interference import LayerInterference, rare_level
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import patch_l2, patch_norm
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, reduce_codes
 
 THRESHOLDS = ("lower", "midpoint")
 
@@ -43,6 +45,31 @@ class Levels:
     def midpoint(self) -> NDArray:
         """Middle of the interval of thresholds whatever the input error; 1 above its lower end without non-zeros."""
         return np.where(np.isfinite(self.on), (self.off + np.where(np.isfinite(self.on), self.on, 0)) / 2, self.off + 1)
+
+
+def levels_of(interference: LayerInterference, growth: float = math.inf, noise_variance: float = 0.0) -> Levels:
+    """
+    Bound the interference of one layer by the supports and magnitudes themselves.
+
+    Parameters
+    ----------
+    interference : LayerInterference
+        Of the layer, described for the same growth and noise variance.
+    growth : float
+        Square of a level over the variance, for levels that are rarely exceeded; infinity for the largest values.
+    noise_variance : float
+        sigma^2 of Gaussian noise on the input.
+
+    Returns
+    -------
+    Levels
+        On single entries.
+    """
+    code, level, off = interference.codes, interference.bound, interference.off_bound
+    if math.isfinite(growth):
+        level, off = rare_level(interference.variance, level, growth, noise_variance), interference.off_level
+    on = reduce_codes(np.minimum, np.abs(code.value) + interference.locked - level, code, np.inf)
+    return Levels(off, on, each=level + np.abs(interference.locked))
 
 
 @dataclass(frozen=True, eq=False)

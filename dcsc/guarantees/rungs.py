@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -217,46 +218,63 @@ def certified_stripe_sparsity(
         return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence)
     if contrast <= 2 * noise_ratio:
         return CertifiedSparsity(rung, 0, 0.0, None, "the noise leaves no margin")
-    counts = np.arange(dictionary.stripe_size + 1)
-    log_term = 2 * math.log(2 * (n_atoms or dictionary.n_atoms) / delta)
-    # Room for the interference off the support and on it, in units of X_max.
+    # Margins for the interference off the support and on it, in units of X_max.
     beta = contrast * (0.5 if threshold is None else threshold)
     off, on = beta - noise_ratio, contrast - beta - noise_ratio
-    mu = mutual_coherence(dictionary)
-    limit = None
     if rung.startswith("uniform"):
-        bound = babel if rung == "uniform-babel" else _by_coherence
-        active, inactive = bound(dictionary, np.maximum(counts - 1, 0)), bound(dictionary, counts)
-        if threshold is None:
-            needed, allowed = active + inactive, contrast - 2 * noise_ratio
-            condition = "mu_1(k) + mu_1(k - 1) < r - 2 eps / X_max"
-        else:
-            needed, allowed = np.maximum(inactive - off, active - on), 0.0
-            condition = "mu_1(k) < beta - eps and mu_1(k - 1) < X_min - beta - eps, over X_max"
-        if rung == "uniform-coherence":
-            condition = condition.replace("mu_1(k - 1)", "(k - 1) mu").replace("mu_1(k)", "k mu")
-            limit = math.inf
-            if mu:
-                limit = (1 + allowed / mu) / 2 if threshold is None else min(off / mu, on / mu + 1)
+        condition = _uniform_condition(dictionary, rung, threshold is None, off, on)
     else:
-        allowed = min(off, on) ** 2
-        spread = mu**2 * counts if rung == "statistical-coherence" else babel2(dictionary, counts) ** 2
-        needed = spread * log_term
-        condition = "2 M exp(-m^2 / (2 v)) <= delta, m = min(beta, X_min - beta) - eps, v = "
-        condition += "mu^2 k X_max^2" if rung == "statistical-coherence" else "mu_2(k)^2 X_max^2"
-        if rung == "statistical-coherence":
-            limit = allowed / (mu**2 * log_term) if mu else math.inf
-    # needed grows with k, so that the last admissible entry is the limit; k = 0 always is.
-    scale = contrast if allowed == 0 else allowed
-    admissible = needed < allowed - _ROUNDING * scale
-    admissible[0] = True
-    largest = int(np.count_nonzero(admissible)) - 1
-    obtained = f"{'closed form' if limit is not None else 'search over integers'}, {condition}"
-    return CertifiedSparsity(rung, largest, float(largest if limit is None else limit), None, obtained)
+        log_term = 2 * math.log(2 * (n_atoms or dictionary.n_atoms) / delta)
+        condition = _statistical_condition(dictionary, rung, min(off, on) ** 2, log_term)
+    # What is needed grows with k, so that the last admissible entry is the limit; k = 0 always is.
+    scale = contrast if condition.allowed == 0 else condition.allowed
+    admissible = condition.needed < condition.allowed - _ROUNDING * scale
+    largest = int(np.count_nonzero(admissible[1:]))
+    limit, how = (largest, "search over integers") if condition.limit is None else (condition.limit, "closed form")
+    return CertifiedSparsity(rung, largest, float(limit), None, f"{how}, {condition.words}")
 
 
-def _by_coherence(dictionary: ConvolutionalDictionary, counts: NDArray) -> NDArray:
-    return mutual_coherence(dictionary) * counts
+class _Condition(NamedTuple):
+    """What every stripe-sparsity k = 0, 1, ... needs, what is allowed, the k at which both meet, and all in words."""
+
+    needed: NDArray
+    allowed: float
+    limit: float | None
+    words: str
+
+
+def _uniform_condition(
+    dictionary: ConvolutionalDictionary, rung: str, is_best: bool, off: float, on: float
+) -> _Condition:
+    """For the best threshold, or a given one that leaves margins off the support and on it."""
+    mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
+    inactive = np.asarray(babel(dictionary, counts)) if rung == "uniform-babel" else mu * counts
+    active = inactive[np.maximum(counts - 1, 0)]
+    if is_best:
+        needed, allowed, words = active + inactive, off + on, "mu_1(k) + mu_1(k - 1) < r - 2 eps / X_max"
+    else:
+        needed, allowed = np.maximum(inactive - off, active - on), 0.0
+        words = "mu_1(k) < beta - eps and mu_1(k - 1) < X_min - beta - eps, over X_max"
+    if rung == "uniform-babel":
+        return _Condition(needed, allowed, None, words)
+    limit = math.inf
+    if mu:
+        limit = (1 + allowed / mu) / 2 if is_best else min(off / mu, on / mu + 1)
+    words = words.replace("mu_1(k - 1)", "(k - 1) mu").replace("mu_1(k)", "k mu")
+    return _Condition(needed, allowed, limit, words)
+
+
+def _statistical_condition(
+    dictionary: ConvolutionalDictionary, rung: str, allowed: float, log_term: float
+) -> _Condition:
+    """For a margin, given as its square."""
+    mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
+    words = "2 M exp(-m^2 / (2 v)) <= delta, m = min(beta, X_min - beta) - eps, v = "
+    if rung == "statistical-babel2":
+        needed = np.asarray(babel2(dictionary, counts)) ** 2 * log_term
+        return _Condition(needed, allowed, None, f"{words}mu_2(k)^2 X_max^2")
+    limit = allowed / (mu**2 * log_term) if mu else math.inf
+    return _Condition(mu**2 * counts * log_term, allowed, limit, f"{words}mu^2 k X_max^2")
 
 
 def _by_draws(
@@ -290,17 +308,17 @@ def _by_draws(
         stripes[size] = int(np.median(np.concatenate(norms)))
         return np.concatenate(failing)
 
-    found = certify_upwards(failures, candidates, delta, confidence)
+    certified = certify_upwards(failures, candidates, delta, confidence)
     measure = "share of draws not covered" if rung == "uniform-instance" else "mean failure bound of the draws"
     how = f"{measure} at most {delta:g}, by its limit at {confidence:.0%}"
-    if found.size:
-        how += f" over {found.draws} draws; median stripe"
-        if found.next_size is None:
+    if certified.size:
+        how += f" over {certified.draws} draws; median stripe"
+        if certified.next_size is None:
             how += "; the largest size offered is certified, so that the limit may lie higher"
     else:
         how += f", at no size; that takes {math.ceil(math.log(1 - confidence) / math.log1p(-delta))} draws or more"
-    stripe = stripes.get(found.size, 0)
-    return CertifiedSparsity(rung, stripe, float(stripe), found.size, how, found.next_size)
+    stripe = stripes.get(certified.size, 0)
+    return CertifiedSparsity(rung, stripe, float(stripe), certified.size, how, certified.next_size)
 
 
 def draw_failures(
@@ -334,7 +352,7 @@ def draw_failures(
     dictionary = model.dictionaries[0]
     listed, eps = check_path(model, [codes], noise)
     if form == "instance":
-        guard = rounding_guard(dictionary, extreme_magnitudes(listed[0], model.rank)[1], eps)
+        guard = rounding_guard(dictionary, listed[0], eps)
         return layer_failure(dictionary, listed[0], eps, guard, threshold=threshold)[2]
     return closed_form(dictionary, listed[0], eps, form, 0.0, threshold)[1]
 

@@ -26,7 +26,7 @@ def optimise_levels(
     guards: list[NDArray],
     rule: str,
     noise_variance: float,
-) -> tuple[list[NDArray], list[NDArray], list[NDArray]]:
+) -> list[tuple[NDArray, NDArray, NDArray]]:
     """
     Minimise the sum of the layers' failure bounds over the levels t_l and thresholds beta_l.
 
@@ -52,32 +52,32 @@ def optimise_levels(
 
     Returns
     -------
-    thresholds, errors, probabilities : list of ndarray, each of shape (code,)
-        One a layer; the deepest has no bound on its error.
+    list of tuple of ndarray, each of shape (code,)
+        Threshold, bound on the error and on the failure of each layer; the deepest has no bound on its error.
     """
     inner = model.depth - 1
     # Hard thresholding takes the largest admissible threshold; soft weighs it against the error that it adds.
     free = inner if rule == "hard" else 2 * inner
 
-    def evaluate(fractions: NDArray) -> tuple[list[NDArray], list[NDArray], list[NDArray]]:
-        current, found = eps, ([], [], [])
-        for layer in range(1, inner + 1):
-            position = np.ones(len(eps)) if rule == "hard" else fractions[inner + layer - 1]
-            variance = noise_variance if layer == 1 else 0.0
+    def evaluate(fractions: NDArray) -> list[tuple[NDArray, NDArray, NDArray]]:
+        error, layers = eps, []
+        for index in range(inner):
+            position = np.ones(len(eps)) if rule == "hard" else fractions[inner + index]
+            variance = 0.0 if index else noise_variance
             beta, each, probability = _inner_layer(
-                interferences[layer - 1], fractions[layer - 1], position, current, guards[layer - 1], variance
+                interferences[index], fractions[index], position, error, guards[index], variance
             )
-            each = each + (current + (0.0 if rule == "hard" else beta))[:, None]
-            each = np.where(interferences[layer - 1].active, each, 0.0).reshape(-1, *codes[layer - 1].code_shape)
-            current = np.asarray(patch_l2(each, model.next_dictionary(layer), model.rank))
-            for values, value in zip(found, (beta, current, probability), strict=True):
-                values.append(value)
-        beta, probability = best_threshold(interferences[-1], current, guards[-1])
-        for values, value in zip(found, (beta, np.full(len(eps), np.inf), probability), strict=True):
-            values.append(value)
-        return found
+            each = each + (error + (0.0 if rule == "hard" else beta))[:, None]
+            each = np.where(interferences[index].active, each, 0.0).reshape(-1, *codes[index].code_shape)
+            error = np.asarray(patch_l2(each, model.next_dictionary(index + 1), model.rank))
+            layers.append((beta, error, probability))
+        beta, probability = best_threshold(interferences[-1], error, guards[-1])
+        return [*layers, (beta, np.full(len(eps), np.inf), probability)]
 
-    return evaluate(_coordinate_search(lambda fractions: np.sum(evaluate(fractions)[2], axis=0), free, len(eps)))
+    def total(fractions: NDArray) -> NDArray:
+        return np.sum([probability for *_, probability in evaluate(fractions)], axis=0)
+
+    return evaluate(_coordinate_search(total, free, len(eps)))
 
 
 def _coordinate_search(objective: Callable[[NDArray], NDArray], free: int, codes: int) -> NDArray:
@@ -110,9 +110,9 @@ def _inner_layer(
     """Threshold, bound on the interference of each active atom, and failure bound for one level."""
     floor = np.where(interference.active, interference.magnitude + interference.locked, np.inf)
     smallest = floor.min(axis=1)
-    room = np.where(np.isfinite(smallest), np.maximum(smallest - 2 * eps, 0.0), 1.0)
+    margin = np.where(np.isfinite(smallest), np.maximum(smallest - 2 * eps, 0.0), 1.0)
     worst = np.where(interference.active, interference.bound, 0.0).max(axis=1) + guard
-    level = np.where(fraction == _WORST, worst, fraction * room)
+    level = np.where(fraction == _WORST, worst, fraction * margin)
     rest = level[:, None] if noise_variance else np.minimum(level[:, None], interference.bound)
     highest = np.minimum((floor - rest).min(axis=1), 1e300) - eps - guard
     lowest = eps + guard

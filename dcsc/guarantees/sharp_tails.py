@@ -15,6 +15,9 @@ Statements and proofs are in docs/theory.md, "Tails".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -88,12 +91,12 @@ def tail_probability(
         raise UserError("a coefficient or margin is not a number: remove NaN and infinity.")
     if not (noise_variance >= 0 and (guards >= 0).all() and (step is None or step > 0)):
         raise UserError("the noise variance and guard must be 0 or more, and the step above 0.")
-    found = np.empty(len(sizes))
+    bounds = np.empty(len(sizes))
     rademacher.listed_tails(
         TAILS.index(tail), coefficients, np.concatenate([[0], np.cumsum(sizes)]), margins.astype(np.float64),
-        np.where(sides, 2.0, 1.0), float(noise_variance), guards.astype(np.float64), float(step or 0.0), found,
+        np.where(sides, 2.0, 1.0), float(noise_variance), guards.astype(np.float64), float(step or 0.0), bounds,
     )  # fmt: skip
-    return found
+    return bounds
 
 
 def failure_at(
@@ -130,8 +133,7 @@ def failure_at(
         Sum of the two-sided tails off the support at beta - eps and the one-sided ones on it at |x_i| - beta - eps,
         capped at 1 (docs/theory.md, "Sharper tails of a layer").
     """
-    thresholds = _by_filter(threshold, len(codes.row_size), dictionary)
-    return _layer(dictionary, codes, thresholds, eps, guard, tail, noise_variance, False, False)[1]
+    return _at(_of_layer(dictionary, codes), threshold, eps, guard, tail, noise_variance)
 
 
 def best_failure(
@@ -161,13 +163,7 @@ def best_failure(
     probability : ndarray, shape (code,)
         The bound at it, never above that of a looser tail, or of one threshold for all filters.
     """
-    check_choice(tail, TAILS, "tail")
-    _, start, closed = layer_failure(dictionary, codes, eps, guard, noise_variance=noise_variance)
-    if tail == "hoeffding" and not by_filter:
-        return start, closed
-    thresholds = _by_filter(start, len(start), dictionary)
-    thresholds, found = _layer(dictionary, codes, thresholds, eps, guard, tail, noise_variance, True, by_filter)
-    return _smaller(thresholds, found, start, closed, by_filter)
+    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter)
 
 
 def plain_failure_at(
@@ -200,8 +196,7 @@ def plain_failure_at(
     ndarray, shape (code,)
         The bound; what an active entry's own column makes is locked to its sign (docs/theory.md, "Plain model").
     """
-    thresholds = _by_filter(threshold, len(deepest.row_size), model.dictionaries[layer - 1])
-    return _plain(model, deepest, layer, thresholds, eps, guard, tail, noise_variance, False, False)[1]
+    return _at(_of_columns(model, deepest, layer), threshold, eps, guard, tail, noise_variance)
 
 
 def plain_best_failure(
@@ -230,94 +225,100 @@ def plain_best_failure(
     threshold, probability : ndarray
         As from `best_failure`.
     """
-    return _plain(model, deepest, layer, None, eps, guard, tail, noise_variance, True, by_filter)
+    return _best(_of_columns(model, deepest, layer), eps, guard, tail, noise_variance, by_filter)
 
 
-def _smaller(
-    thresholds: NDArray, found: NDArray, start: NDArray, closed: NDArray, by_filter: bool
-) -> tuple[NDArray, NDArray]:
-    """The better of what a search began with and what it found."""
-    worse = found >= closed
-    thresholds = np.where(worse[:, None], start[:, None], thresholds)
-    return thresholds if by_filter else thresholds[:, 0], np.where(worse, closed, found)
+class _Sums(NamedTuple):
+    """
+    The Rademacher sums of a layer.
+
+    `closed` gives the best threshold by Hoeffding's inequality and its bound, for eps, guard and noise variance;
+    `sharpen` writes thresholds and sharper bounds of a slice of the codes.
+    """
+
+    dictionary: ConvolutionalDictionary
+    n_codes: int
+    closed: Callable[[NDArray, NDArray, float], tuple[NDArray, NDArray]]
+    sharpen: Callable[[slice, tuple[int, bool, bool], tuple[float, NDArray, NDArray], tuple[NDArray, NDArray]], None]
 
 
-def _by_filter(threshold: ArrayLike, n_codes: int, dictionary: ConvolutionalDictionary) -> NDArray:
-    given = np.asarray(threshold, np.float64)
-    shape = (n_codes, dictionary.n_filters)
+def _of_layer(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _Sums:
+    """The signs of all non-zeros are independent."""
+    patterns, listed = layouts.tiled_patterns(dictionary, "magnitude", np.float64), kernel_magnitudes(codes)
+
+    def closed(eps: NDArray, guard: NDArray, noise_variance: float) -> tuple[NDArray, NDArray]:
+        return layer_failure(dictionary, codes, eps, guard, noise_variance=noise_variance)[1:]
+
+    def sharpened(here: slice, kind: tuple, error: tuple, results: tuple) -> None:
+        part = listed.part(here.start, here.stop)
+        scratch = layouts.scratch_of(dictionary, part.starts)
+        sharpen.sharpened_layer(*kind, scratch, patterns, part, *error, *results)
+
+    return _Sums(dictionary, codes.row_size.size, closed, sharpened)
+
+
+def _of_columns(model: Cascade, deepest: RaggedCodes, layer: int) -> _Sums:
+    """The non-zeros that come from one deepest atom share its sign."""
+    dictionary, columns = model.dictionaries[layer - 1], propagated_columns(model, deepest)[layer - 1]
+    patterns, listed = layouts.tiled_patterns(dictionary, "others", np.float64), kernel_codes(columns)
+    everywhere, firsts = plain_interference(model, deepest, layer, columns), deepest.starts
+    arrays = [np.ascontiguousarray(values) for values in vars(everywhere).values()]
+
+    def closed(eps: NDArray, guard: NDArray, noise_variance: float) -> tuple[NDArray, NDArray]:
+        return best_threshold(everywhere, eps, guard, noise_variance)
+
+    def sharpened(here: slice, kind: tuple, error: tuple, results: tuple) -> None:
+        scratch = layouts.scratch_of(dictionary, listed.part(firsts[here.start], firsts[here.stop]).starts)
+        sharpen.sharpened_columns(
+            *kind, scratch, patterns, listed, firsts[here.start : here.stop + 1], *error,
+            tuple(values[here] for values in arrays), *results,
+        )  # fmt: skip
+
+    return _Sums(dictionary, deepest.row_size.size, closed, sharpened)
+
+
+def _at(sums: _Sums, threshold: ArrayLike, eps: NDArray, guard: NDArray, tail: str, noise_variance: float) -> NDArray:
+    given, shape = np.asarray(threshold, np.float64), (sums.n_codes, sums.dictionary.n_filters)
     if given.shape not in ((), shape[:1], shape):
         raise UserError(f"thresholds of shape {given.shape} do not fit: give one, {shape[:1]} or {shape}.")
     if np.isnan(given).any():
         raise UserError("a threshold is not a number: give numbers.")
-    return np.array(np.broadcast_to(given[:, None] if given.ndim == 1 else given, shape))
+    by_filter = given[:, None] if given.ndim == 1 else given
+    return _sharpened(sums, by_filter, eps, guard, noise_variance, tail)[1]
 
 
-def _layer(
-    dictionary: ConvolutionalDictionary,
-    codes: RaggedCodes,
+def _best(
+    sums: _Sums, eps: NDArray, guard: NDArray, tail: str, noise_variance: float, by_filter: bool
+) -> tuple[NDArray, NDArray]:
+    check_choice(tail, TAILS, "tail")
+    start, closed = sums.closed(np.array(eps, np.float64), np.array(guard, np.float64), noise_variance)
+    if tail == "hoeffding" and not by_filter:
+        return start, closed
+    thresholds, sharper = _sharpened(sums, start[:, None], eps, guard, noise_variance, tail, True, by_filter)
+    is_worse = sharper >= closed
+    thresholds = np.where(is_worse[:, None], start[:, None], thresholds)
+    return thresholds if by_filter else thresholds[:, 0], np.where(is_worse, closed, sharper)
+
+
+def _sharpened(
+    sums: _Sums,
     thresholds: NDArray,
     eps: NDArray,
     guard: NDArray,
-    tail: str,
     noise_variance: float,
-    seeking: bool,
-    by_filter: bool,
+    tail: str,
+    is_search: bool = False,
+    by_filter: bool = False,
 ) -> tuple[NDArray, NDArray]:
+    """The thresholds of all filters, as they are given or after a search that begins there, and the bound at them."""
     check_choice(tail, TAILS, "tail")
-    patterns = layouts.tiled_patterns(dictionary, "magnitude", np.float64)
-    listed = kernel_magnitudes(codes)
-    eps, guard, found = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(codes.row_size.size)
+    eps, guard, bounds = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(sums.n_codes)
+    thresholds = np.array(np.broadcast_to(thresholds, (sums.n_codes, sums.dictionary.n_filters)))
 
     def work(first: int, last: int) -> None:
-        part, here = listed.part(first, last), slice(first, last)
-        sharpen.sharpened_layer(
-            TAILS.index(tail), seeking, by_filter, layouts.scratch_of(dictionary, part.starts), patterns, part,
-            float(noise_variance), eps[here], guard[here], thresholds[here], found[here],
-        )  # fmt: skip
+        here = slice(first, last)
+        error = (float(noise_variance), eps[here], guard[here])
+        sums.sharpen(here, (TAILS.index(tail), is_search, by_filter), error, (thresholds[here], bounds[here]))
 
-    over_spans(len(found), SPAN, work)
-    return thresholds, found
-
-
-def _plain(
-    model: Cascade,
-    deepest: RaggedCodes,
-    layer: int,
-    thresholds: NDArray | None,
-    eps: NDArray,
-    guard: NDArray,
-    tail: str,
-    noise_variance: float,
-    seeking: bool,
-    by_filter: bool,
-) -> tuple[NDArray, NDArray]:
-    check_choice(tail, TAILS, "tail")
-    dictionary, columns = model.dictionaries[layer - 1], propagated_columns(model, deepest)[layer - 1]
-    everywhere = plain_interference(model, deepest, layer, columns)
-    eps, guard, found = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(len(deepest.row_size))
-    start = closed = None
-    if thresholds is None:
-        start, closed = best_threshold(everywhere, eps, guard, noise_variance)
-        if tail == "hoeffding" and not by_filter:
-            return start, closed
-        thresholds = _by_filter(start, len(start), dictionary)
-    patterns = layouts.tiled_patterns(dictionary, "others", np.float64)
-    listed, firsts = kernel_codes(columns), deepest.starts
-    arrays = [
-        np.ascontiguousarray(getattr(everywhere, name))
-        for name in ("active", "magnitude", "locked", "variance", "bound")
-    ]
-
-    def work(first: int, last: int) -> None:
-        scratch, here = (
-            layouts.scratch_of(dictionary, listed.part(firsts[first], firsts[last]).starts),
-            slice(first, last),
-        )
-        sharpen.sharpened_columns(
-            TAILS.index(tail), seeking, by_filter, scratch, patterns, listed, firsts[first : last + 1],
-            float(noise_variance), eps[here], guard[here], tuple(array[here] for array in arrays), thresholds[here],
-            found[here],
-        )  # fmt: skip
-
-    over_spans(len(found), SPAN, work)
-    return (thresholds, found) if start is None else _smaller(thresholds, found, start, closed, by_filter)
+    over_spans(sums.n_codes, SPAN, work)
+    return thresholds, bounds

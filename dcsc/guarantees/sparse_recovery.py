@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.guarantees.checks import check_choice, check_path
+from dcsc.guarantees.results import LayerForAllSigns, PathForAllSigns, first_without
 from dcsc.model.cascade import Cascade
 from dcsc.model.coherence import babel, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -19,49 +20,31 @@ FORMS = ("babel", "coherence")
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class BasisPursuitLayer:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BasisPursuitLayer(LayerForAllSigns):
     """
     What the theorems say about one layer of each code of a batch.
 
     Parameters
     ----------
-    contained : ndarray of bool, shape (...)
-        Whether the support found is certain to lie inside the true one.
     holds : ndarray of bool, shape (...)
-        Whether it is certain to be the true one.
-    stripe_sparsity : ndarray of int, shape (...)
-        k.
-    coherence : float
-        mu.
-    x_min : ndarray, shape (...)
-        Smallest non-zero magnitude.
-    eps_in : ndarray, shape (...)
-        Bound on the patch norm of the error of the layer's input.
+        Whether the recovered support is certain to be the true one.
+    contained : ndarray of bool, shape (...)
+        Whether it is certain to lie inside the true one.
+    eps_in, error_bound, stripe_sparsity, coherence, x_min, reason
+        As for `LayerForAllSigns`.
     penalty : ndarray, shape (...)
         xi = 4 eps_in of the Lagrangian form; 0 stands for the equality form.
-    error_bound : ndarray, shape (...)
-        Bound on the patch norm of the error of the layer's code, infinity where nothing is certain.
     detectable : ndarray, shape (...)
-        Entries above this magnitude are certain to be found.
-    reason : str
-        Why some code has no guarantee, empty when all have.
+        Entries above this magnitude are certain to be recovered.
     """
 
     contained: NDArray
-    holds: NDArray
-    stripe_sparsity: NDArray
-    coherence: float
-    x_min: NDArray
-    eps_in: NDArray
     penalty: NDArray
-    error_bound: NDArray
     detectable: NDArray
-    reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class BasisPursuitPath:
+class BasisPursuitPath(PathForAllSigns[BasisPursuitLayer]):
     """
     What the theorems say about every layer of a path.
 
@@ -73,30 +56,15 @@ class BasisPursuitPath:
         The form of the condition.
     """
 
-    layers: tuple[BasisPursuitLayer, ...]
-    form: str
-
     @property
     def contained(self) -> NDArray:
-        """Whether no layer finds an atom outside the true support, shape (...)."""
+        """Whether no layer recovers an atom outside the true support, shape (...)."""
         return np.logical_and.reduce([layer.contained for layer in self.layers])
-
-    @property
-    def holds(self) -> NDArray:
-        """Whether the path is certain to be recovered, shape (...)."""
-        return np.logical_and.reduce([layer.holds for layer in self.layers])
 
     @property
     def penalties(self) -> list[NDArray]:
         """The penalty xi_l of every layer, each of shape (...)."""
         return [layer.penalty for layer in self.layers]
-
-    @property
-    def reason(self) -> str:
-        """Why the first layer concerned has no guarantee for some code; empty when all hold."""
-        return next(
-            (f"Layer {number}: {layer.reason}" for number, layer in enumerate(self.layers, 1) if layer.reason), ""
-        )
 
 
 def uniqueness(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], *, form: str = "coherence") -> NDArray:
@@ -164,13 +132,12 @@ def basis_pursuit(
         When the form is unknown or shapes do not fit.
     """
     check_choice(form, FORMS, "form")
-    codes, eps = check_path(model, codes, noise)
+    listed, eps = check_path(model, codes, noise)
     noiseless = eps == 0
     layers = []
-    for layer, (dictionary, code) in enumerate(zip(model.dictionaries, codes, strict=True), start=1):
-        found = _layer(dictionary, code, eps, noiseless, form, model.next_dictionary(layer))
-        layers.append(found)
-        eps = found.error_bound
+    for layer, (dictionary, code) in enumerate(zip(model.dictionaries, listed, strict=True), start=1):
+        layers.append(_layer(dictionary, code, eps, noiseless, form, model.next_dictionary(layer)))
+        eps = layers[-1].error_bound
     return BasisPursuitPath(tuple(layers), form)
 
 
@@ -194,12 +161,14 @@ def _layer(
     holds = contained & ((x_min > detectable * (1 + _ROUNDING)) | ~np.isfinite(x_min))
     reason = ""
     if not holds.all():
-        first = np.unravel_index(int(np.argmin(holds)), holds.shape)
-        count = f"{holds.size - int(holds.sum())} of {holds.size} codes have no guarantee"
+        first, words = first_without(holds)
         cause = f"{needed[first]:.4g} is not below 1 (k = {k[first]}, mu = {mu:.4g})"
         if contained[first]:
             cause = f"X_min = {x_min[first]:.4g} is not above what is sure to be found, {detectable[first]:.4g}"
         elif not np.isfinite(eps[first]):
             cause = "the layer before it has no error bound"
-        reason = f"{count}, the first because {cause}."
-    return BasisPursuitLayer(contained, holds, k, mu, x_min, eps, 4 * eps, bound, detectable, reason)
+        reason = f"{words} {cause}."
+    return BasisPursuitLayer(
+        holds=holds, contained=contained, eps_in=eps, error_bound=bound, stripe_sparsity=k, coherence=mu, x_min=x_min,
+        penalty=4 * eps, detectable=detectable, reason=reason,
+    )  # fmt: skip

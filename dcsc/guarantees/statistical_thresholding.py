@@ -3,97 +3,144 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import closed_form, closed_variance, least_squares_gain
-from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.checks import SIGNS, check_choice, check_rule, flat_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
-    largest_write_counts,
     layer_failure,
     layer_interference,
     plain_interference,
     propagated_columns,
     rademacher_interference,
 )
-from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
+from dcsc.guarantees.levels import THRESHOLDS, Levels, choose_threshold, error_bound, levels_of
+from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
+from dcsc.guarantees.results import ThresholdedLayer
 from dcsc.guarantees.search import optimise_levels
 from dcsc.guarantees.tails import best_threshold
-from dcsc.guarantees.uniform_thresholding import RULES
 from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, patch_norm
-from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.ragged import RaggedCodes
 
 FORMS = ("babel2", "coherence", "instance")
-SIGNS = ("deepest", "rademacher")
 METHODS = ("optimised", "split")
 
 
-@dataclass(frozen=True, eq=False)
-class StatisticalLayer:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StatisticalLayer(ThresholdedLayer):
     """
     What a statistical guarantee says about one layer of each code of a batch.
 
     Parameters
     ----------
     holds : ndarray of bool, shape (...)
-        Split: X_min leaves room for the levels. Optimised: the probability is at most delta.
+        Split: X_min leaves a margin for the levels. Optimised: the probability is at most delta.
+    eps_in, error_bound
+        As for `ThresholdedLayer`.
+    threshold, threshold_lower, threshold_upper : ndarray, shape (...)
+        beta, and the interval of thresholds that keep the layer's failure below its share of delta.
     probability : ndarray, shape (...)
         The layer's share delta_l (split), or the bound that its threshold attains (optimised).
     variance : ndarray, shape (...)
         Largest variance of an atom's interference, or its bound by mu^2 k X_max^2 or mu_2(k)^2 X_max^2.
-    eps_in : ndarray, shape (...)
-        Bound on the patch norm of the error of the layer's input.
-    threshold, threshold_lower, threshold_upper : ndarray, shape (...)
-        beta, and the interval of thresholds that keep the layer's failure below its share of delta.
-    error_bound : ndarray, shape (...)
-        Bound on the patch norm of the error of the layer's code, infinity where there is none.
     smallest_singular : ndarray, shape (...)
         Smallest singular value of the active atoms when debiasing, 0 where they may be dependent; else NaN.
     """
 
-    holds: NDArray
     probability: NDArray
     variance: NDArray
-    eps_in: NDArray
-    threshold: NDArray
-    threshold_lower: NDArray
-    threshold_upper: NDArray
-    error_bound: NDArray
     smallest_singular: NDArray
 
 
-@dataclass(frozen=True, eq=False)
-class StatisticalPath:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StatisticalOptions:
     """
-    What a statistical guarantee says about the paths of a batch.
+    What a statistical guarantee is asked for, see `statistical`.
 
     Parameters
     ----------
-    layers : tuple of StatisticalLayer
-        From layer 1 to layer L.
     delta : float
         Admitted failure probability.
     form, rule, signs, method : str
         As asked for.
     debias : bool
         Whether least squares follows each step.
+    noise_deviation, noise_failure : float
+        sigma of Gaussian noise, and the probability that the noise exceeds its bound.
+    """
+
+    delta: float
+    form: str
+    rule: str
+    signs: str
+    method: str
+    debias: bool
+    noise_deviation: float
+    noise_failure: float
+
+    def check(self, model: Cascade) -> None:
+        """
+        Refuse what is unknown or does not go together.
+
+        Parameters
+        ----------
+        model : Cascade
+            What the guarantee is about.
+
+        Raises
+        ------
+        UserError
+            With what to do.
+        """
+        check_choice(self.form, FORMS, "form")
+        check_choice(self.method, METHODS, "method")
+        check_choice(self.signs, SIGNS, "signs")
+        check_rule(self.rule, self.signs)
+        if not 0 <= self.noise_failure < self.delta < 1:
+            raise UserError(f"delta {self.delta} is not allowed: give a probability above noise_failure and below 1.")
+        if self.noise_deviation < 0:
+            raise UserError("the noise deviation is negative: give 0 or more.")
+        if self.signs == "deepest" and self.form != "instance":
+            raise UserError("signs 'deepest' has the instance form only: use form='instance'.")
+        if self.signs == "deepest" and model.signs is not None:
+            raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
+        if self.method == "optimised" and self.form != "instance" and model.depth > 1 and not self.debias:
+            raise UserError(
+                f"form {self.form!r} of a path has no optimised levels: use method='split' or form='instance'."
+            )
+        if self.debias and self.noise_deviation and model.depth > 1:
+            raise UserError("debiasing needs a bound on the noise: use gaussian_noise_bound, noise and noise_failure.")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StatisticalPath(StatisticalOptions):
+    """
+    What a statistical guarantee says about the paths of a batch.
+
+    Parameters
+    ----------
+    delta, form, rule, signs, method, debias, noise_deviation, noise_failure
+        As asked for.
+    layers : tuple of StatisticalLayer
+        From layer 1 to layer L.
     determined : ndarray of bool, shape (...)
         Whether the deepest support and magnitudes fix those of every layer.
     certified : ndarray of bool, shape (...)
-        Split: every layer has room. Optimised: `probability` is at most delta.
+        Split: every layer holds. Optimised: `probability` is at most delta.
     probability : ndarray, shape (...)
         Bound for the draw, in the sense of `statement`; NaN where the draw alone has none, which is where it is not
         `determined`: `failure_rate_bound` then speaks of the whole batch.
-    noise_failure : float
-        Probability that the noise exceeds its bound.
     statement : str
         What the numbers mean.
     reason : str
@@ -101,16 +148,9 @@ class StatisticalPath:
     """
 
     layers: tuple[StatisticalLayer, ...]
-    delta: float
-    form: str
-    rule: str
-    signs: str
-    method: str
-    debias: bool
     determined: NDArray
     certified: NDArray
     probability: NDArray
-    noise_failure: float
     statement: str
     reason: str
 
@@ -204,329 +244,222 @@ def statistical(
     UserError
         When options are unknown or do not go together, or shapes do not fit.
     """
-    for value, allowed, name in (
-        (form, FORMS, "form"), (rule, RULES, "rule"), (signs, SIGNS, "signs"), (method, METHODS, "method"),
-        (threshold, ("lower", "midpoint"), "threshold"),
-    ):  # fmt: skip
-        check_choice(value, allowed, name)
-    if rule == "relu" and signs == "deepest":
-        raise UserError("signs 'deepest' gives codes of both signs, which ReLU cannot return: use rule 'soft'.")
-    shares = _check_options(model, delta, form, signs, method, debias, split, noise_deviation, noise_failure)
-    listed, eps = check_path(model, codes, noise)
-    batch = eps.shape
-    flat = [code.reshape((eps.size,)) for code in listed]
-    problem = _Problem(model, flat, np.array(eps).ravel(), shares, form, rule, signs, debias, noise_deviation**2)
-    determined, cause = _determined(problem)
+    options = StatisticalOptions(
+        delta=delta, form=form, rule=rule, signs=signs, method=method, debias=debias,
+        noise_deviation=noise_deviation, noise_failure=noise_failure,
+    )  # fmt: skip
+    options.check(model)
+    check_choice(threshold, THRESHOLDS, "threshold")
+    flat, eps, batch = flat_path(model, codes, noise)
+    columns = propagated_columns(model, flat[-1]) if signs == "deepest" else None
+    layers = _layers(model, flat, columns, options, _shares(model.depth, split))
+    determined = separate_writes(model, flat) if columns is None else disjoint_columns(flat, columns)
     signed, inner = out_of_reach(flat, rule)
-    cause = cause or ("a code has negative entries, which ReLU cannot return" if signed.any() else "")
     if method == "split":
-        layers, certified = problem.split(threshold)
+        results, certified = _split(layers, eps, options, threshold)
         certified &= ~signed & (determined if signs == "deepest" else True)
         probability = np.where(determined, np.where(certified, delta, 1.0), np.nan)
     else:
-        layers, probability = problem.optimise(determined, delta)
+        # Noiseless debiasing passes on no error, so that each layer is bounded given its own code, whose signs are
+        # Rademacher in D-CSC-R alone.
+        applies = determined | (debias & (eps == 0) & (signs == "rademacher"))
+        results = _optimise(model, layers, eps, options, applies)
+        total = np.minimum(1.0, np.sum([layer.probability for layer in results], axis=0))
+        probability = np.where(applies & ~determined, np.nan, np.where(applies, total, 1.0))
         probability = np.minimum(1.0, probability + noise_failure)
     # Other signs make inner codes of both signs, even if those at hand do not.
     probability = np.where(signed | inner, 1.0, probability)
     if method == "optimised":
         certified = probability <= delta
-        cause = cause or ("other signs make inner codes of both signs, which ReLU cannot return" if inner.any() else "")
-    reason = _reason(certified, cause, layers, method, delta)
+    causes = {
+        "two active atoms write to one entry of the layer above": ~determined & (signs == "rademacher"),
+        "the propagated columns of two active deepest atoms overlap": ~determined & (signs == "deepest"),
+        "a code has negative entries, which ReLU cannot return": signed,
+        "other signs make inner codes of both signs, which ReLU cannot return": inner & (method == "optimised"),
+    }
+    cause = next((text for text, where in causes.items() if where.any()), "")
     shaped = tuple(
-        replace(layer, **{name: value.reshape(batch) for name, value in vars(layer).items()}) for layer in layers
+        replace(layer, **{name: value.reshape(batch) for name, value in vars(layer).items()}) for layer in results
     )
     return StatisticalPath(
-        shaped, delta, form, rule, signs, method, debias, determined.reshape(batch), certified.reshape(batch),
-        probability.reshape(batch), noise_failure, _statement(method, determined, probability), reason,
+        **vars(options), layers=shaped, determined=determined.reshape(batch), certified=certified.reshape(batch),
+        probability=probability.reshape(batch), statement=_statement(method, determined, probability),
+        reason=_reason(certified, cause, results, method, delta),
     )  # fmt: skip
 
 
-def out_of_reach(codes: list[RaggedCodes], rule: str) -> tuple[NDArray, NDArray]:
-    """
-    Tell which paths ReLU does not return, with the signs at hand or with others.
-
-    Parameters
-    ----------
-    codes : list of RaggedCodes, batch shape (code,)
-        [X^(1), ..., X^(L)].
-    rule : str
-        Nothing is out of reach of other rules than "relu".
-
-    Returns
-    -------
-    signed, inner : ndarray of bool, shape (code,)
-        Whether some code has negative entries, and whether some inner code has entries at all: the signs of the
-        layer below it then make them negative for some draws.
-    """
-    nothing = np.zeros(len(codes[0].row_size), dtype=bool)
-    if rule != "relu":
-        return nothing, nothing
-    signed = [reduce_codes(np.minimum, code.value, code, 0.0) < 0 for code in codes]
-    inner = [code.row_size > 0 for code in codes[:-1]]
-    return np.any(signed, axis=0), np.any([nothing, *inner], axis=0)
-
-
-def _check_options(
-    model: Cascade,
-    delta: float,
-    form: str,
-    signs: str,
-    method: str,
-    debias: bool,
-    split: Sequence[float] | None,
-    noise_deviation: float,
-    noise_failure: float,
-) -> NDArray:
-    """Refuse what does not go together, and give each layer its share of delta."""
-    if not 0 <= noise_failure < delta < 1:
-        raise UserError(f"delta {delta} is not allowed: give a probability above noise_failure and below 1.")
-    if noise_deviation < 0:
-        raise UserError("the noise deviation is negative: give 0 or more.")
-    if signs == "deepest" and form != "instance":
-        raise UserError("signs 'deepest' has the instance form only: use form='instance'.")
-    if signs == "deepest" and model.signs is not None:
-        raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
-    if method == "optimised" and form != "instance" and model.depth > 1 and not debias:
-        raise UserError(f"form {form!r} of a path has no optimised levels: use method='split' or form='instance'.")
-    if debias and noise_deviation and model.depth > 1:
-        raise UserError("debiasing needs a bound on the noise: use gaussian_noise_bound, noise and noise_failure.")
-    weights = np.full(model.depth, 1 / model.depth) if split is None else np.asarray(split, dtype=np.float64)
-    if weights.shape != (model.depth,) or (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
-        raise UserError(f"split {split} is not allowed: give {model.depth} positive shares that add up to 1.")
-    return weights * (delta - noise_failure)
-
-
-def _determined(problem: _Problem) -> tuple[NDArray, str]:
-    """Whether supports and magnitudes of each path follow from those of its deepest code, and why not."""
-    model, codes = problem.model, problem.codes
-    if problem.signs == "deepest":
-        found, cause = (
-            disjoint_columns(codes, problem.columns),
-            "the propagated columns of two active deepest atoms overlap",
-        )
-    else:
-        found = separate_writes(model, codes)
-        cause = "two active atoms write to one entry of the layer above"
-    return found, "" if found.all() else cause
-
-
-def separate_writes(model: Cascade, codes: list[RaggedCodes]) -> NDArray:
-    """
-    Tell whether no two active atoms write to one entry of the layer above, at any layer.
-
-    Parameters
-    ----------
-    model : Cascade
-        The layers.
-    codes : list of RaggedCodes, batch shape (code,)
-        [X^(1), ..., X^(L)].
-
-    Returns
-    -------
-    ndarray of bool, shape (code,)
-        Where it is so, the deepest support and magnitudes fix those of every layer, whatever the signs of D-CSC-R.
-    """
-    separate = np.ones(len(codes[-1].row_size), dtype=bool)
-    for dictionary, code in zip(model.dictionaries[1:], codes[1:], strict=True):
-        separate &= largest_write_counts(dictionary, code) <= 1
-    return separate
-
-
-def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> NDArray:
-    """
-    Tell whether the columns of each deepest code have disjoint supports, at every layer above it.
-
-    Parameters
-    ----------
-    codes : list of RaggedCodes
-        [X^(1), ..., X^(L)] of the plain model.
-    columns : list of RaggedCodes
-        What the active deepest atoms make of every layer, from `propagated_columns`.
-
-    Returns
-    -------
-    ndarray of bool, shape (code,)
-        Where they are, the deepest support and magnitudes fix those of every layer.
-
-    Raises
-    ------
-    UserError
-        When codes do not follow from the deepest ones.
-    """
-    n_codes = len(codes[-1].row_size)
-    of_column = np.repeat(np.arange(n_codes), codes[-1].row_size)
-    disjoint = np.ones(n_codes, dtype=bool)
-    for layer, (code, column) in enumerate(zip(codes[:-1], columns[:-1], strict=True), start=1):
-        n_atoms = math.prod(code.code_shape)
-        rows = np.repeat(of_column, column.row_size)
-        places, inverse, written = np.unique(rows * n_atoms + column.atom, return_inverse=True, return_counts=True)
-        disjoint[np.unique(places[written > 1] // n_atoms)] = False
-        made = np.bincount(inverse, np.abs(column.value), len(places))
-        true = np.repeat(np.arange(n_codes), code.row_size) * n_atoms + code.atom
-        expected = np.zeros(len(places))
-        at = np.minimum(np.searchsorted(places, true), max(len(places) - 1, 0))
-        found = places[at] == true if len(places) else np.zeros(len(true), dtype=bool)
-        expected[at[found]] = np.abs(code.value[found])
-        wrong = ~np.isclose(made, expected, rtol=1e-6, atol=1e-12)
-        left = np.abs(code.value[~found]) > 1e-12
-        wrong_codes = np.concatenate([places[wrong] // n_atoms, true[~found][left] // n_atoms])
-        if disjoint[wrong_codes].any():
-            raise UserError(f"codes of layer {layer} do not follow from the deepest ones in the plain model.")
-    return disjoint
+def _shares(depth: int, split: Sequence[float] | None) -> NDArray:
+    """Give each layer its share of delta."""
+    weights = np.full(depth, 1 / depth) if split is None else np.asarray(split, dtype=np.float64)
+    if weights.shape != (depth,) or (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
+        raise UserError(f"split {split} is not allowed: give {depth} positive shares that add up to 1.")
+    return weights
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
-    """The paths of a flat batch and the options that the two methods share."""
+class _Layer:
+    """One layer of the paths of a flat batch, and how its interference is bounded."""
 
-    model: Cascade
-    codes: list[RaggedCodes]
-    eps: NDArray
-    shares: NDArray
+    dictionary: ConvolutionalDictionary
+    below: ConvolutionalDictionary | None
+    codes: RaggedCodes
+    everywhere: Callable[[], Interference]
+    is_plain: bool
     form: str
-    rule: str
-    signs: str
-    debias: bool
+    share: float
     noise_variance: float
 
-    @cached_property
-    def columns(self) -> list[RaggedCodes]:
-        """What each active deepest atom makes of every layer, in the plain model."""
-        return propagated_columns(self.model, self.codes[-1])
+    @property
+    def growth(self) -> float:
+        """Square of the level that a sum of variance 1 exceeds with at most the layer's share of delta."""
+        return 2 * math.log(2 * self.dictionary.n_atoms / self.share)
 
-    def _interference(self, layer: int) -> Interference:
-        """The interference at every atom."""
-        if self.signs == "deepest":
-            return plain_interference(self.model, self.codes[-1], layer, self.columns[layer - 1])
-        return rademacher_interference(self.model.dictionaries[layer - 1], self.codes[layer - 1])
+    def described(self, everywhere: Interference | None = None) -> LayerInterference | None:
+        """The interference on the supports, and its extremes elsewhere; nothing for a closed form."""
+        if self.form != "instance":
+            return None
+        if everywhere is None and not self.is_plain:
+            return layer_interference(
+                self.dictionary, self.codes, growth=self.growth, noise_variance=self.noise_variance
+            )
+        return (everywhere or self.everywhere()).of_layer(self.codes, self.growth, self.noise_variance)
 
-    def _sigma2(self, layer: int) -> float:
-        return self.noise_variance if layer == 1 else 0.0
+    def levels(self, interference: LayerInterference | None) -> tuple[Levels, NDArray]:
+        """Levels that the interference exceeds with at most the layer's share of delta, and the largest variance."""
+        if interference is not None:
+            return levels_of(interference, self.growth, self.noise_variance), interference.largest_variance
+        variance = closed_variance(self.dictionary, self.codes, self.form)
+        level = np.sqrt((variance + self.noise_variance) * self.growth)
+        return Levels(level, extreme_magnitudes(self.codes, self.dictionary.rank)[0] - level, level), variance
 
-    def _growth(self, layer: int) -> float:
-        """Square of the level that a sum of variance 1 exceeds with at most the layer's share."""
-        return 2 * math.log(2 * self.model.dictionaries[layer - 1].n_atoms / self.shares[layer - 1])
-
-    def _of_layer(self, layer: int) -> LayerInterference:
-        """The interference on the supports, and its extremes elsewhere."""
-        code, growth, sigma2 = self.codes[layer - 1], self._growth(layer), self._sigma2(layer)
-        if self.signs == "deepest":
-            return self._interference(layer).of_layer(code, growth, sigma2)
-        return layer_interference(self.model.dictionaries[layer - 1], code, growth=growth, noise_variance=sigma2)
-
-    def _levels(self, layer: int, interference: LayerInterference | None) -> tuple[Levels, NDArray]:
-        """Levels that the interference of a layer exceeds with at most its share, and the largest variance."""
-        dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
-        sigma2, growth = self._sigma2(layer), self._growth(layer)
-        if interference is None:
-            variance = closed_variance(dictionary, code, self.form)
-            level = np.sqrt((variance + sigma2) * growth)
-            return Levels(level, extreme_magnitudes(code, dictionary.rank)[0] - level, level), variance
-        level = np.sqrt((interference.variance + sigma2) * growth)
-        level = np.minimum(level, interference.bound + math.sqrt(sigma2 * growth))
-        on = reduce_codes(np.minimum, np.abs(code.value) + interference.locked - level, code, np.inf)
-        each = level + np.abs(interference.locked)
-        return Levels(interference.off_level, on, each=each), interference.largest_variance
-
-    def _debiased(self, layer: int, eps: NDArray) -> tuple[NDArray, NDArray]:
+    def debiased(self, eps: NDArray) -> tuple[NDArray, NDArray]:
         """Error bound of least squares, and the smallest singular value of the active atoms."""
-        dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
-        gain, smallest = least_squares_gain(dictionary, code)
-        patch = np.asarray(patch_norm(code, self.model.next_dictionary(layer), self.model.rank))
+        gain, smallest = least_squares_gain(self.dictionary, self.codes)
+        patch = np.asarray(patch_norm(self.codes, self.below, self.dictionary.rank))
         with np.errstate(invalid="ignore"):
             bound = np.where(eps > 0, np.sqrt(patch) * gain * eps, 0.0)
         return np.where(smallest > 0, np.where(patch > 0, bound, 0.0), np.inf), smallest
 
-    def split(self, threshold: str) -> tuple[list[StatisticalLayer], NDArray]:
-        """Certify with shares of delta that were fixed before the draw."""
-        eps, certified, layers = self.eps, np.ones(len(self.eps), dtype=bool), []
-        for layer, (dictionary, code) in enumerate(zip(self.model.dictionaries, self.codes, strict=True), start=1):
-            interference = self._of_layer(layer) if self.form == "instance" else None
-            levels, variance = self._levels(layer, interference)
-            guard = rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], eps)
-            interval = choose_threshold(levels, eps, guard, threshold)
-            smallest = np.full(len(eps), np.nan)
-            if self.debias:
-                bound, smallest = self._debiased(layer, eps)
-            else:
-                shrink = np.zeros_like(eps) if self.rule == "hard" else interval.threshold
-                below = self.model.next_dictionary(layer)
-                bound = error_bound(levels, code, eps, shrink, below, dictionary.rank)
-            holds = interval.contains & (np.isnan(smallest) | (smallest > 0))
-            certified = certified & holds
-            bound = np.where(certified, bound, np.inf)
-            share = np.full(len(eps), self.shares[layer - 1])
-            layers.append(
-                StatisticalLayer(
-                    holds, share, variance, eps, interval.threshold, interval.lower, interval.upper, bound, smallest
-                )
-            )
-            eps = bound
-        return layers, certified
-
-    def optimise(self, determined: NDArray, delta: float) -> tuple[list[StatisticalLayer], NDArray]:
-        """Bound the failure of each draw with the best thresholds and levels for it; NaN where it has no bound."""
-        depth = self.model.depth
-        guards = [
-            rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], self.eps)
-            for dictionary, code in zip(self.model.dictionaries, self.codes, strict=True)
-        ]
-        if depth > 1 and not self.debias:
-            everywhere = [self._interference(layer) for layer in range(1, depth + 1)]
-            betas, errors, probabilities = optimise_levels(
-                self.model, self.codes, everywhere, self.eps, guards, self.rule, self.noise_variance
-            )
-            singular = [np.full(len(self.eps), np.nan)] * depth
-            interferences = [
-                one.of_layer(code, self._growth(layer), self._sigma2(layer))
-                for layer, (one, code) in enumerate(zip(everywhere, self.codes, strict=True), start=1)
-            ]
-        else:
-            betas, errors, probabilities, singular, interferences = self._layer_by_layer(guards)
-        # Noiseless debiasing passes on no error, so that each layer is bounded given its own code, whose signs are
-        # Rademacher in D-CSC-R alone.
-        applies = determined | (self.debias & (self.eps == 0) & (self.signs == "rademacher"))
-        total = np.where(applies, np.minimum(1.0, np.sum(probabilities, axis=0)), 1.0)
-        total = np.where(applies & ~determined, np.nan, total)
-        layers = []
-        for layer in range(1, depth + 1):
-            eps_in = self.eps if layer == 1 else errors[layer - 2]
-            levels, variance = self._levels(layer, interferences[layer - 1])
-            interval = choose_threshold(levels, eps_in, guards[layer - 1], "midpoint")
-            probability = np.where(applies, probabilities[layer - 1], 1.0)
-            layers.append(
-                StatisticalLayer(
-                    probability <= delta, probability, variance, eps_in, betas[layer - 1],
-                    interval.lower, interval.upper, errors[layer - 1], singular[layer - 1],
-                )
-            )  # fmt: skip
-        return layers, total
-
-    def _layer_by_layer(self, guards: list[NDArray]) -> tuple[list, list, list, list, list]:
-        """Thresholds, errors, probabilities, singular values and interferences when errors do not depend on levels."""
-        eps, found = self.eps, ([], [], [], [], [])
-        for layer, guard in enumerate(guards, start=1):
-            finite = np.where(np.isfinite(eps), eps, 0.0)
-            interference, beta, probability = self._best(layer, finite, guard)
-            error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
-            if self.debias:
-                error, smallest = self._debiased(layer, eps)
-            probability = np.where(np.isfinite(eps) & ~(smallest == 0), probability, 1.0)
-            for values, value in zip(found, (beta, error, probability, smallest, interference), strict=True):
-                values.append(value)
-            eps = error
-        return found
-
-    def _best(self, layer: int, eps: NDArray, guard: NDArray) -> tuple[LayerInterference | None, NDArray, NDArray]:
-        """The best threshold of a layer and its failure bound, and the interference that they come from."""
-        dictionary, code = self.model.dictionaries[layer - 1], self.codes[layer - 1]
-        growth, sigma2 = self._growth(layer), self._sigma2(layer)
+    def best(self, eps: NDArray, guard: NDArray) -> tuple[LayerInterference | None, NDArray, NDArray]:
+        """The interference, and the best threshold with its failure bound."""
         if self.form != "instance":
-            return None, *closed_form(dictionary, code, eps, self.form, sigma2)
-        if self.signs == "deepest":
-            everywhere = self._interference(layer)
-            return everywhere.of_layer(code, growth, sigma2), *best_threshold(everywhere, eps, guard, sigma2)
-        return layer_failure(dictionary, code, eps, guard, growth=growth, noise_variance=sigma2)
+            return None, *closed_form(self.dictionary, self.codes, eps, self.form, self.noise_variance)
+        if self.is_plain:
+            everywhere = self.everywhere()
+            return self.described(everywhere), *best_threshold(everywhere, eps, guard, self.noise_variance)
+        return layer_failure(
+            self.dictionary, self.codes, eps, guard, growth=self.growth, noise_variance=self.noise_variance
+        )
+
+
+def _layers(
+    model: Cascade,
+    codes: Sequence[RaggedCodes],
+    columns: Sequence[RaggedCodes] | None,
+    options: StatisticalOptions,
+    shares: NDArray,
+) -> list[_Layer]:
+    layers = []
+    for index, (dictionary, code) in enumerate(zip(model.dictionaries, codes, strict=True)):
+        everywhere = partial(rademacher_interference, dictionary, code)
+        if columns is not None:
+            everywhere = partial(plain_interference, model, codes[-1], index + 1, columns[index])
+        below, share = model.next_dictionary(index + 1), shares[index] * (options.delta - options.noise_failure)
+        variance = 0.0 if index else options.noise_deviation**2
+        layers.append(_Layer(dictionary, below, code, everywhere, columns is not None, options.form, share, variance))
+    return layers
+
+
+def _split(
+    layers: Sequence[_Layer], eps: NDArray, options: StatisticalOptions, threshold: str
+) -> tuple[list[StatisticalLayer], NDArray]:
+    """Certify with shares of delta that were fixed before the draw."""
+    certified, results = np.ones(len(eps), dtype=bool), []
+    for layer in layers:
+        levels, variance = layer.levels(layer.described())
+        guard = rounding_guard(layer.dictionary, layer.codes, eps)
+        interval = choose_threshold(levels, eps, guard, threshold)
+        smallest = np.full(len(eps), np.nan)
+        if options.debias:
+            bound, smallest = layer.debiased(eps)
+        else:
+            shrink = np.zeros_like(eps) if options.rule == "hard" else interval.threshold
+            bound = error_bound(levels, layer.codes, eps, shrink, layer.below, layer.dictionary.rank)
+        holds = interval.contains & (np.isnan(smallest) | (smallest > 0))
+        certified = certified & holds
+        bound = np.where(certified, bound, np.inf)
+        results.append(
+            StatisticalLayer(
+                holds=holds, probability=np.full(len(eps), layer.share), variance=variance, eps_in=eps,
+                threshold=interval.threshold, threshold_lower=interval.lower, threshold_upper=interval.upper,
+                error_bound=bound, smallest_singular=smallest,
+            )
+        )  # fmt: skip
+        eps = bound
+    return results, certified
+
+
+class _Bounded(NamedTuple):
+    """The best threshold of a layer, the error that it passes on, its failure bound, and what they come from."""
+
+    threshold: NDArray
+    error: NDArray
+    probability: NDArray
+    smallest_singular: NDArray
+    interference: LayerInterference | None
+
+
+def _optimise(
+    model: Cascade, layers: Sequence[_Layer], eps: NDArray, options: StatisticalOptions, applies: NDArray
+) -> list[StatisticalLayer]:
+    """Bound the failure of each draw with the best thresholds and levels for it, by 1 where these do not apply."""
+    guards = [rounding_guard(layer.dictionary, layer.codes, eps) for layer in layers]
+    if len(layers) > 1 and not options.debias:
+        bounded = _all_at_once(model, layers, eps, guards, options.rule)
+    else:
+        bounded = _one_by_one(layers, eps, guards, options.debias)
+    results = []
+    for layer, guard, best in zip(layers, guards, bounded, strict=True):
+        levels, variance = layer.levels(best.interference)
+        interval = choose_threshold(levels, eps, guard, "midpoint")
+        probability = np.where(applies, best.probability, 1.0)
+        results.append(
+            StatisticalLayer(
+                holds=probability <= options.delta, probability=probability, variance=variance, eps_in=eps,
+                threshold=best.threshold, threshold_lower=interval.lower, threshold_upper=interval.upper,
+                error_bound=best.error, smallest_singular=best.smallest_singular,
+            )
+        )  # fmt: skip
+        eps = best.error
+    return results
+
+
+def _all_at_once(
+    model: Cascade, layers: Sequence[_Layer], eps: NDArray, guards: list[NDArray], rule: str
+) -> list[_Bounded]:
+    """Optimise the levels of all layers together."""
+    everywhere = [layer.everywhere() for layer in layers]
+    codes = [layer.codes for layer in layers]
+    best = optimise_levels(model, codes, everywhere, eps, guards, rule, layers[0].noise_variance)
+    unknown = np.full(len(eps), np.nan)
+    return [
+        _Bounded(*of_layer, unknown, layer.described(interference))
+        for of_layer, layer, interference in zip(best, layers, everywhere, strict=True)
+    ]
+
+
+def _one_by_one(layers: Sequence[_Layer], eps: NDArray, guards: list[NDArray], debias: bool) -> list[_Bounded]:
+    """Bound layer after layer, when errors do not depend on levels."""
+    bounded = []
+    for layer, guard in zip(layers, guards, strict=True):
+        interference, beta, probability = layer.best(np.where(np.isfinite(eps), eps, 0.0), guard)
+        error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
+        if debias:
+            error, smallest = layer.debiased(eps)
+        probability = np.where(np.isfinite(eps) & ~(smallest == 0), probability, 1.0)
+        bounded.append(_Bounded(beta, error, probability, smallest, interference))
+        eps = error
+    return bounded
 
 
 def _statement(method: str, determined: NDArray, probability: NDArray) -> str:

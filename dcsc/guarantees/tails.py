@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dcsc.guarantees.interference import Interference
 from dcsc.kernels import failure as failure_kernels
@@ -11,7 +11,7 @@ from dcsc.kernels import failure as failure_kernels
 _ARRAYS = ("active", "magnitude", "locked", "variance", "bound")
 
 
-def tail(margin: NDArray, variance: NDArray, bound: NDArray, factor: NDArray | float, guard: NDArray) -> NDArray:
+def tail(margin: NDArray, variance: NDArray, bound: ArrayLike, factor: ArrayLike, guard: NDArray) -> NDArray:
     """
     Bound the probability that a Rademacher sum exceeds a margin.
 
@@ -21,9 +21,9 @@ def tail(margin: NDArray, variance: NDArray, bound: NDArray, factor: NDArray | f
         What the sum must not exceed; a negative one counts as 0.
     variance : ndarray
         v, its sum of squares.
-    bound : ndarray
+    bound : array_like
         Its largest value; infinity for a sum with a Gaussian part.
-    factor : ndarray or float
+    factor : array_like
         2 for both signs, 1 for one.
     guard : ndarray
         Margin against rounding.
@@ -36,8 +36,22 @@ def tail(margin: NDArray, variance: NDArray, bound: NDArray, factor: NDArray | f
     """
     positive = np.maximum(margin, 0.0)
     exponent = -(positive**2) / (2 * np.where(variance > 0, variance, 1.0))
-    value = np.where(variance > 0, np.minimum(1.0, factor * np.exp(exponent)), 1.0)
-    return np.where(margin > bound + guard / 2, 0.0, value)
+    value = np.where(variance > 0, np.minimum(1.0, np.asarray(factor) * np.exp(exponent)), 1.0)
+    return np.where(margin > np.asarray(bound) + guard / 2, 0.0, value)
+
+
+def _sum_of_tails(
+    interference: Interference,
+    margin: NDArray,
+    factor: ArrayLike,
+    guard: NDArray,
+    noise_variance: float,
+    where: ArrayLike,
+) -> NDArray:
+    """Sum of the tails of some atoms, capped at 1, shape (code,)."""
+    bound = interference.bound if noise_variance == 0 else np.inf
+    terms = tail(margin, interference.variance + noise_variance, bound, factor, guard[:, None])
+    return np.minimum(1.0, np.where(where, terms, 0.0).sum(axis=1))
 
 
 def failure(
@@ -63,12 +77,9 @@ def failure(
         The instance form of docs/theory.md, "One layer", capped at 1.
     """
     active = interference.active
-    bound = interference.bound if noise_variance == 0 else np.inf
     floor = interference.magnitude + interference.locked
     margin = np.where(active, floor - (threshold + eps)[:, None], (threshold - eps)[:, None])
-    factor = np.where(active, 1.0, 2.0)
-    terms = tail(margin, interference.variance + noise_variance, bound, factor, guard[:, None])
-    return np.minimum(1.0, terms.sum(axis=1))
+    return _sum_of_tails(interference, margin, np.where(active, 1.0, 2.0), guard, noise_variance, True)
 
 
 def false_alarm(
@@ -91,9 +102,8 @@ def false_alarm(
     ndarray, shape (code,)
         Sum off the support of 2 exp(-(beta - eps)_+^2 / (2 v_i)), capped at 1.
     """
-    bound = interference.bound if noise_variance == 0 else np.inf
-    terms = tail((threshold - eps)[:, None], interference.variance + noise_variance, bound, 2.0, guard[:, None])
-    return np.minimum(1.0, np.where(interference.active, 0.0, terms).sum(axis=1))
+    margin = (threshold - eps)[:, None]
+    return _sum_of_tails(interference, margin, 2.0, guard, noise_variance, ~interference.active)
 
 
 def two_sided(interference: Interference, level: NDArray, guard: NDArray, noise_variance: float = 0.0) -> NDArray:
@@ -116,9 +126,7 @@ def two_sided(interference: Interference, level: NDArray, guard: NDArray, noise_
     ndarray, shape (code,)
         Sum over the support of 2 exp(-t^2 / (2 v_i)), capped at 1.
     """
-    bound = interference.bound if noise_variance == 0 else np.inf
-    terms = tail(level[:, None], interference.variance + noise_variance, bound, 2.0, guard[:, None])
-    return np.minimum(1.0, np.where(interference.active, terms, 0.0).sum(axis=1))
+    return _sum_of_tails(interference, level[:, None], 2.0, guard, noise_variance, interference.active)
 
 
 def best_threshold(

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.checks import RULES, check_choice, check_path, has_negative, rounding_guard
 from dcsc.guarantees.interference import layer_interference
-from dcsc.guarantees.levels import Levels, choose_threshold, error_bound, given_thresholds
+from dcsc.guarantees.levels import Interval, Levels, choose_threshold, error_bound, given_thresholds, levels_of
+from dcsc.guarantees.results import LayerForAllSigns, PathForAllSigns, ThresholdedLayer, first_without
 from dcsc.model.cascade import Cascade
 from dcsc.model.coherence import babel, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, patch_norm, stripe_norm
-from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.ragged import RaggedCodes
 
-RULES = ("hard", "relu", "soft")
 FORMS = ("babel", "coherence", "instance")
 
 
-@dataclass(frozen=True, eq=False)
-class LayerGuarantee:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerGuarantee(ThresholdedLayer, LayerForAllSigns):
     """
     What a uniform guarantee says about one layer of each code of a batch.
 
@@ -30,42 +30,22 @@ class LayerGuarantee:
     ----------
     holds : ndarray of bool, shape (...)
         Whether the layer's support is certain to be recovered with `threshold`.
-    stripe_sparsity : ndarray of int, shape (...)
-        k = ||X||^S_{0,inf}.
-    coherence : float
-        mu.
-    x_min, x_max : ndarray, shape (...)
-        Smallest and largest non-zero magnitude; infinity and 0 without non-zeros.
+    eps_in, error_bound, stripe_sparsity, coherence, x_min, reason
+        As for `LayerForAllSigns`.
+    threshold, threshold_lower, threshold_upper
+        As for `ThresholdedLayer`.
+    x_max : ndarray, shape (...)
+        Largest magnitude; 0 without non-zeros.
     patch_sparsity : ndarray of int, shape (...)
         ||X||^P_{0,inf}.
-    eps_in : ndarray, shape (...)
-        Bound on the patch norm of the error of the layer's input; infinity after a layer without a bound.
-    threshold : ndarray, shape (...)
-        beta, defined even when the interval is empty.
-    threshold_lower, threshold_upper : ndarray, shape (...)
-        Ends of the interval of thresholds that recover the support; empty when lower >= upper.
-    error_bound : ndarray, shape (...)
-        Bound on the patch norm of the error of the layer's code; infinity where the guarantee does not hold.
-    reason : str
-        Why the guarantee does not hold for some code; empty when it holds for all.
     """
 
-    holds: NDArray
-    stripe_sparsity: NDArray
-    coherence: float
-    x_min: NDArray
     x_max: NDArray
     patch_sparsity: NDArray
-    eps_in: NDArray
-    threshold: NDArray
-    threshold_lower: NDArray
-    threshold_upper: NDArray
-    error_bound: NDArray
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
-class PathGuarantee:
+class PathGuarantee(PathForAllSigns[LayerGuarantee]):
     """
     What a uniform guarantee says about every layer of a path.
 
@@ -73,30 +53,16 @@ class PathGuarantee:
     ----------
     layers : tuple of LayerGuarantee
         From layer 1 to layer L.
-    rule, form : str
-        The thresholding rule and the form of the condition.
+    form, rule : str
+        The form of the condition and the thresholding rule.
     """
 
-    layers: tuple[LayerGuarantee, ...]
     rule: str
-    form: str
-
-    @property
-    def holds(self) -> NDArray:
-        """Whether all supports of the path are certain to be recovered, shape (...)."""
-        return np.logical_and.reduce([layer.holds for layer in self.layers])
 
     @property
     def thresholds(self) -> list[NDArray]:
         """The threshold of every layer, each of shape (...)."""
         return [layer.threshold for layer in self.layers]
-
-    @property
-    def reason(self) -> str:
-        """Why the first layer concerned has no guarantee for some code; empty when all hold."""
-        return next(
-            (f"Layer {number}: {layer.reason}" for number, layer in enumerate(self.layers, 1) if layer.reason), ""
-        )
 
 
 def uniform(
@@ -144,38 +110,20 @@ def uniform(
     """
     check_choice(rule, RULES, "rule")
     check_choice(form, FORMS, "form")
-    codes, eps = check_path(model, codes, noise)
+    listed, eps = check_path(model, codes, noise)
     choices = given_thresholds(threshold, model.depth)
     layers = []
-    for layer, code in enumerate(codes, start=1):
-        guarantee = _layer(model, layer, code, eps, rule, form, choices[layer - 1])
-        layers.append(guarantee)
-        eps = guarantee.error_bound
-    return PathGuarantee(tuple(layers), rule, form)
+    for layer, code in enumerate(listed, start=1):
+        layers.append(_layer(model, layer, code, eps, rule, form, choices[layer - 1]))
+        eps = layers[-1].error_bound
+    return PathGuarantee(tuple(layers), form, rule)
 
 
-def uniform_levels(dictionary: ConvolutionalDictionary, code: RaggedCodes, form: str) -> Levels:
-    """
-    Bound the interference of one layer over all signs.
-
-    Parameters
-    ----------
-    dictionary : ConvolutionalDictionary
-        The layer's dictionary.
-    code : RaggedCodes
-        Its codes, batch shape (...).
-    form : {"coherence", "babel", "instance"}
-        What bounds the interference.
-
-    Returns
-    -------
-    Levels
-        Of docs/theory.md, "Uniform guarantees".
-    """
+def _levels(dictionary: ConvolutionalDictionary, code: RaggedCodes, form: str) -> Levels:
+    """Bound the interference of one layer over all signs."""
     if form == "instance":
-        found = layer_interference(dictionary, code.reshape((code.row_size.size,)))
-        on = reduce_codes(np.minimum, np.abs(code.value) - found.bound, code, np.inf)
-        return Levels(found.off_bound.reshape(code.batch_shape), on, each=found.bound)
+        levels = levels_of(layer_interference(dictionary, code.reshape((code.row_size.size,))))
+        return Levels(levels.off.reshape(code.batch_shape), levels.on.reshape(code.batch_shape), each=levels.each)
     x_min, x_max = extreme_magnitudes(code, dictionary.rank)
     k = np.asarray(stripe_norm(code, dictionary))
     mu = mutual_coherence(dictionary)
@@ -190,44 +138,36 @@ def _layer(
 ) -> LayerGuarantee:
     dictionary, below = model.dictionaries[layer - 1], model.next_dictionary(layer)
     x_min, x_max = extreme_magnitudes(code, model.rank)
-    levels = uniform_levels(dictionary, code, form)
-    interval = choose_threshold(levels, eps, rounding_guard(dictionary, x_max, eps), threshold)
-    signed = (reduce_codes(np.minimum, code.value, code, 0.0) < 0) & (rule == "relu")
+    k, mu = np.asarray(stripe_norm(code, dictionary)), mutual_coherence(dictionary)
+    levels = _levels(dictionary, code, form)
+    interval = choose_threshold(levels, eps, rounding_guard(dictionary, code, eps), threshold)
+    signed = has_negative(code) & (rule == "relu")
     holds = interval.contains & ~signed
     shrink = np.zeros_like(eps) if rule == "hard" else interval.threshold
     bound = error_bound(levels, code, eps, shrink, below, model.rank)
-    found = LayerGuarantee(
-        holds=holds,
-        stripe_sparsity=np.asarray(stripe_norm(code, dictionary)),
-        coherence=mutual_coherence(dictionary),
-        x_min=x_min,
-        x_max=x_max,
-        patch_sparsity=np.asarray(patch_norm(code, below, model.rank)),
-        eps_in=eps,
-        threshold=interval.threshold,
-        threshold_lower=interval.lower,
-        threshold_upper=interval.upper,
-        error_bound=np.where(holds, bound, np.inf),
-        reason="",
-    )
-    return replace(found, reason=_reason(found, interval.is_open, signed))
-
-
-def _reason(found: LayerGuarantee, is_open: NDArray, signed: NDArray) -> str:
-    """Say in one sentence why the first code without a guarantee has none."""
-    if found.holds.all():
-        return ""
-    first = np.unravel_index(int(np.argmin(found.holds)), found.holds.shape)
-    beta, lower, upper = (end[first] for end in (found.threshold, found.threshold_lower, found.threshold_upper))
-    count = f"{found.holds.size - int(found.holds.sum())} of {found.holds.size} codes have no guarantee"
-    if not np.isfinite(found.eps_in[first]):
-        return f"{count}, the first because the layer before it has no error bound."
-    if signed[first]:
-        return f"{count}, the first because it has negative entries, which ReLU cannot return."
-    if not is_open[first]:
-        return (
-            f"{count}, the first because no threshold fits between {lower:.4g} and {upper:.4g} "
-            f"(k = {found.stripe_sparsity[first]}, mu = {found.coherence:.4g}, X_min = {found.x_min[first]:.4g}, "
-            f"X_max = {found.x_max[first]:.4g}, eps = {found.eps_in[first]:.4g})."
+    reason = ""
+    if not holds.all():
+        first, words = first_without(holds)
+        sizes = (
+            f"k = {k[first]}, mu = {mu:.4g}, X_min = {x_min[first]:.4g}, X_max = {x_max[first]:.4g}, "
+            f"eps = {eps[first]:.4g}"
         )
-    return f"{count}, the first because its threshold {beta:.4g} lies outside the interval ({lower:.4g}, {upper:.4g})."
+        reason = f"{words} {_cause(first, eps, interval, signed, sizes)}."
+    return LayerGuarantee(
+        holds=holds, eps_in=eps, error_bound=np.where(holds, bound, np.inf),
+        threshold=interval.threshold, threshold_lower=interval.lower, threshold_upper=interval.upper,
+        stripe_sparsity=k, coherence=mu, x_min=x_min, x_max=x_max,
+        patch_sparsity=np.asarray(patch_norm(code, below, model.rank)), reason=reason,
+    )  # fmt: skip
+
+
+def _cause(first: tuple[np.intp, ...], eps: NDArray, interval: Interval, signed: NDArray, sizes: str) -> str:
+    """Say why a code has no guarantee."""
+    lower, upper = interval.lower[first], interval.upper[first]
+    if not np.isfinite(eps[first]):
+        return "the layer before it has no error bound"
+    if signed[first]:
+        return "it has negative entries, which ReLU cannot return"
+    if not interval.is_open[first]:
+        return f"no threshold fits between {lower:.4g} and {upper:.4g} ({sizes})"
+    return f"its threshold {interval.threshold[first]:.4g} lies outside the interval ({lower:.4g}, {upper:.4g})"

@@ -191,25 +191,10 @@ def read(path: str | Path, schema: Schema) -> xr.DataTree:
     UserError
         When the file is missing, altered, truncated, of another schema or of another version.
     """
-    path = Path(path)
-    provenance.check_digest(path)
-    try:
-        with xr.open_datatree(path, engine="netcdf4") as tree:
-            loaded = tree.load()
-    except Exception:  # the C libraries raise OSError, RuntimeError, ValueError or KeyError on a damaged file
-        raise UserError(f"{path} is not a readable netCDF file: delete it and run again.") from None
-    record = record_of(loaded, path)
+    tree, record = _loaded(Path(path))
     if record["schema"] != schema.name:
         raise UserError(f"{path} holds {record['schema']!r}, not {schema.name!r}: name another file.")
-    if record["version"] != schema.version:
-        raise UserError(
-            f"{path} has version {record['version']} of the schema {schema.name!r}, this dcsc reads {schema.version}: "
-            "delete the file and run again."
-        )
-    problem = _mismatch({node.path: node.to_dataset() for node in loaded.subtree}, schema)
-    if problem:
-        raise UserError(f"{path} does not fit the schema {schema.name!r} ({problem}): delete it and run again.")
-    return loaded
+    return _checked(tree, record, schema, path)
 
 
 def open_results(path: str | Path) -> xr.DataTree:
@@ -231,18 +216,34 @@ def open_results(path: str | Path) -> xr.DataTree:
     UserError
         When the file is missing, altered, truncated or foreign.
     """
-    path = Path(path)
+    tree, record = _loaded(Path(path))
+    if record["schema"] not in SCHEMAS:
+        raise UserError(f"{path} holds {record['schema']!r}, which this version does not know: update dcsc.")
+    return _checked(tree, record, SCHEMAS[record["schema"]], path)
+
+
+def _loaded(path: Path) -> tuple[xr.DataTree, dict[str, Any]]:
+    """Load a dataset whose digest is right, and its provenance."""
     provenance.check_digest(path)
     try:
         with xr.open_datatree(path, engine="netcdf4") as tree:
-            record = record_of(tree, path)
-    except UserError:
-        raise
-    except Exception:  # see read
+            loaded = tree.load()
+    except Exception:  # the C libraries raise OSError, RuntimeError, ValueError or KeyError on a damaged file
         raise UserError(f"{path} is not a readable netCDF file: delete it and run again.") from None
-    if record["schema"] not in SCHEMAS:
-        raise UserError(f"{path} holds {record['schema']!r}, which this version does not know: update dcsc.")
-    return read(path, SCHEMAS[record["schema"]])
+    return loaded, record_of(loaded, path)
+
+
+def _checked(tree: xr.DataTree, record: Mapping[str, Any], schema: Schema, path: str | Path) -> xr.DataTree:
+    """Give a dataset back if it is as its schema says."""
+    if record["version"] != schema.version:
+        raise UserError(
+            f"{path} has version {record['version']} of the schema {schema.name!r}, this dcsc reads {schema.version}: "
+            "delete the file and run again."
+        )
+    problem = _mismatch(_groups(tree), schema)
+    if problem:
+        raise UserError(f"{path} does not fit the schema {schema.name!r} ({problem}): delete it and run again.")
+    return tree
 
 
 def record_of(tree: xr.DataTree | xr.Dataset, path: Path) -> dict[str, Any]:
@@ -283,37 +284,42 @@ def _groups(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dic
 
 
 def _variables_of(path: str, schema: Schema) -> Mapping[str, Variable] | None:
-    for pattern, variables in schema.groups.items():
-        if re.fullmatch(pattern, path):
-            return variables
-    return None
+    return next((variables for group, variables in schema.groups.items() if re.fullmatch(group, path)), None)
 
 
 def _mismatch(groups: Mapping[str, xr.Dataset], schema: Schema) -> str:
     """Say in words where a dataset departs from its schema, or nothing."""
-    matched = 0
+    is_known = False
     for path, group in groups.items():
         variables = _variables_of(path, schema)
         if variables is None:
             if group.data_vars:
                 return f"the group {path} is not expected"
             continue
-        matched += 1
+        is_known = True
         for name, variable in variables.items():
-            if name not in group:
-                if variable.required:
-                    return f"the variable {name} is missing in {path}"
-                continue
-            dims, kind = group[name].dims, group[name].dtype.kind
-            expected = variable.dims[:-1] if variable.dims[-1:] == ("*",) else variable.dims
-            if dims[: len(expected)] != expected or (expected == variable.dims and dims != expected):
-                return f"the variable {name} has dimensions {dims}, not {variable.dims}"
-            if kind not in variable.kinds and not (variable.kinds == "b" and kind in "iu"):
-                return f"the variable {name} is of type {group[name].dtype}"
-        unknown = set(group.data_vars) - set(variables)
+            if name in group:
+                problem = _departs(group[name], variable)
+                if problem:
+                    return f"the variable {name} {problem}"
+            elif variable.required:
+                return f"the variable {name} is missing in {path}"
+        unknown = {str(name) for name in group.data_vars} - set(variables)
         if unknown:
-            return f"the variable {sorted(unknown)[0]} is not expected in {path}"
-    return "" if matched else "no group of it is there"
+            return f"the variable {min(unknown)} is not expected in {path}"
+    return "" if is_known else "no group of it is there"
+
+
+def _departs(values: xr.DataArray, variable: Variable) -> str:
+    """Say in words where a variable departs from its schema, or nothing."""
+    ends_freely = variable.dims[-1:] == ("*",)
+    expected = variable.dims[:-1] if ends_freely else variable.dims
+    if values.dims[: len(expected)] != expected or (values.dims != expected and not ends_freely):
+        return f"has dimensions {values.dims}, not {variable.dims}"
+    kind = values.dtype.kind
+    if kind not in variable.kinds and not (variable.kinds == "b" and kind in "iu"):
+        return f"is of type {values.dtype}"
+    return ""
 
 
 def _described(group: xr.Dataset, path: str, record: Mapping[str, Any]) -> xr.Dataset:

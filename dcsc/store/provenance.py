@@ -10,13 +10,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dcsc import _HOMES, _MODULES, __version__
+from dcsc import _HOMES, _MODULES, __version__, guarantees
 from dcsc.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
 DIGITS = 16
 """Digits of a module's digest that are recorded: enough to tell versions apart."""
+LAZY = {
+    f"{package}.{name}": f"{package}.{home}"
+    for package, homes in ((PACKAGE.name, _HOMES | _MODULES), (guarantees.__name__, guarantees._HOMES))
+    for name, home in homes.items()
+}
+"""Names that a package loads when they are first used, and where from."""
 
 
 def canonical(value: Any) -> str:
@@ -155,20 +161,23 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _names(tree: ast.Module) -> set[str]:
-    """Collect the dotted names that a file imports, and those it reaches through the package's lazy attributes."""
-    names, packages = set(), set()
+    """Collect the dotted names that a file imports, and those it reaches through the lazy attributes of packages."""
+    names: set[str] = set()
+    bound: dict[str, str] = {}  # what a name of the file stands for
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-            packages |= {alias.asname or PACKAGE.name for alias in node.names if alias.name == PACKAGE.name}
+            roots = [alias.name.partition(".")[0] for alias in node.names]
+            bound |= {a.asname or root: a.name if a.asname else root for a, root in zip(node.names, roots, strict=True)}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            imported = {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {node.module, *imported.values()}
+            bound |= imported
     for node in ast.walk(tree):
         root, _, rest = _dotted(node).partition(".") if isinstance(node, ast.Attribute) else ("", "", "")
-        if root in packages:
-            names.add(f"{PACKAGE.name}.{rest}")
-    lazy = {f"{PACKAGE.name}.{name}": f"{PACKAGE.name}.{home}" for name, home in {**_HOMES, **_MODULES}.items()}
-    return names | {lazy[name] for name in names if name in lazy}
+        if root in bound:
+            names.add(f"{bound[root]}.{rest}")
+    return names | {home for name, home in LAZY.items() if {name, f"{name.rpartition('.')[0]}.*"} & names}
 
 
 @cache
@@ -211,12 +220,12 @@ def closure(paths: Iterable[str | Path]) -> list[Path]:
         When a file cannot be read as Python.
     """
     waiting = [Path(path).resolve() for path in paths]
-    found = {path for path in waiting if path.is_relative_to(PACKAGE)}
+    files = {path for path in waiting if path.is_relative_to(PACKAGE)}
     while waiting:
-        new = _imported(waiting.pop()) - found
-        found |= new
+        new = _imported(waiting.pop()) - files
+        files |= new
         waiting += new
-    return sorted(found)
+    return sorted(files)
 
 
 def modules(*paths: str | Path) -> list[str]:

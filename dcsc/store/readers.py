@@ -30,16 +30,16 @@ def cascade_of(dictionaries: xr.DataTree, replicate: int) -> Cascade:
         Without signs.
     """
     built = []
-    for index in range(len(dictionaries.children)):
-        group = dictionaries[f"layer_{index + 1}"]
-        chosen = {
-            name: group[name].isel(replicate=replicate).to_numpy()
-            for name in ("filters", "integer_filters")
-            if name in group
-        }
-        stride, grid = (tuple(int(n) for n in group[name].to_numpy()) for name in ("stride", "grid"))
-        built.append(ConvolutionalDictionary(stride=stride, grid=grid, **chosen))
+    for group in _layers(dictionaries):
+        layer = group.to_dataset().isel(replicate=replicate)
+        stride, grid = (tuple(int(n) for n in layer[name].to_numpy()) for name in ("stride", "grid"))
+        integers = layer["integer_filters"].to_numpy() if "integer_filters" in layer else None
+        built.append(ConvolutionalDictionary(layer["filters"].to_numpy(), stride, grid, integer_filters=integers))
     return Cascade(built)
+
+
+def _layers(tree: xr.DataTree) -> list[xr.DataTree]:
+    return [tree.children[f"layer_{layer}"] for layer in range(1, depth_of(tree) + 1)]
 
 
 def depth_of(signals: xr.DataTree) -> int:
@@ -77,7 +77,7 @@ def codes_of_replicate(signals: xr.DataTree, layer: int, replicate: int) -> Ragg
     RaggedCodes
         With batch axes (variant, active, trial).
     """
-    return codes_from_dataset(signals[f"layer_{layer}"])[replicate]
+    return codes_from_dataset(signals.children[f"layer_{layer}"])[replicate]
 
 
 def batch_coordinates(signals: xr.DataTree) -> dict[str, np.ndarray]:
@@ -115,12 +115,11 @@ def layer_signs_of_replicate(signals: xr.DataTree, replicate: int) -> list[NDArr
     """
     if "layer_signs" not in signals["layer_1"]:
         return None
-    found = []
-    for layer in range(1, depth_of(signals) + 1):
-        group = signals[f"layer_{layer}"]
+    layers = []
+    for group in _layers(signals):
         signs = group["layer_signs"].isel(replicate=replicate).to_numpy()
-        found.append(signs.reshape(*signs.shape[:-1], *(int(n) for n in group["code_shape"])))
-    return found
+        layers.append(signs.reshape(*signs.shape[:-1], *(int(n) for n in group["code_shape"])))
+    return layers
 
 
 def noise_of_replicate(signals: xr.DataTree, replicate: int) -> NDArray | None:

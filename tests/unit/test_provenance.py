@@ -80,6 +80,12 @@ FORMS = {
     "from dcsc.model.sparsity import contrast as c": "dcsc/model/sparsity.py",
     "def later():\n    from dcsc.guarantees import bounds": "dcsc/guarantees/bounds.py",
     "import dcsc.guarantees.bounds": "dcsc/guarantees/__init__.py",
+    "import dcsc\n\ndcsc.guarantees.ladder": "dcsc/guarantees/rungs.py",
+    "import dcsc.guarantees\n\ndcsc.guarantees.ladder(1)": "dcsc/guarantees/rungs.py",
+    "import dcsc.guarantees as g\n\ng.ladder": "dcsc/guarantees/rungs.py",
+    "from dcsc import guarantees as g\n\ng.ladder.holds": "dcsc/guarantees/rungs.py",
+    "from dcsc.guarantees import ladder": "dcsc/guarantees/rungs.py",
+    "from dcsc.guarantees import *": "dcsc/guarantees/rungs.py",
 }
 
 
@@ -111,6 +117,9 @@ def test_stages_use_what_they_should_and_no_more():
     }
     assert "dcsc/model/sparsity.py" in in_closure(ROOT / "scripts/measure_recovery.py")
     assert not any("pursuit" in name for name in in_closure(ROOT / "scripts/summarize_metrics.py"))
+    pursuits = in_closure(ROOT / "scripts/run_pursuits.py")
+    assert "dcsc/guarantees/uniform_thresholding.py" in pursuits, "thresholds come from it"
+    assert not pursuits & {"dcsc/statistics.py", "dcsc/guarantees/certified_size.py"}, "limits do not concern pursuits"
     for script in SCRIPTS:
         assert not in_closure(script) & {
             "dcsc/study/trace.py",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import independent_atoms
-from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.checks import SIGNS, check_choice, check_rule, flat_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
@@ -20,13 +20,11 @@ from dcsc.guarantees.interference import (
     plain_interference,
     propagated_columns,
 )
-from dcsc.guarantees.levels import Levels, choose_threshold, error_bound
-from dcsc.guarantees.statistical_thresholding import SIGNS, disjoint_columns, out_of_reach, separate_writes
+from dcsc.guarantees.levels import choose_threshold, error_bound, levels_of
+from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.tails import best_threshold, failure
-from dcsc.guarantees.uniform_thresholding import RULES
 from dcsc.model.cascade import Cascade
-from dcsc.model.sparsity import extreme_magnitudes
-from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.ragged import RaggedCodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,7 @@ class PathInterference:
     def failure(self, layer: int, beta: NDArray | None) -> NDArray:
         """Bound the failure of a layer whose input has no error, at a threshold, by default the best one."""
         dictionary, code = self.model.dictionaries[layer], self.codes[layer]
-        guard = rounding_guard(dictionary, extreme_magnitudes(code, dictionary.rank)[1], np.zeros(code.row_size.shape))
+        guard = rounding_guard(dictionary, code, 0.0)
         eps = np.zeros_like(guard)
         if self.propagated is None:
             return layer_failure(dictionary, code, eps, guard, threshold=beta)[2]
@@ -107,13 +105,12 @@ def path_interference(
         For `as_run`.
     """
     check_choice(signs, SIGNS, "signs")
-    listed, eps = check_path(model, codes, 0.0)
-    flat = [code.reshape((eps.size,)) for code in listed]
+    flat, _, batch = flat_path(model, codes)
     if signs == "rademacher":
-        return PathInterference(model, flat, eps.shape, None, separate_writes(model, flat), signs)
+        return PathInterference(model, flat, batch, None, separate_writes(model, flat), signs)
     columns = propagated_columns(model, flat[-1])
     random = [plain_interference(model, flat[-1], layer, column) for layer, column in enumerate(columns, start=1)]
-    return PathInterference(model, flat, eps.shape, random, disjoint_columns(flat, columns), signs)
+    return PathInterference(model, flat, batch, random, disjoint_columns(flat, columns), signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +154,7 @@ def failure_rate_bound(covered: ArrayLike, failure_bound: ArrayLike) -> float:
         The share of draws that are not covered, the mean of the bounds, or 1, whichever is least
         (docs/theory.md, "Means and caps").
     """
-    return min(1.0, float(np.mean(failure_bound)), float(1 - np.mean(covered)))
+    return min(1.0, float(np.mean(np.asarray(failure_bound))), float(1 - np.mean(np.asarray(covered))))
 
 
 def as_run(
@@ -200,9 +197,7 @@ def as_run(
     UserError
         When the rule is unknown or does not fit the signs, or the thresholds are not one a layer.
     """
-    check_choice(rule, RULES, "rule")
-    if rule == "relu" and paths.signs == "deepest":
-        raise UserError("signs 'deepest' gives codes of both signs, which ReLU cannot return: use rule 'soft'.")
+    check_rule(rule, paths.signs)
     betas = _given(paths, thresholds)
     exact = debias or paths.model.depth == 1
     shrinks = rule != "hard"
@@ -243,12 +238,6 @@ def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> ND
     return injective
 
 
-def _guard(paths: PathInterference, layer: int, eps: ArrayLike = 0.0) -> NDArray:
-    dictionary = paths.model.dictionaries[layer]
-    largest = extreme_magnitudes(paths.codes[layer], dictionary.rank)[1]
-    return rounding_guard(dictionary, largest, np.broadcast_to(np.asarray(eps, np.float64), largest.shape))
-
-
 def _holds(
     paths: PathInterference,
     described: Callable[[int, float], LayerInterference],
@@ -266,15 +255,9 @@ def _holds(
     eps, holds = np.zeros(len(paths.determined)), np.ones(len(paths.determined), dtype=bool)
     for layer, (growth, beta) in enumerate(zip(growths, betas, strict=True)):
         code = paths.codes[layer]
-        uniform = math.isinf(growth)
-        one = described(layer, 0.0 if uniform else growth)
-        level = one.bound if uniform else np.minimum(one.bound, np.sqrt(growth * one.variance))
-        levels = Levels(
-            off=one.off_bound if uniform else one.off_level,
-            on=reduce_codes(np.minimum, np.abs(code.value) + one.locked - level, code, np.inf),
-            each=level + np.abs(one.locked),
-        )
-        interval = choose_threshold(levels, eps, _guard(paths, layer, eps), "midpoint" if beta is None else beta)
+        levels = levels_of(described(layer, growth), growth)
+        guard = rounding_guard(model.dictionaries[layer], code, eps)
+        interval = choose_threshold(levels, eps, guard, "midpoint" if beta is None else beta)
         holds = holds & interval.contains
         if not exact:
             shrink = interval.threshold if shrinks else np.zeros_like(eps)
