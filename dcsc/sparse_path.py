@@ -115,7 +115,22 @@ def _at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     return room[begin : begin + size].view(dtype).reshape(shape)
 
 
-def _padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
+def padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
+    """
+    Pad a number for each spatial axis to the axes of the kernels.
+
+    Parameters
+    ----------
+    numbers : tuple of int
+        One an axis.
+    filler : int
+        For the axes that are missing, the first ones.
+
+    Returns
+    -------
+    tuple of int
+        `AXES` numbers.
+    """
     return (filler,) * (AXES - len(numbers)) + tuple(numbers)
 
 
@@ -155,13 +170,13 @@ def gram_patterns(
 
     def make() -> Patterns:
         n_filters = dictionary.n_filters
-        lags = _padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
+        lags = padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
         gram = dictionary.gram().astype(dtype).reshape(n_filters, n_filters, *lags)
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
             gram = {"others": lambda g: g, "magnitude": np.abs, "square": np.square}[kind](gram)
         together = np.ascontiguousarray(np.moveaxis(gram, 1, -1)).reshape(n_filters, 1, *lags[:2], -1)
-        positions = _padded(dictionary.positions, 1)
+        positions = padded(dictionary.positions, 1)
         back = [-(n // 2) for n in lags]
         layout = np.array([positions, [1] * AXES, back, [1, 1, n_filters]], dtype=np.int64)
         return Patterns(together, layout, (1, *positions[:2], positions[2] * n_filters))
@@ -236,10 +251,10 @@ def filter_patterns(
     def make() -> Patterns:
         filters = dictionary.integer_filters if kind == "integer" else dictionary.filters
         filters = np.abs(filters) if kind == "magnitude" else filters != 0 if kind == "writes" else filters
-        shape = (dictionary.n_filters, dictionary.n_channels, *_padded(dictionary.taps, 1))
-        grid = _padded(dictionary.grid, 1)
+        shape = (dictionary.n_filters, dictionary.n_channels, *padded(dictionary.taps, 1))
+        grid = padded(dictionary.grid, 1)
         layout = np.array(
-            [_padded(dictionary.positions, 1), _padded(dictionary.stride, 1), [0] * AXES, [1] * AXES], dtype=np.int64
+            [padded(dictionary.positions, 1), padded(dictionary.stride, 1), [0] * AXES, [1] * AXES], dtype=np.int64
         )
         return Patterns(np.ascontiguousarray(filters, dtype).reshape(shape), layout, (dictionary.n_channels, *grid))
 
