@@ -12,7 +12,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,9 +73,10 @@ class Margins(NamedTuple):
 
 _patterns: weakref.WeakKeyDictionary[ConvolutionalDictionary, dict] = weakref.WeakKeyDictionary()
 _patterns_lock = threading.Lock()
+_Made = TypeVar("_Made")
 
 
-def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[], Patterns]) -> Patterns:
+def _prepared(dictionary: ConvolutionalDictionary, key: tuple, make: Callable[[], _Made]) -> _Made:
     """Make a dictionary's patterns once."""
     with _patterns_lock:
         known = _patterns.setdefault(dictionary, {})
@@ -259,6 +260,63 @@ def filter_patterns(
         return Patterns(np.ascontiguousarray(filters, dtype).reshape(shape), layout, (dictionary.n_channels, *grid))
 
     return _prepared(dictionary, ("filters", kind, np.dtype(dtype)), make)
+
+
+class Taps(NamedTuple):
+    """
+    The taps of filters that are not 0, for synthesis from sparse filters.
+
+    Parameters
+    ----------
+    start : ndarray of int64, shape (filter + 1,)
+        Where the taps of each filter begin, and where the last ones end.
+    index : ndarray of int64, shape (tap, 4)
+        Channel and three coordinates.
+    value : ndarray, shape (tap,)
+        Their values.
+    geometry : ndarray of int64, shape (3, 3)
+        Positions of a code, steps and grid, an axis each.
+    """
+
+    start: NDArray
+    index: NDArray
+    value: NDArray
+    geometry: NDArray
+
+
+def filter_taps(dictionary: ConvolutionalDictionary, kind: Literal["signed", "integer"], dtype: np.dtype) -> Taps:
+    """
+    List the taps of the filters that are not 0.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    kind : {'signed', 'integer'}
+        The filters, or the integer filters.
+    dtype : dtype
+        Type of the values.
+
+    Returns
+    -------
+    Taps
+        In C order of the filters.
+
+    Raises
+    ------
+    UserError
+        As `filter_patterns`.
+    """
+    patterns = filter_patterns(dictionary, kind, dtype)
+
+    def make() -> Taps:
+        of_filter, *index = np.nonzero(patterns.pattern)
+        start = np.searchsorted(of_filter, np.arange(dictionary.n_filters + 1)).astype(np.int64)
+        geometry = np.stack([*patterns.layout[:2], np.array(padded(dictionary.grid, 1), dtype=np.int64)])
+        index = np.ascontiguousarray(np.stack(index, axis=1), dtype=np.int64)
+        return Taps(start, index, patterns.pattern[np.nonzero(patterns.pattern)], geometry)
+
+    return _prepared(dictionary, ("taps", kind, np.dtype(dtype)), make)
 
 
 def run_patterns(dictionary: ConvolutionalDictionary, dtype: np.dtype | type) -> tuple[Patterns, int, int]:

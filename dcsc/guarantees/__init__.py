@@ -13,6 +13,7 @@ function                                  what it tells
 `largest_certified_size`                  the largest size of draws that a confidence limit certifies
 `draw_failures`                           which draws of one layer a rung leaves to fail, at given thresholds
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
+`covered_as_run`                          those for all signs alone
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
@@ -21,9 +22,16 @@ function                                  what it tells
 ========================================  =====================================================
 """
 
-from dcsc.guarantees.as_run import AsRun, PathInterference, as_run, failure_rate_bound, path_interference
+from dcsc.guarantees.as_run import (
+    AsRun,
+    PathInterference,
+    as_run,
+    covered_as_run,
+    failure_rate_bound,
+    path_interference,
+)
 from dcsc.guarantees.bounds import gaussian_noise_bound, least_squares_gain
-from dcsc.guarantees.certified_size import CertifiedSize, candidate_sizes, largest_certified_size
+from dcsc.guarantees.certified_size import CertifiedSize, candidate_sizes, failure_limit, largest_certified_size
 from dcsc.guarantees.interference import interference_bound, interference_variance
 from dcsc.guarantees.rungs import (
     RUNGS,
@@ -54,7 +62,9 @@ __all__ = [
     "basis_pursuit",
     "candidate_sizes",
     "certified_stripe_sparsity",
+    "covered_as_run",
     "draw_failures",
+    "failure_limit",
     "failure_rate_bound",
     "gaussian_noise_bound",
     "interference_bound",

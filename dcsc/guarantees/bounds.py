@@ -10,7 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.coherence import babel2, mutual_coherence
 from dcsc.dictionary import ConvolutionalDictionary
 from dcsc.guarantees.interference import listed_codes, support_gram
+from dcsc.kernels import independence
+from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
+from dcsc.recovery import take
+from dcsc.sparse_path import padded
 from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
 INJECTIVE = 1e-10
@@ -103,24 +107,26 @@ def independent_atoms(dictionary: ConvolutionalDictionary, codes: RaggedCodes, r
         Whether the smallest eigenvalue of G_SS is above `INJECTIVE` (1 + |S|), far above the rounding error of what is
         computed: by Gershgorin's circles where these say so, else by a Cholesky factorisation of G_SS less that much.
     """
-    return np.array([_independent(dictionary, _gram_of_row(dictionary, codes, row)) for row in rows], dtype=bool)
+    rows = np.asarray(rows, dtype=np.int64)
+    chosen = take(codes.reshape((codes.row_size.size,)), rows)
+    atoms, starts = chosen.atom.astype(np.int64), chosen.starts
+    lags = padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
+    gram = dictionary.gram().astype(np.float64, copy=False).reshape(dictionary.n_filters, dictionary.n_filters, *lags)
+    positions = np.array(padded(dictionary.positions, 1), dtype=np.int64)
+    found = np.empty(len(rows), dtype=bool)
+
+    def work(first: int, last: int) -> None:
+        independence.independent_supports(
+            atoms, starts[first : last + 1], positions, gram, _tolerance(dictionary), found[first:last]
+        )
+
+    over_blocks(len(rows), work)
+    return found
 
 
-def _independent(dictionary: ConvolutionalDictionary, gram: NDArray) -> bool:
-    floor = _floor(dictionary, len(gram))
-    diagonal = np.diagonal(gram)
-    if np.all(2 * diagonal - np.abs(gram).sum(axis=1) > 2 * floor):
-        return True
-    try:
-        np.linalg.cholesky(gram - floor * np.eye(len(gram)))
-    except np.linalg.LinAlgError:
-        return False
-    return True
-
-
-def _floor(dictionary: ConvolutionalDictionary, size: int) -> float:
-    """What the smallest eigenvalue of the Gram matrix of so many atoms must exceed."""
-    return max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps)) * (1 + size)
+def _tolerance(dictionary: ConvolutionalDictionary) -> float:
+    """What the smallest eigenvalue of a Gram matrix must exceed, over 1 + its size."""
+    return max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps))
 
 
 def _gram_of_row(dictionary: ConvolutionalDictionary, codes: RaggedCodes, row: int) -> NDArray:
@@ -131,7 +137,7 @@ def _smallest_singular_value(dictionary: ConvolutionalDictionary, gram: NDArray)
     if not len(gram):
         return math.inf
     smallest = float(np.linalg.eigvalsh(gram)[0])
-    return math.sqrt(smallest) if smallest > _floor(dictionary, len(gram)) else 0.0
+    return math.sqrt(smallest) if smallest > _tolerance(dictionary) * (1 + len(gram)) else 0.0
 
 
 def least_squares_gain(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> tuple[NDArray, NDArray]:

@@ -23,35 +23,52 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.drawing import shuffle_step
-from dcsc.kernels.scatter import add_code
+
+
+@compiled
+def add_taps(target, weight, tap_start, tap_index, tap_value, atom, value, geometry):
+    """Add the taps of one sparse code to flat targets, signed and by magnitude, in the order of its non-zeros."""
+    q1, q2, g0, g1, g2 = geometry[0, 1], geometry[0, 2], geometry[2, 0], geometry[2, 1], geometry[2, 2]
+    per_filter = geometry[0, 0] * q1 * q2
+    for k in range(len(atom)):
+        i, position = divmod(np.int64(atom[k]), per_filter)
+        p01, p2 = divmod(position, q2)
+        p0, p1 = divmod(p01, q1)
+        s0, s1, s2 = p0 * geometry[1, 0], p1 * geometry[1, 1], p2 * geometry[1, 2]
+        for tap in range(tap_start[i], tap_start[i + 1]):
+            x0, x1, x2 = s0 + tap_index[tap, 1], s1 + tap_index[tap, 2], s2 + tap_index[tap, 3]
+            x0 = x0 - g0 if x0 >= g0 else x0
+            x1 = x1 - g1 if x1 >= g1 else x1
+            x2 = x2 - g2 if x2 >= g2 else x2
+            here = ((tap_index[tap, 0] * g0 + x0) * g1 + x1) * g2 + x2
+            target[here] += value[k] * tap_value[tap]
+            weight[here] += abs(value[k]) * abs(tap_value[tap])
 
 
 @compiled
 def synthesize_supports(
-    target, weight, pattern, weight_pattern, atom, value, starts, layout, share, out_atom, out_value, out_size, out_lost
-):
+    target, weight, tap_start, tap_index, tap_value, atom, value, starts, geometry, share,
+    out_atom, out_value, out_size, out_lost,
+):  # fmt: skip
     """
-    Signals of consecutive codes in sparse form; returns the entries needed, also beyond the room for them.
+    Signals of consecutive codes in sparse form; returns the number of their entries.
 
     An entry counts if it exceeds a share of the sum of its summands' magnitudes, so that what
-    rounding leaves of a cancellation does not; `out_lost` counts the cancellations.
+    rounding leaves of a cancellation does not; `out_lost` counts the cancellations. Targets are 0, and left so.
     """
     needed = 0
-    flat, weights = target.ravel(), weight.ravel()
     for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        add_code(target, pattern, atom[first:last], value[first:last], layout)
-        add_code(weight, weight_pattern, atom[first:last], np.abs(value[first:last]), layout)
+        here = slice(starts[trial], starts[trial + 1])
+        add_taps(target, weight, tap_start, tap_index, tap_value, atom[here], value[here], geometry)
         before, lost = needed, 0
-        for k in range(len(flat)):
-            if weights[k] > 0:
-                if abs(flat[k]) > share * weights[k]:
-                    if needed < len(out_atom):
-                        out_atom[needed] = k
-                        out_value[needed] = flat[k]
+        for k in range(len(target)):
+            if weight[k] > 0:
+                if abs(target[k]) > share * weight[k]:
+                    out_atom[needed], out_value[needed] = k, target[k]
                     needed += 1
                 else:
                     lost += 1
+                target[k], weight[k] = 0, 0
         out_size[trial], out_lost[trial] = needed - before, lost
     return needed
 

@@ -8,6 +8,7 @@ draws still carry (docs/theory.md, "Which samplers carry which certificate").
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,7 +103,8 @@ class DeepDraw:
         return Cascade(dictionaries, self.signs)
 
 
-def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> tuple[NDArray, ...]:
+@functools.lru_cache(maxsize=16)
+def _insertion_tables(dictionaries: tuple[ConvolutionalDictionary, ...]) -> tuple[NDArray, ...]:
     """The arrays of `dcsc.kernels.deep` that describe a cascade."""
     offset = np.cumsum([0, *[dictionary.n_atoms for dictionary in dictionaries]]).astype(np.int64)
     geometry = np.ones((len(dictionaries), 3, AXES), dtype=np.int64)
@@ -153,7 +155,7 @@ def _inserted(
         float(floor),
         CANCELLED,
         constraint == "no-overlap",
-        *_insertion_tables(dictionaries),
+        *_insertion_tables(tuple(dictionaries)),
         accepted,
         refused,
     )

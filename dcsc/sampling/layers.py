@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from dcsc.errors import UserError
 from dcsc.kernels import deep
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.sparse_path import filter_patterns
+from dcsc.sparse_path import filter_taps
 
 CANCELLED = 2.0**-44
 """An entry below that share of its summands' magnitudes is rounding error, hence in no support."""
@@ -76,36 +77,22 @@ def synthesize_sparse(
     dtype = np.dtype(np.int64 if exact else np.float64)
     atoms, values = codes.atom.astype(np.int32), codes.value.astype(dtype)
     starts, n_trials = codes.starts, codes.row_size.size
-    patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
-    if exact and int(np.abs(patterns.pattern).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
+    taps = filter_taps(dictionary, "integer" if exact else "signed", dtype)
+    if exact and int(np.abs(taps.value).sum()) * int(np.abs(values).max(initial=0)) >= 2**62:
         raise UserError("integer synthesis would exceed 64 bits: use smaller integers or fewer layers.")
-    weights = np.abs(patterns.pattern)
     row_size, lost = np.zeros(n_trials, np.int64), np.zeros(n_trials, np.int64)
+    fullest = int(np.diff(taps.start).max())
     share = dtype.type(0 if exact else CANCELLED)
 
     def work(first: int, last: int) -> tuple[NDArray, NDArray]:
-        target, weight = np.empty((2, *patterns.target_shape), dtype)
-        room = int(starts[last] - starts[first]) * max(1, weights[0].size // 4) + 64
-        while True:
-            atom, value = np.empty(room, np.int32), np.empty(room, dtype)
-            needed = deep.synthesize_supports(
-                target,
-                weight,
-                patterns.pattern,
-                weights,
-                atoms,
-                values,
-                starts[first : last + 1],
-                patterns.layout,
-                share,
-                atom,
-                value,
-                row_size[first:last],
-                lost[first:last],
-            )
-            if needed <= room:
-                return atom[:needed].copy(), value[:needed].copy()
-            room = int(needed)
+        target, weight = np.zeros((2, math.prod(dictionary.signal_shape)), dtype)
+        room = min(int(starts[last] - starts[first]) * fullest, (last - first) * len(target))
+        atom, value = np.empty(room, np.int32), np.empty(room, dtype)
+        needed = deep.synthesize_supports(
+            target, weight, taps.start, taps.index, taps.value, atoms, values, starts[first : last + 1],
+            taps.geometry, share, atom, value, row_size[first:last], lost[first:last],
+        )  # fmt: skip
+        return atom[:needed].copy(), value[:needed].copy()
 
     parts = over_blocks(n_trials, work, threads)
     atom = np.concatenate([np.empty(0, np.int32), *[part[0] for part in parts]])
