@@ -368,22 +368,32 @@ class ConvolutionalDictionary:
         signals = self._checked(signals, self.signal_shape, "signals")
         return dense_path.correlate(self, signals, out=out, method=method, threads=threads)
 
-    def gram(self) -> NDArray:
+    def gram(self, dtype: np.dtype | type | None = None) -> NDArray:
         """
         Inner products of the atoms at all lags at which they can overlap.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            Floating-point type to compute in; by default that of the filters.
 
         Returns
         -------
         ndarray, shape (filter, filter, *(2 * overlap - 1))
             Entry [i, j, overlap - 1 + d] is <atom (i, p), atom (j, p + d)>, the same for
-            every position p; atoms further apart are orthogonal. Read-only, computed once.
+            every position p; atoms further apart are orthogonal. Read-only; that of the filters'
+            own type is computed once.
         """
-        return self._gram
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return self._gram
+        return self._gram_of(self.filter_blocks.astype(dtype))
 
     @cached_property
     def _gram(self) -> NDArray:
-        gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), self.dtype)
-        blocks = self.filter_blocks
+        return self._gram_of(self.filter_blocks)
+
+    def _gram_of(self, blocks: NDArray) -> NDArray:
+        gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), blocks.dtype)
         for lag in product(*[range(1 - overlap, overlap) for overlap in self.overlap]):
             if lag < (0,) * self.rank:
                 continue  # the lag -d is the transpose of the lag d

@@ -219,7 +219,8 @@ def _fit_compiled(
     layout = np.array([padded(dictionary.positions, 1), padded(dictionary.stride, 1)], dtype=np.int64)
     taps, tap_values = _taps(dictionary)
     lags = padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
-    gram = dictionary.gram().astype(np.float64, copy=False).reshape(dictionary.n_filters, dictionary.n_filters, *lags)
+    # Refinement converges to the fit only while the Gram matrix is much more accurate than it is well conditioned.
+    gram = dictionary.gram(np.float64).reshape(dictionary.n_filters, dictionary.n_filters, *lags)
     limits = np.array([DENSE_LIMIT**2, MOST_MULTIPLICATIONS, _WELL_CONDITIONED])
 
     def work(first: int, last: int) -> None:

@@ -97,3 +97,19 @@ def test_the_order_is_a_permutation_within_few_places(seed):
     rank = np.argsort(order)
     one, other = np.nonzero(adjacent)
     assert np.abs(rank[one] - rank[other]).max() <= 4
+
+
+@pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3, 4e-4])
+def test_filters_in_single_precision_are_fitted_in_double(distance):
+    """Inner products that are rounded to float32 are no Gram matrix of filters that nearly agree."""
+    rng = np.random.default_rng(0)
+    one, change = rng.standard_normal((2, 1, 1, 8))
+    filters = np.concatenate([one, one + distance * change])
+    dictionary = dcsc.ConvolutionalDictionary(filters, 4, (64,), normalize=True).astype(np.float32)
+    atoms = np.flatnonzero(np.arange(dictionary.n_atoms) % 4 == 0)
+    target = rng.standard_normal((1, *dictionary.signal_shape))
+    values = fitting.fit_supports(dictionary, target, atoms, np.array([0, len(atoms)]))
+    expected = np.linalg.lstsq(
+        dictionary.to_sparse().toarray()[:, atoms].astype(np.float64), target.ravel(), rcond=None
+    )[0]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
