@@ -18,7 +18,7 @@ from dcsc.errors import UserError
 from dcsc.kernels import worst_case
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
-from dcsc.sparse_path import AXES, interference_bound, room_of, tiled_patterns
+from dcsc.sparse_path import interference_bound, padded, padded_gram, room_of, tiled_patterns
 
 
 class ThresholdAttack(NamedTuple):
@@ -93,10 +93,7 @@ class Separation(NamedTuple):
 
 
 def _gram_and_positions(dictionary: ConvolutionalDictionary) -> tuple[NDArray, NDArray]:
-    padding = (1,) * (AXES - dictionary.rank)
-    gram = dictionary.gram()
-    gram = gram.reshape(*gram.shape[:2], *padding, *gram.shape[2:])
-    return gram, np.array([*padding, *dictionary.positions], dtype=np.int64)
+    return padded_gram(dictionary), np.array(padded(dictionary.positions, 1), dtype=np.int64)
 
 
 def _part(codes: RaggedCodes, first: int, last: int) -> RaggedCodes:

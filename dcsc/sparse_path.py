@@ -135,6 +135,26 @@ def padded(numbers: tuple[int, ...], filler: int) -> tuple[int, ...]:
     return (filler,) * (AXES - len(numbers)) + tuple(numbers)
 
 
+def padded_gram(dictionary: ConvolutionalDictionary, dtype: np.dtype | type | None = None) -> NDArray:
+    """
+    Give the Gram kernel with the axes of the kernels.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    dtype : dtype, optional
+        Type to compute it in; by default that of the filters.
+
+    Returns
+    -------
+    ndarray, shape (filter, filter, l0, l1, l2)
+        As `dictionary.gram`, an axis of lags of length 1 for every spatial axis that is missing.
+    """
+    gram = dictionary.gram(dtype)
+    return gram.reshape(*gram.shape[:2], *padded(gram.shape[2:], 1))
+
+
 def _check_rank(dictionary: ConvolutionalDictionary) -> None:
     if dictionary.rank > AXES:
         raise UserError(f"the sparse path takes up to {AXES} spatial axes, not {dictionary.rank}: use the dense path.")
@@ -171,8 +191,8 @@ def gram_patterns(
 
     def make() -> Patterns:
         n_filters = dictionary.n_filters
-        lags = padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
-        gram = dictionary.gram().astype(dtype).reshape(n_filters, n_filters, *lags)
+        gram = padded_gram(dictionary).astype(dtype)
+        lags = gram.shape[2:]
         if kind != "signed":
             gram[(np.arange(n_filters), np.arange(n_filters), *[n // 2 for n in lags])] = 0
             gram = {"others": lambda g: g, "magnitude": np.abs, "square": np.square}[kind](gram)

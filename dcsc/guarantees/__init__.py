@@ -11,6 +11,7 @@ function                                  what it tells
 `ladder`                                  all of them side by side
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
 `largest_certified_size`                  the largest size of draws that a confidence limit certifies
+`failure_limit`                           that confidence limit of a failure rate
 `draw_failures`                           which draws of one layer a rung leaves to fail, at given thresholds
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
 `covered_as_run`                          those for all signs alone

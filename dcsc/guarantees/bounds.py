@@ -14,7 +14,7 @@ from dcsc.kernels import independence
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes
 from dcsc.recovery import take
-from dcsc.sparse_path import padded
+from dcsc.sparse_path import padded, padded_gram
 from dcsc.sparsity import extreme_magnitudes, stripe_norm
 
 INJECTIVE = 1e-10
@@ -110,8 +110,7 @@ def independent_atoms(dictionary: ConvolutionalDictionary, codes: RaggedCodes, r
     rows = np.asarray(rows, dtype=np.int64)
     chosen = take(codes.reshape((codes.row_size.size,)), rows)
     atoms, starts = chosen.atom.astype(np.int64), chosen.starts
-    lags = padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
-    gram = dictionary.gram().astype(np.float64, copy=False).reshape(dictionary.n_filters, dictionary.n_filters, *lags)
+    gram = padded_gram(dictionary).astype(np.float64, copy=False)
     positions = np.array(padded(dictionary.positions, 1), dtype=np.int64)
     found = np.empty(len(rows), dtype=bool)
 

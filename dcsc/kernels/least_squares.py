@@ -1,7 +1,7 @@
 """
-Least squares on the supports of a batch: few atoms meet each other, so that a Gram matrix has a narrow envelope.
+Least squares on the supports of a batch, by factorising Gram matrices within their envelope.
 
-Positions and grids have three axes, padded with 1. Every trial is computed alone and in one order.
+Taps are (start, index, value) as of `dcsc.sparse_path.Taps`. Every trial is computed alone and in one order.
 """
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types
@@ -11,228 +11,81 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms, solve
 
 SOLVED, UNSOLVED = 0, 1
 """What became of a trial: solved, or left to another method since its Gram matrix is too full or nearly singular."""
 
 
 @compiled
-def correlate_at(residual, filters, begins, taps, tap_values, out):
-    """Correlate a signal with some atoms: filter and first grid point of each; taps (channel, x0, x1, x2)."""
+def correlate_at(residual, filters, begins, taps, out):
+    """Correlate a signal with some atoms: filter and first grid point of each."""
+    tap_start, tap_index, tap_value = taps
     _, g0, g1, g2 = residual.shape
     for k in range(len(filters)):
         b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
         total = 0.0
-        for n in range(taps[0, filters[k]], taps[0, filters[k] + 1]):
-            x0, x1, x2 = b0 + taps[2, n], b1 + taps[3, n], b2 + taps[4, n]
+        for n in range(tap_start[filters[k]], tap_start[filters[k] + 1]):
+            x0, x1, x2 = b0 + tap_index[n, 1], b1 + tap_index[n, 2], b2 + tap_index[n, 3]
             x0 -= g0 if x0 >= g0 else 0
             x1 -= g1 if x1 >= g1 else 0
             x2 -= g2 if x2 >= g2 else 0
-            total += tap_values[n] * residual[taps[1, n], x0, x1, x2]
+            total += tap_value[n] * residual[tap_index[n, 0], x0, x1, x2]
         out[k] = total
 
 
 @compiled
-def subtract_atoms(residual, filters, begins, taps, tap_values, coefficients):
+def subtract_atoms(residual, filters, begins, taps, coefficients):
     """Subtract a combination of atoms from a signal."""
+    tap_start, tap_index, tap_value = taps
     _, g0, g1, g2 = residual.shape
     for k in range(len(filters)):
         b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
-        for n in range(taps[0, filters[k]], taps[0, filters[k] + 1]):
-            x0, x1, x2 = b0 + taps[2, n], b1 + taps[3, n], b2 + taps[4, n]
+        for n in range(tap_start[filters[k]], tap_start[filters[k] + 1]):
+            x0, x1, x2 = b0 + tap_index[n, 1], b1 + tap_index[n, 2], b2 + tap_index[n, 3]
             x0 -= g0 if x0 >= g0 else 0
             x1 -= g1 if x1 >= g1 else 0
             x2 -= g2 if x2 >= g2 else 0
-            residual[taps[1, n], x0, x1, x2] -= tap_values[n] * coefficients[k]
+            residual[tap_index[n, 0], x0, x1, x2] -= tap_value[n] * coefficients[k]
 
 
 @compiled
-def list_neighbours(filters, places, positions, gram, firsts, neighbours, values):
-    """
-    List the atoms that meet each atom, itself included, with their inner products; gives their number.
-
-    With empty lists only their number and `firsts` are found.
-    """
-    n0, n1, n2 = (gram.shape[2] - 1) // 2, (gram.shape[3] - 1) // 2, (gram.shape[4] - 1) // 2
-    p0, p1, p2 = positions
-    head, following = np.full(p0 * p1 * p2, -1), np.empty(len(filters), np.int64)
-    for k in range(len(filters) - 1, -1, -1):
-        place = (places[0, k] * p1 + places[1, k]) * p2 + places[2, k]
-        following[k], head[place] = head[place], k
-    written = 0
-    for k in range(len(filters)):
-        firsts[k] = written
-        for d0 in range(-n0, n0 + 1):
-            x0 = places[0, k] + d0
-            x0 += p0 if x0 < 0 else (-p0 if x0 >= p0 else 0)
-            for d1 in range(-n1, n1 + 1):
-                x1 = places[1, k] + d1
-                x1 += p1 if x1 < 0 else (-p1 if x1 >= p1 else 0)
-                for d2 in range(-n2, n2 + 1):
-                    x2 = places[2, k] + d2
-                    x2 += p2 if x2 < 0 else (-p2 if x2 >= p2 else 0)
-                    m = head[(x0 * p1 + x1) * p2 + x2]
-                    while m >= 0:
-                        product = gram[filters[k], filters[m], n0 + d0, n1 + d1, n2 + d2]
-                        if product != 0:
-                            if len(neighbours):
-                                neighbours[written], values[written] = m, product
-                            written += 1
-                        m = following[m]
-    firsts[len(filters)] = written
-    return written
-
-
-@compiled
-def order_component(start, firsts, neighbours, order, begin, visited, mark):
-    """Order a connected component by the distance from its start, those of equal distance by few neighbours."""
-    order[begin], visited[start] = start, mark
-    end, done = begin + 1, begin
-    while done < end:
-        k, new = order[done], end
-        done += 1
-        for n in range(firsts[k], firsts[k + 1]):
-            m = neighbours[n]
-            if visited[m] == mark:
-                continue
-            visited[m] = mark
-            degree, place = firsts[m + 1] - firsts[m], end
-            while place > new and firsts[order[place - 1] + 1] - firsts[order[place - 1]] > degree:
-                order[place] = order[place - 1]
-                place -= 1
-            order[place] = m
-            end += 1
-    return end
-
-
-@compiled
-def envelope_order(firsts, neighbours):
-    """Reverse Cuthill-McKee order, each component from an atom at an end of it."""
-    size = len(firsts) - 1
-    order, visited = np.empty(size, np.int64), np.zeros(size, np.int64)
-    end = 0
-    for start in np.argsort(firsts[1:] - firsts[:-1], kind="mergesort"):
-        if visited[start]:
-            continue
-        begin = end
-        end = order_component(start, firsts, neighbours, order, begin, visited, 1)
-        order_component(order[end - 1], firsts, neighbours, order, begin, visited, 2)
-    return order[::-1].copy()
-
-
-@compiled
-def dot(first, second):
-    """Inner product, in four sums so that they need not wait for each other."""
-    a = b = c = d = 0.0
-    whole = len(first) - len(first) % 4
-    for n in range(0, whole, 4):
-        a += first[n] * second[n]
-        b += first[n + 1] * second[n + 1]
-        c += first[n + 2] * second[n + 2]
-        d += first[n + 3] * second[n + 3]
-    for n in range(whole, len(first)):
-        a += first[n] * second[n]
-    return (a + b) + (c + d)
-
-
-@compiled
-def factorise(rows, columns_from, starts):
-    """
-    Factorise G = L L^T within its envelope, in place; gives the smallest and the largest pivot, 0 where it fails.
-
-    Row r holds the columns from columns_from[r] to r, at rows[starts[r] : starts[r + 1]].
-    """
-    smallest, largest = np.inf, 0.0
-    for r in range(len(columns_from)):
-        row, left = rows[starts[r] : starts[r + 1]], columns_from[r]
-        for c in range(left, r):
-            above, first = rows[starts[c] : starts[c + 1]], columns_from[c]
-            common = max(left, first)
-            product = dot(row[common - left : c - left], above[common - first : c - first])
-            row[c - left] = (row[c - left] - product) / above[c - first]
-        pivot = row[r - left] - dot(row[: r - left], row[: r - left])
-        if not pivot > 0:
-            return 0.0, 1.0
-        row[r - left] = np.sqrt(pivot)
-        smallest, largest = min(smallest, row[r - left]), max(largest, row[r - left])
-    return smallest, largest
-
-
-@compiled
-def solve(rows, columns_from, starts, right):
-    """Solve L L^T x = right in place."""
-    for r in range(len(columns_from)):
-        row, left = rows[starts[r] : starts[r + 1]], columns_from[r]
-        right[r] = (right[r] - dot(row[: r - left], right[left:r])) / row[r - left]
-    for r in range(len(columns_from) - 1, -1, -1):
-        row, left = rows[starts[r] : starts[r + 1]], columns_from[r]
-        right[r] /= row[r - left]
-        for n in range(r - left):
-            right[left + n] -= row[n] * right[r]
-
-
-@compiled
-def fit_support(residual, filters, places, begins, layout, taps, tap_values, gram, limits, out):
+def fit_support(residual, atom, geometry, taps, gram, limits, out):
     """
     Fit one signal, which is written over, on one support; says what became of it.
 
     `limits` are the most entries of the envelope, the most multiplications of its factorisation, and how small the
     smallest pivot may be beside the largest. Refinement wins back what squaring the condition number lost.
     """
-    size = len(filters)
-    firsts, none = np.empty(size + 1, np.int64), np.empty(0, np.int64)
-    total = list_neighbours(filters, places, layout[0], gram, firsts, none, np.empty(0))
-    neighbours, values = np.empty(total, np.int64), np.empty(total)
-    list_neighbours(filters, places, layout[0], gram, firsts, neighbours, values)
+    filters, places = place_atoms(atom, geometry[0])
+    firsts, neighbours, values = meeting_atoms(filters, places, geometry[0], gram)
     order = envelope_order(firsts, neighbours)
-    rank = np.empty(size, np.int64)
-    for r in range(size):
-        rank[order[r]] = r
-    columns_from, starts = np.arange(size), np.zeros(size + 1, np.int64)
+    rank, columns_from, starts = envelope_of(order, firsts, neighbours)
     work = 0.0
-    for r in range(size):
-        for n in range(firsts[order[r]], firsts[order[r] + 1]):
-            columns_from[r] = min(columns_from[r], rank[neighbours[n]])
-        width = r + 1 - columns_from[r]
-        starts[r + 1] = starts[r] + width
-        work += width * width
-    if starts[size] > limits[0] or work > limits[1]:
+    for r in range(len(order)):
+        work += (starts[r + 1] - starts[r]) ** 2
+    if starts[-1] > limits[0] or work > limits[1]:
         return UNSOLVED
-    rows = np.zeros(starts[size])
-    for r in range(size):
-        for n in range(firsts[order[r]], firsts[order[r] + 1]):
-            c = rank[neighbours[n]]
-            if c <= r:
-                rows[starts[r] + c - columns_from[r]] = values[n]
+    rows = fill_rows(order, rank, columns_from, starts, firsts, neighbours, values, 0.0)
     smallest, largest = factorise(rows, columns_from, starts)
     if smallest <= limits[2] * largest:
         return UNSOLVED
-    filters, begins = filters[order], begins[:, order]
-    solution, step = np.zeros(size), np.empty(size)
+    filters, begins = filters[order], places[:, order] * geometry[1].reshape(3, 1)
+    solution, step = np.zeros(len(order)), np.empty(len(order))
     for turn in range(3):
         if turn:
-            subtract_atoms(residual, filters, begins, taps, tap_values, step)
-        correlate_at(residual, filters, begins, taps, tap_values, step)
+            subtract_atoms(residual, filters, begins, taps, step)
+        correlate_at(residual, filters, begins, taps, step)
         solve(rows, columns_from, starts, step)
         solution += step
-    for r in range(size):
+    for r in range(len(order)):
         out[order[r]] = solution[r]
     return SOLVED
 
 
 @compiled
-def fit_supports(residuals, atom, starts, layout, taps, tap_values, gram, limits, out, outcomes):
-    """Fit signals (trial, channel, g0, g1, g2), which are written over, on listed supports; layout positions, steps."""
-    p1, p2 = layout[0, 1], layout[0, 2]
-    n_positions = layout[0, 0] * p1 * p2
+def fit_supports(residuals, atom, starts, geometry, taps, gram, limits, out, outcomes):
+    """Fit signals (trial, channel, g0, g1, g2), which are written over, on listed supports; geometry as of `Taps`."""
     for trial in range(len(starts) - 1):
-        first, last = starts[trial], starts[trial + 1]
-        filters, places = np.empty(last - first, np.int64), np.empty((3, last - first), np.int64)
-        for k in range(last - first):
-            filters[k], rest = divmod(atom[first + k], n_positions)
-            places[0, k], rest = divmod(rest, p1 * p2)
-            places[1, k], places[2, k] = divmod(rest, p2)
-        begins = places * layout[1].reshape(3, 1)
-        outcomes[trial] = fit_support(
-            residuals[trial], filters, places, begins, layout, taps, tap_values, gram, limits, out[first:last]
-        )
+        own = slice(starts[trial], starts[trial + 1])
+        outcomes[trial] = fit_support(residuals[trial], atom[own], geometry, taps, gram, limits, out[own])

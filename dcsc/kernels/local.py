@@ -11,7 +11,7 @@ from __future__ import annotations
 from dcsc.kernels.compile import compiled
 
 SPARSE = 16
-"""Positions for each non-zero, beyond which sorting these is cheaper than to count at every position."""
+"""Positions for each non-zero, beyond which sorting these takes at most half the time of counting at every position."""
 
 
 @compiled

@@ -14,7 +14,7 @@ from dcsc.kernels import least_squares as kernels
 from dcsc.model import Cascade
 from dcsc.parallel import over_blocks
 from dcsc.pursuit.protocol import PursuitResult, register
-from dcsc.sparse_path import AXES, padded
+from dcsc.sparse_path import AXES, filter_taps, padded, padded_gram
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -216,32 +216,20 @@ def _fit_compiled(
 ) -> None:
     """Solve what the compiled kernel can, block by block, and write down which trials these are."""
     grid = padded(dictionary.grid, 1)
-    layout = np.array([padded(dictionary.positions, 1), padded(dictionary.stride, 1)], dtype=np.int64)
-    taps, tap_values = _taps(dictionary)
-    lags = padded(tuple(2 * overlap - 1 for overlap in dictionary.overlap), 1)
+    *taps, geometry = filter_taps(dictionary, "signed", np.dtype(np.float64))
     # Refinement converges to the fit only while the Gram matrix is much more accurate than it is well conditioned.
-    gram = dictionary.gram(np.float64).reshape(dictionary.n_filters, dictionary.n_filters, *lags)
+    gram = padded_gram(dictionary, np.float64)
     limits = np.array([DENSE_LIMIT**2, MOST_MULTIPLICATIONS, _WELL_CONDITIONED])
 
     def work(first: int, last: int) -> None:
         begin, end = starts[first], starts[last]
         residuals = np.array(targets[first:last], dtype=np.float64).reshape(last - first, -1, *grid)
         kernels.fit_supports(
-            residuals, atoms[begin:end], starts[first : last + 1] - begin, layout, taps, tap_values, gram, limits,
+            residuals, atoms[begin:end], starts[first : last + 1] - begin, geometry, tuple(taps), gram, limits,
             values[begin:end], outcomes[first:last],
         )  # fmt: skip
 
     over_blocks(len(targets), work)
-
-
-def _taps(dictionary: ConvolutionalDictionary) -> tuple[NDArray, NDArray]:
-    """Places of the taps that are not 0, rows (first of each filter, channel, x0, x1, x2), and their values."""
-    filters = dictionary.filters.reshape(*dictionary.filters.shape[:2], *padded(dictionary.taps, 1))
-    of_filter, *places = np.nonzero(filters)
-    table = np.zeros((5, max(len(of_filter), dictionary.n_filters + 1)), np.int64)
-    table[0, : dictionary.n_filters + 1] = np.searchsorted(of_filter, np.arange(dictionary.n_filters + 1))
-    table[1:, : len(of_filter)] = places
-    return table, filters[(of_filter, *places)].astype(np.float64)
 
 
 @register("oracle-least-squares")

@@ -31,9 +31,6 @@ BASIS_PURSUIT = "basis pursuit"
 THEOREM_11 = ("basis-pursuit-coherence", "basis-pursuit-babel")
 """Rungs that speak of it, for all signs: [PRE17] Theorem 11 and its Babel form."""
 
-ON_PATHS_ALONE = ("uniform-babel", "basis-pursuit-coherence")
-"""Rungs that no figure shows of a layer alone, where a sharper or a better known one stands beside them."""
-
 PATH = "path"
 """Name of the part that is the whole path; the others are single layers whose input is exact."""
 
@@ -79,8 +76,6 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
         pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
         options, draw = pursuits[pursuit], settings["variants"][variant]
         if not _speaks(rung, options, draw, depth, variant):
-            continue
-        if part != PATH and rung in ON_PATHS_ALONE:
             continue
         if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
             continue  # the signs of an inner layer are not Rademacher there

@@ -247,9 +247,13 @@ def test_a_path_of_one_layer_is_that_layer():
 def test_hopeless_sizes_are_given_up_without_another_verdict(monkeypatch):
     pursuits = {"hard": PURSUITS["hard"], "debiased": PURSUITS["hard"] | {"debias": True}}
     variants = {"random T": {"layer_signs": True}}
+    blocks, draw_cell = [], certificates.draw_cell
+    monkeypatch.setattr(certificates, "draw_cell", lambda *cell: blocks.append(cell) or draw_cell(*cell))
     early, _ = certified(DEEP, pursuits, variants)
+    few = len(blocks)
     monkeypatch.setattr(certificates._Draws, "_is_too_much", lambda *arguments: False)
     drawn_in_full, _ = certified(DEEP, pursuits, variants)
+    assert few < len(blocks) - few
     xr.testing.assert_identical(early, drawn_in_full)
     assert (early["active"] > 0).any()
     assert (early["next_active"] > 0).any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dcsc
-from dcsc.kernels import least_squares as kernels
+from dcsc.kernels import envelope
 from dcsc.pursuit import least_squares as fitting
 
 CASES = {
@@ -76,12 +76,15 @@ def test_atoms_all_around_the_grid_are_fitted_by_the_kernel(monkeypatch):
 
 
 def test_full_gram_matrices_are_left_to_the_library(monkeypatch):
+    by_library, fit = [], fitting.fit
+    monkeypatch.setattr(fitting, "fit", lambda *problem: by_library.append(problem) or fit(*problem))
     monkeypatch.setattr(fitting, "MOST_MULTIPLICATIONS", 10.0)
     dictionary, targets, atoms, starts = problem("one axis", 0.1)
     values = fitting.fit_supports(dictionary, targets, atoms, starts)
     for trial in range(1, len(targets)):
         own = slice(starts[trial], starts[trial + 1])
         np.testing.assert_allclose(values[own], dense_fit(dictionary, targets[trial], atoms[own]), atol=1e-10)
+    assert len(by_library) == np.count_nonzero(np.diff(starts))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -92,7 +95,7 @@ def test_the_order_is_a_permutation_within_few_places(seed):
     shuffled = rng.permutation(size)
     adjacent = adjacent[np.ix_(shuffled, shuffled)]
     firsts = np.concatenate([[0], adjacent.sum(axis=1).cumsum()])
-    order = kernels.envelope_order(firsts, np.nonzero(adjacent)[1])
+    order = envelope.envelope_order(firsts, np.nonzero(adjacent)[1])
     assert sorted(order) == list(range(size))
     rank = np.argsort(order)
     one, other = np.nonzero(adjacent)
