@@ -143,5 +143,6 @@ def columns_interference(room, pattern, atom, value, starts, layout, n_filters, 
         for position in range(size):
             for i in range(n_filters):
                 here = target[position * n_filters + i]
-                bound[i * size + position] += abs(here)
-                variance[i * size + position] += here * here
+                if here != 0:  # A column reaches few atoms, and these arrays lie the other way round.
+                    bound[i * size + position] += abs(here)
+                    variance[i * size + position] += here * here
