@@ -363,9 +363,14 @@ class FilterBank:
             self.n_filters, *self.overlap, -1
         )
 
-    def gram(self) -> NDArray:
+    def gram(self, dtype: np.dtype | type | None = None) -> NDArray:
         """
         Inner products of the atoms at all lags at which they can overlap.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            Floating-point type to compute in; by default that of the filters.
 
         Returns
         -------
@@ -373,11 +378,11 @@ class FilterBank:
             Entry [i, j, overlap - 1 + d] is <atom (i, p), atom (j, p + d)>, the same for
             every position p; atoms further apart are orthogonal. Read-only, computed once.
         """
-        return self.prepared("gram", self._gram)
+        chosen = self.dtype if dtype is None else np.dtype(dtype)
+        return self.prepared(("gram", chosen), lambda: self._gram(self.filter_blocks.astype(chosen, copy=False)))
 
-    def _gram(self) -> NDArray:
-        gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), self.dtype)
-        blocks = self.filter_blocks
+    def _gram(self, blocks: NDArray) -> NDArray:
+        gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), blocks.dtype)
         for lag in product(*[range(1 - overlap, overlap) for overlap in self.overlap]):
             if lag < (0,) * self.rank:
                 continue  # the lag -d is the transpose of the lag d

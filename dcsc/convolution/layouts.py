@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError
-from dcsc.kernels.arguments import Patterns, Scratch, WindowLayout
+from dcsc.kernels.arguments import Patterns, Scratch, Taps, WindowLayout
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 AXES = 3
@@ -76,7 +76,7 @@ def padded(numbers: Sequence[int]) -> NDArray:
     return np.array([*[1] * (AXES - len(numbers)), *numbers], dtype=np.int64)
 
 
-def padded_gram(dictionary: FilterBank) -> NDArray:
+def padded_gram(dictionary: FilterBank, dtype: np.dtype | type | None = None) -> NDArray:
     """
     View the Gram kernel for the axes of the kernels.
 
@@ -84,6 +84,8 @@ def padded_gram(dictionary: FilterBank) -> NDArray:
     ----------
     dictionary : FilterBank
         The dictionary.
+    dtype : dtype, optional
+        Type to compute it in; by default that of the filters.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def padded_gram(dictionary: FilterBank) -> NDArray:
         Read-only.
     """
     _check_rank(dictionary)
-    gram = dictionary.gram()
+    gram = dictionary.gram(dtype)
     return gram.reshape(*gram.shape[:2], *padded(gram.shape[2:]))
 
 
@@ -216,6 +218,40 @@ def filter_patterns(
         return Patterns(np.array(values, dtype, order="C").reshape(shape), layout, target_shape)
 
     return dictionary.prepared(("filters", kind, np.dtype(dtype)), make)
+
+
+def filter_taps(dictionary: FilterBank, kind: Literal["signed", "integer"], dtype: np.dtype | type) -> Taps:
+    """
+    List the taps of the filters that are not 0.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    kind : {'signed', 'integer'}
+        The filters, or the integer filters.
+    dtype : dtype
+        Type of the values.
+
+    Returns
+    -------
+    Taps
+        In C order of the filters.
+
+    Raises
+    ------
+    UserError
+        As `filter_patterns`.
+    """
+    patterns = filter_patterns(dictionary, kind, dtype)
+
+    def make() -> Taps:
+        places = np.nonzero(patterns.pattern)
+        start = np.searchsorted(places[0], np.arange(dictionary.n_filters + 1)).astype(np.int64)
+        geometry = np.stack([*patterns.layout[:2], padded(dictionary.grid)])
+        return Taps(start, np.stack(places[1:], axis=1).astype(np.int64), patterns.pattern[places], geometry)
+
+    return dictionary.prepared(("taps", kind, np.dtype(dtype)), make)
 
 
 def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patterns, int, int]:

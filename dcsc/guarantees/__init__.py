@@ -12,8 +12,10 @@ function                                  what it tells
 `ladder`                                  all of them side by side
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
 `largest_certified_size`                  the largest size of draws that a confidence limit certifies
+`failure_limit`                           that confidence limit of a failure rate
 `draw_failures`                           which draws of one layer a rung leaves to fail, at given thresholds
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
+`covered_as_run`                          those for all signs alone
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
@@ -29,12 +31,19 @@ from typing import Any
 
 _NAMES = {
     "bounds": ("gaussian_noise_bound", "least_squares_gain"),
-    "certified_size": ("CertifiedSize", "candidate_sizes", "largest_certified_size"),
+    "certified_size": ("CertifiedSize", "candidate_sizes", "failure_limit", "largest_certified_size"),
     "interference": ("interference_bound", "interference_variance"),
     "rungs": ("RUNGS", "CertifiedSparsity", "Ladder", "certified_stripe_sparsity", "draw_failures", "ladder"),
     "sparse_recovery": ("BasisPursuitLayer", "BasisPursuitPath", "basis_pursuit", "uniqueness"),
     "statistical_thresholding": ("StatisticalLayer", "StatisticalPath", "statistical"),
-    "thresholds_as_run": ("AsRun", "PathInterference", "as_run", "failure_rate_bound", "path_interference"),
+    "thresholds_as_run": (
+        "AsRun",
+        "PathInterference",
+        "as_run",
+        "covered_as_run",
+        "failure_rate_bound",
+        "path_interference",
+    ),
     "uniform_thresholding": ("LayerGuarantee", "PathGuarantee", "uniform"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import listed_codes
+from dcsc.convolution.layouts import padded, padded_gram
 from dcsc.guarantees.interference import support_gram
+from dcsc.kernels import independence
 from dcsc.model.coherence import babel2, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
-from dcsc.ragged import RaggedCodes
+from dcsc.parallel import over_blocks
+from dcsc.ragged import RaggedCodes, kernel_codes, take
 
 INJECTIVE = 1e-10
 """Smallest eigenvalue of G_SS, over 1 + |S|, above which the active atoms count as independent."""
@@ -104,25 +107,22 @@ def independent_atoms(dictionary: ConvolutionalDictionary, codes: RaggedCodes, r
         Whether the smallest eigenvalue of G_SS is above `INJECTIVE` (1 + |S|), far above the rounding error of what is
         computed: by Gershgorin's circles where these say so, else by a Cholesky factorisation of G_SS less that much.
     """
-    grams = (_gram_of_row(dictionary, codes, row) for row in np.asarray(rows))
-    return np.array([_independent(dictionary, gram) for gram in grams], dtype=bool)
+    rows = np.asarray(rows, dtype=np.int64)
+    chosen = kernel_codes(take(codes.reshape((codes.row_size.size,)), rows), np.dtype(np.float64))
+    gram, positions = padded_gram(dictionary, np.float64), padded(dictionary.positions)
+    found = np.empty(len(rows), dtype=bool)
+
+    def work(first: int, last: int) -> None:
+        part = chosen.part(first, last)
+        independence.independent_supports(part, positions, gram, _tolerance(dictionary), found[first:last])
+
+    over_blocks(len(rows), work)
+    return found
 
 
-def _independent(dictionary: ConvolutionalDictionary, gram: NDArray) -> bool:
-    floor = _floor(dictionary, len(gram))
-    diagonal = np.diagonal(gram)
-    if np.all(2 * diagonal - np.abs(gram).sum(axis=1) > 2 * floor):
-        return True
-    try:
-        np.linalg.cholesky(gram - floor * np.eye(len(gram)))
-    except np.linalg.LinAlgError:
-        return False
-    return True
-
-
-def _floor(dictionary: ConvolutionalDictionary, size: int) -> float:
-    """What the smallest eigenvalue of the Gram matrix of so many atoms must exceed."""
-    return max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps)) * (1 + size)
+def _tolerance(dictionary: ConvolutionalDictionary) -> float:
+    """What the smallest eigenvalue of a Gram matrix must exceed, over 1 + its size."""
+    return max(INJECTIVE, 4 * float(np.finfo(dictionary.dtype).eps))
 
 
 def _gram_of_row(dictionary: ConvolutionalDictionary, codes: RaggedCodes, row: int) -> NDArray:
@@ -133,7 +133,7 @@ def _smallest_singular_value(dictionary: ConvolutionalDictionary, gram: NDArray)
     if not len(gram):
         return math.inf
     smallest = float(np.linalg.eigvalsh(gram)[0])
-    return math.sqrt(smallest) if smallest > _floor(dictionary, len(gram)) else 0.0
+    return math.sqrt(smallest) if smallest > _tolerance(dictionary) * (1 + len(gram)) else 0.0
 
 
 def least_squares_gain(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> tuple[NDArray, NDArray]:

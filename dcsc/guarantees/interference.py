@@ -398,4 +398,6 @@ def support_gram(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:
         lag = np.where(lag >= overlap, lag - count, lag)
         near &= lag > -overlap
         index.append(np.clip(lag + overlap - 1, 0, 2 * overlap - 2))
-    return np.where(near, dictionary.gram().astype(np.float64)[(active[:, None], active[None, :], *index)], 0.0)
+    return np.where(
+        near, dictionary.gram().astype(np.float64, copy=False)[(active[:, None], active[None, :], *index)], 0.0
+    )

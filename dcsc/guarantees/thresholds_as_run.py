@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import independent_atoms
-from dcsc.guarantees.checks import SIGNS, check_choice, check_rule, flat_path, rounding_guard
+from dcsc.guarantees.checks import RULES, SIGNS, check_choice, check_rule, flat_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
@@ -200,8 +200,7 @@ def as_run(
     check_rule(rule, paths.signs)
     betas = _given(paths, thresholds)
     exact = debias or paths.model.depth == 1
-    shrinks = rule != "hard"
-    covered = _holds(paths, paths.uniform, [np.inf] * paths.model.depth, betas, exact, shrinks)
+    covered = _holds_for_all_signs(paths, betas, rule, debias)
     if exact:
         capped = np.array([paths.failure(layer, beta) for layer, beta in enumerate(betas)])
         if debias:
@@ -210,13 +209,47 @@ def as_run(
         bound = np.where(covered, 0.0, np.where(paths.determined, np.minimum(total, 1.0), total))
     else:
         growths = [2 * math.log(2 * paths.model.depth * layer.n_atoms / delta) for layer in paths.model.dictionaries]
-        certified = _holds(paths, paths.random, growths, betas, exact, shrinks)
+        certified = _holds(paths, paths.random, growths, betas, exact, rule != "hard")
         bound = np.where(certified, delta, np.where(paths.determined, 1.0, 1.0 + delta))
         bound = np.where(covered, np.where(paths.determined, 0.0, delta), bound)
     bound = np.where(paths.applies, bound, np.where(covered, 0.0, 1.0))
     signed, inner = out_of_reach(paths.codes, rule)
     covered, bound = covered & ~signed, np.where(signed | inner, 1.0, bound)
     return AsRun(*(values.reshape(paths.batch) for values in (covered, bound, paths.determined)))
+
+
+def covered_as_run(
+    paths: PathInterference, thresholds: Sequence[ArrayLike] | None, *, rule: str = "hard", debias: bool = False
+) -> NDArray:
+    """
+    Tell which paths are recovered for all signs at the thresholds that a pursuit used, without noise.
+
+    Parameters
+    ----------
+    paths, thresholds, rule, debias
+        As for `as_run`.
+
+    Returns
+    -------
+    ndarray of bool, shape (...)
+        `covered` of `as_run`, without the cost of bounds for random signs.
+
+    Raises
+    ------
+    UserError
+        As `as_run`.
+    """
+    check_choice(rule, RULES, "rule")
+    covered = _holds_for_all_signs(paths, _given(paths, thresholds), rule, debias)
+    if debias:
+        covered = covered & _injective(paths, covered, np.ones((paths.model.depth, len(covered))))
+    return (covered & ~out_of_reach(paths.codes, rule)[0]).reshape(paths.batch)
+
+
+def _holds_for_all_signs(paths: PathInterference, betas: Sequence[NDArray | None], rule: str, debias: bool) -> NDArray:
+    """Whether the thresholds of all layers separate whatever the signs."""
+    exact = debias or paths.model.depth == 1
+    return _holds(paths, paths.uniform, [np.inf] * paths.model.depth, betas, exact, rule != "hard")
 
 
 def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None) -> list[NDArray | None]:

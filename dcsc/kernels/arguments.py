@@ -48,6 +48,28 @@ class Patterns(NamedTuple):
     target_shape: tuple[int, ...]
 
 
+class Taps(NamedTuple):
+    """
+    The taps of filters that are not 0, for synthesis from sparse filters.
+
+    Parameters
+    ----------
+    start : ndarray of int64, shape (filter + 1,)
+        Where the taps of each filter begin, and where the last ones end.
+    index : ndarray of int64, shape (tap, 4)
+        Channel and three coordinates.
+    value : ndarray, shape (tap,)
+        Their values.
+    geometry : ndarray of int64, shape (3, 3)
+        Positions of a code, steps and grid, an axis each.
+    """
+
+    start: NDArray
+    index: NDArray
+    value: NDArray
+    geometry: NDArray
+
+
 class Codes(NamedTuple):
     """
     Consecutive sparse codes.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.drawing import shuffle_step
 from dcsc.kernels.lists import longest_of
-from dcsc.kernels.scatter import add_code, coordinates
+from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.selection import write_entry
 
 
@@ -93,26 +93,44 @@ def new_insertion(total, depth):
 
 
 @compiled
-def synthesize_supports(target, weight, patterns, magnitudes, codes, share, out, lost):
+def add_taps(target, weight, taps, atom, value):
+    """Add the taps of one sparse code to flat targets, signed and by magnitude, in the order of its non-zeros."""
+    positions, steps, (g0, g1, g2) = taps.geometry
+    per_filter = positions[0] * positions[1] * positions[2]
+    for k in range(len(atom)):
+        i, position = divmod(np.int64(atom[k]), per_filter)
+        p0, p1, p2 = coordinates(position, positions)
+        s0, s1, s2 = p0 * steps[0], p1 * steps[1], p2 * steps[2]
+        for tap in range(taps.start[i], taps.start[i + 1]):
+            x0, x1, x2 = s0 + taps.index[tap, 1], s1 + taps.index[tap, 2], s2 + taps.index[tap, 3]
+            x0 = x0 - g0 if x0 >= g0 else x0
+            x1 = x1 - g1 if x1 >= g1 else x1
+            x2 = x2 - g2 if x2 >= g2 else x2
+            here = ((taps.index[tap, 0] * g0 + x0) * g1 + x1) * g2 + x2
+            target[here] += value[k] * taps.value[tap]
+            weight[here] += abs(value[k]) * abs(taps.value[tap])
+
+
+@compiled
+def synthesize_supports(target, weight, taps, codes, share, out, lost):
     """
     Signals of consecutive codes in sparse form; returns the entries needed, also beyond those that `out` can hold.
 
     An entry counts if it exceeds a share of the sum of its summands' magnitudes, so that what
-    rounding leaves of a cancellation does not; `lost` counts the cancellations.
+    rounding leaves of a cancellation does not; `lost` counts the cancellations. Targets are 0, and left so.
     """
     needed = 0
-    flat, weights = target.ravel(), weight.ravel()
     for trial in range(len(lost)):
         here, before = slice(codes.starts[trial], codes.starts[trial + 1]), needed
-        add_code(target, patterns, codes.atom[here], codes.value[here])
-        add_code(weight, magnitudes, codes.atom[here], np.abs(codes.value[here]))
+        add_taps(target, weight, taps, codes.atom[here], codes.value[here])
         lost[trial] = 0
-        for k in range(len(flat)):
-            if weights[k] > 0:
-                if abs(flat[k]) > share * weights[k]:
-                    needed = write_entry(out, needed, k, flat[k])
+        for k in range(len(target)):
+            if weight[k] > 0:
+                if abs(target[k]) > share * weight[k]:
+                    needed = write_entry(out, needed, k, target[k])
                 else:
                     lost[trial] += 1
+                target[k], weight[k] = 0, 0
         out.size[trial] = needed - before
     return needed
 

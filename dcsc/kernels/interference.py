@@ -152,5 +152,6 @@ def columns_interference(scratch, patterns, columns, locked, magnitude, bound, v
         for position in range(size):
             for i in range(n_filters):
                 here = flat[position, i]
-                bound[i * size + position] += abs(here)
-                variance[i * size + position] += here * here
+                if here != 0:  # A column reaches few atoms, and these arrays lie the other way round.
+                    bound[i * size + position] += abs(here)
+                    variance[i * size + position] += here * here

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.convolution.layouts import filter_patterns
+from dcsc.convolution.layouts import filter_taps
 from dcsc.kernels import deep
 from dcsc.kernels.arguments import Entries
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -52,21 +53,19 @@ def synthesize_sparse(
     exact = codes.value.dtype.kind in "iu"
     dtype = np.dtype(np.int64 if exact else np.float64)
     listed, n_trials = kernel_codes(codes, dtype), codes.row_size.size
-    patterns = filter_patterns(dictionary, "integer" if exact else "signed", dtype)
-    magnitudes, lost = patterns._replace(pattern=np.abs(patterns.pattern)), np.zeros(n_trials, np.int64)
+    taps, lost = filter_taps(dictionary, "integer" if exact else "signed", dtype), np.zeros(n_trials, np.int64)
+    fullest = int(np.diff(taps.start).max())
     if exact:
         dictionary.check_integers(listed.value)
     share = np.array(0 if exact else CANCELLED, dtype)[()]
 
     def work(first: int, last: int) -> Entries:
-        (target, weight), part = np.empty((2, *patterns.target_shape), dtype), listed.part(first, last)
+        (target, weight), part = np.zeros((2, math.prod(dictionary.signal_shape)), dtype), listed.part(first, last)
         return write_lists(
-            int(part.starts[-1] - part.starts[0]) * max(1, magnitudes.pattern[0].size // 4) + 64,
+            min(int(part.starts[-1] - part.starts[0]) * fullest, (last - first) * len(target)),
             np.zeros(last - first, np.int64),
             dtype,
-            lambda out: deep.synthesize_supports(
-                target, weight, patterns, magnitudes, part, share, out, lost[first:last]
-            ),
+            lambda out: deep.synthesize_supports(target, weight, taps, part, share, out, lost[first:last]),
         )
 
     parts = over_blocks(n_trials, work, threads)

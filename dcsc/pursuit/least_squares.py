@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.layouts import AXES, filter_taps, padded, padded_gram
 from dcsc.errors import UserError
+from dcsc.kernels import least_squares as kernels
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import over_blocks
 from dcsc.pursuit.protocol import PursuitResult, register
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 DENSE_LIMIT = 2000
 """Largest support that is fitted by a dense factorisation; larger ones are fitted iteratively."""
+
+MOST_MULTIPLICATIONS = 2e8
+"""Of a factorisation by the compiled kernel; fuller Gram matrices are worth the library's, which is faster by block."""
 
 _WELL_CONDITIONED = 1e-4
 
@@ -160,17 +166,69 @@ def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray
     """
     dictionary = model.dictionaries[layer - 1]
     batch = support.shape[: -model.rank - 1]
-    targets = np.broadcast_to(signals, (*batch, *dictionary.signal_shape))
-    targets = targets.reshape(-1, int(np.prod(dictionary.signal_shape))).astype(np.float64)
-    supports = support.reshape(-1, dictionary.n_atoms)
-    fitted = np.zeros(supports.shape)
-    for row, (target, active) in enumerate(zip(targets, supports, strict=True)):
-        atoms = np.flatnonzero(active)
-        values = fit(active_columns(dictionary, atoms), target)
-        # Whether a false alarm is fitted as 0 or as 1e-17 is chance: rounding must not decide on supports.
-        fitted[row, atoms] = np.where(values == 0, np.finfo(np.float64).tiny, values)
+    targets = np.broadcast_to(signals, (*batch, *dictionary.signal_shape)).reshape(-1, *dictionary.signal_shape)
+    rows, atoms = np.divmod(np.flatnonzero(support), dictionary.n_atoms)
+    starts = np.searchsorted(rows, np.arange(len(targets) + 1))
+    values = fit_supports(dictionary, targets, atoms, starts)
+    fitted = np.zeros((len(targets), dictionary.n_atoms))
+    # Whether a false alarm is fitted as 0 or as 1e-17 is chance: rounding must not decide on supports.
+    fitted[rows, atoms] = np.where(values == 0, np.finfo(np.float64).tiny, values)
     fitted = fitted.reshape(support.shape)
     return fitted if model.signs is None else model.signs[layer - 1] * fitted
+
+
+def fit_supports(dictionary: ConvolutionalDictionary, targets: NDArray, atoms: NDArray, starts: NDArray) -> NDArray:
+    """
+    Solve a least squares problem for each trial, on its own support.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    targets : ndarray, shape (trial, channel, *space)
+        What the active atoms shall approximate.
+    atoms : ndarray of int64, shape (atom,)
+        Active atoms of one trial after another, ascending in each, in C order of (filter, *position).
+    starts : ndarray of int64, shape (trial + 1,)
+        Where the atoms of each trial begin, and where the last ones end.
+
+    Returns
+    -------
+    ndarray of float64, shape (atom,)
+        The coefficients, of minimum norm where the atoms of a trial are dependent.
+    """
+    values, outcomes = np.zeros(len(atoms)), np.full(len(targets), kernels.UNSOLVED)
+    if len(atoms) and dictionary.rank <= AXES:
+        _fit_compiled(dictionary, targets, atoms, starts, values, outcomes)
+    for trial in np.flatnonzero(outcomes == kernels.UNSOLVED):
+        own = slice(starts[trial], starts[trial + 1])
+        values[own] = fit(active_columns(dictionary, atoms[own]), targets[trial].astype(np.float64).ravel())
+    return values
+
+
+def _fit_compiled(
+    dictionary: ConvolutionalDictionary,
+    targets: NDArray,
+    atoms: NDArray,
+    starts: NDArray,
+    values: NDArray,
+    outcomes: NDArray,
+) -> None:
+    """Solve what the compiled kernel can, block by block, and write down which trials these are."""
+    grid, taps = padded(dictionary.grid), filter_taps(dictionary, "signed", np.float64)
+    # Refinement converges to the fit only while the Gram matrix is much more accurate than it is well conditioned.
+    gram = padded_gram(dictionary, np.float64)
+    limits = np.array([DENSE_LIMIT**2, MOST_MULTIPLICATIONS, _WELL_CONDITIONED])
+
+    def work(first: int, last: int) -> None:
+        begin, end = starts[first], starts[last]
+        residuals = np.array(targets[first:last], dtype=np.float64).reshape(last - first, -1, *grid)
+        kernels.fit_supports(
+            residuals, atoms[begin:end], starts[first : last + 1] - begin, taps, gram, limits,
+            values[begin:end], outcomes[first:last],
+        )  # fmt: skip
+
+    over_blocks(len(targets), work)
 
 
 @register("oracle-least-squares")

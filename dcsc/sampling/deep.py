@@ -106,7 +106,11 @@ class DeepDraw:
 
 
 def _insertion_tables(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Layers:
-    """Describe a cascade as the kernels take it."""
+    """Describe a cascade as the kernels take it, once."""
+    return dictionaries[0].prepared(("layers", *dictionaries), lambda: _layers(dictionaries))
+
+
+def _layers(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Layers:
     offset = np.cumsum([0, *[dictionary.n_atoms for dictionary in dictionaries]]).astype(np.int64)
     counts, indices, values, filter_offset = [np.zeros(1, np.int64)], [], [], [0]
     for dictionary in dictionaries:

@@ -19,8 +19,8 @@ from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import certificates
 from dcsc.stages.settings import Draw, PursuitRun
-from dcsc.stages.signals import sample_signals
-from dcsc.store.readers import cascade_of, codes_of_replicate, depth_of
+from dcsc.stages.signals import draw_cell
+from dcsc.store.readers import cascade_of
 
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
@@ -71,7 +71,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     found |= {"applies": np.zeros(lengths, bool), "limit": np.full(lengths, np.nan)}
     by_layer = ("stripe_sparsity", "next_stripe_sparsity", "density")
     found |= {name: np.full((*lengths, depth), np.nan) for name in by_layer}
-    draws = _Draws(settings, dictionaries, cascades)
+    draws = _Draws(settings, cascades)
     for place in np.ndindex(*lengths):
         pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
         options, draw = pursuits[pursuit], Draw(**settings["variants"][variant])
@@ -135,9 +135,9 @@ def _random_signs(draw: Draw, depth: int) -> str | None:
 class _Draws:
     """Codes of any size, pooled over all dictionaries, and which of them a rung leaves to fail."""
 
-    def __init__(self, settings: Mapping[str, Any], dictionaries: xr.DataTree, cascades: list[Cascade]) -> None:
-        self._settings, self._dictionaries, self._cascades = settings, dictionaries, cascades
-        self.codes = functools.lru_cache(maxsize=64)(self._codes)
+    def __init__(self, settings: Mapping[str, Any], cascades: list[Cascade]) -> None:
+        self._settings, self._cascades = settings, cascades
+        self.codes = functools.lru_cache(maxsize=2048)(self._codes)
         self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
 
     @property
@@ -154,30 +154,25 @@ class _Draws:
 
         return next(name for name in options if alike(name) == alike(variant))
 
-    def _codes(self, law: str, size: int, purpose: str) -> list[list[RaggedCodes]]:
-        """[X^(1), ..., X^(L)] of every replicate."""
+    def blocks(self, purpose: str) -> list[tuple[int, int]]:
+        """List block and replicate of all draws of a size."""
         wanted = PILOT if purpose == "pilot" else self._settings["draws"]
         blocks = -(-wanted // (seeds.BLOCK * len(self._cascades)))
+        return [(block, replicate) for block in range(blocks) for replicate in range(len(self._cascades))]
+
+    def _codes(self, law: str, size: int, purpose: str, block: int, replicate: int) -> list[RaggedCodes]:
+        """[X^(1), ..., X^(L)] of one block of draws."""
         draw = dict(self._settings["variants"][law])
         if self._cascades[0].depth == 1:
             draw["signs"] = "rademacher"  # no instance form depends on them, and worst-case ones are dear
-        drawn = sample_signals(
-            {
-                "seed": self._settings["seed"],
-                "experiment": f"{self._settings['experiment']}, certificates, {purpose}",
-                "cascade": self._settings["cascade"],
-                "active": [size],
-                "variants": {law: draw},
-                "blocks": [0, blocks],
-                "trials": blocks * seeds.BLOCK,
-            },
-            self._dictionaries,
-        )
-        signals = xr.DataTree.from_dict(drawn)
-        return [
-            [codes_of_replicate(signals, layer, replicate)[0][0] for layer in range(1, depth_of(signals) + 1)]
-            for replicate in range(len(self._cascades))
-        ]
+        drawn = {
+            "seed": self._settings["seed"],
+            "experiment": f"{self._settings['experiment']}, certificates, {purpose}",
+            "cascade": self._settings["cascade"],
+            "variants": {law: draw},
+            "blocks": [block, block + 1],
+        }
+        return draw_cell(drawn, self._cascades[replicate], replicate, law, size, seeds.BLOCK).codes
 
     def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
         """The largest size that a rung certifies."""
@@ -201,12 +196,30 @@ class _Draws:
         return float(depth) if rule[2] else 1 + self._settings["delta"] / 2
 
     def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> NDArray:
-        """What each draw, of all dictionaries, adds to the failure rate."""
-        of_replicates = [
-            self._failing(cascade, codes, law, rung, part, rule)
-            for cascade, codes in zip(self._cascades, self.codes(law, size, purpose), strict=True)
-        ]
-        return np.concatenate(of_replicates)
+        """
+        What each draw, of all dictionaries, adds to the failure rate.
+
+        Once those that were looked at are too many, the others count as failures without being drawn: they could not
+        turn the test, and to count them so is on the safe side.
+        """
+        blocks, largest, found = self.blocks(purpose), self._largest(law, rule), np.empty(0, bool)
+        for number, (block, replicate) in enumerate(blocks, start=1):
+            codes = self.codes(law, size, purpose, block, replicate)
+            one = self._failing(self._cascades[replicate], codes, law, rung, part, rule)
+            found = one if number == 1 else np.concatenate([found, one])
+            left = (len(blocks) - number) * seeds.BLOCK
+            if left and self._is_too_much(np.append(found, np.zeros(left, found.dtype)), purpose, largest):
+                return np.append(found, np.full(left, largest).astype(found.dtype))
+        return found
+
+    def _is_too_much(self, failures: NDArray, purpose: str, largest: float) -> bool:
+        """Whether such failures make a size fail, at any level that is asked for."""
+        if purpose == "pilot":
+            return float(np.mean(failures)) > self._settings["delta"]
+        if float(np.sum(failures)) < 1:  # seldom enough, and dear to find out
+            return False
+        limit = guarantees.failure_limit(failures, self._settings["confidence"], largest)
+        return limit > self._settings["delta"]
 
     def _failing(
         self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, part: str, rule: _Rule
@@ -230,11 +243,14 @@ class _Draws:
                 alone = [self._alone(cascade, codes, layer, shrinks, form, choice) for layer in range(cascade.depth)]
                 return ~np.logical_and.reduce(alone)
             return ~guarantees.uniform(cascade, codes, rule=shrinks, form=form, threshold=choice).holds
+        shrinks = "hard" if name == "best" else name
+        if rung == "uniform-instance":
+            paths = guarantees.path_interference(cascade, codes)
+            return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias)
         signs = _random_signs(Draw(**self._settings["variants"][law]), cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
-        shrinks = "hard" if name == "best" else name
         found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings["delta"] / 2)
-        return ~found.covered if rung == "uniform-instance" else found.failure_bound
+        return found.failure_bound
 
     @staticmethod
     def _alone(
@@ -254,11 +270,19 @@ class _Draws:
         return self._mean(variant, size, lambda code, dictionary: code.row_size / dictionary.n_atoms)
 
     def _mean(self, variant: str, size: int, measure: Callable[[RaggedCodes, ConvolutionalDictionary], Any]) -> NDArray:
-        of_replicates = [
-            [np.mean(measure(code, layer)) for code, layer in zip(codes, cascade.dictionaries, strict=True)]
-            for cascade, codes in zip(self._cascades, self.codes(self._law(variant), size, "draws"), strict=True)
+        law = self._law(variant)
+        of_blocks = [
+            [
+                np.mean(measure(code, layer))
+                for code, layer in zip(
+                    self.codes(law, size, "draws", block, replicate),
+                    self._cascades[replicate].dictionaries,
+                    strict=True,
+                )
+            ]
+            for block, replicate in self.blocks("draws")
         ]
-        return np.mean(of_replicates, axis=0)
+        return np.mean(of_blocks, axis=0)
 
 
 def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: Any, threshold: Any) -> list[NDArray]:

@@ -50,7 +50,7 @@ def sample_signals(
         settings["blocks"][0] * seeds.BLOCK, min(settings["blocks"][1] * seeds.BLOCK, settings["trials"])
     )
     cells = [
-        _draw_cell(settings, cascade, replicate, variant, number, len(trials))
+        draw_cell(settings, cascade, replicate, variant, number, len(trials))
         if drawn[row, column]
         else _empty_cell(cascade, len(trials))
         for replicate, cascade in enumerate(cascades)
@@ -90,8 +90,23 @@ def sample_signals(
 
 
 @dataclass(frozen=True, eq=False)
-class _Cell:
-    """The trials of one replicate, variant and number of active atoms."""
+class Cell:
+    """
+    The trials of one replicate, variant and number of active atoms.
+
+    Parameters
+    ----------
+    codes : list of RaggedCodes, batch shape (trial,)
+        [X^(1), ..., X^(L)].
+    signs : list of ndarray of int8, each of shape (trial, filter, *position), or None
+        T^(1), ..., T^(L) of D-CSC-R.
+    noise : ndarray, shape (trial, channel, *space), or None
+        None without noise.
+    refused : ndarray of int64, shape (trial,)
+        As of `dcsc.sampling.DeepDraw`.
+    certificates : tuple of str
+        Likewise.
+    """
 
     codes: list[RaggedCodes]
     signs: list[NDArray] | None
@@ -100,19 +115,42 @@ class _Cell:
     certificates: tuple[str, ...]
 
 
-def _empty_cell(cascade: Cascade, trials: int) -> _Cell:
+def _empty_cell(cascade: Cascade, trials: int) -> Cell:
     """What stands where nothing is drawn."""
     none = np.zeros(trials, dtype=np.int64)
     codes = [
         RaggedCodes(none, np.empty(0, np.int32), np.empty(0), dictionary.code_shape)
         for dictionary in cascade.dictionaries
     ]
-    return _Cell(codes, None, None, none, ())
+    return Cell(codes, None, None, none, ())
 
 
-def _draw_cell(
+def draw_cell(
     settings: Mapping[str, Any], cascade: Cascade, replicate: int, variant: str, active: int, trials: int
-) -> _Cell:
+) -> Cell:
+    """
+    Draw the trials of one replicate, variant and number of active atoms.
+
+    Parameters
+    ----------
+    settings : mapping
+        `seed`, `experiment`, `cascade`, `variants` and `blocks`, as for `sample_signals`.
+    cascade : Cascade
+        Of the replicate.
+    replicate : int
+        Its number.
+    variant : str
+        Which of the variants.
+    active : int
+        Atoms of the deepest code.
+    trials : int
+        How many to keep of those of the blocks.
+
+    Returns
+    -------
+    Cell
+        What `sample_signals` puts together.
+    """
     options = Draw(**settings["variants"][variant])
     blocks = [
         _draw_block(settings, options, cascade, replicate=replicate, active=active, block=block)
@@ -120,7 +158,7 @@ def _draw_cell(
     ]
     draws, noises = zip(*blocks, strict=True)
     used = slice(0, trials)
-    return _Cell(
+    return Cell(
         [ragged.concatenate([draw.codes[layer] for draw in draws]).rows(used) for layer in range(cascade.depth)],
         None
         if draws[0].signs is None

@@ -251,3 +251,32 @@ def test_a_path_of_one_layer_is_that_layer():
     np.testing.assert_array_equal(found.covered, ~guarantees.draw_failures(alone, codes, beta, rung="uniform-instance"))
     bound = guarantees.draw_failures(alone, codes, beta, rung="statistical-instance")
     np.testing.assert_allclose(found.failure_bound, np.where(found.covered, 0, bound), rtol=1e-9, atol=1e-12)
+
+
+def test_hopeless_sizes_are_given_up_without_another_verdict(monkeypatch):
+    pursuits = {"hard": PURSUITS["hard"], "debiased": PURSUITS["hard"] | {"debias": True}}
+    variants = {"random T": {"layer_signs": True}}
+    blocks, draw_cell = [], certificates.draw_cell
+    monkeypatch.setattr(certificates, "draw_cell", lambda *cell: blocks.append(cell) or draw_cell(*cell))
+    early, _ = certified(DEEP, pursuits, variants)
+    few = len(blocks)
+    monkeypatch.setattr(certificates._Draws, "_is_too_much", lambda *arguments: False)
+    drawn_in_full, _ = certified(DEEP, pursuits, variants)
+    assert few < len(blocks) - few
+    xr.testing.assert_identical(early, drawn_in_full)
+    assert (early["active"] > 0).any()
+    assert (early["next_active"] > 0).any()
+
+
+@pytest.mark.parametrize("debias", [False, True])
+def test_what_is_covered_for_all_signs_is_that_of_the_guarantee_as_run(debias):
+    drawn = xr.DataTree.from_dict(dictionaries.draw_dictionaries(DEEP, 3))
+    cascade = dictionaries.cascade_of(drawn, 0)
+    codes = sampling.deep_codes(
+        seeds.stream(0), cascade.dictionaries, 64, support={"name": "uniform", "size": 3}, layer_signs=seeds.stream(1)
+    ).codes
+    for share in (0.3, 0.5):
+        betas = [np.full(code.row_size.shape, share * np.abs(code.value).min()) for code in codes]
+        paths = guarantees.path_interference(cascade, codes, "rademacher")
+        alone = guarantees.covered_as_run(paths, betas, debias=debias)
+        np.testing.assert_array_equal(alone, guarantees.as_run(paths, betas, debias=debias).covered)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import dcsc
 from dcsc.model.coherence import filter_coherence
+from dcsc.ragged import RaggedCodes
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -83,3 +84,20 @@ def test_deepest_patch_is_one_position():
     assert dcsc.patch_norm(code, None) == 2
     assert dcsc.patch_l2(code, None) == 5
     assert dcsc.sparsity.contrast(code, 1) == 0.25
+
+
+@pytest.mark.parametrize("active", [0, 1, 2, 9, 30])
+@pytest.mark.parametrize("taps", [3, 40, 256])
+def test_the_fullest_stripe_of_few_atoms_is_found_from_their_places(active, taps):
+    rng = np.random.default_rng(active)
+    dictionary = dcsc.families.create("gaussian", grid=(1024,), seed=0, n_filters=3, taps=taps, stride=2)
+    codes = np.zeros((20, dictionary.n_atoms))
+    for code in codes:
+        near = rng.integers(dictionary.n_atoms // 3) + rng.integers(
+            0, 60, active
+        )  # within a filter, and around its ends
+        code[near % dictionary.n_atoms] = 1
+    codes = codes.reshape(20, *dictionary.code_shape)
+    listed = RaggedCodes.from_dense(codes, dictionary.code_shape)
+    expected = dcsc.sparsity.stripe_counts(codes, dictionary).max(axis=-1)
+    np.testing.assert_array_equal(dcsc.sparsity.stripe_norm(listed, dictionary), expected)

@@ -1,0 +1,90 @@
+"""
+Least squares on the supports of a batch, by factorising Gram matrices within their envelope.
+
+Every trial is computed alone and in one order.
+"""
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types
+
+from __future__ import annotations
+
+import numpy as np
+
+from dcsc.kernels.compile import compiled
+from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms, solve
+
+SOLVED, UNSOLVED = 0, 1
+"""What became of a trial: solved, or left to another method since its Gram matrix is too full or nearly singular."""
+
+
+@compiled
+def correlate_at(residual, filters, begins, taps, out):
+    """Correlate a signal with some atoms: filter and first grid point of each."""
+    _, g0, g1, g2 = residual.shape
+    for k in range(len(filters)):
+        b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
+        total = 0.0
+        for n in range(taps.start[filters[k]], taps.start[filters[k] + 1]):
+            x0, x1, x2 = b0 + taps.index[n, 1], b1 + taps.index[n, 2], b2 + taps.index[n, 3]
+            x0 -= g0 if x0 >= g0 else 0
+            x1 -= g1 if x1 >= g1 else 0
+            x2 -= g2 if x2 >= g2 else 0
+            total += taps.value[n] * residual[taps.index[n, 0], x0, x1, x2]
+        out[k] = total
+
+
+@compiled
+def subtract_atoms(residual, filters, begins, taps, coefficients):
+    """Subtract a combination of atoms from a signal."""
+    _, g0, g1, g2 = residual.shape
+    for k in range(len(filters)):
+        b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
+        for n in range(taps.start[filters[k]], taps.start[filters[k] + 1]):
+            x0, x1, x2 = b0 + taps.index[n, 1], b1 + taps.index[n, 2], b2 + taps.index[n, 3]
+            x0 -= g0 if x0 >= g0 else 0
+            x1 -= g1 if x1 >= g1 else 0
+            x2 -= g2 if x2 >= g2 else 0
+            residual[taps.index[n, 0], x0, x1, x2] -= taps.value[n] * coefficients[k]
+
+
+@compiled
+def fit_support(residual, atom, taps, gram, limits, out):
+    """
+    Fit one signal, which is written over, on one support; says what became of it.
+
+    `limits` are the most entries of the envelope, the most multiplications of its factorisation, and how small the
+    smallest pivot may be beside the largest. Refinement wins back what squaring the condition number lost.
+    """
+    positions, steps, _ = taps.geometry
+    filters, places = place_atoms(atom, positions)
+    firsts, neighbours, values = meeting_atoms(filters, places, positions, gram)
+    order = envelope_order(firsts, neighbours)
+    rank, columns_from, starts = envelope_of(order, firsts, neighbours)
+    work = 0.0
+    for r in range(len(order)):
+        work += (starts[r + 1] - starts[r]) ** 2
+    if starts[-1] > limits[0] or work > limits[1]:
+        return UNSOLVED
+    rows = fill_rows(order, rank, columns_from, starts, firsts, neighbours, values, 0.0)
+    smallest, largest = factorise(rows, columns_from, starts)
+    if smallest <= limits[2] * largest:
+        return UNSOLVED
+    filters, begins = filters[order], places[:, order] * steps.reshape(3, 1)
+    solution, step = np.zeros(len(order)), np.empty(len(order))
+    for turn in range(3):
+        if turn:
+            subtract_atoms(residual, filters, begins, taps, step)
+        correlate_at(residual, filters, begins, taps, step)
+        solve(rows, columns_from, starts, step)
+        solution += step
+    for r in range(len(order)):
+        out[order[r]] = solution[r]
+    return SOLVED
+
+
+@compiled
+def fit_supports(residuals, atom, starts, taps, gram, limits, out, outcomes):
+    """Fit signals (trial, channel, g0, g1, g2), which are written over, on listed supports."""
+    for trial in range(len(starts) - 1):
+        own = slice(starts[trial], starts[trial + 1])
+        outcomes[trial] = fit_support(residuals[trial], atom[own], taps, gram, limits, out[own])
