@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import certificates
-from dcsc.stages.settings import Draw, PursuitRun
+from dcsc.stages.settings import Certification, Draw, PursuitRun
 from dcsc.stages.signals import draw_cell
 from dcsc.store.readers import cascade_of
 
@@ -59,11 +60,13 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
     depth = cascades[0].depth
     parts = [PATH] if depth == 1 else [PATH, *(f"layer {layer}" for layer in range(1, depth + 1))]
-    pursuits = PursuitRun.by_name(settings["pursuits"]) | ({BASIS_PURSUIT: None} if settings["basis_pursuit"] else {})
+    chosen = Certification.from_json(settings)
+    variants = chosen.draws.variants
+    pursuits = chosen.pursuits | ({BASIS_PURSUIT: None} if chosen.basis_pursuit else {})
     labels = {
         "pursuit": list(pursuits),
-        "variant": list(settings["variants"]),
-        "rung": [*guarantees.RUNGS, *(THEOREM_11 if settings["basis_pursuit"] else ())],
+        "variant": list(variants),
+        "rung": [*guarantees.RUNGS, *(THEOREM_11 if chosen.basis_pursuit else ())],
         "part": parts,
     }
     lengths = tuple(map(len, labels.values()))
@@ -71,10 +74,10 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     found |= {"applies": np.zeros(lengths, bool), "limit": np.full(lengths, np.nan)}
     by_layer = ("stripe_sparsity", "next_stripe_sparsity", "density")
     found |= {name: np.full((*lengths, depth), np.nan) for name in by_layer}
-    draws = _Draws(settings, cascades)
+    draws = _Draws(chosen, cascades)
     for place in np.ndindex(*lengths):
         pursuit, variant, rung, part = (names[at] for names, at in zip(labels.values(), place, strict=True))
-        options, draw = pursuits[pursuit], Draw(**settings["variants"][variant])
+        options, draw = pursuits[pursuit], variants[variant]
         if not _speaks(rung, options, draw, depth, variant):
             continue
         if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
@@ -135,7 +138,7 @@ def _random_signs(draw: Draw, depth: int) -> str | None:
 class _Draws:
     """Codes of any size, pooled over all dictionaries, and which of them a rung leaves to fail."""
 
-    def __init__(self, settings: Mapping[str, Any], cascades: list[Cascade]) -> None:
+    def __init__(self, settings: Certification, cascades: list[Cascade]) -> None:
         self._settings, self._cascades = settings, cascades
         self.codes = functools.lru_cache(maxsize=2048)(self._codes)
         self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
@@ -146,33 +149,30 @@ class _Draws:
 
     def _law(self, variant: str) -> str:
         """The first variant that is drawn alike; of one layer, whatever its signs."""
-        options = self._settings["variants"]
-        ignored = {"signs", "layer_signs"} if self._cascades[0].depth == 1 else set()
-
-        def alike(name: str) -> dict[str, Any]:
-            return {key: value for key, value in options[name].items() if key not in ignored}
-
-        return next(name for name in options if alike(name) == alike(variant))
+        variants = self._settings.draws.variants
+        if self._cascades[0].depth == 1:
+            variants = {name: replace(draw, signs="rademacher", layer_signs=False) for name, draw in variants.items()}
+        return next(name for name, draw in variants.items() if draw == variants[variant])
 
     def blocks(self, purpose: str) -> list[tuple[int, int]]:
         """List block and replicate of all draws of a size."""
-        wanted = PILOT if purpose == "pilot" else self._settings["draws"]
+        wanted = PILOT if purpose == "pilot" else self._settings.n_draws
         blocks = -(-wanted // (seeds.BLOCK * len(self._cascades)))
         return [(block, replicate) for block in range(blocks) for replicate in range(len(self._cascades))]
 
     def _codes(self, law: str, size: int, purpose: str, block: int, replicate: int) -> list[RaggedCodes]:
         """[X^(1), ..., X^(L)] of one block of draws."""
-        draw = dict(self._settings["variants"][law])
+        draws = self._settings.draws
+        draw = draws.variants[law]
         if self._cascades[0].depth == 1:
-            draw["signs"] = "rademacher"  # no instance form depends on them, and worst-case ones are dear
-        drawn = {
-            "seed": self._settings["seed"],
-            "experiment": f"{self._settings['experiment']}, certificates, {purpose}",
-            "cascade": self._settings["cascade"],
-            "variants": {law: draw},
-            "blocks": [block, block + 1],
-        }
-        return draw_cell(drawn, self._cascades[replicate], replicate, law, size, seeds.BLOCK).codes
+            draw = replace(draw, signs="rademacher")  # no instance form depends on them, and worst-case ones are dear
+        own = replace(
+            draws,
+            experiment=f"{draws.experiment}, certificates, {purpose}",
+            variants={law: draw},
+            blocks=(block, block + 1),
+        )
+        return draw_cell(own, self._cascades[replicate], replicate, law, size, seeds.BLOCK).codes
 
     def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
         """The largest size that a rung certifies."""
@@ -182,18 +182,18 @@ class _Draws:
             self._certified[key] = guarantees.largest_certified_size(
                 functools.partial(self._failures, law, rung, part, rule),
                 self._sizes,
-                self._settings["delta"],
-                self._settings["confidence"],
+                self._settings.delta,
+                self._settings.confidence,
                 self._largest(law, rule),
             )
         return self._certified[key]
 
     def _largest(self, law: str, rule: _Rule) -> float:
         """The most that one draw can add to the mean that bounds a failure rate."""
-        depth, draw = self._cascades[0].depth, self._settings["variants"][law]
-        if depth == 1 or draw["constraint"] == "no-overlap":
+        depth, draw = self._cascades[0].depth, self._settings.draws.variants[law]
+        if depth == 1 or draw.constraint == "no-overlap":
             return 1.0  # the path is determined, and what one draw adds is a bound on its own failure
-        return float(depth) if rule[2] else 1 + self._settings["delta"] / 2
+        return float(depth) if rule[2] else 1 + self._settings.delta / 2
 
     def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> NDArray:
         """
@@ -215,11 +215,11 @@ class _Draws:
     def _is_too_much(self, failures: NDArray, purpose: str, largest: float) -> bool:
         """Whether such failures make a size fail, at any level that is asked for."""
         if purpose == "pilot":
-            return float(np.mean(failures)) > self._settings["delta"]
+            return float(np.mean(failures)) > self._settings.delta
         if float(np.sum(failures)) < 1:  # seldom enough, and dear to find out
             return False
-        limit = guarantees.failure_limit(failures, self._settings["confidence"], largest)
-        return limit > self._settings["delta"]
+        limit = guarantees.failure_limit(failures, self._settings.confidence, largest)
+        return limit > self._settings.delta
 
     def _failing(
         self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, part: str, rule: _Rule
@@ -247,9 +247,9 @@ class _Draws:
         if rung == "uniform-instance":
             paths = guarantees.path_interference(cascade, codes)
             return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias)
-        signs = _random_signs(Draw(**self._settings["variants"][law]), cascade.depth) or "rademacher"
+        signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
-        found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings["delta"] / 2)
+        found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2)
         return found.failure_bound
 
     @staticmethod

@@ -72,9 +72,32 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     UserError
         When a pursuit or one of its parameters is not allowed.
     """
+    return pursue_signals(PursuitRun.by_name(settings["pursuits"]), signals, dictionaries, settings["errors"])
+
+
+def pursue_signals(
+    pursuits: Mapping[str, PursuitRun], signals: xr.DataTree, dictionaries: xr.DataTree, keep_values: bool
+) -> dict[str, xr.Dataset]:
+    """
+    Recover the codes of every layer with each pursuit.
+
+    Parameters
+    ----------
+    pursuits : mapping of str to PursuitRun
+        By name.
+    signals, dictionaries
+        As for `run_pursuits`.
+    keep_values : bool
+        Whether values are kept, not only signs.
+
+    Returns
+    -------
+    dict of str to Dataset
+        As from `run_pursuits`.
+    """
     depth = depth_of(signals)
     groups = {}
-    for name, options in PursuitRun.by_name(settings["pursuits"]).items():
+    for name, options in pursuits.items():
         rows = _rows(signals, options)
         found: list[list[RecoveredLayer]] = [[] for _ in range(depth)]
         for replicate in range(signals["layer_1"].sizes["replicate"]):
@@ -89,7 +112,7 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
         for layer in range(depth):
             whole = ragged.concatenate([one.codes for one in found[layer]])
             whole = whole.reshape((len(found[layer]), *found[layer][0].codes.batch_shape))
-            dataset = codes_to_dataset(whole if settings["errors"] else whole.with_values(np.sign(whole.value)))
+            dataset = codes_to_dataset(whole if keep_values else whole.with_values(np.sign(whole.value)))
             dataset["threshold"] = (BATCH, np.stack([one.threshold for one in found[layer]]))
             dataset["iterations"] = (BATCH, np.stack([one.iterations for one in found[layer]]))
             groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from dcsc.sampling.registry import named
+from dcsc.seeds import BLOCK
 
 Rule = Literal["hard", "soft", "relu", "top-k"]
 
@@ -225,3 +226,158 @@ class Measures:
         pursuits, variants = PursuitRun.by_name(settings["pursuits"]), Draw.by_name(settings["variants"])
         bounds = Bounds(settings["bounds"]["delta"], settings["bounds"]["trials"])
         return cls(pursuits, settings["errors"], bounds, variants)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """
+    What the draws of a chunk of trials depend on.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the study.
+    experiment, cascade : str
+        Names that enter the random streams; the members of a series share the second, so that they share draws.
+    active : list of int
+        Numbers of active atoms of the deepest code, a cell each.
+    variants : dict of str to Draw
+        By name.
+    blocks : tuple of int
+        First block, and the one after the last.
+    trials : int
+        Trials of a cell over all chunks.
+    """
+
+    seed: int
+    experiment: str
+    cascade: str
+    active: list[int]
+    variants: dict[str, Draw]
+    blocks: tuple[int, int]
+    trials: int
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> Draws:
+        """
+        Read the settings of a job.
+
+        Parameters
+        ----------
+        settings : mapping
+            The same fields as JSON holds them; others are left out.
+
+        Returns
+        -------
+        Draws
+            Typed.
+        """
+        first, last = settings["blocks"]
+        return cls(
+            settings["seed"],
+            settings["experiment"],
+            settings["cascade"],
+            list(settings["active"]),
+            Draw.by_name(settings["variants"]),
+            (first, last),
+            settings["trials"],
+        )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """
+    What the choice of further cells depends on.
+
+    Parameters
+    ----------
+    draws : Draws
+        One block of trials in every coarse cell.
+    pursuits : dict of str to PursuitRun
+        By name.
+    refine : int
+        Cells to add to a fall.
+    adversarial : frozenset of str
+        Variants in which signs must be recovered too.
+    """
+
+    draws: Draws
+    pursuits: dict[str, PursuitRun]
+    refine: int
+    adversarial: frozenset[str]
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> Sweep:
+        """
+        Read the settings of a job; the coarse trials have streams of their own.
+
+        Parameters
+        ----------
+        settings : mapping
+            `seed`, `experiment`, `cascade`, `active` and `variants` as for `Draws`, and the other fields.
+
+        Returns
+        -------
+        Sweep
+            Typed.
+        """
+        own = {"experiment": f"{settings['experiment']}, coarse", "blocks": (0, 1), "trials": BLOCK}
+        return cls(
+            Draws.from_json({**settings, **own}),
+            PursuitRun.by_name(settings["pursuits"]),
+            settings["refine"],
+            frozenset(settings["adversarial"]),
+        )
+
+
+@dataclass(frozen=True)
+class Certification:
+    """
+    What is certified depends on.
+
+    Parameters
+    ----------
+    draws : Draws
+        Of any size and block.
+    pursuits : dict of str to PursuitRun
+        By name.
+    basis_pursuit : bool
+        Whether layered basis pursuit is certified, too.
+    delta : float
+        Failure probability that is admitted.
+    n_draws : int
+        Draws behind every number that is estimated, at least.
+    confidence : float
+        Of every limit.
+    """
+
+    draws: Draws
+    pursuits: dict[str, PursuitRun]
+    basis_pursuit: bool
+    delta: float
+    n_draws: int
+    confidence: float
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> Certification:
+        """
+        Read the settings of a job.
+
+        Parameters
+        ----------
+        settings : mapping
+            `seed`, `experiment`, `cascade` and `variants` as for `Draws`, `draws` for `n_draws`, and the other fields.
+
+        Returns
+        -------
+        Certification
+            Typed.
+        """
+        return cls(
+            Draws.from_json({**settings, "active": [], "blocks": (0, 0), "trials": BLOCK}),
+            PursuitRun.by_name(settings["pursuits"]),
+            settings["basis_pursuit"],
+            settings["delta"],
+            settings["draws"],
+            settings["confidence"],
+        )

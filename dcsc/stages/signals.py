@@ -14,7 +14,7 @@ from dcsc import ragged, sampling, seeds
 from dcsc.model.cascade import Cascade
 from dcsc.ragged import RaggedCodes
 from dcsc.stages import windows
-from dcsc.stages.settings import Draw
+from dcsc.stages.settings import Draw, Draws
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import cascade_of
 from dcsc.store.schemas import BATCH, spatial_names
@@ -42,13 +42,31 @@ def sample_signals(
     dict of str to Dataset
         One group a layer, after the schema of the signals stage; the signal itself is not formed.
     """
-    variants = list(settings["variants"])
-    active = settings["active"] if sweep is None else [int(number) for number in sweep["active"]]
+    return draw_signals(Draws.from_json(settings), dictionaries, sweep)
+
+
+def draw_signals(settings: Draws, dictionaries: xr.DataTree, sweep: xr.Dataset | None = None) -> dict[str, xr.Dataset]:
+    """
+    Draw the codes of one chunk of trials.
+
+    Parameters
+    ----------
+    settings : Draws
+        What the draws depend on.
+    dictionaries, sweep
+        As for `sample_signals`.
+
+    Returns
+    -------
+    dict of str to Dataset
+        As from `sample_signals`.
+    """
+    variants = list(settings.variants)
+    active = settings.active if sweep is None else [int(number) for number in sweep["active"]]
     drawn = np.ones((len(variants), len(active)), dtype=bool) if sweep is None else sweep["drawn"].to_numpy()
     cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
-    trials = np.arange(
-        settings["blocks"][0] * seeds.BLOCK, min(settings["blocks"][1] * seeds.BLOCK, settings["trials"])
-    )
+    first, last = settings.blocks
+    trials = np.arange(first * seeds.BLOCK, min(last * seeds.BLOCK, settings.trials))
     cells = [
         draw_cell(settings, cascade, replicate, variant, number, len(trials))
         if drawn[row, column]
@@ -125,16 +143,14 @@ def _empty_cell(cascade: Cascade, trials: int) -> Cell:
     return Cell(codes, None, None, none, ())
 
 
-def draw_cell(
-    settings: Mapping[str, Any], cascade: Cascade, replicate: int, variant: str, active: int, trials: int
-) -> Cell:
+def draw_cell(settings: Draws, cascade: Cascade, replicate: int, variant: str, active: int, trials: int) -> Cell:
     """
     Draw the trials of one replicate, variant and number of active atoms.
 
     Parameters
     ----------
-    settings : mapping
-        `seed`, `experiment`, `cascade`, `variants` and `blocks`, as for `sample_signals`.
+    settings : Draws
+        What the draws depend on; neither its cells nor its trials are looked at.
     cascade : Cascade
         Of the replicate.
     replicate : int
@@ -151,10 +167,10 @@ def draw_cell(
     Cell
         What `sample_signals` puts together.
     """
-    options = Draw(**settings["variants"][variant])
+    options = settings.variants[variant]
     blocks = [
         _draw_block(settings, options, cascade, replicate=replicate, active=active, block=block)
-        for block in range(*settings["blocks"])
+        for block in range(*settings.blocks)
     ]
     draws, noises = zip(*blocks, strict=True)
     used = slice(0, trials)
@@ -171,14 +187,15 @@ def draw_cell(
 
 
 def _draw_block(
-    settings: Mapping[str, Any], options: Draw, cascade: Cascade, **key: int
+    settings: Draws, options: Draw, cascade: Cascade, *, replicate: int, active: int, block: int
 ) -> tuple[sampling.DeepDraw, NDArray | None]:
     """One block of trials; the streams know nothing of the variant, so that variants share what they can."""
-    key = {"experiment": settings["experiment"], "cascade": settings["cascade"], **key}
+    key: dict[str, Any] = {"replicate": replicate, "active": active, "block": block}
+    key = {"experiment": settings.experiment, "cascade": settings.cascade, **key}
     streams = {
-        purpose: seeds.stream(settings["seed"], purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
+        purpose: seeds.stream(settings.seed, purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
     }
-    draw, observed = _draw_codes(streams, options, cascade, key["active"])
+    draw, observed = _draw_codes(streams, options, cascade, active)
     if options.residual:
         return draw, observed - cascade.dictionaries[0].synthesize(draw.codes[0].to_dense())
     if options.noise_db is None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dcsc import ragged, seeds, statistics
-from dcsc.stages.pursuits import run_pursuits
-from dcsc.stages.settings import PursuitRun
-from dcsc.stages.signals import sample_signals
+from dcsc.stages.pursuits import pursue_signals
+from dcsc.stages.settings import PursuitRun, Sweep
+from dcsc.stages.signals import draw_signals
 from dcsc.store.dataset import codes_from_dataset
 from dcsc.store.readers import depth_of
 
@@ -52,22 +53,22 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
         After the schema of the sweeps stage.
     """
     few = dictionaries.map_over_datasets(lambda group: group.isel(replicate=slice(REPLICATES)) if group else group)
-    coarse = sorted(settings["active"])
-    pursuits = settings["pursuits"]
+    chosen = Sweep.from_json(settings)
+    coarse, pursuits = sorted(chosen.draws.active), chosen.pursuits
     trials = seeds.BLOCK * few["layer_1"].sizes["replicate"]
     found, wanted = {}, {}
-    for variant in settings["variants"]:
-        ran = {name: options for name, options in pursuits.items() if PursuitRun(**options).runs_on(variant)}
-        counts = _fall(settings, few, variant, coarse, ran)
+    for variant in chosen.draws.variants:
+        ran = {name: options for name, options in pursuits.items() if options.runs_on(variant)}
+        counts = _fall(chosen, few, variant, coarse, ran)
         wanted[variant] = set(counts)
         for name, options in ran.items():  # one by one, so that a further pursuit moves no cell of another
             curve = {number: count[name] for number, count in counts.items() if number in coarse}
             for _ in range(ROUNDS):
                 within = sorted(_between(curve, trials, NARROWING) - curve.keys())
-                for number, count in _fall(settings, few, variant, within, {name: options}, stop=False).items():
+                for number, count in _fall(chosen, few, variant, within, {name: options}, stop=False).items():
                     curve[number] = count[name]
                     counts.setdefault(number, {})[name] = count[name]
-            wanted[variant] |= _between(curve, trials, settings["refine"], beyond=1)
+            wanted[variant] |= _between(curve, trials, chosen.refine, beyond=1)
         found[variant] = counts
     active = sorted(set().union(*wanted.values()))
     drawn = [[number in wanted[variant] for number in active] for variant in wanted]
@@ -91,31 +92,22 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
 
 
 def _fall(
-    settings: Mapping[str, Any],
+    settings: Sweep,
     dictionaries: xr.DataTree,
     variant: str,
     coarse: Sequence[int],
-    pursuits: Mapping[str, Any],
+    pursuits: Mapping[str, PursuitRun],
     stop: bool = True,
 ) -> dict[int, dict[str, int]]:
     """Recovered paths of every pursuit, cell by cell, until nothing is recovered any more if it may stop."""
     counts: dict[int, dict[str, int]] = {}
     nothing = 0
     for number in coarse:
-        cell = {
-            **settings,
-            "experiment": f"{settings['experiment']}, coarse",
-            "active": [number],
-            "variants": {variant: settings["variants"][variant]},
-            "blocks": [0, 1],
-            "trials": seeds.BLOCK,
-        }
-        drawn = sample_signals(cell, dictionaries)
-        signals = xr.DataTree.from_dict(drawn)
-        recovered = run_pursuits({"pursuits": pursuits, "errors": False}, signals, dictionaries)
+        cell = replace(settings.draws, active=[number], variants={variant: settings.draws.variants[variant]})
+        signals = xr.DataTree.from_dict(draw_signals(cell, dictionaries))
+        recovered = xr.DataTree.from_dict(pursue_signals(pursuits, signals, dictionaries, keep_values=False))
         counts[number] = {
-            name: _recovered(signals, xr.DataTree.from_dict(recovered), name, variant in settings["adversarial"])
-            for name in pursuits
+            name: _recovered(signals, recovered, name, variant in settings.adversarial) for name in pursuits
         }
         nothing = 0 if any(counts[number].values()) else nothing + 1
         if stop and nothing == 2:

@@ -152,11 +152,11 @@ def test_the_coarse_trials_are_not_the_counted_ones(drawn, monkeypatch):
     seen = []
 
     def recording(settings, dictionaries, *rest):
-        sampled = signals.sample_signals(settings, dictionaries, *rest)
+        sampled = signals.draw_signals(settings, dictionaries, *rest)
         seen.append(dataset.codes_from_dataset(sampled["/layer_1"]).to_dense())
         return sampled
 
-    monkeypatch.setattr(sweeps, "sample_signals", recording)
+    monkeypatch.setattr(sweeps, "draw_signals", recording)
     settings = settings_of(active=[6], variants={"random signs": {}}, names=["hard"], trials=seeds.BLOCK)
     sweeps.refine_sweep(settings, drawn)
     counted = signals.sample_signals({**settings, "blocks": [0, 1]}, drawn)
