@@ -56,7 +56,7 @@ class Taps(NamedTuple):
     ----------
     start : ndarray of int64, shape (filter + 1,)
         Where the taps of each filter begin, and where the last ones end.
-    index : ndarray of int64, shape (tap, 4)
+    place : ndarray of int64, shape (tap, 4)
         Channel and three coordinates.
     value : ndarray, shape (tap,)
         Their values.
@@ -65,7 +65,7 @@ class Taps(NamedTuple):
     """
 
     start: NDArray
-    index: NDArray
+    place: NDArray
     value: NDArray
     geometry: NDArray
 

@@ -102,11 +102,11 @@ def add_taps(target, weight, taps, atom, value):
         p0, p1, p2 = coordinates(position, positions)
         s0, s1, s2 = p0 * steps[0], p1 * steps[1], p2 * steps[2]
         for tap in range(taps.start[i], taps.start[i + 1]):
-            x0, x1, x2 = s0 + taps.index[tap, 1], s1 + taps.index[tap, 2], s2 + taps.index[tap, 3]
+            x0, x1, x2 = s0 + taps.place[tap, 1], s1 + taps.place[tap, 2], s2 + taps.place[tap, 3]
             x0 = x0 - g0 if x0 >= g0 else x0
             x1 = x1 - g1 if x1 >= g1 else x1
             x2 = x2 - g2 if x2 >= g2 else x2
-            here = ((taps.index[tap, 0] * g0 + x0) * g1 + x1) * g2 + x2
+            here = ((taps.place[tap, 0] * g0 + x0) * g1 + x1) * g2 + x2
             target[here] += value[k] * taps.value[tap]
             weight[here] += abs(value[k]) * abs(taps.value[tap])
 

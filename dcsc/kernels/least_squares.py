@@ -25,11 +25,11 @@ def correlate_at(residual, filters, begins, taps, out):
         b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
         total = 0.0
         for n in range(taps.start[filters[k]], taps.start[filters[k] + 1]):
-            x0, x1, x2 = b0 + taps.index[n, 1], b1 + taps.index[n, 2], b2 + taps.index[n, 3]
+            x0, x1, x2 = b0 + taps.place[n, 1], b1 + taps.place[n, 2], b2 + taps.place[n, 3]
             x0 -= g0 if x0 >= g0 else 0
             x1 -= g1 if x1 >= g1 else 0
             x2 -= g2 if x2 >= g2 else 0
-            total += taps.value[n] * residual[taps.index[n, 0], x0, x1, x2]
+            total += taps.value[n] * residual[taps.place[n, 0], x0, x1, x2]
         out[k] = total
 
 
@@ -40,11 +40,11 @@ def subtract_atoms(residual, filters, begins, taps, coefficients):
     for k in range(len(filters)):
         b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
         for n in range(taps.start[filters[k]], taps.start[filters[k] + 1]):
-            x0, x1, x2 = b0 + taps.index[n, 1], b1 + taps.index[n, 2], b2 + taps.index[n, 3]
+            x0, x1, x2 = b0 + taps.place[n, 1], b1 + taps.place[n, 2], b2 + taps.place[n, 3]
             x0 -= g0 if x0 >= g0 else 0
             x1 -= g1 if x1 >= g1 else 0
             x2 -= g2 if x2 >= g2 else 0
-            residual[taps.index[n, 0], x0, x1, x2] -= taps.value[n] * coefficients[k]
+            residual[taps.place[n, 0], x0, x1, x2] -= taps.value[n] * coefficients[k]
 
 
 @compiled
