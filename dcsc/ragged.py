@@ -81,9 +81,11 @@ class RaggedCodes:
         codes = np.asarray(codes)
         batch = codes.shape[: codes.ndim - len(code_shape)]
         flat = codes.reshape(math.prod(batch), math.prod(code_shape))
-        rows, atoms = np.nonzero(flat)
-        sizes = np.bincount(rows, minlength=len(flat)).astype(np.int64).reshape(batch)
-        return cls(sizes, atoms.astype(np.int32), flat[rows, atoms], tuple(code_shape))
+        active = flat != 0
+        sizes = np.count_nonzero(active, axis=1).astype(np.int64).reshape(batch)
+        places = np.flatnonzero(active)
+        atoms = (places % max(1, flat.shape[1])).astype(np.int32)
+        return cls(sizes, atoms, flat.ravel()[places], tuple(code_shape))
 
     def to_dense(self) -> NDArray:
         """

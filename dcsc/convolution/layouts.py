@@ -249,7 +249,9 @@ def filter_taps(dictionary: FilterBank, kind: Literal["signed", "integer"], dtyp
         places = np.nonzero(patterns.pattern)
         start = np.searchsorted(places[0], np.arange(dictionary.n_filters + 1)).astype(np.int64)
         geometry = np.stack([*patterns.layout[:2], padded(dictionary.grid)])
-        return Taps(start, np.stack(places[1:], axis=1).astype(np.int64), patterns.pattern[places], geometry)
+        place = np.stack(places[1:], axis=1).astype(np.int64)
+        offset = np.ravel_multi_index(places[1:], patterns.target_shape)
+        return Taps(start, place, patterns.pattern[places], offset, place[:, 1:].max(axis=0) + 1, geometry)
 
     return dictionary.prepared(("taps", kind, np.dtype(dtype)), make)
 

@@ -60,6 +60,10 @@ class Taps(NamedTuple):
         Channel and three coordinates.
     value : ndarray, shape (tap,)
         Their values.
+    offset : ndarray of int64, shape (tap,)
+        Their places, counted in C order of (channel, *grid).
+    reach : ndarray of int64, shape (3,)
+        Points that the longest filter spans along each axis.
     geometry : ndarray of int64, shape (3, 3)
         Positions of a code, steps and grid, an axis each.
     """
@@ -67,6 +71,8 @@ class Taps(NamedTuple):
     start: NDArray
     place: NDArray
     value: NDArray
+    offset: NDArray
+    reach: NDArray
     geometry: NDArray
 
 

@@ -18,6 +18,7 @@ from dcsc.kernels.drawing import shuffle_step
 from dcsc.kernels.lists import longest_of
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.selection import write_entry
+from dcsc.kernels.taps import points_for, points_of_atom
 
 
 class Layers(NamedTuple):
@@ -93,22 +94,18 @@ def new_insertion(total, depth):
 
 
 @compiled
-def add_taps(target, weight, taps, atom, value):
+def add_taps(target, weight, taps, points, atom, value):
     """Add the taps of one sparse code to flat targets, signed and by magnitude, in the order of its non-zeros."""
-    positions, steps, (g0, g1, g2) = taps.geometry
+    positions, steps, _ = taps.geometry
     per_filter = positions[0] * positions[1] * positions[2]
     for k in range(len(atom)):
         i, position = divmod(np.int64(atom[k]), per_filter)
         p0, p1, p2 = coordinates(position, positions)
-        s0, s1, s2 = p0 * steps[0], p1 * steps[1], p2 * steps[2]
-        for tap in range(taps.start[i], taps.start[i + 1]):
-            x0, x1, x2 = s0 + taps.place[tap, 1], s1 + taps.place[tap, 2], s2 + taps.place[tap, 3]
-            x0 = x0 - g0 if x0 >= g0 else x0
-            x1 = x1 - g1 if x1 >= g1 else x1
-            x2 = x2 - g2 if x2 >= g2 else x2
-            here = ((taps.place[tap, 0] * g0 + x0) * g1 + x1) * g2 + x2
-            target[here] += value[k] * taps.value[tap]
-            weight[here] += abs(value[k]) * abs(taps.value[tap])
+        n_points = points_of_atom(i, p0 * steps[0], p1 * steps[1], p2 * steps[2], taps, points)
+        for n in range(n_points):
+            tap = taps.value[taps.start[i] + n]
+            target[points[n]] += value[k] * tap
+            weight[points[n]] += abs(value[k]) * abs(tap)
 
 
 @compiled
@@ -119,10 +116,10 @@ def synthesize_supports(target, weight, taps, codes, share, out, lost):
     An entry counts if it exceeds a share of the sum of its summands' magnitudes, so that what
     rounding leaves of a cancellation does not; `lost` counts the cancellations. Targets are 0, and left so.
     """
-    needed = 0
+    needed, points = 0, points_for(taps)
     for trial in range(len(lost)):
         here, before = slice(codes.starts[trial], codes.starts[trial + 1]), needed
-        add_taps(target, weight, taps, codes.atom[here], codes.value[here])
+        add_taps(target, weight, taps, points, codes.atom[here], codes.value[here])
         lost[trial] = 0
         for k in range(len(target)):
             if weight[k] > 0:

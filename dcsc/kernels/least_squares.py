@@ -12,39 +12,31 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms, solve
+from dcsc.kernels.taps import points_for, points_of_atom
 
 SOLVED, UNSOLVED = 0, 1
 """What became of a trial: solved, or left to another method since its Gram matrix is too full or nearly singular."""
 
 
 @compiled
-def correlate_at(residual, filters, begins, taps, out):
+def correlate_at(residual, filters, begins, taps, points, out):
     """Correlate a signal with some atoms: filter and first grid point of each."""
-    _, g0, g1, g2 = residual.shape
     for k in range(len(filters)):
-        b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
-        total = 0.0
-        for n in range(taps.start[filters[k]], taps.start[filters[k] + 1]):
-            x0, x1, x2 = b0 + taps.place[n, 1], b1 + taps.place[n, 2], b2 + taps.place[n, 3]
-            x0 -= g0 if x0 >= g0 else 0
-            x1 -= g1 if x1 >= g1 else 0
-            x2 -= g2 if x2 >= g2 else 0
-            total += taps.value[n] * residual[taps.place[n, 0], x0, x1, x2]
+        n_points = points_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps, points)
+        first, total = taps.start[filters[k]], 0.0
+        for n in range(n_points):
+            total += taps.value[first + n] * residual[points[n]]
         out[k] = total
 
 
 @compiled
-def subtract_atoms(residual, filters, begins, taps, coefficients):
+def subtract_atoms(residual, filters, begins, taps, points, coefficients):
     """Subtract a combination of atoms from a signal."""
-    _, g0, g1, g2 = residual.shape
     for k in range(len(filters)):
-        b0, b1, b2 = begins[0, k], begins[1, k], begins[2, k]
-        for n in range(taps.start[filters[k]], taps.start[filters[k] + 1]):
-            x0, x1, x2 = b0 + taps.place[n, 1], b1 + taps.place[n, 2], b2 + taps.place[n, 3]
-            x0 -= g0 if x0 >= g0 else 0
-            x1 -= g1 if x1 >= g1 else 0
-            x2 -= g2 if x2 >= g2 else 0
-            residual[taps.place[n, 0], x0, x1, x2] -= taps.value[n] * coefficients[k]
+        n_points = points_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps, points)
+        first = taps.start[filters[k]]
+        for n in range(n_points):
+            residual[points[n]] -= taps.value[first + n] * coefficients[k]
 
 
 @compiled
@@ -55,7 +47,7 @@ def fit_support(residual, atom, taps, gram, limits, out):
     `limits` are the most entries of the envelope, the most multiplications of its factorisation, and how small the
     smallest pivot may be beside the largest. Refinement wins back what squaring the condition number lost.
     """
-    positions, steps, _ = taps.geometry
+    positions, steps = taps.geometry[0], taps.geometry[1]
     filters, places = place_atoms(atom, positions)
     firsts, neighbours, values = meeting_atoms(filters, places, positions, gram)
     order = envelope_order(firsts, neighbours)
@@ -70,11 +62,11 @@ def fit_support(residual, atom, taps, gram, limits, out):
     if smallest <= limits[2] * largest:
         return UNSOLVED
     filters, begins = filters[order], places[:, order] * steps.reshape(3, 1)
-    solution, step = np.zeros(len(order)), np.empty(len(order))
+    solution, step, points = np.zeros(len(order)), np.empty(len(order)), points_for(taps)
     for turn in range(3):
         if turn:
-            subtract_atoms(residual, filters, begins, taps, step)
-        correlate_at(residual, filters, begins, taps, step)
+            subtract_atoms(residual, filters, begins, taps, points, step)
+        correlate_at(residual, filters, begins, taps, points, step)
         solve(rows, columns_from, starts, step)
         solution += step
     for r in range(len(order)):
@@ -84,7 +76,7 @@ def fit_support(residual, atom, taps, gram, limits, out):
 
 @compiled
 def fit_supports(residuals, atom, starts, taps, gram, limits, out, outcomes):
-    """Fit signals (trial, channel, g0, g1, g2), which are written over, on listed supports."""
+    """Fit flat signals (trial, point), which are written over, on listed supports."""
     for trial in range(len(starts) - 1):
         own = slice(starts[trial], starts[trial + 1])
         outcomes[trial] = fit_support(residuals[trial], atom[own], taps, gram, limits, out[own])

@@ -57,7 +57,7 @@ class Cascade:
                         f"signs of layer {layer} have shape {sign.shape}: "
                         f"the last axes must be {dictionary.code_shape}."
                     )
-                if not np.isin(sign, (-1, 1)).all():
+                if not ((sign == 1) | (sign == -1)).all():
                     raise UserError(f"signs of layer {layer} hold values other than -1 and 1.")
         object.__setattr__(self, "dictionaries", dictionaries)
         object.__setattr__(self, "signs", None if signs is None else arrays)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.convolution.layouts import AXES, filter_taps, padded, padded_gram
+from dcsc.convolution.layouts import AXES, filter_taps, padded_gram
 from dcsc.errors import UserError
 from dcsc.kernels import least_squares as kernels
 from dcsc.model.cascade import Cascade
@@ -215,14 +215,14 @@ def _fit_compiled(
     outcomes: NDArray,
 ) -> None:
     """Solve what the compiled kernel can, block by block, and write down which trials these are."""
-    grid, taps = padded(dictionary.grid), filter_taps(dictionary, "signed", np.float64)
+    taps = filter_taps(dictionary, "signed", np.float64)
     # Refinement converges to the fit only while the Gram matrix is much more accurate than it is well conditioned.
     gram = padded_gram(dictionary, np.float64)
     limits = np.array([DENSE_LIMIT**2, MOST_MULTIPLICATIONS, _WELL_CONDITIONED])
 
     def work(first: int, last: int) -> None:
         begin, end = starts[first], starts[last]
-        residuals = np.array(targets[first:last], dtype=np.float64).reshape(last - first, -1, *grid)
+        residuals = np.array(targets[first:last], dtype=np.float64).reshape(last - first, -1)
         kernels.fit_supports(
             residuals, atoms[begin:end], starts[first : last + 1] - begin, taps, gram, limits,
             values[begin:end], outcomes[first:last],
