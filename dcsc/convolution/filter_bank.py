@@ -382,17 +382,18 @@ class FilterBank:
         return self.prepared(("gram", chosen), lambda: self._gram(self.filter_blocks.astype(chosen, copy=False)))
 
     def _gram(self, blocks: NDArray) -> NDArray:
-        gram = np.empty((self.n_filters, self.n_filters, *[2 * overlap - 1 for overlap in self.overlap]), blocks.dtype)
-        for lag in product(*[range(1 - overlap, overlap) for overlap in self.overlap]):
-            if lag < (0,) * self.rank:
+        overlap, n_filters, zero = self.overlap, self.n_filters, (0,) * self.rank
+        gram = np.empty((n_filters, n_filters, *[2 * n - 1 for n in overlap]), blocks.dtype)
+        for lag in product(*[range(1 - n, n) for n in overlap]):
+            if lag < zero:
                 continue  # the lag -d is the transpose of the lag d
-            first = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(lag, self.overlap, strict=True))
-            second = tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in zip(lag, self.overlap, strict=True))
-            here = blocks[(slice(None), *first)].reshape(self.n_filters, -1)
-            there = blocks[(slice(None), *second)].reshape(self.n_filters, -1)
+            first = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(lag, overlap, strict=True))
+            second = tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in zip(lag, overlap, strict=True))
+            here = blocks[(slice(None), *first)].reshape(n_filters, -1)
+            there = blocks[(slice(None), *second)].reshape(n_filters, -1)
             entries = here @ there.T
-            index: tuple[Any, ...] = tuple(n - 1 + d for d, n in zip(lag, self.overlap, strict=True))
-            mirror: tuple[Any, ...] = tuple(n - 1 - d for d, n in zip(lag, self.overlap, strict=True))
+            index: tuple[Any, ...] = tuple(n - 1 + d for d, n in zip(lag, overlap, strict=True))
+            mirror: tuple[Any, ...] = tuple(n - 1 - d for d, n in zip(lag, overlap, strict=True))
             gram[(slice(None), slice(None), *index)] = entries
             gram[(slice(None), slice(None), *mirror)] = entries.T
         return read_only(gram)

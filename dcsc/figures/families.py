@@ -20,7 +20,7 @@ from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
-from dcsc.store.readers import cascade_of
+from dcsc.store.readers import cascades_of
 
 PANEL = Panel(needs=("dictionaries",))
 
@@ -58,9 +58,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
     tables = []
     for name, trees in results.dictionaries.items():
-        replicates = [
-            cascade_of(trees, number).dictionaries[0] for number in range(trees["layer_1"].sizes["replicate"])
-        ]
+        replicates = [cascade.dictionaries[0] for cascade in cascades_of(trees)]
         parts = [_certified(name, replicates, settings), _babel(replicates)]
         tables.append(pd.concat(parts, ignore_index=True).assign(cascade=name, **_sizes(replicates, settings)))
     table = pd.concat(tables, ignore_index=True)

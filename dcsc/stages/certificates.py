@@ -21,7 +21,7 @@ from dcsc.ragged import RaggedCodes
 from dcsc.sampling.deep import certificates
 from dcsc.stages.settings import Certification, Draw, PursuitRun
 from dcsc.stages.signals import draw_cell
-from dcsc.store.readers import cascade_of
+from dcsc.store.readers import cascades_of
 
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
@@ -57,7 +57,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     Dataset
         After the schema of the certificates stage.
     """
-    cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
+    cascades = cascades_of(dictionaries)
     depth = cascades[0].depth
     parts = [PATH] if depth == 1 else [PATH, *(f"layer {layer}" for layer in range(1, depth + 1))]
     chosen = Certification.from_json(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from dcsc.stages.settings import PursuitRun
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import (
     batch_coordinates,
-    cascade_of,
+    cascades_of,
     codes_of_replicate,
     depth_of,
     layer_signs_of_replicate,
@@ -72,11 +72,12 @@ def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries
     UserError
         When a pursuit or one of its parameters is not allowed.
     """
-    return pursue_signals(PursuitRun.by_name(settings["pursuits"]), signals, dictionaries, settings["errors"])
+    pursuits = PursuitRun.by_name(settings["pursuits"])
+    return pursue_signals(pursuits, signals, cascades_of(dictionaries), settings["errors"])
 
 
 def pursue_signals(
-    pursuits: Mapping[str, PursuitRun], signals: xr.DataTree, dictionaries: xr.DataTree, keep_values: bool
+    pursuits: Mapping[str, PursuitRun], signals: xr.DataTree, cascades: Sequence[Cascade], keep_values: bool
 ) -> dict[str, xr.Dataset]:
     """
     Recover the codes of every layer with each pursuit.
@@ -85,8 +86,10 @@ def pursue_signals(
     ----------
     pursuits : mapping of str to PursuitRun
         By name.
-    signals, dictionaries
-        As for `run_pursuits`.
+    signals : DataTree
+        Of the signals stage.
+    cascades : sequence of Cascade
+        Every replicate.
     keep_values : bool
         Whether values are kept, not only signs.
 
@@ -100,8 +103,7 @@ def pursue_signals(
     for name, options in pursuits.items():
         rows = _rows(signals, options)
         found: list[list[RecoveredLayer]] = [[] for _ in range(depth)]
-        for replicate in range(signals["layer_1"].sizes["replicate"]):
-            cascade = cascade_of(dictionaries, replicate)
+        for replicate, cascade in enumerate(cascades):
             codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
             observed = _Observation(
                 cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)

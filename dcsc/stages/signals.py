@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from dcsc.ragged import RaggedCodes
 from dcsc.stages import windows
 from dcsc.stages.settings import Draw, Draws
 from dcsc.store.dataset import codes_to_dataset
-from dcsc.store.readers import cascade_of
+from dcsc.store.readers import cascades_of
 from dcsc.store.schemas import BATCH, spatial_names
 
 
@@ -42,10 +42,12 @@ def sample_signals(
     dict of str to Dataset
         One group a layer, after the schema of the signals stage; the signal itself is not formed.
     """
-    return draw_signals(Draws.from_json(settings), dictionaries, sweep)
+    return draw_signals(Draws.from_json(settings), cascades_of(dictionaries), sweep)
 
 
-def draw_signals(settings: Draws, dictionaries: xr.DataTree, sweep: xr.Dataset | None = None) -> dict[str, xr.Dataset]:
+def draw_signals(
+    settings: Draws, cascades: Sequence[Cascade], sweep: xr.Dataset | None = None
+) -> dict[str, xr.Dataset]:
     """
     Draw the codes of one chunk of trials.
 
@@ -53,7 +55,9 @@ def draw_signals(settings: Draws, dictionaries: xr.DataTree, sweep: xr.Dataset |
     ----------
     settings : Draws
         What the draws depend on.
-    dictionaries, sweep
+    cascades : sequence of Cascade
+        Every replicate.
+    sweep : Dataset, optional
         As for `sample_signals`.
 
     Returns
@@ -64,7 +68,6 @@ def draw_signals(settings: Draws, dictionaries: xr.DataTree, sweep: xr.Dataset |
     variants = list(settings.variants)
     active = settings.active if sweep is None else [int(number) for number in sweep["active"]]
     drawn = np.ones((len(variants), len(active)), dtype=bool) if sweep is None else sweep["drawn"].to_numpy()
-    cascades = [cascade_of(dictionaries, number) for number in range(dictionaries["layer_1"].sizes["replicate"])]
     first, last = settings.blocks
     trials = np.arange(first * seeds.BLOCK, min(last * seeds.BLOCK, settings.trials))
     cells = [

@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 
 from dcsc import ragged, seeds, statistics
+from dcsc.model.cascade import Cascade
 from dcsc.stages.pursuits import pursue_signals
 from dcsc.stages.settings import PursuitRun, Sweep
 from dcsc.stages.signals import draw_signals
 from dcsc.store.dataset import codes_from_dataset
-from dcsc.store.readers import depth_of
+from dcsc.store.readers import cascades_of, depth_of
 
 REPLICATES = 4
 """Dictionaries that the coarse sweep looks at, a block of trials each: enough to find the cells, not to measure."""
@@ -52,10 +53,10 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
     Dataset
         After the schema of the sweeps stage.
     """
-    few = dictionaries.map_over_datasets(lambda group: group.isel(replicate=slice(REPLICATES)) if group else group)
+    few = cascades_of(dictionaries)[:REPLICATES]
     chosen = Sweep.from_json(settings)
     coarse, pursuits = sorted(chosen.draws.active), chosen.pursuits
-    trials = seeds.BLOCK * few["layer_1"].sizes["replicate"]
+    trials = seeds.BLOCK * len(few)
     found, wanted = {}, {}
     for variant in chosen.draws.variants:
         ran = {name: options for name, options in pursuits.items() if options.runs_on(variant)}
@@ -93,7 +94,7 @@ def refine_sweep(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.D
 
 def _fall(
     settings: Sweep,
-    dictionaries: xr.DataTree,
+    cascades: Sequence[Cascade],
     variant: str,
     coarse: Sequence[int],
     pursuits: Mapping[str, PursuitRun],
@@ -104,8 +105,8 @@ def _fall(
     nothing = 0
     for number in coarse:
         cell = replace(settings.draws, active=[number], variants={variant: settings.draws.variants[variant]})
-        signals = xr.DataTree.from_dict(draw_signals(cell, dictionaries))
-        recovered = xr.DataTree.from_dict(pursue_signals(pursuits, signals, dictionaries, keep_values=False))
+        signals = xr.DataTree.from_dict(draw_signals(cell, cascades))
+        recovered = xr.DataTree.from_dict(pursue_signals(pursuits, signals, cascades, keep_values=False))
         counts[number] = {
             name: _recovered(signals, recovered, name, variant in settings.adversarial) for name in pursuits
         }

@@ -38,6 +38,23 @@ def cascade_of(dictionaries: xr.DataTree, replicate: int) -> Cascade:
     return Cascade(built)
 
 
+def cascades_of(dictionaries: xr.DataTree) -> list[Cascade]:
+    """
+    Rebuild every replicate of a cascade; each keeps what is prepared of its filters, hence is built once in a job.
+
+    Parameters
+    ----------
+    dictionaries : DataTree
+        Of the dictionaries stage.
+
+    Returns
+    -------
+    list of Cascade
+        Without signs.
+    """
+    return [cascade_of(dictionaries, replicate) for replicate in range(dictionaries["layer_1"].sizes["replicate"])]
+
+
 def _layers(tree: xr.DataTree) -> list[xr.DataTree]:
     return [tree.children[f"layer_{layer}"] for layer in range(1, depth_of(tree) + 1)]
 
