@@ -71,9 +71,10 @@ benchmark: $(READY)  ## times beside the peers, in an environment of its own: do
 tutorial: $(READY)  ## execute docs/tutorial.ipynb and store what it shows (after make smoke)
 	$(BIN)/python docs/execute_tutorial.py
 
-lint: $(READY)  ## style of the code and of the workflow
+lint: $(READY)  ## style and types of the code, style of the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --snakefile workflow/Snakefile
