@@ -205,8 +205,8 @@ class _Draws:
         blocks, largest, found = self.blocks(purpose), self._largest(law, rule), np.empty(0, bool)
         for number, (block, replicate) in enumerate(blocks, start=1):
             codes = self.codes(law, size, purpose, block, replicate)
-            one = self._failing(self._cascades[replicate], codes, law, rung, part, rule)
-            found = one if number == 1 else np.concatenate([found, one])
+            failing = self._failing(self._cascades[replicate], codes, law, rung, part, rule)
+            found = failing if number == 1 else np.concatenate([found, failing])
             left = (len(blocks) - number) * seeds.BLOCK
             if left and self._is_too_much(np.append(found, np.zeros(left, found.dtype)), purpose, largest):
                 return np.append(found, np.full(left, largest).astype(found.dtype))
@@ -258,8 +258,8 @@ class _Draws:
     ) -> NDArray:
         """Whether a layer whose input is exact is recovered for all signs."""
         choice = threshold if isinstance(threshold, str) else [threshold[layer]]
-        one = Cascade([cascade.dictionaries[layer]])
-        return guarantees.uniform(one, [codes[layer]], rule=rule, form=form, threshold=choice).holds
+        alone = Cascade([cascade.dictionaries[layer]])
+        return guarantees.uniform(alone, [codes[layer]], rule=rule, form=form, threshold=choice).holds
 
     def stripes(self, variant: str, size: int) -> NDArray:
         """Mean stripe-sparsity of each layer."""

@@ -164,23 +164,25 @@ def _signal_to_noise(truth: _Truth, noise: NDArray, signals: xr.DataTree, replic
 
 def _of_pursuit(truth: _Truth, found: list[RecoveredLayer], options: PursuitRun, errors: bool) -> _Measured:
     """What concerns one pursuit; the guarantee is that of the thresholds it used."""
-    compared = [ragged.compare(code, one.codes) for code, one in zip(truth.codes, found, strict=True)]
-    exact = [(one.misses == 0) & (one.false_alarms == 0) for one in compared]
-    right_signs = [one.wrong_signs == 0 for one in compared]
-    covered, bounds = _guaranteed(truth.cascade, truth.codes, truth.noise, options, [one.threshold for one in found])
+    compared = [ragged.compare(code, layer.codes) for code, layer in zip(truth.codes, found, strict=True)]
+    exact = [(layer.misses == 0) & (layer.false_alarms == 0) for layer in compared]
+    right_signs = [layer.wrong_signs == 0 for layer in compared]
+    covered, bounds = _guaranteed(
+        truth.cascade, truth.codes, truth.noise, options, [layer.threshold for layer in found]
+    )
     per_layer: dict[str, Any] = {
         "support_recovered": exact,
-        "misses": [one.misses for one in compared],
-        "false_alarms": [one.false_alarms for one in compared],
-        "threshold": [one.threshold for one in found],
-        "iterations": [one.iterations for one in found],
+        "misses": [layer.misses for layer in compared],
+        "false_alarms": [layer.false_alarms for layer in compared],
+        "threshold": [layer.threshold for layer in found],
+        "iterations": [layer.iterations for layer in found],
         "covered": covered,
     }
     if errors:
-        below = [truth.cascade.next_dictionary(layer) for layer in range(1, truth.cascade.depth + 1)]
+        below = [truth.cascade.next_dictionary(number) for number in range(1, truth.cascade.depth + 1)]
         per_layer["error"] = [
-            sparsity.patch_l2(ragged.difference(code, one.codes), dictionary, truth.cascade.rank)
-            for code, one, dictionary in zip(truth.codes, found, below, strict=True)
+            sparsity.patch_l2(ragged.difference(code, layer.codes), dictionary, truth.cascade.rank)
+            for code, layer, dictionary in zip(truth.codes, found, below, strict=True)
         ]
         per_layer["error_bound"] = np.where(np.isfinite(bounds), bounds, np.nan)
     path = np.logical_and.reduce(exact)
@@ -257,10 +259,10 @@ def _bounds_as_run(
                 if not there.any():
                     continue
                 thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
-                one = _as_run(paths, options, thresholds, settings.bounds.delta)
-                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = one.covered[there]
+                as_run = _as_run(paths, options, thresholds, settings.bounds.delta)
+                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = as_run.covered[there]
                 if signs:
-                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = one.failure_bound[there]
+                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = as_run.failure_bound[there]
     return {name: (("pursuit", *_BATCH_OF_REPLICATE), values) for name, values in bounds.items()}
 
 

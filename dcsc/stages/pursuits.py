@@ -109,14 +109,14 @@ def pursue_signals(
                 cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
             )
             chosen = observed.take(rows)
-            for layer, one in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen)):
-                found[layer].append(_spread(one, rows, codes[layer].batch_shape))
+            for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen)):
+                found[layer].append(_spread(recovered, rows, codes[layer].batch_shape))
         for layer in range(depth):
-            whole = ragged.concatenate([one.codes for one in found[layer]])
+            whole = ragged.concatenate([part.codes for part in found[layer]])
             whole = whole.reshape((len(found[layer]), *found[layer][0].codes.batch_shape))
             dataset = codes_to_dataset(whole if keep_values else whole.with_values(np.sign(whole.value)))
-            dataset["threshold"] = (BATCH, np.stack([one.threshold for one in found[layer]]))
-            dataset["iterations"] = (BATCH, np.stack([one.iterations for one in found[layer]]))
+            dataset["threshold"] = (BATCH, np.stack([part.threshold for part in found[layer]]))
+            dataset["iterations"] = (BATCH, np.stack([part.iterations for part in found[layer]]))
             groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))
     return groups
 

@@ -249,8 +249,8 @@ class StudySizes:
         draws, drawn = self.plan.signals_of(experiment).draws(), self.drawn(experiment, member)
         scale = trials * (1.0 if replicates is None else replicates / self.plan.members[member].replicates)
         depth, stripe = len(geometry.atoms), geometry.stripes[0]
-        signals = {variant: scale * one.signals for variant, one in drawn.items()}
-        entries = {variant: scale * one.entries for variant, one in drawn.items()}
+        signals = {variant: scale * cells.signals for variant, cells in drawn.items()}
+        entries = {variant: scale * cells.entries for variant, cells in drawn.items()}
         pursuits = [pursuit.as_run() for pursuit in options.pursuits.values()]
         runs = [(pursuit, variant) for pursuit in pursuits for variant in pursuit.variants or draws]
         first = int(chunk or 0) * BLOCK
@@ -285,7 +285,7 @@ class StudySizes:
         for member in self.plan.members_of(experiment):
             drawn = self.drawn(experiment, member)
             runs = sum(drawn[v].signals for p in options.pursuits.values() for v in p.variants or drawn)
-            each = runs + sum(one.signals for one in drawn.values())
+            each = runs + sum(cells.signals for cells in drawn.values())
             values += each * self.trials_of(experiment)
             largest = max(largest, each * self.trials_of(experiment, self.plan.chunks_of(experiment)[0]))
         chunks = len(self.plan.members_of(experiment)) * len(self.plan.chunks_of(experiment))
