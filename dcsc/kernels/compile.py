@@ -22,6 +22,7 @@ import numba
 import platformdirs
 from numba.core import caching
 from numba.core.event import Event, Listener, register
+from numba.core.runtime.nrt import rtsys
 
 try:
     import fcntl
@@ -159,6 +160,40 @@ class ByDigest:
         return cls(function, file) if Path(file).resolve().parent == Path(__file__).resolve().parent else None
 
 
+class KeptCode(caching.FunctionCache):
+    """
+    Machine code of a kernel on disk.
+
+    Numba loads all that it can compile before it loads machine code; a job that compiles nothing starts a quarter of
+    a second sooner without.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """
+        Load machine code.
+
+        Parameters
+        ----------
+        sig : Signature
+            Types of the arguments.
+        target_context : BaseContext
+            The processor.
+
+        Returns
+        -------
+        CompileResult or None
+            None where there is none.
+        """
+        rtsys.initialize(target_context)  # what allocates arrays
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 class OneProcessAtATime(Listener):
     """
     Hold a file lock while numba compiles, loads or saves machine code.
@@ -241,7 +276,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     locators = getattr(caching.CacheImpl, "_locator_classes", [])
     locators.insert(0, ByDigest)
     try:
-        return numba.njit(nogil=True, cache=True, fastmath=False)(function)
+        kernel = numba.njit(nogil=True, fastmath=False)(function)
+        kernel._cache = KeptCode(function)
+        return kernel
     finally:
         locators.remove(ByDigest)
         _settings.CACHE_DIR = previous
