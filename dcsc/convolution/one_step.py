@@ -282,7 +282,7 @@ def _dense_supports(
 ) -> RaggedCodes:
     def work(first: int, last: int, here: RaggedCodes, source: tuple[NDArray, NDArray, Convolution]) -> Entries:
         values, above = np.empty(dictionary.n_atoms, dtype), np.empty(dictionary.n_atoms + 1, dtype=np.int64)
-        rule_here = rule.part(first, last)
+        rule_here = rule.of_trials(slice(first, last))
         return write_lists(
             int(max(rule_here.sizes.sum(), 2 * len(here.atom) + 1024)),
             np.zeros(last - first, np.int64),

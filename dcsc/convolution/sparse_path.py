@@ -297,7 +297,7 @@ def recovered_supports(
     patterns = tiled_patterns(dictionary, "signed", dtype)
 
     def work(first: int, last: int) -> Entries:
-        part, rule_here = listed.part(first, last), given.part(first, last)
+        part, rule_here = listed.part(first, last), given.of_trials(slice(first, last))
         scratch, values = scratch_of(dictionary, part.starts, dtype), np.empty(dictionary.n_atoms, dtype)
         above, ordered = np.empty((2, dictionary.n_atoms + 1), dtype=np.int64)
         per_filter = np.empty(dictionary.n_filters, dtype=np.int64)

@@ -215,21 +215,21 @@ class Rule(NamedTuple):
     lowest: NDArray
     sizes: NDArray
 
-    def part(self, first: int, last: int) -> Rule:
+    def of_trials(self, trials: slice) -> Rule:
         """
-        Take some of the trials.
+        Apply the rule to consecutive trials alone.
 
         Parameters
         ----------
-        first, last : int
-            The first one, and the one after the last.
+        trials : slice
+            Which.
 
         Returns
         -------
         Rule
-            For these.
+            On the same arrays.
         """
-        return Rule(self.number, *(values[first:last] for values in self[1:]))
+        return Rule(self.number, self.thresholds[trials], self.lowest[trials], self.sizes[trials])
 
 
 class Entries(NamedTuple):
