@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from dcsc import ragged, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
-from dcsc.guarantees import basis_pursuit_instance, interference, sharp_tails, tails
+from dcsc.guarantees import basis_pursuit_instance, bounds, interference, sharp_tails, tails
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.pursuit import greedy, lasso, splitting
+from dcsc.pursuit import greedy, lasso, least_squares, splitting
 from dcsc.ragged import RaggedCodes
 from dcsc.sampling import adversary
 
@@ -63,6 +63,7 @@ def _run_pursuits(dictionary: ConvolutionalDictionary, signals: NDArray) -> None
         lasso.working_set(dictionary, signals, penalties, rule, orientation)
         trial = lasso.Trial(dictionary, signals[0], None if orientation is None else orientation[0])
         splitting.approach(dictionary, [trial.start(0.1)], 1e-3)
+    least_squares.least_squares(Cascade([dictionary]), 1, signals, np.abs(signals[:, [0, 0]]) > 0.5)
     greedy.orthogonal_matching_pursuit(dictionary, signals, np.full(len(signals), 2), np.zeros(len(signals)))
 
 
@@ -76,6 +77,7 @@ def _run_guarantees(dictionary: ConvolutionalDictionary, inner: ConvolutionalDic
         Cascade([dictionary, inner]),
         RaggedCodes.from_dense(np.ones((2, *inner.code_shape)), inner.code_shape),
     )
+    bounds.independent_atoms(dictionary, codes, np.arange(codes.row_size.size))
     interference.layer_interference(dictionary, codes)
     interference.largest_write_counts(dictionary, codes)
     tails.best_threshold(interference.plain_interference(model, deepest, 1), nothing, nothing)

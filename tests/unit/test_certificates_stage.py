@@ -271,7 +271,7 @@ def test_hopeless_sizes_are_given_up_without_another_verdict(monkeypatch):
 @pytest.mark.parametrize("debias", [False, True])
 def test_what_is_covered_for_all_signs_is_that_of_the_guarantee_as_run(debias):
     drawn = xr.DataTree.from_dict(dictionaries.draw_dictionaries(DEEP, 3))
-    cascade = dictionaries.cascade_of(drawn, 0)
+    cascade = readers.cascade_of(drawn, 0)
     codes = sampling.deep_codes(
         seeds.stream(0), cascade.dictionaries, 64, support={"name": "uniform", "size": 3}, layer_signs=seeds.stream(1)
     ).codes

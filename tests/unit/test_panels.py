@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import xarray as xr
@@ -13,7 +14,7 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel, panels
 from dcsc.store import provenance
 from dcsc.study.options.experiments import PANELS
-from dcsc.study.options.signals import DrawOptions
+from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.study import StyleOptions
 from tests.workflow.support import ROOT
 
@@ -66,7 +67,7 @@ def test_a_panel_of_dictionaries_alone_shows_nothing_measured():
     ],
 )
 def test_settings_of_a_figure_tell_what_is_drawn(options, adversarial, contrast):
-    draw = DrawOptions(**options)
+    draw = SignalOptions(active=[3], trials=1, variants={"it": options}).draws()["it"]
     settings = settings_of({"it": draw})
     variant = settings.variants["it"]
     assert variant.is_adversarial == draw.is_adversarial == adversarial
@@ -75,7 +76,7 @@ def test_settings_of_a_figure_tell_what_is_drawn(options, adversarial, contrast)
 
 
 def settings_of(variants):
-    drawn = {name: draw.model_dump(mode="json") for name, draw in variants.items()}
+    drawn = {name: asdict(draw) for name, draw in variants.items()}
     given = {"variants": drawn, "style": StyleOptions().model_dump(mode="json"), "experiment": "e"}
     return FigureSettings.from_json(
         {**given, "series": {"a": "a"}, "pursuits": {}, "delta": 0.1, "seed": 3, "confidence": 0.9}
