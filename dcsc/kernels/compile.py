@@ -277,7 +277,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     locators.insert(0, ByDigest)
     try:
         kernel = numba.njit(nogil=True, fastmath=False)(function)
-        kernel._cache = KeptCode(function)
+        kernel._cache = KeptCode(function)  # type: ignore[attr-defined] # in place of what cache=True makes
         return kernel
     finally:
         locators.remove(ByDigest)
