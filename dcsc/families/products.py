@@ -99,7 +99,10 @@ def per_channel_and_axis(n_filters: int, n_channels: int, rank: int) -> int:
         When n_filters is not of that form.
     """
     at_least(1, n_filters=n_filters, n_channels=n_channels)
-    each = round((n_filters / n_channels) ** (1 / rank))
+    try:
+        each = round((n_filters / n_channels) ** (1 / rank))
+    except OverflowError:  # beyond any float, hence beyond any memory
+        each = 0
     if n_channels * each**rank != n_filters:
         power = "a whole number" if rank == 1 else f"the power {rank} of a whole number"
         raise UserError(

@@ -531,6 +531,7 @@ REFUSALS = [
     ("lapped", (16, 16), {"n_filters": 3}, "the power 2"),
     ("lapped", 16, {"n_filters": 10**9}, "more than grid"),
     ("dct", (16, 16), {"taps": 4, "n_filters": 5}, "the power 2"),
+    ("lapped", (16, 16), {"n_filters": 10**400}, "the power 2"),
     ("gabor", (8, 8, 8), {"n_filters": 2, "taps": 3}, "one or two axes"),
     ("gabor", 16, {"n_filters": 3, "taps": 3}, "multiple of 2"),
     ("gabor", 16, {"n_filters": 2, "taps": 3, "width": 0.0}, "width 0.0"),
