@@ -17,7 +17,7 @@ from dcsc.sampling import adversary
 
 
 def compile_kernels() -> None:
-    """Run every kernel on a tiny problem, in both precisions where it has both; a minute at first, then nothing."""
+    """Run every kernel on a tiny problem, in both precisions where it has both; minutes at first, then nothing."""
     rng = np.random.default_rng(0)
     dictionary = ConvolutionalDictionary.from_integers([[[1, 1, -1]], [[1, -1, 1]]], 1, (8,))
     parameters = {

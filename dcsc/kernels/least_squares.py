@@ -14,9 +14,6 @@ from dcsc.kernels.compile import compiled
 from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms, solve
 from dcsc.kernels.taps import points_for, points_of_atom
 
-SOLVED, UNSOLVED = 0, 1
-"""What became of a trial: solved, or left to another method since its Gram matrix is too full or nearly singular."""
-
 
 @compiled
 def correlate_at(residual, filters, begins, taps, points, out):
@@ -42,7 +39,7 @@ def subtract_atoms(residual, filters, begins, taps, points, coefficients):
 @compiled
 def fit_support(residual, atom, taps, gram, limits, out):
     """
-    Fit one signal, which is written over, on one support; says what became of it.
+    Fit one signal, which is written over, on one support; False where its Gram matrix is too full or nearly singular.
 
     `limits` are the most entries of the envelope, the most multiplications of its factorisation, and how small the
     smallest pivot may be beside the largest. Refinement wins back what squaring the condition number lost.
@@ -56,11 +53,11 @@ def fit_support(residual, atom, taps, gram, limits, out):
     for r in range(len(order)):
         work += (starts[r + 1] - starts[r]) ** 2
     if starts[-1] > limits[0] or work > limits[1]:
-        return UNSOLVED
+        return False
     rows = fill_rows(order, rank, columns_from, starts, firsts, neighbours, values, 0.0)
     smallest, largest = factorise(rows, columns_from, starts)
     if smallest <= limits[2] * largest:
-        return UNSOLVED
+        return False
     filters, begins = filters[order], places[:, order] * steps.reshape(3, 1)
     solution, step, points = np.zeros(len(order)), np.empty(len(order)), points_for(taps)
     for turn in range(3):
@@ -71,12 +68,12 @@ def fit_support(residual, atom, taps, gram, limits, out):
         solution += step
     for r in range(len(order)):
         out[order[r]] = solution[r]
-    return SOLVED
+    return True
 
 
 @compiled
-def fit_supports(residuals, atom, starts, taps, gram, limits, out, outcomes):
+def fit_supports(residuals, atom, starts, taps, gram, limits, out, solved):
     """Fit flat signals (trial, point), which are written over, on listed supports."""
     for trial in range(len(starts) - 1):
         own = slice(starts[trial], starts[trial + 1])
-        outcomes[trial] = fit_support(residuals[trial], atom[own], taps, gram, limits, out[own])
+        solved[trial] = fit_support(residuals[trial], atom[own], taps, gram, limits, out[own])

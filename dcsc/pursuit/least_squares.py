@@ -197,10 +197,10 @@ def fit_supports(dictionary: ConvolutionalDictionary, targets: NDArray, atoms: N
     ndarray of float64, shape (atom,)
         The coefficients, of minimum norm where the atoms of a trial are dependent.
     """
-    values, outcomes = np.zeros(len(atoms)), np.full(len(targets), kernels.UNSOLVED)
+    values, solved = np.zeros(len(atoms)), np.zeros(len(targets), dtype=bool)
     if len(atoms) and dictionary.rank <= AXES:
-        _fit_compiled(dictionary, targets, atoms, starts, values, outcomes)
-    for trial in np.flatnonzero(outcomes == kernels.UNSOLVED):
+        _fit_compiled(dictionary, targets, atoms, starts, values, solved)
+    for trial in np.flatnonzero(~solved):
         own = slice(starts[trial], starts[trial + 1])
         values[own] = fit(active_columns(dictionary, atoms[own]), targets[trial].astype(np.float64).ravel())
     return values
@@ -212,9 +212,9 @@ def _fit_compiled(
     atoms: NDArray,
     starts: NDArray,
     values: NDArray,
-    outcomes: NDArray,
+    solved: NDArray,
 ) -> None:
-    """Solve what the compiled kernel can, block by block, and write down which trials these are."""
+    """Solve what the compiled kernel can, block by block, and mark these trials."""
     taps = filter_taps(dictionary, "signed", np.float64)
     # Refinement converges to the fit only while the Gram matrix is much more accurate than it is well conditioned.
     gram = padded_gram(dictionary, np.float64)
@@ -225,7 +225,7 @@ def _fit_compiled(
         residuals = np.array(targets[first:last], dtype=np.float64).reshape(last - first, -1)
         kernels.fit_supports(
             residuals, atoms[begin:end], starts[first : last + 1] - begin, taps, gram, limits,
-            values[begin:end], outcomes[first:last],
+            values[begin:end], solved[first:last],
         )  # fmt: skip
 
     over_blocks(len(targets), work)
