@@ -33,7 +33,16 @@ _NAMES = {
     "bounds": ("gaussian_noise_bound", "least_squares_gain"),
     "certified_size": ("CertifiedSize", "candidate_sizes", "failure_limit", "largest_certified_size"),
     "interference": ("interference_bound", "interference_variance"),
-    "rungs": ("RUNGS", "CertifiedSparsity", "Ladder", "certified_stripe_sparsity", "draw_failures", "ladder"),
+    "rungs": (
+        "BASIS_PURSUIT_RUNGS",
+        "RUNGS",
+        "THRESHOLDING_RUNGS",
+        "CertifiedSparsity",
+        "Ladder",
+        "certified_stripe_sparsity",
+        "draw_failures",
+        "ladder",
+    ),
     "sparse_recovery": ("BasisPursuitLayer", "BasisPursuitPath", "basis_pursuit", "uniqueness"),
     "statistical_thresholding": ("StatisticalLayer", "StatisticalPath", "statistical"),
     "thresholds_as_run": (

@@ -24,7 +24,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
 from dcsc.ragged import RaggedCodes
 
-RUNGS = (
+THRESHOLDING_RUNGS = (
     "uniform-coherence",
     "uniform-babel",
     "uniform-instance",
@@ -32,6 +32,15 @@ RUNGS = (
     "statistical-babel2",
     "statistical-instance",
 )
+"""Of layered thresholding: for which signs, and by what."""
+BASIS_PURSUIT_RUNGS = (
+    "basis-pursuit-uniform-coherence",
+    "basis-pursuit-uniform-babel",
+    "basis-pursuit-uniform-instance",
+    "basis-pursuit-statistical-instance",
+)
+"""Of layered basis pursuit, without noise in its equality form."""
+RUNGS = THRESHOLDING_RUNGS + BASIS_PURSUIT_RUNGS
 
 _ROUNDING = 1e-12
 
