@@ -18,7 +18,7 @@ PANEL = Panel(needs=("certificates",), reads_trials=True)
 
 KINDS = {
     "uniform-coherence": "all signs: Theorem 8",
-    "basis-pursuit-babel": "all signs: Theorem 11, Babel form",
+    "basis-pursuit-uniform-babel": "all signs: Theorem 11, Babel form",
     "uniform-instance": "all signs: thresholding, instance form",
     "statistical-instance": "random signs: thresholding, instance form",
     "measured": "recovered",

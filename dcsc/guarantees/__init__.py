@@ -18,6 +18,8 @@ function                                  what it tells
 `covered_as_run`                          those for all signs alone
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
+`basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
+`support_certificates`                    the same of one layer
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
 `least_squares_gain`                      how much debiasing amplifies an input error
 `gaussian_noise_bound`                    patch norm that Gaussian noise rarely exceeds
@@ -30,6 +32,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "basis_pursuit_instance": ("SupportLayer", "SupportPath", "basis_pursuit_on_supports", "support_certificates"),
     "bounds": ("gaussian_noise_bound", "least_squares_gain"),
     "certified_size": ("CertifiedSize", "candidate_sizes", "failure_limit", "largest_certified_size"),
     "interference": ("interference_bound", "interference_variance"),

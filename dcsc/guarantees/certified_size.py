@@ -50,11 +50,14 @@ def failure_limit(failures: NDArray, confidence: float, largest: float = 1.0) ->
     Returns
     -------
     float
-        After Clopper and Pearson for counts, by `dcsc.statistics.mean_upper_limit` for bounds.
+        After Clopper and Pearson for counts. For bounds the smaller of two, each at half the error: by
+        `dcsc.statistics.mean_upper_limit`, and by the count of those that are not 0, as if each were the largest
+        (docs/theory.md, "Certified sizes").
     """
     if failures.dtype == bool:
         return 1 - float(statistics.proportion_lower_limit(np.count_nonzero(~failures), failures.size, confidence))
-    return largest * statistics.mean_upper_limit(failures / largest, confidence)
+    each = (1 + confidence) / 2
+    return largest * min(statistics.mean_upper_limit(failures / largest, each), failure_limit(failures > 0, each))
 
 
 def certify_upwards(

@@ -29,9 +29,6 @@ PILOT = 64
 BASIS_PURSUIT = "basis pursuit"
 """Label of layered basis pursuit in its equality form, which can be certified without being run."""
 
-THEOREM_11 = ("basis-pursuit-coherence", "basis-pursuit-babel")
-"""Rungs that speak of it, for all signs: [PRE17] Theorem 11 and its Babel form."""
-
 PATH = "path"
 """Name of the part that is the whole path; the others are single layers whose input is exact."""
 
@@ -42,13 +39,15 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
 
     All of it is for the supports and magnitudes that are drawn, closed forms included: draws of their own, pooled over
     the dictionaries in equal numbers, give a confidence limit at every size that is claimed.
-    Rungs about random signs speak of variants whose signs are Rademacher, those about all signs of every variant.
+    Rungs about random signs speak of variants whose signs are Rademacher, those about all signs of every variant;
+    rungs of basis pursuit speak of its equality form, under the name of the pursuit that is run and, if asked for, as
+    `BASIS_PURSUIT`.
 
     Parameters
     ----------
     settings : mapping
-        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `basis_pursuit` (whether that is certified, too),
-        `delta`, `draws` (behind every number that is estimated, at least) and `confidence`.
+        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `basis_pursuit` (whether that is certified, too,
+        without being run), `delta`, `draws` (behind every number that is estimated, at least) and `confidence`.
     dictionaries : DataTree
         Of the dictionaries stage.
 
@@ -63,10 +62,11 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     chosen = Certification.from_json(settings)
     variants = chosen.draws.variants
     pursuits = chosen.pursuits | ({BASIS_PURSUIT: None} if chosen.basis_pursuit else {})
+    of_basis_pursuit = any(_rule_of(options)[0] == BASIS_PURSUIT for options in pursuits.values())
     labels = {
         "pursuit": list(pursuits),
         "variant": list(variants),
-        "rung": [*guarantees.THRESHOLDING_RUNGS, *(THEOREM_11 if chosen.basis_pursuit else ())],
+        "rung": [*guarantees.THRESHOLDING_RUNGS, *(guarantees.BASIS_PURSUIT_RUNGS if of_basis_pursuit else ())],
         "part": parts,
     }
     lengths = tuple(map(len, labels.values()))
@@ -80,7 +80,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
         options, draw = pursuits[pursuit], variants[variant]
         if not _speaks(rung, options, draw, depth, variant):
             continue
-        if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
+        if _is_statistical(rung) and part != PATH and _random_signs(draw, depth) == "deepest":
             continue  # the signs of an inner layer are not Rademacher there
         found["applies"][place] = True
         size = draws.certified(variant, rung, part, _rule_of(options))
@@ -106,7 +106,7 @@ _Rule = tuple[str, Any, bool]
 
 
 def _rule_of(options: PursuitRun | None) -> _Rule:
-    if options is None:
+    if options is None or options.is_equality_basis_pursuit:
         return BASIS_PURSUIT, None, False
     threshold = tuple(options.threshold) if isinstance(options.threshold, list) else options.threshold
     return ("best" if options.rule == "top-k" else options.rule or ""), threshold, options.debias
@@ -114,15 +114,18 @@ def _rule_of(options: PursuitRun | None) -> _Rule:
 
 def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, variant: str) -> bool:
     """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
-    if draw.is_noisy:
+    if draw.is_noisy or (options is not None and not (options.is_bounded and options.runs_on(variant))):
         return False
-    if options is None or rung in THEOREM_11:
-        return options is None and rung in THEOREM_11
-    if not options.is_bounded or not options.runs_on(variant):
+    if (_rule_of(options)[0] == BASIS_PURSUIT) != (rung in guarantees.BASIS_PURSUIT_RUNGS):
         return False
-    if rung.startswith("uniform"):
+    if not _is_statistical(rung):
         return True
     return _random_signs(draw, depth) is not None and (depth == 1 or rung.endswith("instance"))
+
+
+def _is_statistical(rung: str) -> bool:
+    """Whether a rung is about random signs."""
+    return rung.removeprefix("basis-pursuit-").startswith("statistical")
 
 
 def _random_signs(draw: Draw, depth: int) -> str | None:
@@ -193,6 +196,8 @@ class _Draws:
         depth, draw = self._cascades[0].depth, self._settings.draws.variants[law]
         if depth == 1 or draw.constraint == "no-overlap":
             return 1.0  # the path is determined, and what one draw adds is a bound on its own failure
+        if rule[0] == BASIS_PURSUIT:
+            return 1.0 if _random_signs(draw, depth) == "deepest" else float(depth)
         return float(depth) if rule[2] else 1 + self._settings.delta / 2
 
     def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> NDArray:
@@ -231,8 +236,7 @@ class _Draws:
             cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
             betas = None if betas is None else [betas[layer]]
         if name == BASIS_PURSUIT:
-            form = rung.removeprefix("basis-pursuit-")
-            return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
+            return self._failing_basis_pursuit(cascade, codes, law, rung)
         if cascade.depth == 1:
             return guarantees.draw_failures(cascade, codes[0], None if betas is None else betas[0], rung=rung)
         if not rung.endswith("instance"):
@@ -251,6 +255,16 @@ class _Draws:
         paths = guarantees.path_interference(cascade, codes, signs)
         found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2)
         return found.failure_bound
+
+    def _failing_basis_pursuit(self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str) -> NDArray:
+        """What each draw adds to the failure rate of basis pursuit, of a path or of a layer alone."""
+        kind, form = rung.removeprefix("basis-pursuit-").split("-")
+        if form != "instance":
+            return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
+        if kind == "uniform":
+            return ~guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds
+        signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
+        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs).failure_bound
 
     @staticmethod
     def _alone(

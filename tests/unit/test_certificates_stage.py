@@ -82,7 +82,7 @@ def test_rungs_speak_of_the_pursuits_and_signs_that_they_are_about(one_layer):
     applies = one_layer[0]["applies"].squeeze("part", drop=True)
     assert not applies.sel(pursuit="oracle").any()  # it looks at the signs
     assert not applies.sel(variant="noisy").any()
-    for rung, variant in itertools.product(guarantees.RUNGS, ("random", "worst", "positive")):
+    for rung, variant in itertools.product(guarantees.THRESHOLDING_RUNGS, ("random", "worst", "positive")):
         expected = rung.startswith("uniform") or variant == "random"
         assert (applies.sel(rung=rung, variant=variant).drop_sel(pursuit="oracle") == expected).all()
 
@@ -124,7 +124,7 @@ def test_certified_draws_are_recovered_and_bounded_at_the_threshold_of_the_pursu
 
 def test_a_threshold_certifies_no_more_than_the_best_one_and_equal_ones_alike(one_layer):
     found = one_layer[0].sel(variant="random", part="path")
-    for rung in guarantees.RUNGS:
+    for rung in guarantees.THRESHOLDING_RUNGS:
         sizes = {name: int(found["active"].sel(rung=rung, pursuit=name)) for name in PURSUITS}
         assert sizes["hard"] == sizes["fixed"]
         assert sizes["low"] <= sizes["hard"] <= sizes["top-k"]
@@ -171,13 +171,13 @@ def test_layers_and_paths_of_random_signs_are_certified():
     path = found.sel(pursuit="debiased", part="path")
     assert not found["applies"].sel(variant="plain", part="layer 1", rung="statistical-instance").any()
     for variant in variants:
-        sizes = [int(path["active"].sel(variant=variant, rung=rung)) for rung in guarantees.RUNGS[:3]]
+        sizes = [int(path["active"].sel(variant=variant, rung=rung)) for rung in guarantees.THRESHOLDING_RUNGS[:3]]
         assert sizes == sorted(sizes)
     sizes = found["active"].sel(pursuit="debiased", variant="T", rung="statistical-instance")
     assert 0 < sizes.sel(part="path") <= min(sizes.sel(part="layer 1"), sizes.sel(part="layer 2"))
     pursuit = found.sel(pursuit=certificates.BASIS_PURSUIT)
     applies = pursuit["applies"].any(("variant", "part"))
-    assert list(applies["rung"].to_numpy()[applies]) == list(certificates.THEOREM_11)
+    assert list(applies["rung"].to_numpy()[applies]) == list(guarantees.BASIS_PURSUIT_RUNGS)
     # Rungs of every layer speak of the codes that the deepest ones make.
     one = path.sel(variant="T", rung="statistical-instance")
     atoms = [dictionary.n_atoms for dictionary in cascades[0].dictionaries]
@@ -187,7 +187,7 @@ def test_layers_and_paths_of_random_signs_are_certified():
 
 def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer, monkeypatch):
     certificates_of = transitions.certified({"it": one_layer[0]})
-    assert set(certificates_of["rung"]) == set(guarantees.RUNGS)
+    assert set(certificates_of["rung"]) == set(guarantees.THRESHOLDING_RUNGS)
     assert (certificates_of.groupby(["pursuit", "variant", "rung"]).size() == 1).all()
     points = certificates_of[certificates_of["rung"] == "uniform-coherence"].assign(censored="")
     points = pd.concat([points.assign(replicate=number) for number in range(2)], ignore_index=True)
@@ -238,7 +238,7 @@ def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
         best = uniform.loc[uniform["layer"] == layer, "active"].max()
         np.testing.assert_allclose(rows["gain"], rows["active"] / best)
         assert (rows["gain_lower"] <= rows["gain"]).all()
-    assert set(table.loc[table["pursuit"] == certificates.BASIS_PURSUIT, "kind"]) == set(certificates.THEOREM_11)
+    assert set(table.loc[table["pursuit"] == certificates.BASIS_PURSUIT, "kind"]) == set(guarantees.BASIS_PURSUIT_RUNGS)
 
 
 def test_a_path_of_one_layer_is_that_layer():
