@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(needs=("certificates", "beside"))
 
 LABELS = (
     "all signs: Theorem 11",
@@ -23,17 +24,20 @@ LABELS = (
 RUNGS = dict(zip(guarantees.BASIS_PURSUIT_RUNGS, LABELS, strict=True))
 """Rungs of basis pursuit and what they are called, each implying the next."""
 
+ROUNDING = 1e-9
+"""Below it a limit is a whole number, which the theorem does not reach."""
+
 _LINES = (("0.55", (0, (1, 1))), ("0.55", (0, (3, 1, 1, 1))), ("0.55", (0, (5, 2))), ("0.1", "-"))
 
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set the cells that basis pursuit ran on beside what is certified for it.
+    Set the cells that basis pursuit ran on, and those of other experiments' figures beside it, against what is certified.
 
     Parameters
     ----------
     results : Results
-        Its summary and certificates are used.
+        Its summary, certificates and the tables of figures `recovery` beside it are used.
     settings : FigureSettings
         Its confidence, variants and delta.
 
@@ -42,19 +46,23 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     pandas.DataFrame
         Rows of kind "measured", those of figure `recovery`, and of kind "certified", a rung each: the stripe-sparsity
         of the first layer (see `transitions.certified_beside`); `theorem_11` is what Theorem 11 certifies of the same
-        draws and `theorem_11_limit` the bound (1 + 1/mu)/2 on the fullest stripe itself; `gain` and `gain_over_limit`
-        are the certified stripe-sparsity over each.
+        draws, `theorem_11_limit` the largest whole number below (1 + 1/mu)/2, which it allows the fullest stripe of a
+        code, a mean over the dictionaries; `gain` and `gain_over_limit` are the certified stripe-sparsity over each.
     """
-    measured = recovery.tidy(results, settings).assign(kind="measured")
+    own = recovery.tidy(results, settings)
+    measured = pd.concat([own, *results.beside.values()], ignore_index=True).assign(kind="measured")
     certified = transitions.certified(results.certificates)
-    certified = certified[certified["rung"].isin(RUNGS) & certified["pursuit"].isin(measured["pursuit"])]
+    certified = certified[certified["rung"].isin(RUNGS) & certified["pursuit"].isin(own["pursuit"])]
     beside = transitions.certified_beside(
         certified, results.summary, settings.variants, settings.confidence, settings.delta
     )
     place = ["cascade", "pursuit", "variant"]
     first = select(beside, rung=guarantees.BASIS_PURSUIT_RUNGS[0])
-    beside = beside.merge(first[[*place, "stripe_sparsity"]].rename(columns={"stripe_sparsity": "theorem_11"}), on=place)
-    beside["theorem_11_limit"] = beside["cascade"].map(measured.groupby("cascade")["uniform_limit"].first())
+    beside = beside.merge(
+        first[[*place, "stripe_sparsity"]].rename(columns={"stripe_sparsity": "theorem_11"}), on=place
+    )
+    limits = np.ceil((1 + 1 / results.summary["mutual_coherence"]) / 2 - ROUNDING) - 1
+    beside["theorem_11_limit"] = beside["cascade"].map(limits.mean("replicate").to_series())
     for gain, of in (("gain", "theorem_11"), ("gain_over_limit", "theorem_11_limit")):
         beside[gain] = (beside["stripe_sparsity"] / beside[of]).where(beside[of] > 0)
     return pd.concat([measured, beside.assign(kind="certified")], ignore_index=True)
@@ -78,13 +86,14 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     measured, certified = (select(table, kind=kind) for kind in ("measured", "certified"))
     pairs = list(measured[["cascade", "pursuit"]].drop_duplicates().itertuples(index=False, name=None))
-    colours = style.colours(settings.style, len(settings.variants))
+    variants = list(measured["variant"].unique())
+    colours = style.colours(settings.style, len(variants))
     columns = min(len(pairs), 3)
     figure, axes = style.canvas(settings.style, -(-len(pairs) // columns), columns, 0.9, sharey=True)
     for panel, (cascade, pursuit) in zip(axes.flat, pairs, strict=False):
         here = select(measured, cascade=cascade, pursuit=pursuit)
         _draw_rungs(panel, select(certified, cascade=cascade, pursuit=pursuit))
-        for index, (variant, colour) in enumerate(zip(settings.variants, colours, strict=True)):
+        for index, (variant, colour) in enumerate(zip(variants, colours, strict=True)):
             curve = select(here, variant=variant)
             if len(curve):
                 style.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour, index, label=variant)
