@@ -32,7 +32,7 @@ _LINES = (("0.55", (0, (1, 1))), ("0.55", (0, (3, 1, 1, 1))), ("0.55", (0, (5, 2
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set the cells that basis pursuit ran on, and those of other experiments' figures beside it, against what is certified.
+    Set the cells that basis pursuit ran on, and those of other figures beside it, against what is certified.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
                 style.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour, index, label=variant)
         style.logarithmic(panel.xaxis, here["stripe_sparsity"])
         panel.set_ylim(-0.03, 1.03)
-        several = f", {pursuit}" if measured["pursuit"].nunique() > 1 else ""
+        several = f", {pursuit}" if len(set(measured["pursuit"])) > 1 else ""
         panel.set_title(f"{cascade}{several}\n$\\mu$ = {here['mutual_coherence'].iloc[0]:.2f}", fontsize="small")
     for panel in axes.flat[len(pairs) :]:
         panel.set_axis_off()

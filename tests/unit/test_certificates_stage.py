@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from dcsc import guarantees, sampling, seeds
+from dcsc import guarantees, pursuit, sampling, seeds
 from dcsc.convolution import one_step
 from dcsc.figures import density, transitions
 from dcsc.figures.inputs import FigureSettings, Results
@@ -175,14 +175,79 @@ def test_layers_and_paths_of_random_signs_are_certified():
         assert sizes == sorted(sizes)
     sizes = found["active"].sel(pursuit="debiased", variant="T", rung="statistical-instance")
     assert 0 < sizes.sel(part="path") <= min(sizes.sel(part="layer 1"), sizes.sel(part="layer 2"))
-    pursuit = found.sel(pursuit=certificates.BASIS_PURSUIT)
-    applies = pursuit["applies"].any(("variant", "part"))
+    equality = found.sel(pursuit=certificates.BASIS_PURSUIT)
+    applies = equality["applies"].any(("variant", "part"))
     assert list(applies["rung"].to_numpy()[applies]) == list(guarantees.BASIS_PURSUIT_RUNGS)
     # Rungs of every layer speak of the codes that the deepest ones make.
     one = path.sel(variant="T", rung="statistical-instance")
     atoms = [dictionary.n_atoms for dictionary in cascades[0].dictionaries]
     assert float(one["density"].sel(layer=2)) * atoms[1] == pytest.approx(int(one["active"]))
     assert float(one["density"].sel(layer=1)) * atoms[0] > int(one["active"])
+
+
+OVERCOMPLETE = {
+    "grid": [64],
+    "replicates": 2,
+    "layers": [{"family": "gaussian", "parameters": {"n_filters": 16, "taps": 32, "stride": 8}}],
+}
+EQUALITY = {"method": "layered-basis-pursuit", "parameters": {"penalty": 0}}
+
+
+def test_basis_pursuit_is_certified_as_it_is_run():
+    found, cascades = certified(OVERCOMPLETE, {"hard": PURSUITS["hard"], "bp": EQUALITY}, VARIANTS, draws=1024)
+    applies = found["applies"].squeeze("part", drop=True)
+    assert not applies.sel(variant="noisy").any()
+    for rung, variant in itertools.product(guarantees.RUNGS, ("random", "worst", "positive")):
+        about = "uniform" in rung or variant == "random"
+        for pursuit in ("hard", "bp"):
+            matches = (rung in guarantees.BASIS_PURSUIT_RUNGS) == (pursuit == "bp")
+            assert bool(applies.sel(rung=rung, variant=variant, pursuit=pursuit)) == (about and matches)
+    path = found.sel(pursuit="bp", variant="random", part="path")
+    sizes = {rung: int(path["active"].sel(rung=rung)) for rung in guarantees.BASIS_PURSUIT_RUNGS}
+    coherence, babel, instance, statistical = sizes.values()
+    assert 0 < coherence <= babel < instance < statistical
+    model = cascades[0].dictionaries[0]
+    for size, kind in ((instance, "uniform"), (statistical, "statistical")):
+        support = {"name": "uniform", "size": size}
+        codes = [
+            sampling.sample_codes(seeds.stream(n), c.dictionaries[0], 400, support=support)
+            for n, c in enumerate(cascades)
+        ]
+        paths = [guarantees.basis_pursuit_on_supports(c, [code]) for c, code in zip(cascades, codes, strict=True)]
+        failing = [~path.holds if kind == "uniform" else path.failure_bound for path in paths]
+        assert np.mean(failing) < 0.08
+        stripes = np.mean([sparsity.stripe_norm(code, model) for code in codes])
+        rung = f"basis-pursuit-{kind}-instance"
+        assert float(path["stripe_sparsity"].sel(rung=rung, layer=1)) == pytest.approx(stripes, rel=0.1)
+        for number, code in enumerate(codes):
+            rows = code.rows(slice(0, 60))
+            signals = cascades[number].dictionaries[0].synthesize(rows.to_dense())
+            result = pursuit.layered_basis_pursuit(cascades[number], signals, penalty=0)
+            lost = (np.sign(result.codes[0]) != np.sign(rows.to_dense())).any(axis=(1, 2))
+            assert not (lost & ~failing[number][:60].astype(bool)).any()
+            assert lost.mean() < 0.15
+
+
+def test_what_random_signs_certify_of_a_path_adds_up_over_its_layers():
+    variants = {"T": {"layer_signs": True}, "apart": {"layer_signs": True, "constraint": "no-overlap"}, "plain": {}}
+    found, cascades = certified(DEEP, {"bp": EQUALITY}, variants)
+    sizes = found["active"].sel(pursuit="bp", rung="basis-pursuit-statistical-instance")
+    for variant in ("T", "apart"):
+        of_layers = sizes.sel(variant=variant, part=["layer 1", "layer 2"])
+        assert 0 < int(sizes.sel(variant=variant, part="path")) <= int(of_layers.min())
+    assert not found["applies"].sel(variant="plain", part="layer 1", rung="basis-pursuit-statistical-instance").any()
+    uniform = found["active"].sel(pursuit="bp", rung="basis-pursuit-uniform-instance", part="path")
+    assert (sizes.sel(part="path", variant=["T", "apart"]) >= 0.9 * uniform.sel(variant=["T", "apart"])).all()
+    codes = sampling.deep_codes(
+        seeds.stream(0),
+        cascades[0].dictionaries,
+        32,
+        support={"name": "uniform", "size": 60},
+        layer_signs=seeds.stream(1),
+    ).codes
+    crowded = guarantees.basis_pursuit_on_supports(cascades[0], codes)
+    assert (crowded.failure_bound[~crowded.determined] == crowded.sum_of_probabilities[~crowded.determined]).all()
+    assert crowded.failure_bound.max() > 1
 
 
 def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer, monkeypatch):

@@ -43,6 +43,30 @@ def test_limits_of_counts_are_those_of_clopper_and_pearson():
     assert failure_limit(failing, 0.95) == pytest.approx(stats.beta.ppf(0.95, 6, 295))
 
 
+def test_bounds_have_the_smaller_of_two_limits_at_half_the_error():
+    rng = np.random.default_rng(4)
+    for values, largest in ((np.where(rng.random(900) < 0.002, 1.0, 0.0), 1.0), (rng.random(900) ** 50, 1.5)):
+        bet = largest * statistics.mean_upper_limit(values / largest, 0.975)
+        counted = largest * float(stats.beta.ppf(0.975, np.count_nonzero(values) + 1, 900 - np.count_nonzero(values)))
+        assert failure_limit(values, 0.95, largest) == pytest.approx(min(bet, counted))
+    assert counted > bet  # of many small bounds the bet knows more
+
+
+@given(st.integers(2, 3000), st.floats(0.6, 0.99))
+@settings(max_examples=30)
+def test_bounds_of_draws_that_are_all_covered_cost_no_more_than_halving_the_error(draws, confidence):
+    covered = failure_limit(np.zeros(draws, dtype=bool), (1 + confidence) / 2)
+    assert failure_limit(np.zeros(draws), confidence) == pytest.approx(covered)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_limit_of_bounds_is_seldom_below_their_mean(law):
+    rng = np.random.default_rng(3)
+    mean = LAWS[law](rng, 2_000_000).mean()
+    below = sum(failure_limit(LAWS[law](rng, 300), 0.9) < mean * (1 - 1e-3) for _ in range(120))
+    assert stats.binomtest(below, 120, 0.1, alternative="greater").pvalue > 1e-3
+
+
 def test_parts_of_a_mean_may_exceed_one():
     parts = np.where(np.arange(400) < 2, 1.5, 0.001)
     limit = failure_limit(parts, 0.95, largest=1.5)
