@@ -23,6 +23,9 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, kernel_codes
 
+INJECTIVE = 1e-10
+"""Times 1 + the number of active atoms: the smallest eigenvalue of their Gram matrix that counts as injective."""
+
 
 class ThresholdAttack(NamedTuple):
     """
@@ -344,11 +347,10 @@ def _projected(dictionary: ConvolutionalDictionary, active: NDArray) -> NDArray 
     ones = np.ones(len(active))
     alone = RaggedCodes(np.ones(len(active), np.int64), active, ones, tuple(dictionary.code_shape))
     rows = np.asarray(correlate_codes(dictionary, alone, threads=1), dtype=np.float64).reshape(len(active), -1)
-    try:
-        factor = cho_factor(rows[:, active], lower=True)
-    except np.linalg.LinAlgError:
+    gram = rows[:, active]
+    if np.linalg.eigvalsh(gram)[0] <= INJECTIVE * (1 + len(active)):
         return None
-    return cho_solve(factor, rows)
+    return cho_solve(cho_factor(gram), rows)
 
 
 def separate_worst_cases(

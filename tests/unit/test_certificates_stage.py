@@ -199,9 +199,9 @@ def test_basis_pursuit_is_certified_as_it_is_run():
     assert not applies.sel(variant="noisy").any()
     for rung, variant in itertools.product(guarantees.RUNGS, ("random", "worst", "positive")):
         about = "uniform" in rung or variant == "random"
-        for pursuit in ("hard", "bp"):
-            matches = (rung in guarantees.BASIS_PURSUIT_RUNGS) == (pursuit == "bp")
-            assert bool(applies.sel(rung=rung, variant=variant, pursuit=pursuit)) == (about and matches)
+        for name in ("hard", "bp"):
+            matches = (rung in guarantees.BASIS_PURSUIT_RUNGS) == (name == "bp")
+            assert bool(applies.sel(rung=rung, variant=variant, pursuit=name)) == (about and matches)
     path = found.sel(pursuit="bp", variant="random", part="path")
     sizes = {rung: int(path["active"].sel(rung=rung)) for rung in guarantees.BASIS_PURSUIT_RUNGS}
     coherence, babel, instance, statistical = sizes.values()
@@ -242,7 +242,7 @@ def test_what_random_signs_certify_of_a_path_adds_up_over_its_layers():
         seeds.stream(0),
         cascades[0].dictionaries,
         32,
-        support={"name": "uniform", "size": 60},
+        support={"name": "uniform", "size": 200},
         layer_signs=seeds.stream(1),
     ).codes
     crowded = guarantees.basis_pursuit_on_supports(cascades[0], codes)
