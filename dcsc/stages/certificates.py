@@ -18,7 +18,7 @@ from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit import thresholding
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, take
 from dcsc.sampling.deep import certificates
 from dcsc.stages.settings import Certification, Draw, PursuitRun
 from dcsc.stages.signals import draw_cell
@@ -209,7 +209,7 @@ class _Draws:
         sums_tails = rung == "statistical-instance" and (self._cascades[0].depth == 1 or rule[2] or part != PATH)
         wanted = PILOT if purpose == "pilot" else self._settings.n_draws
         codes = functools.partial(self.codes, law, size, purpose)
-        if purpose == "pilot" or not sums_tails:
+        if not sums_tails:
             return self._looked_at(self.blocks(wanted), codes, failing, Failures(np.empty(0), largest))
         # Sharp tails are dear: they are taken of some draws, once cheap ones of many tell that no draw stands out.
         ceiling, more = CEILING * self._settings.delta, functools.partial(self._codes, law, size, purpose)
@@ -217,15 +217,21 @@ class _Draws:
         def stands_out(replicate: int, codes: list[RaggedCodes]) -> NDArray:
             return failing(replicate, codes, tail="gaussian") > ceiling
 
-        def below_ceiling(replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            values = np.minimum(failing(replicate, codes), ceiling)
-            return np.where(stands_out(replicate, codes), 0.0, values)
+        def sharp(replicate: int, codes: list[RaggedCodes], otherwise: float) -> NDArray:
+            values, rows = np.full(len(codes[0].row_size), otherwise), np.flatnonzero(~stands_out(replicate, codes))
+            if len(rows):
+                values[rows] = np.minimum(failing(replicate, [take(code, rows) for code in codes]), ceiling)
+            return values
 
+        if purpose == "pilot":
+            all_of_them = functools.partial(sharp, otherwise=largest)
+            return self._looked_at(self.blocks(wanted), codes, all_of_them, Failures(np.empty(0), largest))
         beyond = self._looked_at(self.blocks(MANY * wanted), more, stands_out, Failures(np.empty(0), largest))
         start = Failures(np.empty(0), largest, beyond.values.astype(bool), ceiling)
         if self._is_too_much(start, int(SHARP * wanted)):
             return replace(start, values=np.full(1, ceiling))
-        return self._looked_at(self.blocks(SHARP * wanted), codes, below_ceiling, start)
+        below = functools.partial(sharp, otherwise=0.0)
+        return self._looked_at(self.blocks(SHARP * wanted), codes, below, start)
 
     def _looked_at(
         self,
