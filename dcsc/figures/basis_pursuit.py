@@ -89,7 +89,9 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     variants = list(measured["variant"].unique())
     colours = style.colours(settings.style, len(variants))
     columns = min(len(pairs), 3)
-    figure, axes = style.canvas(settings.style, -(-len(pairs) // columns), columns, 0.9, sharey=True)
+    figure, axes = style.canvas(
+        settings.style, -(-len(pairs) // columns), columns, 0.9 if columns > 1 else 0.45, sharey=True
+    )
     for panel, (cascade, pursuit) in zip(axes.flat, pairs, strict=False):
         here = select(measured, cascade=cascade, pursuit=pursuit)
         _draw_rungs(panel, select(certified, cascade=cascade, pursuit=pursuit))
