@@ -101,9 +101,7 @@ def test_figure_basis_pursuit_holds_what_is_certified_against_theorem_11(tmp_pat
     variants, cells = {"random": {}}, [1, 2, 4, 7, 12]
     run = {"bp": EQUALITY}
     drawn, _, _, measured = chain(tmp_path, OVERCOMPLETE, cells, variants, 24, run=run)
-    found, cascades = certified(
-        OVERCOMPLETE, {"hard": {"rule": "hard", "threshold": 0.5}, "bp": BASIS_PURSUIT}, variants
-    )
+    found, _ = certified(OVERCOMPLETE, {"hard": {"rule": "hard", "threshold": 0.5}, "bp": BASIS_PURSUIT}, variants)
     counts = summary.summarize({"it": [measured]}, {"it": drawn})
     settings = settings_of(variants, pursuits=run)
     results = Results({"it": drawn}, counts, {"it": measured}, certificates={"it": found})
