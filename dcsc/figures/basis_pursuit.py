@@ -61,7 +61,8 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     beside = beside.merge(
         first[[*place, "stripe_sparsity"]].rename(columns={"stripe_sparsity": "theorem_11"}), on=place
     )
-    limits = np.ceil((1 + 1 / results.summary["mutual_coherence"]) / 2 - ROUNDING) - 1
+    coherences = results.summary["mutual_coherence"]
+    limits = coherences.copy(data=np.ceil((1 + 1 / coherences.to_numpy()) / 2 - ROUNDING) - 1)
     beside["theorem_11_limit"] = beside["cascade"].map(limits.mean("replicate").to_series())
     for gain, of in (("gain", "theorem_11"), ("gain_over_limit", "theorem_11_limit")):
         beside[gain] = (beside["stripe_sparsity"] / beside[of]).where(beside[of] > 0)

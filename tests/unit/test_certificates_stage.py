@@ -231,7 +231,7 @@ def test_basis_pursuit_is_certified_as_it_is_run():
 
 def test_what_random_signs_certify_of_a_path_adds_up_over_its_layers():
     variants = {"T": {"layer_signs": True}, "plain": {}}
-    found, _ = certified(DEEP, {"bp": EQUALITY}, variants, draws=128)
+    found, _ = certified(DEEP, {"bp": EQUALITY}, variants, draws=256)
     sizes = found["active"].sel(pursuit="bp", rung="basis-pursuit-statistical-instance")
     of_layers = sizes.sel(variant="T", part=["layer 1", "layer 2"])
     assert 0 < int(sizes.sel(variant="T", part="path")) <= int(of_layers.min())
