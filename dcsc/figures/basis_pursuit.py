@@ -61,9 +61,9 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     beside = beside.merge(
         first[[*place, "stripe_sparsity"]].rename(columns={"stripe_sparsity": "theorem_11"}), on=place
     )
-    coherences = results.summary["mutual_coherence"]
-    limits = coherences.copy(data=np.ceil((1 + 1 / coherences.to_numpy()) / 2 - ROUNDING) - 1)
-    beside["theorem_11_limit"] = beside["cascade"].map(limits.mean("replicate").to_series())
+    coherences = results.summary["mutual_coherence"].to_series()
+    limits = np.ceil((1 + 1 / coherences) / 2 - ROUNDING) - 1
+    beside["theorem_11_limit"] = beside["cascade"].map(limits.groupby("cascade").mean())
     for gain, of in (("gain", "theorem_11"), ("gain_over_limit", "theorem_11_limit")):
         beside[gain] = (beside["stripe_sparsity"] / beside[of]).where(beside[of] > 0)
     return pd.concat([measured, beside.assign(kind="certified")], ignore_index=True)
@@ -90,9 +90,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     variants = list(measured["variant"].unique())
     colours = style.colours(settings.style, len(variants))
     columns = min(len(pairs), 3)
-    figure, axes = style.canvas(
-        settings.style, -(-len(pairs) // columns), columns, 0.9 if columns > 1 else 0.45, sharey=True
-    )
+    figure, axes = style.canvas(settings.style, -(-len(pairs) // columns), columns, 0.9, sharey=True)
     for panel, (cascade, pursuit) in zip(axes.flat, pairs, strict=False):
         here = select(measured, cascade=cascade, pursuit=pursuit)
         _draw_rungs(panel, select(certified, cascade=cascade, pursuit=pursuit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc import guarantees, seeds
-from dcsc.guarantees import CertifiedSize
+from dcsc.guarantees import CertifiedSize, Failures
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -25,6 +26,10 @@ from dcsc.store.readers import cascades_of
 
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
+CEILING = 20
+"""Over delta: the cheap bound that hardly any draw exceeds at a size that is certified."""
+MANY, SHARP = 4.0, 0.5
+"""Draws with a cheap bound, and with the sharpest one, over those that a yes or no takes."""
 
 BASIS_PURSUIT = "basis pursuit"
 """Label of layered basis pursuit in its equality form, which can be certified without being run."""
@@ -157,10 +162,9 @@ class _Draws:
             variants = {name: replace(draw, signs="rademacher", layer_signs=False) for name, draw in variants.items()}
         return next(name for name, draw in variants.items() if draw == variants[variant])
 
-    def blocks(self, purpose: str) -> list[tuple[int, int]]:
-        """List block and replicate of all draws of a size."""
-        wanted = PILOT if purpose == "pilot" else self._settings.n_draws
-        blocks = -(-wanted // (seeds.BLOCK * len(self._cascades)))
+    def blocks(self, wanted: float) -> list[tuple[int, int]]:
+        """List block and replicate of so many draws of a size, over all dictionaries."""
+        blocks = math.ceil(wanted / (seeds.BLOCK * len(self._cascades)))
         return [(block, replicate) for block in range(blocks) for replicate in range(len(self._cascades))]
 
     def _codes(self, law: str, size: int, purpose: str, block: int, replicate: int) -> list[RaggedCodes]:
@@ -187,7 +191,6 @@ class _Draws:
                 self._sizes,
                 self._settings.delta,
                 self._settings.confidence,
-                self._largest(law, rule),
             )
         return self._certified[key]
 
@@ -200,36 +203,74 @@ class _Draws:
             return 1.0 if _random_signs(draw, depth) == "deepest" else float(depth)
         return float(depth) if rule[2] else 1 + self._settings.delta / 2
 
-    def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> NDArray:
-        """
-        What each draw, of all dictionaries, adds to the failure rate.
+    def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> Failures:
+        """What each draw, of all dictionaries, adds to the failure rate."""
+        largest, failing = self._largest(law, rule), functools.partial(self._failing, law, rung, part, rule)
+        sums_tails = rung == "statistical-instance" and (self._cascades[0].depth == 1 or rule[2] or part != PATH)
+        wanted = PILOT if purpose == "pilot" else self._settings.n_draws
+        codes = functools.partial(self.codes, law, size, purpose)
+        if purpose == "pilot" or not sums_tails:
+            return self._looked_at(self.blocks(wanted), codes, failing, Failures(np.empty(0), largest))
+        # Sharp tails are dear: they are taken of some draws, once cheap ones of many tell that no draw stands out.
+        ceiling, more = CEILING * self._settings.delta, functools.partial(self._codes, law, size, purpose)
 
-        Once those that were looked at are too many, the others count as failures without being drawn: they could not
-        turn the test, and to count them so is on the safe side.
+        def stands_out(replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            return failing(replicate, codes, tail="gaussian") > ceiling
+
+        def below_ceiling(replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            values = np.minimum(failing(replicate, codes), ceiling)
+            return np.where(stands_out(replicate, codes), 0.0, values)
+
+        beyond = self._looked_at(self.blocks(MANY * wanted), more, stands_out, Failures(np.empty(0), largest))
+        start = Failures(np.empty(0), largest, beyond.values.astype(bool), ceiling)
+        if self._is_too_much(start, int(SHARP * wanted)):
+            return replace(start, values=np.full(1, ceiling))
+        return self._looked_at(self.blocks(SHARP * wanted), codes, below_ceiling, start)
+
+    def _looked_at(
+        self,
+        blocks: list[tuple[int, int]],
+        codes: Callable[[int, int], list[RaggedCodes]],
+        failing: Callable[[int, list[RaggedCodes]], NDArray],
+        start: Failures,
+    ) -> Failures:
         """
-        blocks, largest, found = self.blocks(purpose), self._largest(law, rule), np.empty(0, bool)
+        Look at the draws of blocks until they are too many to be certified.
+
+        Then the others count as failures without being drawn: they could not turn the test, and to count them so is on
+        the safe side.
+        """
+        parts: list[NDArray] = []
+        most = min(start.largest, start.ceiling)
         for number, (block, replicate) in enumerate(blocks, start=1):
-            codes = self.codes(law, size, purpose, block, replicate)
-            failing = self._failing(self._cascades[replicate], codes, law, rung, part, rule)
-            found = failing if number == 1 else np.concatenate([found, failing])
-            left = (len(blocks) - number) * seeds.BLOCK
-            if left and self._is_too_much(np.append(found, np.zeros(left, found.dtype)), purpose, largest):
-                return np.append(found, np.full(left, largest).astype(found.dtype))
-        return found
+            parts.append(failing(replicate, codes(block, replicate)))
+            found, left = np.concatenate(parts), (len(blocks) - number) * seeds.BLOCK
+            if left and self._is_too_much(replace(start, values=found), left):
+                return replace(start, values=np.append(found, np.full(left, most).astype(found.dtype)))
+        return replace(start, values=np.concatenate(parts))
 
-    def _is_too_much(self, failures: NDArray, purpose: str, largest: float) -> bool:
-        """Whether such failures make a size fail, at any level that is asked for."""
-        if purpose == "pilot":
-            return float(np.mean(failures)) > self._settings.delta
-        if float(np.sum(failures)) < 1:  # seldom enough, and dear to find out
+    def _is_too_much(self, failures: Failures, left: int) -> bool:
+        """Whether such failures make a size fail, at any level that is asked for, even if none of the others does."""
+        values = failures.values
+        hopeful = replace(failures, values=np.append(values, np.zeros(left, values.dtype)))
+        if hopeful.mean > self._settings.delta:
+            return True
+        if float(np.sum(values)) < 1 and failures.beyond is None:  # seldom enough, and dear to find out
             return False
-        limit = guarantees.failure_limit(failures, self._settings.confidence, largest)
-        return limit > self._settings.delta
+        return hopeful.limit(self._settings.confidence) > self._settings.delta
 
     def _failing(
-        self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, part: str, rule: _Rule
+        self,
+        law: str,
+        rung: str,
+        part: str,
+        rule: _Rule,
+        replicate: int,
+        codes: list[RaggedCodes],
+        tail: str = "exact",
     ) -> NDArray:
-        name, threshold, debias = rule
+        """What each of some draws adds to the failure rate."""
+        cascade, (name, threshold, debias) = self._cascades[replicate], rule
         betas = None if name in ("best", BASIS_PURSUIT) else _thresholds(cascade, codes, name, threshold)
         if part != PATH:
             layer = int(part.removeprefix("layer ")) - 1
@@ -238,7 +279,8 @@ class _Draws:
         if name == BASIS_PURSUIT:
             return self._failing_basis_pursuit(cascade, codes, law, rung)
         if cascade.depth == 1:
-            return guarantees.draw_failures(cascade, codes[0], None if betas is None else betas[0], rung=rung)
+            beta = None if betas is None else betas[0]
+            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, tail=tail)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
@@ -253,7 +295,7 @@ class _Draws:
             return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias)
         signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
-        found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2)
+        found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2, tail=tail)
         return found.failure_bound
 
     def _failing_basis_pursuit(self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str) -> NDArray:
@@ -294,7 +336,7 @@ class _Draws:
                     strict=True,
                 )
             ]
-            for block, replicate in self.blocks("draws")
+            for block, replicate in self.blocks(self._settings.n_draws)
         ]
         return np.mean(of_blocks, axis=0)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dcsc import statistics
-from dcsc.guarantees import candidate_sizes, largest_certified_size
+from dcsc.guarantees import Failures, candidate_sizes, largest_certified_size
 from dcsc.guarantees.certified_size import certify_upwards, failure_limit
 
 LAWS = {
@@ -75,6 +75,27 @@ def test_parts_of_a_mean_may_exceed_one():
     assert failure_limit(parts / 1.5, 0.95) * 1.5 == pytest.approx(limit)
 
 
+@pytest.mark.parametrize("law", LAWS)
+def test_the_limit_with_a_ceiling_is_seldom_below_the_mean_and_needs_few_sharp_bounds(law):
+    """Cheap bounds of many draws tell how seldom one stands out; sharp ones, never above them, are taken of some."""
+    rng, ceiling = np.random.default_rng(4), 0.2
+    mean = LAWS[law](rng, 2_000_000).mean()
+
+    def found(n_cheap, n_sharp):
+        sharp = LAWS[law](rng, n_cheap)
+        beyond = np.minimum(1.0, 5 * sharp) > ceiling
+        values = np.where(beyond, 0.0, np.minimum(sharp, ceiling))[:n_sharp]
+        return Failures(values, 1.0, beyond, ceiling)
+
+    below = sum(found(1200, 150).limit(0.9) < mean * (1 - 1e-3) for _ in range(120))
+    assert stats.binomtest(below, 120, 0.1, alternative="greater").pvalue > 1e-3
+    narrow = Failures(np.full(384, 0.004), 1.0, np.zeros(3072, dtype=bool), ceiling)
+    assert narrow.draws == 3072
+    assert narrow.mean == pytest.approx(0.004)
+    assert narrow.limit(0.95) < failure_limit(np.full(768, 0.004), 0.95)
+    assert Failures(np.full(1, ceiling), 1.0, np.zeros(3072, dtype=bool), ceiling).limit(0.95) > ceiling
+
+
 def test_no_size_beyond_the_true_one_is_claimed_more_often_than_admitted():
     """Failure rates grow with the size and pass delta at 40; every claim of 40 or more is wrong."""
     sizes = candidate_sizes(200)
@@ -83,7 +104,7 @@ def test_no_size_beyond_the_true_one_is_claimed_more_often_than_admitted():
         rng = np.random.default_rng(repetition)
 
         def failures(size, purpose, rng=rng):
-            return rng.random(64 if purpose == "pilot" else 600) < 0.01 * (size / 40) ** 2
+            return Failures(rng.random(64 if purpose == "pilot" else 600) < 0.01 * (size / 40) ** 2)
 
         found = largest_certified_size(failures, sizes, 0.01)
         claimed.append(found.size)
@@ -100,20 +121,20 @@ def test_a_claim_is_of_a_size_that_was_computed():
 
     def failures(size):
         seen.append(size)
-        return np.full(500, size > 7)
+        return Failures(np.full(500, size > 7))
 
     found = certify_upwards(failures, [2, 5, 9, 20], 0.01)
     assert (found.size, found.next_size, found.draws) == (5, 9, 500)
     assert seen == [2, 5, 9]
-    assert certify_upwards(lambda size: np.zeros(50, dtype=bool), [1], 0.01).size == 0  # too few draws
-    assert certify_upwards(lambda size: np.zeros(500, dtype=bool), [1, 3], 0.01).next_size is None
+    assert certify_upwards(lambda size: Failures(np.zeros(50, dtype=bool)), [1], 0.01).size == 0  # too few draws
+    assert certify_upwards(lambda size: Failures(np.zeros(500, dtype=bool)), [1, 3], 0.01).next_size is None
 
 
 def test_a_pilot_that_is_too_hopeful_costs_sizes_and_never_the_claim():
     def failures(size, purpose):
-        return np.full(600, purpose == "draws" and size > 4)
+        return Failures(np.full(600, purpose == "draws" and size > 4))
 
     found = largest_certified_size(failures, candidate_sizes(100), 0.01)
     assert (found.size, found.next_size) == (4, 5)
-    nothing = largest_certified_size(lambda size, purpose: np.ones(600, dtype=bool), [1, 2], 0.01)
+    nothing = largest_certified_size(lambda size, purpose: Failures(np.ones(600, dtype=bool)), [1, 2], 0.01)
     assert (nothing.size, nothing.next_size) == (0, 1)
