@@ -230,15 +230,14 @@ def test_basis_pursuit_is_certified_as_it_is_run():
 
 
 def test_what_random_signs_certify_of_a_path_adds_up_over_its_layers():
-    variants = {"T": {"layer_signs": True}, "apart": {"layer_signs": True, "constraint": "no-overlap"}, "plain": {}}
-    found, _ = certified(DEEP, {"bp": EQUALITY}, variants)
+    variants = {"T": {"layer_signs": True}, "plain": {}}
+    found, _ = certified(DEEP, {"bp": EQUALITY}, variants, draws=256)
     sizes = found["active"].sel(pursuit="bp", rung="basis-pursuit-statistical-instance")
-    for variant in ("T", "apart"):
-        of_layers = sizes.sel(variant=variant, part=["layer 1", "layer 2"])
-        assert 0 < int(sizes.sel(variant=variant, part="path")) <= int(of_layers.min())
+    of_layers = sizes.sel(variant="T", part=["layer 1", "layer 2"])
+    assert 0 < int(sizes.sel(variant="T", part="path")) <= int(of_layers.min())
     assert not found["applies"].sel(variant="plain", part="layer 1", rung="basis-pursuit-statistical-instance").any()
     uniform = found["active"].sel(pursuit="bp", rung="basis-pursuit-uniform-instance", part="path")
-    assert (sizes.sel(part="path", variant=["T", "apart"]) >= 0.9 * uniform.sel(variant=["T", "apart"])).all()
+    assert (sizes.sel(part="path") >= 0.9 * uniform).all()
 
 
 def test_a_sum_over_layers_is_capped_only_where_the_deepest_code_determines_the_path():
@@ -253,7 +252,8 @@ def test_a_sum_over_layers_is_capped_only_where_the_deepest_code_determines_the_
         np.testing.assert_array_equal(found.failure_bound[~determined], total[~determined])
         np.testing.assert_array_equal(found.failure_bound[determined], np.minimum(total, 1)[determined])
         seen += [np.count_nonzero(determined), np.count_nonzero(total > 1)]
-    assert (seen > 10).all()
+    assert seen[0] > 10
+    assert seen[1] > 0
 
 
 def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer, monkeypatch):

@@ -1,5 +1,6 @@
 """The numbers behind figures, against what the stages before them say."""
 
+import dataclasses
 import itertools
 from dataclasses import asdict
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dcsc import guarantees, statistics
 from dcsc.errors import UserError
 from dcsc.figures import (
+    basis_pursuit,
     comparison,
     compute,
     depth,
@@ -25,13 +27,16 @@ from dcsc.figures import (
     uniform_density,
 )
 from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.model.coherence import mutual_coherence
 from dcsc.pursuit import work
 from dcsc.stages import summary
 from dcsc.store import dataset, schemas
 from dcsc.store.readers import cascade_of, codes_of_replicate
 from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.study import StyleOptions
-from tests.unit.test_stages import DEEP, MEMBER, PURSUITS, SPARSE, chain
+from tests.unit.test_certificates_stage import EQUALITY as BASIS_PURSUIT
+from tests.unit.test_certificates_stage import OVERCOMPLETE, certified
+from tests.unit.test_stages import DEEP, EQUALITY, MEMBER, PURSUITS, SPARSE, chain
 
 STYLE = StyleOptions().model_dump()
 
@@ -90,6 +95,38 @@ def test_figure_recovery_tells_how_well_each_fall_is_resolved(tmp_path):
         else:
             assert not curve["resolved"].any()
     assert table["resolved"].nunique() == 2
+
+
+def test_figure_basis_pursuit_holds_what_is_certified_against_theorem_11(tmp_path):
+    variants, cells = {"random": {}}, [1, 2, 4, 7, 12]
+    run = {"bp": EQUALITY}
+    drawn, _, _, measured = chain(tmp_path, OVERCOMPLETE, cells, variants, 24, run=run)
+    found, _ = certified(OVERCOMPLETE, {"hard": {"rule": "hard", "threshold": 0.5}, "bp": BASIS_PURSUIT}, variants)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
+    settings = settings_of(variants, pursuits=run)
+    results = Results({"it": drawn}, counts, {"it": measured}, certificates={"it": found})
+    table = basis_pursuit.tidy(results, settings)
+    cell, rungs = table[table["kind"] == "measured"], table[table["kind"] == "certified"].set_index("rung")
+    assert list(rungs.index) == list(guarantees.BASIS_PURSUIT_RUNGS)
+    assert cell["active"].tolist() == cells
+    limits = [
+        max(k for k in range(20) if k < (1 + 1 / mutual_coherence(c.dictionaries[0])) / 2)
+        for c in [cascade_of(drawn, 0), cascade_of(drawn, 1)]
+    ]
+    assert (rungs["theorem_11_limit"] == np.mean(limits)).all()
+    stripes = found["stripe_sparsity"].sel(pursuit="bp", variant="random", part="path", layer=1)
+    for rung, row in rungs.iterrows():
+        assert row["stripe_sparsity"] == float(stripes.sel(rung=rung))
+        assert row["gain"] == row["stripe_sparsity"] / float(stripes.sel(rung=guarantees.BASIS_PURSUIT_RUNGS[0]))
+        assert row["gain_over_limit"] == row["stripe_sparsity"] / np.mean(limits)
+    worst = recovery.tidy(results, settings).assign(variant="worst", recovered=0)
+    both = basis_pursuit.tidy(dataclasses.replace(results, beside={"other-recovery": worst}), settings)
+    assert both[both["kind"] == "measured"]["variant"].value_counts().to_dict() == {"random": 5, "worst": 5}
+    (panel,) = basis_pursuit.draw(both, settings).axes
+    labels = panel.get_legend_handles_labels()[1]
+    assert set(labels) == {"random", "worst", *basis_pursuit.RUNGS.values()}
+    upright = [line.get_xdata()[0] for line in panel.lines if line.get_label() in basis_pursuit.RUNGS.values()]
+    assert upright == rungs["stripe_sparsity"].tolist()
 
 
 def settings_of(variants, **options):

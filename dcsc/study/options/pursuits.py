@@ -75,4 +75,7 @@ class BoundOptions(Options):
     299 draws are the fewest that can certify 99 % at a level of 95 %.
     """
     basis_pursuit: bool = False
-    """Certify layered basis pursuit in its equality form ([PRE17] Theorem 11) beside the pursuits."""
+    """
+    Certify layered basis pursuit in its equality form beside the pursuits, without running it ([PRE17] Theorem 11, and
+    what holds for the supports); a pursuit that is run in this form is certified anyway.
+    """
