@@ -45,12 +45,14 @@ from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 PADDING = ROW_BYTES // 8
 """Zeros at both ends of a pattern."""
-SHARE = 0.06
+SHARE = 0.1
 """Share of a bound that atoms may have whose tails stay closed, and share of the rest that need not be exact."""
 COARSE, COARSE_WIDTH = 7, 0.15
 """Thresholds that are tried beside the first one, and how far from it, relative to it."""
 FINE, FINE_WIDTH = 5, 0.04
 """The same with exact tails, which cost as much for a few thresholds as for one."""
+MOST_COUNTED = 400
+"""Terms of a sum that is counted on a lattice: of longer ones it costs too much, and Chernoff's bound is near."""
 HOPELESS = 1e3, 1e2
 """Sums of closed tails, and of Chernoff's, from which on no sharper ones are below 1: they are some 30 times less."""
 FIRST_GRID = 24
@@ -169,6 +171,8 @@ def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, 
         for g in range(n_thresholds):
             margins[g], values[g] = margin_at(listing, i, n_on, thresholds, g, eps), terms[g, i]
         a = coefficients[starts[m] : starts[m + 1]]
+        if len(a) > MOST_COUNTED:
+            continue
         lower_by_lattice(a, margins, 1.0 if i < n_on else 2.0, slack, noise, 0.0, values, lattice)
         terms[:, i] = values
         done += values
