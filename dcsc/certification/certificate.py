@@ -21,7 +21,7 @@ from dcsc import sampling
 from dcsc.arrays import LARGEST, in_gib
 from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
 from dcsc.errors import UserError, nearest, shown
-from dcsc.guarantees.rungs import RUNGS, CertifiedSparsity, certified_stripe_sparsity, ladder
+from dcsc.guarantees.rungs import THRESHOLDING_RUNGS, CertifiedSparsity, certified_stripe_sparsity, ladder
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -260,7 +260,7 @@ def _certified(
 ) -> LayerCertificate:
     certified = {}
     draw = functools.partial(_draw, dictionary, layer.name, contrast, draws, seed)
-    for rung in RUNGS:
+    for rung in THRESHOLDING_RUNGS:
         on_draws = rung.endswith("instance")
         if draws or not on_draws:
             certified[rung] = certified_stripe_sparsity(
@@ -399,7 +399,7 @@ def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
             f"{in_gib(largest)} allowed: raise --memory."
         )
     model = Cascade([dictionary])
-    covered: dict[str, list[NDArray]] = {rung: [] for rung in RUNGS}
+    covered: dict[str, list[NDArray]] = {rung: [] for rung in THRESHOLDING_RUNGS}
     misfit = np.full(len(codes), np.nan)
     for start in range(0, len(codes), capacity):
         part = slice(start, start + capacity)

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dcsc.certification.certificate import Certificate, LayerCertificate, MeasuredLayer
-from dcsc.guarantees.rungs import RUNGS
+from dcsc.guarantees.rungs import THRESHOLDING_RUNGS
 from dcsc.store import dataset, provenance, schemas
 
 WIDTH = 100
@@ -113,7 +113,7 @@ def _babel(layers: Sequence[LayerCertificate], most: int = 8) -> str:
 
 
 def _certified(certificate: Certificate) -> str:
-    rungs = [rung for rung in RUNGS if rung in certificate.layers[0].certified]
+    rungs = [rung for rung in THRESHOLDING_RUNGS if rung in certificate.layers[0].certified]
     rows = [("layer", *(_SHORT[rung] for rung in rungs))]
     rows += [(x.name, *(str(x.certified[rung].stripe_sparsity) for rung in rungs)) for x in certificate.layers]
     drawn = f", {certificate.draws} uniform draws for each size" if certificate.draws else ""
@@ -131,15 +131,20 @@ def _groups(rungs: Sequence[str], first: int) -> dict[str, tuple[int, int]]:
 def _measured(measured: Sequence[MeasuredLayer]) -> str:
     trials = max(len(layer.active) for layer in measured)
     rows = [("layer", "atoms", "active", "stripe-sparsity", "contrast", "misfit")]
-    covered = [("layer", *(_SHORT[rung] for rung in RUNGS))]
+    covered = [("layer", *(_SHORT[rung] for rung in THRESHOLDING_RUNGS))]
     for layer in measured:
         misfit = "-" if np.isnan(layer.misfit).all() else f"{np.nanmedian(layer.misfit):.3g}"
         active = f"{np.median(layer.active) / layer.n_atoms:.3%}"
         contrast = f"{np.median(layer.contrast):.2g}"
         rows.append((layer.name, str(layer.n_atoms), active, _range(layer.stripe_sparsity, 10), contrast, misfit))
-        covered.append((layer.name, *(f"{layer.covered[rung].mean():.0%}" for rung in RUNGS)))
+        covered.append((layer.name, *(f"{layer.covered[rung].mean():.0%}" for rung in THRESHOLDING_RUNGS)))
     heading = f"Measured on {trials} code{'s' * (trials > 1)}, medians and the range of the stripe-sparsity\n"
-    return heading + _table(rows) + "\n\nShare of them that a rung covers\n" + _table(covered, _groups(RUNGS, 1))
+    return (
+        heading
+        + _table(rows)
+        + "\n\nShare of them that a rung covers\n"
+        + _table(covered, _groups(THRESHOLDING_RUNGS, 1))
+    )
 
 
 def as_record(certificate: Certificate) -> dict[str, Any]:
@@ -214,7 +219,7 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
 
     def by_rung(attribute: str, missing: float) -> tuple[tuple[str, str], list[list[Any]]]:
         return ("rung", "layer"), [
-            [getattr(layer.certified.get(rung), attribute, missing) for layer in layers] for rung in RUNGS
+            [getattr(layer.certified.get(rung), attribute, missing) for layer in layers] for rung in THRESHOLDING_RUNGS
         ]
 
     root: dict[str, Any] = {name: sizes(name) for name in _SIZES}
@@ -228,13 +233,18 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
     root["certified_limit"] = by_rung("limit", math.nan)
     if certificate.notes:
         root["note"] = ("remark", np.array(certificate.notes, dtype=object))
-    groups = {"/": xr.Dataset(root, coords={"layer": names, "rung": list(RUNGS)})}
+    groups = {"/": xr.Dataset(root, coords={"layer": names, "rung": list(THRESHOLDING_RUNGS)})}
     for number, layer in enumerate(layers, start=1):
         groups[f"/layer_{number}"] = xr.Dataset({name: ("k", getattr(layer, name)) for name in ("babel", "babel2")})
     for seen in certificate.measured:
         measured: dict[str, Any] = {name: ("trial", getattr(seen, name)) for name in _MEASURED if name != "n_atoms"}
-        measured |= {"n_atoms": seen.n_atoms, "covered": (("rung", "trial"), [seen.covered[rung] for rung in RUNGS])}
-        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(measured, coords={"rung": list(RUNGS)})
+        measured |= {
+            "n_atoms": seen.n_atoms,
+            "covered": (("rung", "trial"), [seen.covered[rung] for rung in THRESHOLDING_RUNGS]),
+        }
+        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(
+            measured, coords={"rung": list(THRESHOLDING_RUNGS)}
+        )
     return groups
 
 

@@ -89,7 +89,7 @@ def _sizes(replicates: list[ConvolutionalDictionary], settings: FigureSettings) 
 def _certified(name: str, replicates: list[ConvolutionalDictionary], settings: FigureSettings) -> pd.DataFrame:
     """What every rung certifies of uniform supports at its best threshold, pooled over the replicates."""
     rows = []
-    for rung in guarantees.RUNGS:
+    for rung in guarantees.THRESHOLDING_RUNGS:
         limit = min(_pooled(name, replicates, rung, settings), replicates[0].stripe_size)
         rows.append({"kind": "certified", "rung": rung, "stripe_sparsity": limit})
     return pd.DataFrame(rows)
@@ -192,7 +192,7 @@ def _draw_table(panel: Axes, table: pd.DataFrame, order: list[str], looks: Mappi
                 _coherence(first),
                 f"{first['welch_bound']:.3f}" if first["welch_bound"] else "-",
                 f"{first['welch_ratio']:.2f}" if first["welch_bound"] else "-",
-                *(_limit(certified[rung], first["stripe_size"]) for rung in guarantees.RUNGS),
+                *(_limit(certified[rung], first["stripe_size"]) for rung in guarantees.THRESHOLDING_RUNGS),
             ]
         )
     widths = [0.025, 0.165, 0.062, 0.052, 0.062, 0.058, 0.13, 0.062, 0.055, 0.06, 0.06, 0.05, 0.06, 0.07, 0.05]

@@ -18,6 +18,8 @@ function                                  what it tells
 `covered_as_run`                          those for all signs alone
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
+`basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
+`tail_probability`                        tails of Rademacher sums, up to exact ones
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
 `least_squares_gain`                      how much debiasing amplifies an input error
 `gaussian_noise_bound`                    patch norm that Gaussian noise rarely exceeds
@@ -32,8 +34,20 @@ from typing import Any
 _NAMES = {
     "bounds": ("gaussian_noise_bound", "least_squares_gain"),
     "certified_size": ("CertifiedSize", "candidate_sizes", "failure_limit", "largest_certified_size"),
+    "basis_pursuit_instance": ("CertifiedSupports", "SupportLayer", "SupportPath", "basis_pursuit_on_supports"),
     "interference": ("interference_bound", "interference_variance"),
-    "rungs": ("RUNGS", "CertifiedSparsity", "Ladder", "certified_stripe_sparsity", "draw_failures", "ladder"),
+    "rungs": (
+        "BASIS_PURSUIT_RUNGS",
+        "RUNGS",
+        "THRESHOLDING_RUNGS",
+        "CertifiedSparsity",
+        "Ladder",
+        "certified_stripe_sparsity",
+        "draw_failures",
+        "ladder",
+    ),
+    "sharp_tails": ("tail_probability",),
+    "tails": ("TAILS",),
     "sparse_recovery": ("BasisPursuitLayer", "BasisPursuitPath", "basis_pursuit", "uniqueness"),
     "statistical_thresholding": ("StatisticalLayer", "StatisticalPath", "statistical"),
     "thresholds_as_run": (

@@ -18,7 +18,7 @@ from dcsc.errors import UserError
 from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
 from dcsc.guarantees.interference import propagated_columns
 from dcsc.guarantees.random_signs import disjoint_columns
-from dcsc.guarantees.sharp_tails import TAILS
+from dcsc.guarantees.tails import TAILS
 from dcsc.kernels import fuchs
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -93,6 +93,66 @@ class SupportPath:
     def failure_rate_bound(self) -> float:
         """Bound on the failure rate: the mean of the sums, then capped; an estimate, as good as the batch is large."""
         return min(1.0, float(np.mean(self.sum_of_probabilities)))
+
+    def for_all_signs(self, noiseless: ArrayLike = True) -> CertifiedSupports:
+        """
+        Tell which paths are recovered whatever the signs that leave their supports as they are.
+
+        Parameters
+        ----------
+        noiseless : array_like of bool, shape () or (...)
+            Where the signal has no noise; nothing is said elsewhere.
+
+        Returns
+        -------
+        CertifiedSupports
+            By the exact recovery condition at every layer.
+        """
+        return CertifiedSupports(self.holds & noiseless, "a layer's supports may not be recovered with some signs")
+
+    def for_random_signs(self, delta: float, noiseless: ArrayLike = True) -> CertifiedSupports:
+        """
+        Tell which paths are certified over random signs.
+
+        Parameters
+        ----------
+        delta : float
+            Admitted probability that a path is certified and lost.
+        noiseless : array_like of bool, shape () or (...)
+            Where the signal has no noise; nothing is said elsewhere.
+
+        Returns
+        -------
+        CertifiedSupports
+            Paths with b(S) of at most delta / L at every layer (docs/theory.md, "Basis pursuit on an instance").
+        """
+        likely = [layer.probability <= delta / len(self.layers) for layer in self.layers]
+        holds = np.logical_and.reduce(likely) & self.applies & noiseless
+        return CertifiedSupports(holds, f"the failure probability of a layer exceeds {delta / len(self.layers):g}")
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedSupports:
+    """
+    Which paths basis pursuit is certified for.
+
+    Parameters
+    ----------
+    holds : ndarray of bool, shape (...)
+        Whether a path is.
+    cause : str
+        Why others are not.
+    """
+
+    holds: NDArray
+    cause: str
+
+    @property
+    def reason(self) -> str:
+        """Why the guarantee does not hold for some code, empty when it holds for all."""
+        if self.holds.all():
+            return ""
+        return f"{self.holds.size - int(self.holds.sum())} of {self.holds.size} codes are not certified: {self.cause}."
 
 
 def support_certificates(

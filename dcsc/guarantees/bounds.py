@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.convolution.layouts import padded, padded_gram
 from dcsc.guarantees.interference import support_gram
+from dcsc.guarantees.tails import of_variance
 from dcsc.kernels import independence
 from dcsc.model.coherence import babel2, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -52,6 +53,8 @@ def closed_form(
     form: str,
     noise_variance: float,
     threshold: NDArray | None = None,
+    *,
+    tail: str = "exact",
 ) -> tuple[NDArray, NDArray]:
     """
     Bound the failure of a layer by sparsity and coherence.
@@ -70,11 +73,13 @@ def closed_form(
         sigma^2 of Gaussian noise on the input, added to v.
     threshold : ndarray, shape (...), optional
         beta; by default X_min/2, which is the best.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails; as a closed form has variances alone, the last two are the Gaussian one.
 
     Returns
     -------
     threshold, probability : ndarray, shape (...)
-        beta and min(1, 2 M exp(-m^2 / (2 v))) with m = (min(beta, X_min - beta) - eps)_+
+        beta and min(1, 2 M exp(-m^2 / (2 v))) with m = (min(beta, X_min - beta) - eps)_+, or with a sharper tail
         (docs/theory.md, "One layer", "The ladder").
     """
     variance = closed_variance(dictionary, codes, form) + noise_variance
@@ -82,8 +87,8 @@ def closed_form(
     empty = eps + 1.0 + 40 * math.sqrt(noise_variance)
     beta = np.where(np.isfinite(x_min), x_min / 2, empty) if threshold is None else threshold
     margin = np.maximum(np.minimum(beta, x_min - beta) - eps, 0.0)
-    exponent = -(margin**2) / (2 * np.where(variance > 0, variance, 1.0))
-    probability = np.minimum(1.0, 2 * dictionary.n_atoms * np.exp(exponent))
+    reached = of_variance(margin / np.sqrt(np.where(variance > 0, variance, 1.0)), tail)
+    probability = np.minimum(1.0, 2 * dictionary.n_atoms * reached)
     exact = np.where(margin > 0, 0.0, 1.0)
     return beta, np.where(variance > 0, probability, exact)
 

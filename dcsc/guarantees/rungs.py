@@ -12,11 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
+from dcsc.guarantees.basis_pursuit_instance import CertifiedSupports, basis_pursuit_on_supports
 from dcsc.guarantees.bounds import closed_form
 from dcsc.guarantees.certified_size import certify_upwards
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
-from dcsc.guarantees.interference import layer_failure
+from dcsc.guarantees.sharp_tails import best_failure, failure_at
+from dcsc.guarantees.sparse_recovery import BasisPursuitPath, basis_pursuit
 from dcsc.guarantees.statistical_thresholding import StatisticalPath, statistical
+from dcsc.guarantees.tails import TAILS, squared_level
 from dcsc.guarantees.uniform_thresholding import PathGuarantee, uniform
 from dcsc.model.cascade import Cascade
 from dcsc.model.coherence import babel, babel2, mutual_coherence
@@ -24,7 +27,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
 from dcsc.ragged import RaggedCodes
 
-RUNGS = (
+THRESHOLDING_RUNGS = (
     "uniform-coherence",
     "uniform-babel",
     "uniform-instance",
@@ -32,8 +35,20 @@ RUNGS = (
     "statistical-babel2",
     "statistical-instance",
 )
+"""Of layered thresholding: for which signs, and by what."""
+BASIS_PURSUIT_RUNGS = (
+    "basis-pursuit-uniform-coherence",
+    "basis-pursuit-uniform-babel",
+    "basis-pursuit-uniform-instance",
+    "basis-pursuit-statistical-instance",
+)
+"""Of layered basis pursuit, without noise in its equality form."""
+RUNGS = THRESHOLDING_RUNGS + BASIS_PURSUIT_RUNGS
 
 _ROUNDING = 1e-12
+
+Rung = PathGuarantee | StatisticalPath | BasisPursuitPath | CertifiedSupports
+"""What a rung says of paths."""
 
 Codes = RaggedCodes | ArrayLike | Iterator[RaggedCodes]
 """What a sampler may give."""
@@ -46,13 +61,13 @@ class Ladder:
 
     Parameters
     ----------
-    rungs : dict of str to PathGuarantee or StatisticalPath
+    rungs : dict of str to PathGuarantee, StatisticalPath, BasisPursuitPath or CertifiedSupports
         By the names of `RUNGS`.
     """
 
-    rungs: dict[str, PathGuarantee | StatisticalPath]
+    rungs: dict[str, Rung]
 
-    def __getitem__(self, rung: str) -> PathGuarantee | StatisticalPath:
+    def __getitem__(self, rung: str) -> Rung:
         """Give one rung."""
         check_choice(rung, list(self.rungs), "rung")
         return self.rungs[rung]
@@ -80,9 +95,10 @@ def ladder(
     debias: bool = False,
     noise_deviation: float = 0.0,
     noise_failure: float = 0.0,
+    tail: str = "exact",
 ) -> Ladder:
     """
-    Evaluate every guarantee of layered thresholding on the same paths of D-CSC-R.
+    Evaluate every guarantee of layered thresholding and layered basis pursuit on the same paths of D-CSC-R.
 
     docs/theory.md, "The ladder". A path of one layer takes its statistical probabilities from
     the optimised method, which is then exact about its threshold.
@@ -97,20 +113,22 @@ def ladder(
         eps_0.
     delta : float
         Admitted failure probability of the statistical rungs.
-    rule, threshold, method, debias, noise_deviation, noise_failure
-        As for `uniform` and `statistical`; debiasing and Gaussian noise concern the statistical rungs alone.
+    rule, threshold, method, debias, noise_deviation, noise_failure, tail
+        As for `uniform` and `statistical`; debiasing and Gaussian noise concern the statistical rungs of thresholding
+        alone.
 
     Returns
     -------
     Ladder
-        The six rungs; with Gaussian noise and no bound on it, only the statistical ones.
+        All rungs; with Gaussian noise only the statistical ones of thresholding. Basis pursuit is judged in its
+        equality form without noise, else by [PRE17] Theorem 12; on an instance it is certified without noise only.
 
     Raises
     ------
     UserError
         As `uniform` and `statistical`.
     """
-    rungs: dict[str, PathGuarantee | StatisticalPath] = {}
+    rungs: dict[str, Rung] = {}
     if not noise_deviation:
         for form in ("coherence", "babel", "instance"):
             rungs[f"uniform-{form}"] = uniform(model, codes, noise, rule=rule, form=form, threshold=threshold)
@@ -119,8 +137,15 @@ def ladder(
         rungs[f"statistical-{form}"] = statistical(
             model, codes, noise, delta=delta, form=form, rule=rule, threshold=threshold, debias=debias,
             method="optimised" if optimised else "split",
-            noise_deviation=noise_deviation, noise_failure=noise_failure,
+            noise_deviation=noise_deviation, noise_failure=noise_failure, tail=tail,
         )  # fmt: skip
+    if not noise_deviation:
+        for form in ("coherence", "babel"):
+            rungs[f"basis-pursuit-uniform-{form}"] = basis_pursuit(model, codes, noise, form=form)
+        supports = basis_pursuit_on_supports(model, codes, tail=tail)
+        noiseless = np.broadcast_to(np.asarray(noise) == 0, supports.holds.shape)
+        rungs["basis-pursuit-uniform-instance"] = supports.for_all_signs(noiseless)
+        rungs["basis-pursuit-statistical-instance"] = supports.for_random_signs(delta, noiseless)
     return Ladder(rungs)
 
 
@@ -165,6 +190,7 @@ def certified_stripe_sparsity(
     draws: Mapping[int, RaggedCodes] | Callable[[int], Codes] | None = None,
     sizes: Sequence[int] | None = None,
     confidence: float = 0.95,
+    tail: str = "exact",
 ) -> CertifiedSparsity:
     """
     Find the largest stripe-sparsity that a rung certifies for one layer of a dictionary.
@@ -174,10 +200,11 @@ def certified_stripe_sparsity(
     dictionary : ConvolutionalDictionary
         The dictionary.
     contrast : float
-        r = X_min / X_max in (0, 1]; the instance rungs read magnitudes from the draws instead.
+        r = X_min / X_max in (0, 1]; the instance rungs read magnitudes from the draws instead, and basis pursuit
+        depends on none.
     delta : float
-        Admitted failure probability of the statistical rungs, and share of draws that
-        uniform-instance may leave uncovered.
+        Admitted failure probability of the statistical rungs, and share of draws that the uniform instance rungs may
+        leave uncovered.
     rung : str
         One of `RUNGS`.
     threshold : float, optional
@@ -186,7 +213,7 @@ def certified_stripe_sparsity(
     n_atoms : int, optional
         M, by default that of the dictionary.
     noise_ratio : float
-        Bound on the patch norm of the noise over X_max.
+        Bound on the patch norm of the noise over X_max; basis pursuit on an instance is certified without noise only.
     draws : mapping from size to codes, or callable, optional
         For the instance rungs: independent codes with a given number of non-zeros, by size, or a sampler called with
         the size; it may give an iterator over parts of its codes, of which one is held at a time.
@@ -194,6 +221,8 @@ def certified_stripe_sparsity(
         Sizes at which a sampler is called, by default 1, 2, 3, 4, 6, 8, 12, ... up to all atoms.
     confidence : float
         Level of the limits of the instance rungs, which are estimated from the draws.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails of the statistical rungs, as for `statistical`.
 
     Returns
     -------
@@ -206,6 +235,7 @@ def certified_stripe_sparsity(
         When the rung is unknown, a number is out of range, or draws are missing.
     """
     check_choice(rung, RUNGS, "rung")
+    check_choice(tail, TAILS, "tail")
     if not (0 < contrast <= 1 and 0 < delta < 1 and noise_ratio >= 0 and 0.5 < confidence < 1):
         raise UserError(
             "give a contrast in (0, 1], a delta in (0, 1), a noise ratio of at least 0 and a confidence in (0.5, 1)."
@@ -215,7 +245,9 @@ def certified_stripe_sparsity(
     if rung.endswith("instance"):
         if draws is None:
             raise UserError(f"rung {rung!r} depends on supports: pass draws, codes by size or a sampler.")
-        return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence)
+        return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence, tail)
+    if rung in BASIS_PURSUIT_RUNGS:
+        return _certified(rung, _basis_pursuit_condition(dictionary, rung, contrast, noise_ratio), 1.0)
     if contrast <= 2 * noise_ratio:
         return CertifiedSparsity(rung, 0, 0.0, None, "the noise leaves no margin")
     # Margins for the interference off the support and on it, in units of X_max.
@@ -224,10 +256,14 @@ def certified_stripe_sparsity(
     if rung.startswith("uniform"):
         condition = _uniform_condition(dictionary, rung, threshold is None, off, on)
     else:
-        log_term = 2 * math.log(2 * (n_atoms or dictionary.n_atoms) / delta)
-        condition = _statistical_condition(dictionary, rung, min(off, on) ** 2, log_term)
+        growth = squared_level(delta / (n_atoms or dictionary.n_atoms), tail)
+        condition = _statistical_condition(dictionary, rung, min(off, on) ** 2, growth, tail)
+    return _certified(rung, condition, contrast)
+
+
+def _certified(rung: str, condition: _Condition, unit: float) -> CertifiedSparsity:
     # What is needed grows with k, so that the last admissible entry is the limit; k = 0 always is.
-    scale = contrast if condition.allowed == 0 else condition.allowed
+    scale = unit if condition.allowed == 0 else condition.allowed
     admissible = condition.needed < condition.allowed - _ROUNDING * scale
     largest = int(np.count_nonzero(admissible[1:]))
     limit, how = (largest, "search over integers") if condition.limit is None else (condition.limit, "closed form")
@@ -265,16 +301,32 @@ def _uniform_condition(
 
 
 def _statistical_condition(
-    dictionary: ConvolutionalDictionary, rung: str, allowed: float, log_term: float
+    dictionary: ConvolutionalDictionary, rung: str, allowed: float, growth: float, tail: str
 ) -> _Condition:
     """For a margin, given as its square."""
     mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
-    words = "2 M exp(-m^2 / (2 v)) <= delta, m = min(beta, X_min - beta) - eps, v = "
+    bound = "exp(-m^2 / (2 v))" if tail == "hoeffding" else "min(exp(-m^2 / (2 v)), C Q(m / sqrt(v)))"
+    words = f"2 M {bound} <= delta, m = min(beta, X_min - beta) - eps, v = "
     if rung == "statistical-babel2":
-        needed = np.asarray(babel2(dictionary, counts)) ** 2 * log_term
+        needed = np.asarray(babel2(dictionary, counts)) ** 2 * growth
         return _Condition(needed, allowed, None, f"{words}mu_2(k)^2 X_max^2")
-    limit = allowed / (mu**2 * log_term) if mu else math.inf
-    return _Condition(mu**2 * counts * log_term, allowed, limit, f"{words}mu^2 k X_max^2")
+    limit = allowed / (mu**2 * growth) if mu else math.inf
+    return _Condition(mu**2 * counts * growth, allowed, limit, f"{words}mu^2 k X_max^2")
+
+
+def _basis_pursuit_condition(
+    dictionary: ConvolutionalDictionary, rung: str, contrast: float, noise_ratio: float
+) -> _Condition:
+    """[PRE17] Theorem 11, its Babel form, or with noise Theorem 12."""
+    mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
+    if noise_ratio:
+        allowed = 1.0 if contrast > 7.5 * noise_ratio else 0.0
+        words = "(3 k - 1) mu < 1 and X_min > 7.5 eps"
+        return _Condition((3 * counts - 1) * mu, allowed, allowed * (1 + 1 / mu) / 3 if mu else None, words)
+    if rung.endswith("babel"):
+        inner = np.asarray(babel(dictionary, counts))
+        return _Condition(inner + inner[np.maximum(counts - 1, 0)], 1.0, None, "mu_1(k) + mu_1(k - 1) < 1")
+    return _Condition((2 * counts - 1) * mu, 1.0, (1 + 1 / mu) / 2 if mu else math.inf, "(2 k - 1) mu < 1")
 
 
 def _by_draws(
@@ -286,6 +338,7 @@ def _by_draws(
     draws: Mapping[int, RaggedCodes] | Callable[[int], Codes],
     sizes: Sequence[int] | None,
     confidence: float,
+    tail: str,
 ) -> CertifiedSparsity:
     """Certify upwards, size after size, by confidence limits."""
     model = Cascade([dictionary])
@@ -304,12 +357,12 @@ def _by_draws(
             norms.append(stripe_norm(listed, dictionary))
             smallest, largest = extreme_magnitudes(listed, dictionary.rank)
             beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
-            failing.append(draw_failures(model, listed, beta, noise_ratio * largest, rung=rung))
+            failing.append(draw_failures(model, listed, beta, noise_ratio * largest, rung=rung, tail=tail))
         stripes[size] = int(np.median(np.concatenate(norms)))
         return np.concatenate(failing)
 
     certified = certify_upwards(failures, candidates, delta, confidence)
-    measure = "share of draws not covered" if rung == "uniform-instance" else "mean failure bound of the draws"
+    measure = "share of draws not covered" if "uniform" in rung else "mean failure bound of the draws"
     how = f"{measure} at most {delta:g}, by its limit at {confidence:.0%}"
     if certified.size:
         how += f" over {certified.draws} draws; median stripe"
@@ -322,7 +375,13 @@ def _by_draws(
 
 
 def draw_failures(
-    model: Cascade, codes: RaggedCodes, threshold: NDArray | None, noise: ArrayLike = 0.0, *, rung: str
+    model: Cascade,
+    codes: RaggedCodes,
+    threshold: NDArray | None,
+    noise: ArrayLike = 0.0,
+    *,
+    rung: str,
+    tail: str = "exact",
 ) -> NDArray:
     """
     Tell, draw by draw, which codes of one layer a rung leaves to fail.
@@ -334,17 +393,28 @@ def draw_failures(
     codes : RaggedCodes, batch shape (code,)
         Its codes; only their magnitudes count.
     threshold : ndarray, shape (code,), or None
-        beta, chosen without looking at the signs; None for the best one of each code, and for top-k.
+        beta, chosen without looking at the signs; None for the best one of each code, for top-k and basis pursuit.
     noise : array_like, shape () or (code,)
         Bound on the patch norm of the noise.
     rung : str
         One of `RUNGS`: for signs of any kind, or for Rademacher ones.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails, for Rademacher signs.
 
     Returns
     -------
     ndarray of bool or float, shape (code,)
-        Whether some signs may defeat the threshold, or a bound on the probability that they do.
+        Whether some signs may defeat the pursuit, or a bound on the probability that they do.
+
+    Raises
+    ------
+    UserError
+        When the rung or tail is unknown, shapes do not fit, or there is noise and the rung knows none.
     """
+    check_choice(rung, RUNGS, "rung")
+    check_choice(tail, TAILS, "tail")
+    if rung in BASIS_PURSUIT_RUNGS:
+        return _basis_pursuit_failures(model, codes, noise, rung, tail)
     kind, form = rung.split("-")
     if kind == "uniform":
         choice = "midpoint" if threshold is None else [threshold]
@@ -353,8 +423,20 @@ def draw_failures(
     listed, eps = check_path(model, [codes], noise)
     if form == "instance":
         guard = rounding_guard(dictionary, listed[0], eps)
-        return layer_failure(dictionary, listed[0], eps, guard, threshold=threshold)[2]
-    return closed_form(dictionary, listed[0], eps, form, 0.0, threshold)[1]
+        if threshold is None:
+            return best_failure(dictionary, listed[0], eps, guard, tail=tail)[1]
+        return failure_at(dictionary, listed[0], threshold, eps, guard, tail=tail)
+    return closed_form(dictionary, listed[0], eps, form, 0.0, threshold, tail=tail)[1]
+
+
+def _basis_pursuit_failures(model: Cascade, codes: RaggedCodes, noise: ArrayLike, rung: str, tail: str) -> NDArray:
+    kind, form = rung.removeprefix("basis-pursuit-").split("-")
+    if form != "instance":
+        return ~basis_pursuit(model, [codes], noise, form=form).holds
+    if np.any(np.asarray(noise) > 0):
+        raise UserError(f"rung {rung!r} is about signals without noise: leave the noise out, or use its closed forms.")
+    found = basis_pursuit_on_supports(model, [codes], tail=tail)
+    return ~found.holds if kind == "uniform" else found.layers[0].probability
 
 
 def _default_sizes(n_atoms: int) -> list[int]:

@@ -26,6 +26,7 @@ def optimise_levels(
     guards: list[NDArray],
     rule: str,
     noise_variance: float,
+    tail: str,
 ) -> list[tuple[NDArray, NDArray, NDArray]]:
     """
     Minimise the sum of the layers' failure bounds over the levels t_l and thresholds beta_l.
@@ -49,6 +50,9 @@ def optimise_levels(
         "hard", or a soft one, which adds its threshold to the error.
     noise_variance : float
         sigma^2 of Gaussian noise on the signal.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails of the layers above the deepest one, as far as variances decide it; that one's is
+        Hoeffding's.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def optimise_levels(
             position = np.ones(len(eps)) if rule == "hard" else fractions[inner + index]
             variance = 0.0 if index else noise_variance
             beta, each, probability = _inner_layer(
-                interferences[index], fractions[index], position, error, guards[index], variance
+                interferences[index], fractions[index], position, error, guards[index], variance, tail
             )
             each = each + (error + (0.0 if rule == "hard" else beta))[:, None]
             each = np.where(interferences[index].active, each, 0.0).reshape(-1, *codes[index].code_shape)
@@ -106,6 +110,7 @@ def _inner_layer(
     eps: NDArray,
     guard: NDArray,
     noise_variance: float,
+    tail: str,
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Threshold, bound on the interference of each active atom, and failure bound for one level."""
     floor = np.where(interference.active, interference.magnitude + interference.locked, np.inf)
@@ -118,7 +123,7 @@ def _inner_layer(
     lowest = eps + guard
     highest = np.where(np.isfinite(smallest), highest, lowest + 1.0 + 40 * np.sqrt(noise_variance))
     beta = lowest + np.where(position == _WORST, 1.0, position) * np.maximum(highest - lowest, 0.0)
-    probability = false_alarm(interference, beta, eps, guard, noise_variance)
-    probability = probability + two_sided(interference, level, guard, noise_variance)
+    probability = false_alarm(interference, beta, eps, guard, noise_variance, tail)
+    probability = probability + two_sided(interference, level, guard, noise_variance, tail)
     probability = np.where(highest > lowest, np.minimum(1.0, probability), 1.0)
     return beta, rest + np.abs(interference.locked), probability

@@ -24,16 +24,14 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.convolution import layouts
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
-from dcsc.guarantees.interference import layer_failure, plain_interference, propagated_columns
-from dcsc.guarantees.tails import best_threshold
+from dcsc.guarantees.interference import Interference, layer_failure, plain_interference, propagated_columns
+from dcsc.guarantees.tails import TAILS, best_threshold
 from dcsc.kernels import rademacher, sharpen
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes
 
-TAILS = ("hoeffding", "gaussian", "chernoff", "exact")
-"""From the loosest to the sharpest."""
 SPAN = 4
 """Codes a task of a thread: one of them takes milliseconds."""
 
@@ -176,6 +174,7 @@ def plain_failure_at(
     *,
     tail: str = "exact",
     noise_variance: float = 0.0,
+    known: tuple[RaggedCodes, Interference] | None = None,
 ) -> NDArray:
     """
     As `failure_at`, for a layer of the plain model, where the propagated columns have disjoint supports.
@@ -190,13 +189,15 @@ def plain_failure_at(
         1..L.
     threshold, eps, guard, tail, noise_variance
         As for `failure_at`.
+    known : tuple of RaggedCodes and Interference, optional
+        What `propagated_columns` and `plain_interference` give for the layer, when they are at hand.
 
     Returns
     -------
     ndarray, shape (code,)
         The bound; what an active entry's own column makes is locked to its sign (docs/theory.md, "Plain model").
     """
-    return _at(_of_columns(model, deepest, layer), threshold, eps, guard, tail, noise_variance)
+    return _at(_of_columns(model, deepest, layer, known), threshold, eps, guard, tail, noise_variance)
 
 
 def plain_best_failure(
@@ -209,13 +210,14 @@ def plain_best_failure(
     tail: str = "exact",
     noise_variance: float = 0.0,
     by_filter: bool = False,
+    known: tuple[RaggedCodes, Interference] | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
     As `best_failure`, for a layer of the plain model, where the propagated columns have disjoint supports.
 
     Parameters
     ----------
-    model, deepest, layer, eps, guard, tail, noise_variance
+    model, deepest, layer, eps, guard, tail, noise_variance, known
         As for `plain_failure_at`.
     by_filter : bool
         Whether every filter has a threshold of its own.
@@ -225,7 +227,7 @@ def plain_best_failure(
     threshold, probability : ndarray
         As from `best_failure`.
     """
-    return _best(_of_columns(model, deepest, layer), eps, guard, tail, noise_variance, by_filter)
+    return _best(_of_columns(model, deepest, layer, known), eps, guard, tail, noise_variance, by_filter)
 
 
 class _Sums(NamedTuple):
@@ -257,11 +259,15 @@ def _of_layer(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _Sums:
     return _Sums(dictionary, codes.row_size.size, closed, sharpened)
 
 
-def _of_columns(model: Cascade, deepest: RaggedCodes, layer: int) -> _Sums:
+def _of_columns(
+    model: Cascade, deepest: RaggedCodes, layer: int, known: tuple[RaggedCodes, Interference] | None
+) -> _Sums:
     """The non-zeros that come from one deepest atom share its sign."""
-    dictionary, columns = model.dictionaries[layer - 1], propagated_columns(model, deepest)[layer - 1]
+    if known is None:
+        columns = propagated_columns(model, deepest)[layer - 1]
+        known = columns, plain_interference(model, deepest, layer, columns)
+    dictionary, (columns, everywhere), firsts = model.dictionaries[layer - 1], known, deepest.starts
     patterns, listed = layouts.tiled_patterns(dictionary, "others", np.float64), kernel_codes(columns)
-    everywhere, firsts = plain_interference(model, deepest, layer, columns), deepest.starts
     arrays = [np.ascontiguousarray(values) for values in vars(everywhere).values()]
 
     def closed(eps: NDArray, guard: NDArray, noise_variance: float) -> tuple[NDArray, NDArray]:

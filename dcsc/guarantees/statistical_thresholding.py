@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,6 @@ from dcsc.guarantees.checks import SIGNS, check_choice, check_rule, flat_path, r
 from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
-    layer_failure,
     layer_interference,
     plain_interference,
     propagated_columns,
@@ -27,7 +26,8 @@ from dcsc.guarantees.levels import THRESHOLDS, Levels, choose_threshold, error_b
 from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.results import ThresholdedLayer
 from dcsc.guarantees.search import optimise_levels
-from dcsc.guarantees.tails import best_threshold
+from dcsc.guarantees.sharp_tails import best_failure, plain_best_failure
+from dcsc.guarantees.tails import TAILS, squared_level
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, patch_norm
@@ -78,6 +78,8 @@ class StatisticalOptions:
         Whether least squares follows each step.
     noise_deviation, noise_failure : float
         sigma of Gaussian noise, and the probability that the noise exceeds its bound.
+    tail : str
+        The bound on the tails of the interference.
     """
 
     delta: float
@@ -88,6 +90,7 @@ class StatisticalOptions:
     debias: bool
     noise_deviation: float
     noise_failure: float
+    tail: str
 
     def check(self, model: Cascade) -> None:
         """
@@ -106,6 +109,7 @@ class StatisticalOptions:
         check_choice(self.form, FORMS, "form")
         check_choice(self.method, METHODS, "method")
         check_choice(self.signs, SIGNS, "signs")
+        check_choice(self.tail, TAILS, "tail")
         check_rule(self.rule, self.signs)
         if not 0 <= self.noise_failure < self.delta < 1:
             raise UserError(f"delta {self.delta} is not allowed: give a probability above noise_failure and below 1.")
@@ -130,7 +134,7 @@ class StatisticalPath(StatisticalOptions):
 
     Parameters
     ----------
-    delta, form, rule, signs, method, debias, noise_deviation, noise_failure
+    delta, form, rule, signs, method, debias, noise_deviation, noise_failure, tail
         As asked for.
     layers : tuple of StatisticalLayer
         From layer 1 to layer L.
@@ -194,6 +198,7 @@ def statistical(
     split: Sequence[float] | None = None,
     noise_deviation: float = 0.0,
     noise_failure: float = 0.0,
+    tail: str = "exact",
 ) -> StatisticalPath:
     """
     Bound the probability that layered thresholding misses a path when signs are random.
@@ -233,6 +238,10 @@ def statistical(
         sigma of white Gaussian noise on the signal, counted exactly at layer 1, beside `noise`.
     noise_failure : float
         Probability that the noise exceeds `noise`, for unbounded noise; part of delta.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails of the interference, each the smaller of itself and those before it (docs/theory.md,
+        "Tails"). Where variances are all that is used, the last two are the Gaussian one: in closed forms, in the
+        levels of method "split", and above the deepest layer in optimised ones.
 
     Returns
     -------
@@ -246,7 +255,7 @@ def statistical(
     """
     options = StatisticalOptions(
         delta=delta, form=form, rule=rule, signs=signs, method=method, debias=debias,
-        noise_deviation=noise_deviation, noise_failure=noise_failure,
+        noise_deviation=noise_deviation, noise_failure=noise_failure, tail=tail,
     )  # fmt: skip
     options.check(model)
     check_choice(threshold, THRESHOLDS, "threshold")
@@ -304,15 +313,17 @@ class _Layer:
     below: ConvolutionalDictionary | None
     codes: RaggedCodes
     everywhere: Callable[[], Interference]
+    sharp: Callable[..., tuple[NDArray, NDArray]]
     is_plain: bool
     form: str
+    tail: str
     share: float
     noise_variance: float
 
     @property
     def growth(self) -> float:
         """Square of the level that a sum of variance 1 exceeds with at most the layer's share of delta."""
-        return 2 * math.log(2 * self.dictionary.n_atoms / self.share)
+        return squared_level(self.share / self.dictionary.n_atoms, self.tail)
 
     def described(self, everywhere: Interference | None = None) -> LayerInterference | None:
         """The interference on the supports, and its extremes elsewhere; nothing for a closed form."""
@@ -340,16 +351,11 @@ class _Layer:
             bound = np.where(eps > 0, np.sqrt(patch) * gain * eps, 0.0)
         return np.where(smallest > 0, np.where(patch > 0, bound, 0.0), np.inf), smallest
 
-    def best(self, eps: NDArray, guard: NDArray) -> tuple[LayerInterference | None, NDArray, NDArray]:
-        """The interference, and the best threshold with its failure bound."""
+    def best(self, eps: NDArray, guard: NDArray) -> tuple[NDArray, NDArray]:
+        """The best threshold with its failure bound."""
         if self.form != "instance":
-            return None, *closed_form(self.dictionary, self.codes, eps, self.form, self.noise_variance)
-        if self.is_plain:
-            everywhere = self.everywhere()
-            return self.described(everywhere), *best_threshold(everywhere, eps, guard, self.noise_variance)
-        return layer_failure(
-            self.dictionary, self.codes, eps, guard, growth=self.growth, noise_variance=self.noise_variance
-        )
+            return closed_form(self.dictionary, self.codes, eps, self.form, self.noise_variance, tail=self.tail)
+        return self.sharp(eps, guard, tail=self.tail, noise_variance=self.noise_variance)
 
 
 def _layers(
@@ -361,13 +367,33 @@ def _layers(
 ) -> list[_Layer]:
     layers = []
     for index, (dictionary, code) in enumerate(zip(model.dictionaries, codes, strict=True)):
-        everywhere = partial(rademacher_interference, dictionary, code)
+        everywhere, sharp = partial(rademacher_interference, dictionary, code), partial(best_failure, dictionary, code)
         if columns is not None:
-            everywhere = partial(plain_interference, model, codes[-1], index + 1, columns[index])
+            everywhere = functools.cache(partial(plain_interference, model, codes[-1], index + 1, columns[index]))
+            sharp = partial(_plain_best, model, codes[-1], index + 1, columns[index], everywhere)
         below, share = model.next_dictionary(index + 1), shares[index] * (options.delta - options.noise_failure)
         variance = 0.0 if index else options.noise_deviation**2
-        layers.append(_Layer(dictionary, below, code, everywhere, columns is not None, options.form, share, variance))
+        layers.append(
+            _Layer(
+                dictionary, below, code, everywhere, sharp, columns is not None, options.form, options.tail, share,
+                variance,
+            )
+        )  # fmt: skip
     return layers
+
+
+def _plain_best(
+    model: Cascade,
+    deepest: RaggedCodes,
+    layer: int,
+    columns: RaggedCodes,
+    everywhere: Callable[[], Interference],
+    eps: NDArray,
+    guard: NDArray,
+    **options: Any,
+) -> tuple[NDArray, NDArray]:
+    """The best threshold of a layer of the plain model, with what is at hand of it."""
+    return plain_best_failure(model, deepest, layer, eps, guard, known=(columns, everywhere()), **options)
 
 
 def _split(
@@ -440,7 +466,12 @@ def _all_at_once(
     """Optimise the levels of all layers together."""
     everywhere = [layer.everywhere() for layer in layers]
     codes = [layer.codes for layer in layers]
-    best = optimise_levels(model, codes, everywhere, eps, guards, rule, layers[0].noise_variance)
+    tail = layers[0].tail
+    best = optimise_levels(model, codes, everywhere, eps, guards, rule, layers[0].noise_variance, tail)
+    if tail != "hoeffding":
+        error = best[-2][1]  # what reaches the deepest layer
+        beta, probability = layers[-1].best(np.where(np.isfinite(error), error, 0.0), guards[-1])
+        best[-1] = (beta, best[-1][1], np.where(np.isfinite(error), probability, 1.0))
     unknown = np.full(len(eps), np.nan)
     return [
         _Bounded(*of_layer, unknown, layer.described(interference))
@@ -452,12 +483,12 @@ def _one_by_one(layers: Sequence[_Layer], eps: NDArray, guards: list[NDArray], d
     """Bound layer after layer, when errors do not depend on levels."""
     bounded = []
     for layer, guard in zip(layers, guards, strict=True):
-        interference, beta, probability = layer.best(np.where(np.isfinite(eps), eps, 0.0), guard)
+        beta, probability = layer.best(np.where(np.isfinite(eps), eps, 0.0), guard)
         error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
         if debias:
             error, smallest = layer.debiased(eps)
         probability = np.where(np.isfinite(eps) & ~(smallest == 0), probability, 1.0)
-        bounded.append(_Bounded(beta, error, probability, smallest, interference))
+        bounded.append(_Bounded(beta, error, probability, smallest, layer.described()))
         eps = error
     return bounded
 

@@ -1,17 +1,77 @@
-"""Failure probability of one layer from Hoeffding's inequality, and the threshold that makes it small."""
+"""Failure probability of one layer from tails that a variance decides, and the threshold that makes it small."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
 from dcsc.guarantees.interference import Interference
 from dcsc.kernels import failure as failure_kernels
 
+TAILS = ("hoeffding", "gaussian", "chernoff", "exact")
+"""From the loosest to the sharpest; the last two need more than a variance (`dcsc.guarantees.sharp_tails`)."""
+GAUSSIAN = 1 / (4 * float(ndtr(-math.sqrt(2))))
+"""C of Bentkus and Dzindzalieta (2015)."""
+
 _ARRAYS = ("active", "magnitude", "locked", "variance", "bound")
+_ROUNDING = 1e-12
 
 
-def tail(margin: NDArray, variance: NDArray, bound: ArrayLike, factor: ArrayLike, guard: NDArray) -> NDArray:
+def squared_level(probability: float, tail: str) -> float:
+    """
+    Square of the level that a Rademacher sum of variance 1 exceeds with at most some probability.
+
+    Parameters
+    ----------
+    probability : float
+        In (0, 1), that the sum exceeds the level in magnitude.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound; as the variance alone is known, the last two are the Gaussian one.
+
+    Returns
+    -------
+    float
+        2 log(2 / p), or the square of the upper quantile at p / (2 C) of a standard normal, whichever is less
+        (docs/theory.md, "Tails").
+    """
+    level = 2 * math.log(2 / probability)
+    if tail == "hoeffding":
+        return level
+    quantile = -float(ndtri(probability / (2 * GAUSSIAN)))
+    return min(level, (quantile * (1 + _ROUNDING)) ** 2)
+
+
+def of_variance(ratio: NDArray, tail: str) -> NDArray:
+    """
+    Bound the probability that a Rademacher sum of variance 1 reaches a value.
+
+    Parameters
+    ----------
+    ratio : ndarray
+        The value, not negative.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound; as the variance alone is known, the last two are the Gaussian one.
+
+    Returns
+    -------
+    ndarray
+        exp(-x^2 / 2), or C Q(x), whichever is less (docs/theory.md, "Tails").
+    """
+    value = np.exp(-(ratio**2) / 2)
+    return value if tail == "hoeffding" else np.minimum(value, GAUSSIAN * (1 + _ROUNDING) * ndtr(-ratio))
+
+
+def tail(
+    margin: NDArray,
+    variance: NDArray,
+    bound: ArrayLike,
+    factor: ArrayLike,
+    guard: NDArray,
+    kind: str = "hoeffding",
+) -> NDArray:
     """
     Bound the probability that a Rademacher sum exceeds a margin.
 
@@ -27,16 +87,18 @@ def tail(margin: NDArray, variance: NDArray, bound: ArrayLike, factor: ArrayLike
         2 for both signs, 1 for one.
     guard : ndarray
         Margin against rounding.
+    kind : {"hoeffding", "gaussian", "chernoff", "exact"}
+        As for `of_variance`.
 
     Returns
     -------
     ndarray
-        min(1, factor exp(-margin_+^2 / (2 v))) (Hoeffding), and 0 when the margin exceeds the bound.
+        min(1, factor exp(-margin_+^2 / (2 v))) (Hoeffding) or sharper, and 0 when the margin exceeds the bound.
         Half the guard is kept here, so that what a uniform guarantee promises has probability 0.
     """
     positive = np.maximum(margin, 0.0)
-    exponent = -(positive**2) / (2 * np.where(variance > 0, variance, 1.0))
-    value = np.where(variance > 0, np.minimum(1.0, np.asarray(factor) * np.exp(exponent)), 1.0)
+    reached = of_variance(positive / np.sqrt(np.where(variance > 0, variance, 1.0)), kind)
+    value = np.where(variance > 0, np.minimum(1.0, np.asarray(factor) * reached), 1.0)
     return np.where(margin > np.asarray(bound) + guard / 2, 0.0, value)
 
 
@@ -47,10 +109,11 @@ def _sum_of_tails(
     guard: NDArray,
     noise_variance: float,
     where: ArrayLike,
+    kind: str,
 ) -> NDArray:
     """Sum of the tails of some atoms, capped at 1, shape (code,)."""
     bound = interference.bound if noise_variance == 0 else np.inf
-    terms = tail(margin, interference.variance + noise_variance, bound, factor, guard[:, None])
+    terms = tail(margin, interference.variance + noise_variance, bound, factor, guard[:, None], kind)
     return np.minimum(1.0, np.where(where, terms, 0.0).sum(axis=1))
 
 
@@ -79,11 +142,16 @@ def failure(
     active = interference.active
     floor = interference.magnitude + interference.locked
     margin = np.where(active, floor - (threshold + eps)[:, None], (threshold - eps)[:, None])
-    return _sum_of_tails(interference, margin, np.where(active, 1.0, 2.0), guard, noise_variance, True)
+    return _sum_of_tails(interference, margin, np.where(active, 1.0, 2.0), guard, noise_variance, True, "hoeffding")
 
 
 def false_alarm(
-    interference: Interference, threshold: NDArray, eps: NDArray, guard: NDArray, noise_variance: float = 0.0
+    interference: Interference,
+    threshold: NDArray,
+    eps: NDArray,
+    guard: NDArray,
+    noise_variance: float = 0.0,
+    kind: str = "hoeffding",
 ) -> NDArray:
     """
     Bound the probability that some inactive atom exceeds the threshold.
@@ -96,17 +164,25 @@ def false_alarm(
         As for `failure`.
     noise_variance : float
         sigma^2 of Gaussian noise on the input.
+    kind : {"hoeffding", "gaussian", "chernoff", "exact"}
+        As for `of_variance`.
 
     Returns
     -------
     ndarray, shape (code,)
-        Sum off the support of 2 exp(-(beta - eps)_+^2 / (2 v_i)), capped at 1.
+        Sum off the support of 2 exp(-(beta - eps)_+^2 / (2 v_i)), or of sharper tails, capped at 1.
     """
     margin = (threshold - eps)[:, None]
-    return _sum_of_tails(interference, margin, 2.0, guard, noise_variance, ~interference.active)
+    return _sum_of_tails(interference, margin, 2.0, guard, noise_variance, ~interference.active, kind)
 
 
-def two_sided(interference: Interference, level: NDArray, guard: NDArray, noise_variance: float = 0.0) -> NDArray:
+def two_sided(
+    interference: Interference,
+    level: NDArray,
+    guard: NDArray,
+    noise_variance: float = 0.0,
+    kind: str = "hoeffding",
+) -> NDArray:
     """
     Bound the probability that the interference at some active atom exceeds a level in magnitude.
 
@@ -120,13 +196,15 @@ def two_sided(interference: Interference, level: NDArray, guard: NDArray, noise_
         Margin against rounding.
     noise_variance : float
         sigma^2 of Gaussian noise on the input.
+    kind : {"hoeffding", "gaussian", "chernoff", "exact"}
+        As for `of_variance`.
 
     Returns
     -------
     ndarray, shape (code,)
-        Sum over the support of 2 exp(-t^2 / (2 v_i)), capped at 1.
+        Sum over the support of 2 exp(-t^2 / (2 v_i)), or of sharper tails, capped at 1.
     """
-    return _sum_of_tails(interference, level[:, None], 2.0, guard, noise_variance, interference.active)
+    return _sum_of_tails(interference, level[:, None], 2.0, guard, noise_variance, interference.active, kind)
 
 
 def best_threshold(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,14 +14,14 @@ from dcsc.guarantees.checks import RULES, SIGNS, check_choice, check_rule, flat_
 from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
-    layer_failure,
     layer_interference,
     plain_interference,
     propagated_columns,
 )
 from dcsc.guarantees.levels import choose_threshold, error_bound, levels_of
 from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
-from dcsc.guarantees.tails import best_threshold, failure
+from dcsc.guarantees.sharp_tails import best_failure, failure_at, plain_best_failure, plain_failure_at
+from dcsc.guarantees.tails import TAILS, squared_level
 from dcsc.model.cascade import Cascade
 from dcsc.ragged import RaggedCodes
 
@@ -40,9 +39,10 @@ class PathInterference:
         [X^(1), ..., X^(L)].
     batch : tuple of int
         Shape of the batch.
-    propagated : list of Interference, or None
-        Over the random signs of the deepest code (plain D-CSC); None in D-CSC-R, where the signs of every layer are
-        Rademacher given its code, so that lists of its non-zeros are enough.
+    propagated : list of tuple of RaggedCodes and Interference, or None
+        What the active deepest atoms make of each layer, and its interference over their random signs (plain D-CSC);
+        None in D-CSC-R, where the signs of every layer are Rademacher given its code, so that lists of its non-zeros
+        are enough.
     determined : ndarray of bool, shape (code,)
         Whether the deepest support and magnitudes fix those of every layer. In the plain model the statistical
         forms apply there only.
@@ -53,7 +53,7 @@ class PathInterference:
     model: Cascade
     codes: list[RaggedCodes]
     batch: tuple[int, ...]
-    propagated: list[Interference] | None
+    propagated: list[tuple[RaggedCodes, Interference]] | None
     determined: NDArray
     signs: str
 
@@ -69,19 +69,23 @@ class PathInterference:
     def random(self, layer: int, growth: float) -> LayerInterference:
         """Describe the interference in a layer over the random signs; growth as for `layer_interference`."""
         if self.propagated is not None:
-            return self.propagated[layer].of_layer(self.codes[layer], growth)
+            return self.propagated[layer][1].of_layer(self.codes[layer], growth)
         return layer_interference(self.model.dictionaries[layer], self.codes[layer], growth=growth)
 
-    def failure(self, layer: int, beta: NDArray | None) -> NDArray:
+    def failure(self, layer: int, beta: NDArray | None, tail: str) -> NDArray:
         """Bound the failure of a layer whose input has no error, at a threshold, by default the best one."""
         dictionary, code = self.model.dictionaries[layer], self.codes[layer]
         guard = rounding_guard(dictionary, code, 0.0)
         eps = np.zeros_like(guard)
         if self.propagated is None:
-            return layer_failure(dictionary, code, eps, guard, threshold=beta)[2]
+            if beta is None:
+                return best_failure(dictionary, code, eps, guard, tail=tail)[1]
+            return failure_at(dictionary, code, beta, eps, guard, tail=tail)
+        plain = (self.model, self.codes[-1], layer + 1)
+        known = self.propagated[layer]
         if beta is None:
-            return best_threshold(self.propagated[layer], eps, guard)[1]
-        return failure(self.propagated[layer], beta, eps, guard)
+            return plain_best_failure(*plain, eps, guard, tail=tail, known=known)[1]
+        return plain_failure_at(*plain, beta, eps, guard, tail=tail, known=known)
 
 
 def path_interference(
@@ -110,7 +114,8 @@ def path_interference(
         return PathInterference(model, flat, batch, None, separate_writes(model, flat), signs)
     columns = propagated_columns(model, flat[-1])
     random = [plain_interference(model, flat[-1], layer, column) for layer, column in enumerate(columns, start=1)]
-    return PathInterference(model, flat, batch, random, disjoint_columns(flat, columns), signs)
+    propagated = list(zip(columns, random, strict=True))
+    return PathInterference(model, flat, batch, propagated, disjoint_columns(flat, columns), signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +169,7 @@ def as_run(
     rule: str = "hard",
     debias: bool = False,
     delta: float = 0.01,
+    tail: str = "exact",
 ) -> AsRun:
     """
     Evaluate the instance forms at the thresholds that a pursuit used, without noise.
@@ -186,6 +192,8 @@ def as_run(
         Least squares on the recovered support after each layer.
     delta : float
         Admitted failure probability of paths whose layers pass on an error.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails, as for `statistical`.
 
     Returns
     -------
@@ -195,20 +203,22 @@ def as_run(
     Raises
     ------
     UserError
-        When the rule is unknown or does not fit the signs, or the thresholds are not one a layer.
+        When the rule or tail is unknown or does not fit the signs, or the thresholds are not one a layer.
     """
     check_rule(rule, paths.signs)
+    check_choice(tail, TAILS, "tail")
     betas = _given(paths, thresholds)
     exact = debias or paths.model.depth == 1
     covered = _holds_for_all_signs(paths, betas, rule, debias)
     if exact:
-        capped = np.array([paths.failure(layer, beta) for layer, beta in enumerate(betas)])
+        capped = np.array([paths.failure(layer, beta, tail) for layer, beta in enumerate(betas)])
         if debias:
             covered = _injective(paths, covered, capped) & covered
         total = capped.sum(axis=0)
         bound = np.where(covered, 0.0, np.where(paths.determined, np.minimum(total, 1.0), total))
     else:
-        growths = [2 * math.log(2 * paths.model.depth * layer.n_atoms / delta) for layer in paths.model.dictionaries]
+        shares = [delta / (paths.model.depth * layer.n_atoms) for layer in paths.model.dictionaries]
+        growths = [squared_level(share, tail) for share in shares]
         certified = _holds(paths, paths.random, growths, betas, exact, rule != "hard")
         bound = np.where(certified, delta, np.where(paths.determined, 1.0, 1.0 + delta))
         bound = np.where(covered, np.where(paths.determined, 0.0, delta), bound)

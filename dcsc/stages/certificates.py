@@ -66,7 +66,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     labels = {
         "pursuit": list(pursuits),
         "variant": list(variants),
-        "rung": [*guarantees.RUNGS, *(THEOREM_11 if chosen.basis_pursuit else ())],
+        "rung": [*guarantees.THRESHOLDING_RUNGS, *(THEOREM_11 if chosen.basis_pursuit else ())],
         "part": parts,
     }
     lengths = tuple(map(len, labels.values()))

@@ -93,6 +93,7 @@ def ask_statistical(rng, paths, tally, where, signs):
         rng, form=["coherence", "babel2", "instance", "instance"], rule=["hard", "soft", "relu"],
         method=["split", "optimised"], debias=[False, True], threshold=["midpoint", "lower"],
         noise=["none", "none", "bounded", "Gaussian", "unbounded"], split=["equal", "unequal"], delta=[0.15, 0.6],
+        tail=guarantees.TAILS,
     )  # fmt: skip
     if signs == "deepest":
         options |= {"form": "instance", "rule": str(rng.choice(["hard", "soft"]))}
@@ -123,7 +124,7 @@ def ask_statistical(rng, paths, tally, where, signs):
 def ask_as_run(rng, paths, tally, where, signs):
     options = choose(
         rng, rule=["hard", "soft", "relu", "top-k"], debias=[False, True],
-        thresholds=["half", "near", "best"], delta=[0.15, 0.6],
+        thresholds=["half", "near", "best"], delta=[0.15, 0.6], tail=guarantees.TAILS,
     )  # fmt: skip
     if signs == "deepest" and options["rule"] == "relu":
         options["rule"] = "hard"
@@ -137,7 +138,7 @@ def ask_as_run(rng, paths, tally, where, signs):
     interference = guarantees.path_interference(paths.small.cascade, paths.small.shaped(paths.codes), signs)
     found = guarantees.as_run(
         interference, None if options["rule"] == "top-k" else betas, rule=rule, debias=options["debias"],
-        delta=options["delta"],
+        delta=options["delta"], tail=options["tail"],
     )  # fmt: skip
     exact = failure_rate(paths, Pursuit(options["rule"], betas, options["debias"]))
     tally.check("as_run", {"signs": signs, **options}, found.failure_rate_bound, exact, where)
@@ -148,15 +149,17 @@ def ask_as_run(rng, paths, tally, where, signs):
 def ask_ladder(rng, paths, tally, where):
     options = choose(
         rng, rule=["hard", "soft", "relu"], threshold=["midpoint", "lower"], method=["split", "optimised"],
-        debias=[False, True], noise=["none", "bounded", "Gaussian", "unbounded"],
+        debias=[False, True], noise=["none", "bounded", "Gaussian", "unbounded"], tail=guarantees.TAILS,
     )  # fmt: skip
     if options["debias"] and paths.small.depth > 1 and options["noise"] == "Gaussian":
         options["noise"] = "none"
     noise = noise_of(rng, options["noise"])
-    asked = {name: options[name] for name in ("rule", "threshold", "method", "debias")}
+    asked = {name: options[name] for name in ("rule", "threshold", "method", "debias", "tail")}
     found = guarantees.ladder(paths.small.cascade, paths.small.shaped(paths.codes), **noise, **asked, delta=0.6)
-    for name, rung in found.rungs.items():
-        uniform = name.startswith("uniform")
+    for name in guarantees.THRESHOLDING_RUNGS:
+        if name not in found.rungs:
+            continue
+        rung, uniform = found[name], name.startswith("uniform")
         bound = 1 - rung.holds.mean() if uniform else rung.failure_rate_bound
         pursuit = Pursuit(options["rule"], filled(rung.thresholds), options["debias"] and not uniform)
         exact = rate(paths, pursuit, noise if not uniform else {**noise, "noise_failure": 0.0})

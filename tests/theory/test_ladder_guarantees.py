@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 import dcsc
 import dcsc.families
@@ -13,7 +14,7 @@ from dcsc import Cascade, RaggedCodes, guarantees
 from dcsc.errors import UserError
 from tests.theory import support
 
-CLOSED = ("uniform-coherence", "uniform-babel", "statistical-coherence", "statistical-babel2")
+CLOSED = tuple(rung for rung in guarantees.RUNGS if not rung.endswith("instance"))
 
 
 def test_ladder_gives_every_rung_of_a_layer_and_of_a_path():
@@ -27,7 +28,7 @@ def test_ladder_gives_every_rung_of_a_layer_and_of_a_path():
         found = guarantees.ladder(cascade, cascade.synthesize(deepest)[1:], delta=0.1)
         assert tuple(found.rungs) == guarantees.RUNGS
         holds = [found.holds[rung] for rung in guarantees.RUNGS]
-        for weak, strong in ((0, 1), (1, 2), (3, 4), (4, 5)):
+        for weak, strong in ((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9)):
             assert not (holds[weak] & ~holds[strong]).any()
         if cascade.depth == 1:
             assert not (holds[2] & ~holds[5]).any()
@@ -36,7 +37,7 @@ def test_ladder_gives_every_rung_of_a_layer_and_of_a_path():
         with pytest.raises(UserError, match="did you mean 'uniform-babel'"):
             found["uniform-bable"]
     gaussian = guarantees.ladder(cascade, cascade.synthesize(deepest)[1:], noise_deviation=0.01)
-    assert tuple(gaussian.rungs) == guarantees.RUNGS[3:]
+    assert tuple(gaussian.rungs) == guarantees.THRESHOLDING_RUNGS[3:]
 
 
 @pytest.mark.parametrize("rung", CLOSED)
@@ -74,9 +75,13 @@ def test_certified_sparsity_orders_and_saturates():
     assert sparsity["statistical-coherence"].stripe_sparsity <= sparsity["statistical-babel2"].stripe_sparsity
     mu = dcsc.mutual_coherence(dictionary)
     assert sparsity["uniform-coherence"].limit == pytest.approx((1 + 1 / mu) / 2)
-    assert sparsity["statistical-coherence"].limit == pytest.approx(
-        1 / (8 * mu**2 * math.log(2 * dictionary.n_atoms / 0.01))
-    )
+    source = guarantees.certified_stripe_sparsity(dictionary, rung="statistical-coherence", tail="hoeffding")
+    assert source.limit == pytest.approx(1 / (8 * mu**2 * math.log(2 * dictionary.n_atoms / 0.01)))
+    quantile = scipy.stats.norm.isf(4 * scipy.stats.norm.sf(math.sqrt(2)) * 0.01 / (2 * dictionary.n_atoms))
+    assert sparsity["statistical-coherence"].limit == pytest.approx(1 / (4 * mu**2 * quantile**2))
+    assert sparsity["statistical-coherence"].limit > source.limit
+    assert sparsity["basis-pursuit-uniform-coherence"].limit == sparsity["uniform-coherence"].limit
+    assert sparsity["basis-pursuit-uniform-babel"].stripe_sparsity == sparsity["uniform-babel"].stripe_sparsity
     tighter = guarantees.certified_stripe_sparsity(dictionary, delta=1e-6, rung="statistical-babel2")
     assert tighter.stripe_sparsity <= sparsity["statistical-babel2"].stripe_sparsity
     larger = guarantees.certified_stripe_sparsity(dictionary, n_atoms=10**9, rung="statistical-coherence")
@@ -85,6 +90,15 @@ def test_certified_sparsity_orders_and_saturates():
     for rung in CLOSED:
         assert guarantees.certified_stripe_sparsity(orthonormal, 0.5, rung=rung).stripe_sparsity == 4
         assert guarantees.certified_stripe_sparsity(orthonormal, 0.5, rung=rung, noise_ratio=0.3).stripe_sparsity == 0
+    with pytest.raises(UserError, match="without noise"):
+        guarantees.certified_stripe_sparsity(
+            orthonormal,
+            rung="basis-pursuit-uniform-instance",
+            noise_ratio=0.1,
+            draws={
+                1: support.random_codes(np.random.default_rng(1), orthonormal.code_shape, np.ones(3, int), np.ones(3))
+            },
+        )
 
 
 def test_instance_rungs_search_draws_or_a_sampler():

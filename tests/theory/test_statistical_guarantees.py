@@ -85,7 +85,7 @@ def test_bounds_agree_with_dense_brute_force(name):
     eps = x_min * rng.choice([0.0, 0.1, 0.3], 60)
     model = Cascade([dictionary])
     gram = np.abs(support.dense_gram(dictionary))
-    found = guarantees.statistical(model, [codes], eps, method="optimised")
+    found = guarantees.statistical(model, [codes], eps, method="optimised", tail="hoeffding")
     descending = -np.sort(-(gram**2), axis=1)
 
     def brute(row, beta, cut=True):
@@ -112,7 +112,7 @@ def test_bounds_agree_with_dense_brute_force(name):
         margin = np.maximum(x_min - 2 * eps, 0) / np.abs(codes).reshape(60, -1).max(axis=1)
         with np.errstate(divide="ignore"):
             expected = np.minimum(1, 2 * dictionary.n_atoms * np.exp(-(margin**2) / (8 * squares)))
-        path = guarantees.statistical(model, [codes], eps, form=form, method="optimised")
+        path = guarantees.statistical(model, [codes], eps, form=form, method="optimised", tail="hoeffding")
         if gram.max() > 1e-12:
             np.testing.assert_allclose(path.probability, expected, atol=1e-12)
 
