@@ -100,8 +100,8 @@ class PursuitRun(_Named):
         Of another method than layered thresholding.
     rule : str or None
         The non-linearity of layered thresholding.
-    threshold : str, float, list of float, or None
-        A choice, a number, or one a layer; None for top-k and other methods.
+    threshold : str, float, list of float or of lists of float, or None
+        A choice, a number, or one a layer, or, of some layer, one a filter; None for top-k and other methods.
     debias : bool
         Whether values are fitted anew on each support.
     variants : list of str, or None
@@ -111,7 +111,7 @@ class PursuitRun(_Named):
     method: str
     parameters: dict[str, Any]
     rule: Rule | None
-    threshold: str | float | list[float] | None
+    threshold: str | float | list[float | list[float]] | None
     debias: bool
     variants: list[str] | None
 
@@ -128,7 +128,7 @@ class PursuitRun(_Named):
     @property
     def is_bounded(self) -> bool:
         """Whether the instance forms speak of it: of thresholds that were not chosen by looking at the signs."""
-        return self.is_thresholding and self.threshold != "oracle"
+        return self.is_thresholding and self.threshold not in ("oracle", "oracle-by-filter")
 
     @property
     def is_guaranteed_basis_pursuit(self) -> bool:
