@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.errors import UserError
@@ -21,6 +20,7 @@ from dcsc.guarantees.interference import (
     rare_level,
 )
 from dcsc.guarantees.levels import Levels
+from dcsc.guarantees.tails import TAILS, of_variance
 from dcsc.model.coherence import filter_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extremes_by_filter, window_sums
@@ -28,9 +28,6 @@ from dcsc.ragged import RaggedCodes, places_by_filter, reduce_by_filter
 
 FORMS = ("coherence", "instance")
 """Of the uniform guarantees, those that look at pairs of filters or atoms; one Babel function serves all filters."""
-
-CLOSED_TAILS = ("hoeffding", "gaussian")
-"""Those that need the variance of a sum alone."""
 
 ENTRIES = 2**21
 """Atoms of codes that are held densely at once."""
@@ -139,7 +136,7 @@ def closed_failure(
     eps: NDArray,
     *,
     threshold: ArrayLike | None = None,
-    tail: str = "hoeffding",
+    tail: str = "exact",
     noise_variance: float = 0.0,
 ) -> tuple[NDArray, NDArray]:
     """
@@ -155,8 +152,8 @@ def closed_failure(
         Bound on the input error, valid before the signs are drawn.
     threshold : array_like, shape (), (filter,) or (..., filter), optional
         beta_f; by default X_min,f/2, which is the best, and infinity for filters without active atoms.
-    tail : {"hoeffding", "gaussian"}
-        The bound on the tails, see `dcsc.guarantees.sharp_tails`.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails; as a closed form has variances alone, the last two are the Gaussian one.
     noise_variance : float
         sigma^2 of Gaussian noise on the input, added to v_f.
 
@@ -171,9 +168,9 @@ def closed_failure(
     Raises
     ------
     UserError
-        When the tail is none of the two, or thresholds do not fit.
+        When the tail is unknown, or thresholds do not fit.
     """
-    check_choice(tail, CLOSED_TAILS, "tail")
+    check_choice(tail, TAILS, "tail")
     variance = pair_sums(dictionary, codes, 2)[0] + noise_variance
     smallest = extremes_by_filter(codes)[0]
     beta = smallest / 2
@@ -182,34 +179,10 @@ def closed_failure(
     has_active = np.isfinite(smallest)
     below = np.where(has_active, np.where(has_active, smallest, 0.0) - beta, np.inf)
     margin = np.minimum(beta, below) - np.asarray(eps)[..., None]
-    terms = closed_tail(margin, variance, tail)
+    spread = np.sqrt(np.where(variance > 0, variance, 1.0))
+    terms = np.where(variance > 0, of_variance(np.maximum(margin, 0.0) / spread, tail), 0.0)
+    terms = np.where(margin > 0, terms, 1.0)
     return beta, np.minimum(1.0, 2 * math.prod(dictionary.positions) * terms.sum(axis=-1))
-
-
-def closed_tail(margin: NDArray, variance: NDArray, tail: str) -> NDArray:
-    """
-    Bound the probability that Rademacher sums of given variances reach a margin.
-
-    Parameters
-    ----------
-    margin : ndarray
-        t; where it is not positive the bound is 1.
-    variance : ndarray
-        v.
-    tail : {"hoeffding", "gaussian"}
-        exp(-t^2 / (2 v)), or the smaller of that and Q(t / sqrt(v)) / (4 Q(sqrt 2)).
-
-    Returns
-    -------
-    ndarray
-        P(sum >= t) at most (docs/theory.md, "Tails"); 0 for a positive margin without variance.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(margin > 0, margin / np.sqrt(variance), 0.0)
-    bound = np.exp(-(ratio**2) / 2)
-    if tail == "gaussian":
-        bound = np.minimum(bound, ndtr(-ratio) / (4 * ndtr(-math.sqrt(2))))
-    return np.where(margin > 0, bound, 1.0)
 
 
 def layer_levels(dictionary: ConvolutionalDictionary, described: LayerInterference, growth: float = math.inf) -> Levels:

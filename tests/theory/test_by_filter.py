@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 import dcsc
 from dcsc import Cascade, guarantees
 from dcsc.errors import UserError
-from dcsc.guarantees import by_filter, sharp_tails
+from dcsc.guarantees import by_filter
 from dcsc.guarantees.bounds import closed_form
 from dcsc.model.coherence import filter_coherence
 from dcsc.ragged import RaggedCodes
 from tests.strategies import dictionaries, sparse_codes
 from tests.theory import support
+from tests.theory.test_statistical_guarantees import spread_out
 
 seeds = st.integers(0, 2**32 - 1)
 FORMS = ("coherence", "instance")
@@ -244,7 +245,7 @@ def test_exact_failure_of_a_layer_stays_below_the_closed_bounds(name):
     bounds = {}
     for factor in (1.0, 0.7):
         given = np.where(np.isfinite(smallest), factor * smallest / 2, 1e3)
-        for tail in by_filter.CLOSED_TAILS:
+        for tail in ("hoeffding", "gaussian"):
             options = {} if factor == 1 else {"threshold": given}
             beta, bounds[factor, tail] = by_filter.closed_failure(dictionary, listed, eps, tail=tail, **options)
             for row in np.flatnonzero(bounds[factor, tail] < 1):
@@ -284,15 +285,133 @@ def test_the_closed_bound_by_filter_is_never_above_that_of_a_common_threshold(na
     assert (each < 0.9 * common).any() or name in ("1-D, one filter", "2-D, orthonormal")
 
 
-def test_closed_tails_are_those_of_sharp_tails():
-    margins = np.linspace(-0.5, 6, 40)
-    for tail in by_filter.CLOSED_TAILS:
-        closed = by_filter.closed_tail(margins, np.full(40, 4.0), tail)
-        # four hundred equal terms: the largest value is far away
-        listed = sharp_tails.tail_probability(np.full(400 * 40, 0.1), np.full(40, 400), margins, tail=tail)
-        np.testing.assert_allclose(closed, listed, rtol=1e-9)
-    assert by_filter.closed_tail(np.array([1.0, 0.0]), np.zeros(2), "gaussian").tolist() == [0.0, 1.0]
+def test_an_unknown_tail_is_refused():
     dictionary = support.DICTIONARIES["1-D, stride 1"]()
     codes = RaggedCodes.from_dense(np.zeros((1, *dictionary.code_shape)), dictionary.code_shape)
     with pytest.raises(UserError, match="did you mean"):
         by_filter.closed_failure(dictionary, codes, np.zeros(1), tail="gausian")
+
+
+def half_by_filter(codes):
+    """X_min,f / 2 of every layer, X_min / 2 of the code for filters without active atoms."""
+    betas = []
+    for code in codes:
+        magnitudes = np.where(code != 0, np.abs(code), np.inf).reshape(*code.shape[:2], -1).min(axis=-1)
+        common = magnitudes.min(axis=1, keepdims=True)
+        each = np.where(np.isfinite(magnitudes), magnitudes, common) / 2
+        betas.append(np.where(np.isfinite(each), each, 1.0))
+    return betas
+
+
+@pytest.mark.parametrize("tail", ["hoeffding", "exact"])
+@pytest.mark.parametrize("name", ["1-D, stride 1", "1-D, two channels, stride 4", "2-D, unequal strides"])
+def test_exact_failure_of_one_layer_stays_below_its_bound_as_run(name, tail):
+    dictionary = support.DICTIONARIES[name]()
+    rng, count = np.random.default_rng(4800), 60
+    codes = support.random_codes(rng, dictionary.code_shape, rng.integers(2, 10, count), np.ones(count))
+    codes = scaled_by_filter(rng, codes, 0.3)
+    gram = support.dense_gram(dictionary)
+    paths = guarantees.path_interference(dcsc.Cascade([dictionary]), [codes])
+    informative = failing = 0
+    for factor in (0.6, 1.0, 1.3):
+        beta = factor * half_by_filter([codes])[0]
+        found = guarantees.as_run(paths, [beta], by_filter=True, tail=tail)
+        coherence = guarantees.draw_failures(
+            paths.model, paths.codes[0], beta, rung="statistical-coherence", tail=tail, by_filter=True
+        )
+        assert (found.failure_bound <= coherence + 1e-12).all()
+        for row in np.flatnonzero(found.failure_bound < 1):
+            exact = exact_failure_by_filter(gram, codes[row], beta[row], 0.0)
+            assert exact <= found.failure_bound[row] + 1e-12
+            informative += found.failure_bound[row] > 0
+            failing += exact > 0
+    assert informative > 5
+    assert failing > 0
+
+
+@pytest.mark.parametrize("name", support.CASCADES)
+def test_the_uniform_part_as_run_agrees_with_the_instance_form(name):
+    cascade = support.CASCADES[name]()
+    rng = np.random.default_rng(4900)
+    deepest = support.random_codes(rng, cascade.dictionaries[-1].code_shape, rng.integers(0, 7, 100), np.ones(100))
+    codes = cascade.synthesize(scaled_by_filter(rng, deepest, 0.6))[1:]
+    paths = guarantees.path_interference(cascade, codes)
+    best = guarantees.uniform(cascade, codes, form="instance", by_filter=True)
+    for rule in ("hard", "soft"):
+        for betas in (best.thresholds, half_by_filter(codes), [np.float64(0.3)] * cascade.depth):
+            options = {"rule": rule, "by_filter": True}
+            expected = guarantees.uniform(cascade, codes, form="instance", threshold=betas, **options).holds
+            np.testing.assert_array_equal(guarantees.covered_as_run(paths, betas, **options), expected)
+            np.testing.assert_array_equal(guarantees.as_run(paths, betas, **options).covered, expected)
+    for betas in (half_by_filter(codes), best.thresholds):
+        debiased = guarantees.covered_as_run(paths, betas, debias=True, by_filter=True)
+        assert (debiased >= guarantees.covered_as_run(paths, betas, by_filter=True)).all()
+    assert guarantees.as_run(paths, best.thresholds, by_filter=True).covered.any()
+
+
+@pytest.mark.parametrize("debias", [False, True])
+@pytest.mark.parametrize("signs", ["rademacher", "deepest"])
+@pytest.mark.parametrize("name", [name for name in support.CASCADES if "groups" in name])
+def test_failure_of_paths_stays_below_its_bound(name, signs, debias):
+    cascade = support.CASCADES[name]()
+    rng = np.random.default_rng(5000)
+    deepest = scaled_by_filter(rng, spread_out(rng, cascade.dictionaries[-1], 24, 4), 0.6)
+    codes = cascade.synthesize(deepest)[1:]
+    paths = guarantees.path_interference(cascade, codes, signs)
+    betas = half_by_filter(codes)
+    found = guarantees.as_run(paths, betas, debias=debias, delta=0.2, by_filter=True)
+    assert not found.failure_bound[found.covered & found.determined].any()
+    promised = np.flatnonzero(found.determined & (found.failure_bound < 1))[:5]
+    assert len(promised) > 2
+    for row in promised:
+        chosen = [beta[row] for beta in betas]
+        if signs == "deepest":
+            active = np.flatnonzero(deepest[row])
+            trials = np.zeros((2 ** len(active), deepest[row].size))
+            trials[:, active] = support.all_signs(len(active)) * np.abs(deepest[row].ravel()[active])
+            model, layers = cascade, cascade.synthesize(trials.reshape(-1, *deepest.shape[1:]))
+        else:
+            model, layers = support.random_path(rng, cascade, np.repeat(deepest[row : row + 1], 60, axis=0))
+        count = len(layers[0])
+        given = [np.broadcast_to(beta, (count, len(beta))) for beta in chosen]
+        result = support.pursue(model, layers[0], "hard", given, debias=debias, by_filter=True)
+        missed = count - np.logical_and.reduce(support.recovered(result, layers)).sum()
+        rate = missed / count if signs == "deepest" else support.clopper_pearson_lower(missed, count, 1 - 1e-6)
+        assert rate <= found.failure_bound[row] + 1e-12
+
+
+@pytest.mark.parametrize("signs", ["rademacher", "deepest"])
+@pytest.mark.parametrize("debias", [False, True])
+def test_a_common_threshold_given_filter_by_filter_says_the_same_as_run(signs, debias):
+    cascade = support.CASCADES["1-D, groups, two layers"]()
+    rng = np.random.default_rng(5100)
+    codes = cascade.synthesize(spread_out(rng, cascade.dictionaries[-1], 60, 6))[1:]
+    paths = guarantees.path_interference(cascade, codes, signs)
+    common = [beta.min(axis=1) for beta in half_by_filter(codes)]
+    for rule in ("hard", "soft"):
+        options = {"rule": rule, "debias": debias, "delta": 0.3}
+        one = guarantees.as_run(paths, common, **options)
+        each = guarantees.as_run(paths, [beta[:, None] for beta in common], by_filter=True, **options)
+        np.testing.assert_array_equal(one.covered, each.covered)
+        np.testing.assert_allclose(one.failure_bound, each.failure_bound, rtol=1e-9, atol=1e-15)
+        assert rule == "soft" or 0 < (one.failure_bound < 1).mean() < 1
+
+
+def test_rungs_of_draws_by_filter_are_those_of_the_functions():
+    dictionary = support.DICTIONARIES["1-D, two channels, stride 4"]()
+    rng, model = np.random.default_rng(5200), Cascade([dictionary])
+    codes = scaled_by_filter(
+        rng, support.random_codes(rng, dictionary.code_shape, rng.integers(1, 9, 80), np.ones(80)), 0.3
+    )
+    listed, beta = RaggedCodes.from_dense(codes, dictionary.code_shape), half_by_filter([codes])[0]
+    told = {
+        rung: guarantees.draw_failures(model, listed, beta, rung=rung, by_filter=True)
+        for rung in ("uniform-coherence", "uniform-instance", "statistical-coherence", "statistical-instance")
+    }
+    assert not (told["uniform-instance"] & ~told["uniform-coherence"]).any()
+    assert (told["statistical-instance"] <= told["statistical-coherence"] + 1e-12).all()
+    assert not told["statistical-instance"][~told["uniform-instance"]].any()
+    assert 0 < told["uniform-instance"].mean() < 1
+    for rung in ("uniform-babel", "statistical-babel2"):
+        with pytest.raises(UserError, match="does not tell filters apart"):
+            guarantees.draw_failures(model, listed, beta, rung=rung, by_filter=True)
