@@ -181,7 +181,7 @@ def separating_threshold_by_filter(correlations: NDArray, k: NDArray, rank: int,
 
 
 def derived_thresholds(
-    name: str, model: Cascade, reference: Sequence[ArrayLike | RaggedCodes], rule: Rule, noise: ArrayLike = 0.0
+    name: str, model: Cascade, reference: Sequence[ArrayLike | RaggedCodes], rule: str, noise: ArrayLike = 0.0
 ) -> list[NDArray]:
     """
     Thresholds from what the theory may know of the true codes.

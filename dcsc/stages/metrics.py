@@ -15,6 +15,7 @@ from dcsc import guarantees, ragged, sampling
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.pursuit.thresholding import is_by_filter
 from dcsc.ragged import RaggedCodes, take
 from dcsc.stages.pursuits import RecoveredLayer, cells_of
 from dcsc.stages.settings import Measures, PursuitRun
@@ -101,13 +102,12 @@ _Measured = dict[str, tuple[tuple[str, ...], NDArray]]
 
 def _recovered(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[RecoveredLayer]:
     groups: list[Any] = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
-    return [
-        RecoveredLayer(
-            codes_from_dataset(group)[replicate],
-            *(group[variable].isel(replicate=replicate).to_numpy() for variable in ("threshold", "iterations")),
-        )
-        for group in groups
-    ]
+    found = []
+    for group in groups:
+        threshold = group["filter_threshold" if "filter_threshold" in group else "threshold"]
+        numbers = (values.isel(replicate=replicate).to_numpy() for values in (threshold, group["iterations"]))
+        found.append(RecoveredLayer(codes_from_dataset(group)[replicate], *numbers))
+    return found
 
 
 def _by_layer(values: Mapping[str, Sequence[Any]]) -> _Measured:
@@ -174,7 +174,7 @@ def _of_pursuit(truth: _Truth, found: list[RecoveredLayer], options: PursuitRun,
         "support_recovered": exact,
         "misses": [layer.misses for layer in compared],
         "false_alarms": [layer.false_alarms for layer in compared],
-        "threshold": [layer.threshold for layer in found],
+        "threshold": [layer.common_threshold for layer in found],
         "iterations": [layer.iterations for layer in found],
         "covered": covered,
     }
@@ -204,6 +204,7 @@ def _guaranteed(
             rule=options.shrinkage,
             # Top-k does what the best threshold does, and any inside the interval is one.
             threshold="midpoint" if options.rule == "top-k" else thresholds,
+            by_filter=is_by_filter(options.threshold),
         )
     elif options.is_guaranteed_basis_pursuit:
         guarantee = guarantees.basis_pursuit(cascade, codes, noise)  # Theorems 11 and 12
@@ -258,7 +259,7 @@ def _bounds_as_run(
                 there = np.broadcast_to(cells[..., None], truth.codes[0].batch_shape).ravel()[rows]
                 if not there.any():
                     continue
-                thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
+                thresholds = [layer.thresholds_of(rows, there) for layer in found[name]]
                 as_run = _as_run(paths, options, thresholds, settings.bounds.delta)
                 bounds["covered_as_run"][number].reshape(-1)[rows[there]] = as_run.covered[there]
                 if signs:
@@ -271,7 +272,10 @@ def _as_run(
 ) -> guarantees.AsRun:
     """What the instance forms say at the thresholds of a pursuit; top-k does what the best ones do."""
     used = None if options.rule == "top-k" else thresholds
-    return guarantees.as_run(paths, used, rule=options.shrinkage, debias=options.debias, delta=delta)
+    by_filter = is_by_filter(options.threshold)
+    return guarantees.as_run(
+        paths, used, rule=options.shrinkage, debias=options.debias, delta=delta, by_filter=by_filter
+    )
 
 
 def _sign_models(settings: Measures, signals: xr.DataTree) -> dict[str, NDArray]:

@@ -60,6 +60,26 @@ class RecoveredLayer:
         """The threshold of all filters, NaN where each has its own, shape (...)."""
         return np.full(self.iterations.shape, np.nan) if self.is_by_filter else self.threshold
 
+    def thresholds_of(self, rows: NDArray, ran: NDArray) -> NDArray:
+        """
+        Take the thresholds of some trials.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (row,)
+            Trials, counted over the flattened batch.
+        ran : ndarray of bool, shape (row,)
+            Whether the pursuit ran on them; elsewhere any number stands for the threshold that is not there.
+
+        Returns
+        -------
+        ndarray, shape (row,) or (row, filter)
+            The thresholds.
+        """
+        of_filters = self.threshold.shape[self.iterations.ndim :]
+        chosen = self.threshold.reshape(-1, *of_filters)[rows]
+        return np.where(ran.reshape(-1, *[1] * len(of_filters)), chosen, 1.0)
+
 
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
     """
@@ -233,9 +253,7 @@ def _one_step(observed: _Observation, options: PursuitRun) -> list[RecoveredLaye
     return [RecoveredLayer(found, threshold, np.ones(code.batch_shape, np.int64))]
 
 
-def given_thresholds(
-    threshold: Any, cascade: Cascade, codes: Sequence[RaggedCodes], rule: thresholding.Rule
-) -> list[NDArray]:
+def given_thresholds(threshold: Any, cascade: Cascade, codes: Sequence[RaggedCodes], rule: str) -> list[NDArray]:
     """
     Find the thresholds that a pursuit uses without noise.
 
