@@ -12,20 +12,19 @@ import numpy as np
 import xarray as xr
 
 from dcsc.certification.certificate import Certificate, LayerCertificate, MeasuredLayer
-from dcsc.guarantees.rungs import THRESHOLDING_RUNGS
+from dcsc.guarantees.rungs import RUNGS
 from dcsc.store import dataset, provenance, schemas
 
 WIDTH = 100
 """Columns of a terminal that the text fits."""
 
-_SHORT = {
-    "uniform-coherence": "coherence",
-    "uniform-babel": "Babel",
-    "uniform-instance": "instance",
-    "statistical-coherence": "coherence",
-    "statistical-babel2": "2-Babel",
-    "statistical-instance": "instance",
+_SHORT = {"coherence": "coherence", "babel": "Babel", "babel2": "2-Babel", "instance": "instance"}
+"""What the form of a rung is called in a table."""
+_PURSUITS = {
+    "layered thresholding": {"uniform": "all signs", "statistical": "random signs"},
+    "basis pursuit": {"basis-pursuit-uniform": "all signs", "basis-pursuit-statistical": "random"},
 }
+"""The pursuits, and which signs their rungs speak of."""
 
 _SIZES = ("n_filters", "n_channels", "taps", "stride", "grid", "n_atoms", "stripe_size")
 _NUMBERS = ("norms", "thresholds", "mutual_coherence", "welch_bound", "welch_ratio", "babel", "babel2")
@@ -113,38 +112,43 @@ def _babel(layers: Sequence[LayerCertificate], most: int = 8) -> str:
 
 
 def _certified(certificate: Certificate) -> str:
-    rungs = [rung for rung in THRESHOLDING_RUNGS if rung in certificate.layers[0].certified]
-    rows = [("layer", *(_SHORT[rung] for rung in rungs))]
-    rows += [(x.name, *(str(x.certified[rung].stripe_sparsity) for rung in rungs)) for x in certificate.layers]
+    rungs = list(certificate.layers[0].certified)
+    rows = [
+        (layer.name, {rung: str(of.stripe_sparsity) for rung, of in layer.certified.items()})
+        for layer in certificate.layers
+    ]
     drawn = f", {certificate.draws} uniform draws for each size" if certificate.draws else ""
     return (
-        "Certified stripe-sparsity, uniform for all signs, statistical for random ones\n"
-        f"(contrast {certificate.contrast:g}, delta {certificate.delta:g}{drawn})\n" + _table(rows, _groups(rungs, 1))
+        "Certified stripe-sparsity for all signs and for random ones\n"
+        f"(contrast {certificate.contrast:g}, delta {certificate.delta:g}{drawn})\n" + _by_rung(rungs, rows)
     )
 
 
-def _groups(rungs: Sequence[str], first: int) -> dict[str, tuple[int, int]]:
-    statistical = first + sum(rung.startswith("uniform") for rung in rungs)
-    return {"uniform": (first, statistical - 1), "statistical": (statistical, first + len(rungs) - 1)}
+def _by_rung(rungs: Sequence[str], rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
+    """A table for each pursuit, with a column a rung under the signs that it speaks of."""
+    tables = []
+    for pursuit, signs in _PURSUITS.items():
+        here = [rung for rung in rungs if rung.rsplit("-", 1)[0] in signs]
+        kinds, groups = [rung.rsplit("-", 1)[0] for rung in here], {}
+        for kind in dict.fromkeys(kinds):
+            groups[signs[kind]] = (kinds.index(kind) + 1, kinds.index(kind) + kinds.count(kind))
+        head = (pursuit, *(_SHORT[rung.rsplit("-", 1)[1]] for rung in here))
+        tables.append(_table([head, *((name, *(cells[rung] for rung in here)) for name, cells in rows)], groups))
+    return "\n\n".join(tables)
 
 
 def _measured(measured: Sequence[MeasuredLayer]) -> str:
     trials = max(len(layer.active) for layer in measured)
     rows = [("layer", "atoms", "active", "stripe-sparsity", "contrast", "misfit")]
-    covered = [("layer", *(_SHORT[rung] for rung in THRESHOLDING_RUNGS))]
+    covered: list[tuple[str, dict[str, str]]] = []
     for layer in measured:
         misfit = "-" if np.isnan(layer.misfit).all() else f"{np.nanmedian(layer.misfit):.3g}"
         active = f"{np.median(layer.active) / layer.n_atoms:.3%}"
         contrast = f"{np.median(layer.contrast):.2g}"
         rows.append((layer.name, str(layer.n_atoms), active, _range(layer.stripe_sparsity, 10), contrast, misfit))
-        covered.append((layer.name, *(f"{layer.covered[rung].mean():.0%}" for rung in THRESHOLDING_RUNGS)))
+        covered.append((layer.name, {rung: f"{holds.mean():.0%}" for rung, holds in layer.covered.items()}))
     heading = f"Measured on {trials} code{'s' * (trials > 1)}, medians and the range of the stripe-sparsity\n"
-    return (
-        heading
-        + _table(rows)
-        + "\n\nShare of them that a rung covers\n"
-        + _table(covered, _groups(THRESHOLDING_RUNGS, 1))
-    )
+    return heading + _table(rows) + "\n\nShare of them that a rung covers\n" + _by_rung(RUNGS, covered)
 
 
 def as_record(certificate: Certificate) -> dict[str, Any]:
@@ -219,7 +223,7 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
 
     def by_rung(attribute: str, missing: float) -> tuple[tuple[str, str], list[list[Any]]]:
         return ("rung", "layer"), [
-            [getattr(layer.certified.get(rung), attribute, missing) for layer in layers] for rung in THRESHOLDING_RUNGS
+            [getattr(layer.certified.get(rung), attribute, missing) for layer in layers] for rung in RUNGS
         ]
 
     root: dict[str, Any] = {name: sizes(name) for name in _SIZES}
@@ -233,18 +237,16 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
     root["certified_limit"] = by_rung("limit", math.nan)
     if certificate.notes:
         root["note"] = ("remark", np.array(certificate.notes, dtype=object))
-    groups = {"/": xr.Dataset(root, coords={"layer": names, "rung": list(THRESHOLDING_RUNGS)})}
+    groups = {"/": xr.Dataset(root, coords={"layer": names, "rung": list(RUNGS)})}
     for number, layer in enumerate(layers, start=1):
         groups[f"/layer_{number}"] = xr.Dataset({name: ("k", getattr(layer, name)) for name in ("babel", "babel2")})
     for seen in certificate.measured:
         measured: dict[str, Any] = {name: ("trial", getattr(seen, name)) for name in _MEASURED if name != "n_atoms"}
         measured |= {
             "n_atoms": seen.n_atoms,
-            "covered": (("rung", "trial"), [seen.covered[rung] for rung in THRESHOLDING_RUNGS]),
+            "covered": (("rung", "trial"), [seen.covered[rung] for rung in RUNGS]),
         }
-        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(
-            measured, coords={"rung": list(THRESHOLDING_RUNGS)}
-        )
+        groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(measured, coords={"rung": list(RUNGS)})
     return groups
 
 

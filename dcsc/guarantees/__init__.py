@@ -39,6 +39,7 @@ _NAMES = {
     "rungs": (
         "BASIS_PURSUIT_RUNGS",
         "RUNGS",
+        "SUPPORT_RUNGS",
         "THRESHOLDING_RUNGS",
         "CertifiedSparsity",
         "Ladder",

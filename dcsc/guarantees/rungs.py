@@ -44,6 +44,8 @@ BASIS_PURSUIT_RUNGS = (
     "basis-pursuit-statistical-instance",
 )
 """Of layered basis pursuit, without noise in its equality form."""
+SUPPORT_RUNGS = BASIS_PURSUIT_RUNGS[2:]
+"""Those of them that factorise the inner products of the active atoms."""
 RUNGS = THRESHOLDING_RUNGS + BASIS_PURSUIT_RUNGS
 
 _ROUNDING = 1e-12
@@ -97,6 +99,7 @@ def ladder(
     noise_deviation: float = 0.0,
     noise_failure: float = 0.0,
     tail: str = "exact",
+    rungs: Sequence[str] = RUNGS,
 ) -> Ladder:
     """
     Evaluate every guarantee of layered thresholding and layered basis pursuit on the same paths of D-CSC-R.
@@ -117,11 +120,13 @@ def ladder(
     rule, threshold, method, debias, noise_deviation, noise_failure, tail
         As for `uniform` and `statistical`; debiasing and Gaussian noise concern the statistical rungs of thresholding
         alone.
+    rungs : sequence of str
+        Those of `RUNGS` that are wanted.
 
     Returns
     -------
     Ladder
-        All rungs; with Gaussian noise only the statistical ones of thresholding. Basis pursuit is judged in its
+        The wanted ones; with Gaussian noise only the statistical ones of thresholding. Basis pursuit is judged in its
         equality form without noise, else by [PRE17] Theorem 12; on an instance it is certified without noise only.
 
     Raises
@@ -129,25 +134,30 @@ def ladder(
     UserError
         As `uniform` and `statistical`.
     """
-    rungs: dict[str, Rung] = {}
-    if not noise_deviation:
-        for form in ("coherence", "babel", "instance"):
-            rungs[f"uniform-{form}"] = uniform(model, codes, noise, rule=rule, form=form, threshold=threshold)
-    for form in ("coherence", "babel2", "instance"):
-        optimised = model.depth == 1 or (method == "optimised" and (debias or form == "instance"))
-        rungs[f"statistical-{form}"] = statistical(
-            model, codes, noise, delta=delta, form=form, rule=rule, threshold=threshold, debias=debias,
-            method="optimised" if optimised else "split",
-            noise_deviation=noise_deviation, noise_failure=noise_failure, tail=tail,
-        )  # fmt: skip
-    if not noise_deviation:
-        for form in ("coherence", "babel"):
-            rungs[f"basis-pursuit-uniform-{form}"] = basis_pursuit(model, codes, noise, form=form)
+    for rung in rungs:
+        check_choice(rung, RUNGS, "rung")
+    wanted = [rung for rung in rungs if not noise_deviation or rung.startswith("statistical")]
+    if any(rung in SUPPORT_RUNGS for rung in wanted):
         supports = basis_pursuit_on_supports(model, codes, tail=tail)
         noiseless = np.broadcast_to(np.asarray(noise) == 0, supports.holds.shape)
-        rungs["basis-pursuit-uniform-instance"] = supports.for_all_signs(noiseless)
-        rungs["basis-pursuit-statistical-instance"] = supports.for_random_signs(delta, noiseless)
-    return Ladder(rungs)
+    found: dict[str, Rung] = {}
+    for rung in wanted:
+        kind, form = rung.removeprefix("basis-pursuit-").split("-")
+        if rung in SUPPORT_RUNGS:
+            random = kind == "statistical"
+            found[rung] = supports.for_random_signs(delta, noiseless) if random else supports.for_all_signs(noiseless)
+        elif rung in BASIS_PURSUIT_RUNGS:
+            found[rung] = basis_pursuit(model, codes, noise, form=form)
+        elif kind == "uniform":
+            found[rung] = uniform(model, codes, noise, rule=rule, form=form, threshold=threshold)
+        else:
+            optimised = model.depth == 1 or (method == "optimised" and (debias or form == "instance"))
+            found[rung] = statistical(
+                model, codes, noise, delta=delta, form=form, rule=rule, threshold=threshold, debias=debias,
+                method="optimised" if optimised else "split",
+                noise_deviation=noise_deviation, noise_failure=noise_failure, tail=tail,
+            )  # fmt: skip
+    return Ladder(found)
 
 
 @dataclass(frozen=True)

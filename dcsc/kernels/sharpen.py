@@ -248,7 +248,7 @@ def list_columns(source, places):
 @compiled
 def list_atoms(scratch, most, patterns, atom, magnitude, on, kept, listing, places):
     """Variance, bound, floor and filter of all atoms of a code, active ones first; returns their number."""
-    code_interference(scratch, most, patterns, atom, magnitude, 0.0, 0.0, on, kept)
+    code_interference(scratch, most, patterns, atom, magnitude, 0.0, -np.inf, on, kept)  # tiles of active atoms, too
     of_nonzero, layout, n_filters = scratch.places, patterns.layout, patterns.layout[3, 2]
     size = layout[0, 2] * n_filters
     for k in range(len(atom)):

@@ -169,6 +169,26 @@ def test_exact_failure_of_one_layer_stays_below_every_bound(name):
         assert informative > 5
 
 
+@pytest.mark.parametrize("rank", [1, 2])
+def test_atoms_beside_places_whose_atoms_are_all_active_keep_their_own_tails(rank):
+    """A run of atoms that are all active is as long as what a kernel keeps at once, at any place and of any code."""
+    channels, taps, stride, grid = [(8, (12,), (8,), (64,)), (8, (4, 6), (2, 4), (16, 16))][rank - 1]
+    dictionary = support.nearly_orthogonal(7, 64, channels, taps, stride, grid, 0.06)
+    rng = np.random.default_rng(70)
+    codes = np.zeros((12, *dictionary.code_shape))
+    for code in codes:
+        places = np.moveaxis(code, 0, -1).reshape(-1, dictionary.n_filters)
+        places[rng.choice(len(places), 2, replace=False)] = rng.uniform(0.9, 1, dictionary.n_filters)
+        np.moveaxis(code, 0, -1)[...] = places.reshape(*dictionary.positions, -1)
+    listed = RaggedCodes.from_dense(codes, dictionary.code_shape)
+    eps = np.zeros(len(codes))
+    for beta in (0.3, 0.4):
+        expected = layer_failure(dictionary, listed, eps, eps, threshold=np.full(len(codes), beta))[2]
+        assert ((expected > 0) & (expected < 1)).any()
+        found = failure_at(dictionary, listed, beta, eps, eps, tail="hoeffding")
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-300)
+
+
 def test_the_bound_is_the_sum_of_exact_tails_at_a_threshold():
     dictionary = support.nearly_orthogonal(1, 8, 1, (16,), (8,), (48,), 0.25)
     rng = np.random.default_rng(8)
