@@ -103,8 +103,8 @@ def _partner(threshold: Any, common: Mapping[str, Mapping[str, Any]]) -> str | N
 def _measured_gains(points: pd.DataFrame, by_filter: str, common: str, confidence: float) -> list[dict[str, Any]]:
     """Ratios of the transitions of the same dictionaries and signals."""
     place = ["cascade", "variant", "level"]
-    one, other = (select(points, pursuit=name).set_index([*place, "replicate"]) for name in (by_filter, common))
-    both = one.join(other, lsuffix="", rsuffix="_common", how="inner").reset_index()
+    one, other = (select(points, pursuit=name) for name in (by_filter, common))
+    both = one.merge(other, on=[*place, "replicate"], suffixes=("", "_common"))
     rows = []
     for labels, group in both.groupby(place, sort=False):
         ratio = mean_of(np.log(group["stripe_sparsity"] / group["stripe_sparsity_common"]), confidence, "gain")
@@ -124,8 +124,8 @@ def _measured_gains(points: pd.DataFrame, by_filter: str, common: str, confidenc
 
 def _certified_gains(certified: pd.DataFrame, by_filter: str, common: str) -> list[dict[str, Any]]:
     place = ["cascade", "variant"]
-    one, other = (select(certified, pursuit=name).set_index(place) for name in (by_filter, common))
-    both = one.join(other, rsuffix="_common", how="inner").reset_index()
+    one, other = (select(certified, pursuit=name) for name in (by_filter, common))
+    both = one.merge(other, on=place, suffixes=("", "_common"))
     rows = []
     for row in both.to_dict("records"):
         mine, theirs = row["stripe_sparsity"], row["stripe_sparsity_common"]
