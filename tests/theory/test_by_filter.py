@@ -13,7 +13,7 @@ from dcsc.guarantees.bounds import closed_form
 from dcsc.model.coherence import filter_coherence
 from dcsc.ragged import RaggedCodes
 from tests.strategies import dictionaries, sparse_codes
-from tests.theory import support
+from tests.theory import enumeration, support
 from tests.theory.test_statistical_guarantees import spread_out
 
 seeds = st.integers(0, 2**32 - 1)
@@ -415,3 +415,49 @@ def test_rungs_of_draws_by_filter_are_those_of_the_functions():
     for rung in ("uniform-babel", "statistical-babel2"):
         with pytest.raises(UserError, match="does not tell filters apart"):
             guarantees.draw_failures(model, listed, beta, rung=rung, by_filter=True)
+
+
+def test_no_covered_path_fails_and_no_bound_lies_below_the_exact_failure_rate():
+    """Small cascades of one to three layers, enumerated over the signs of all of them."""
+    counts = {name: [0, 0] for name in (*FORMS, "random")}
+    depths = set()
+    for seed in range(400):
+        rng = np.random.default_rng([5300, seed])
+        small = enumeration.random_small(rng)
+        paths = enumeration.random_sign_paths(small, enumeration.random_deepest(rng, small))
+        if paths is None:
+            continue
+        codes, model = small.shaped(paths.codes), small.cascade
+        factor = rng.choice([0.7, 1.0, 1.0, 1.2])
+        rule, debias = rng.choice(["hard", "soft"]), bool(rng.random() < 0.5)
+        halves = [factor * beta for beta in half_by_filter(codes)]
+
+        def pursue(thresholds, debias=False, rule=rule, small=small, paths=paths):
+            sizes = [matrix.shape[1] for matrix in small.matrices]
+            each = [np.repeat(b, size // b.shape[1], axis=1) for b, size in zip(thresholds, sizes, strict=True)]
+            return enumeration.recovered_draws(paths, enumeration.Pursuit(rule, each, debias))
+
+        for form in FORMS:
+            for threshold in ("midpoint", "lower", halves):
+                promise = guarantees.uniform(model, codes, rule=rule, form=form, threshold=threshold, by_filter=True)
+                recovered = pursue(promise.thresholds)
+                assert (recovered[promise.holds] == 1).all()
+                counts[form][0] += promise.holds.any()
+                counts[form][1] += (recovered < 1).any()
+        found = guarantees.as_run(
+            guarantees.path_interference(model, codes),
+            halves,
+            rule=rule,
+            debias=debias,
+            delta=0.3,
+            by_filter=True,
+            tail=rng.choice(["hoeffding", "exact"]),
+        )
+        recovered = pursue(halves, debias)
+        assert (recovered[found.covered] == 1).all()
+        assert 1 - recovered[paths.draw].mean() <= found.failure_rate_bound + 1e-9
+        counts["random"][0] += 0 < found.failure_rate_bound < 1
+        counts["random"][1] += (recovered < 1).any() and found.failure_rate_bound < 1
+        depths.add(model.depth)
+    assert depths == {1, 2, 3}
+    assert min(min(both) for both in counts.values()) > 10, counts
