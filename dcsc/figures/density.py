@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,36 @@ from dcsc.figures.tables import mean_of, select
 
 PANEL = Panel(needs=("certificates",), reads_trials=True)
 
+
+class Kind(NamedTuple):
+    """
+    What is shown of each layer, and how.
+
+    Parameters
+    ----------
+    label : str
+        In the legend.
+    colour : int
+        Of the palette: equal for what is certified in the same way.
+    marker : str
+        Of the pursuit.
+    """
+
+    label: str
+    colour: int
+    marker: str
+
+
 KINDS = {
-    "uniform-coherence": "all signs: Theorem 8",
-    "basis-pursuit-babel": "all signs: Theorem 11, Babel form",
-    "uniform-instance": "all signs: thresholding, instance form",
-    "statistical-instance": "random signs: thresholding, instance form",
-    "measured": "recovered",
+    "uniform-coherence": Kind("thresholding, all signs: Theorem 8", 0, "o"),
+    "basis-pursuit-uniform-coherence": Kind("basis pursuit, all signs: Theorem 11", 0, "s"),
+    "uniform-instance": Kind("thresholding, all signs: instance", 1, "o"),
+    "basis-pursuit-uniform-instance": Kind("basis pursuit, all signs: instance", 1, "s"),
+    "statistical-instance": Kind("thresholding, random signs: instance", 2, "o"),
+    "basis-pursuit-statistical-instance": Kind("basis pursuit, random signs: instance", 2, "s"),
+    "measured": Kind("thresholding, recovered", 3, "*"),
 }
-"""What is shown of each layer: rungs, and what was measured."""
+"""Rungs, and what was measured."""
 
 ALL_SIGNS = ("uniform-coherence", "uniform-babel", "uniform-instance")
 """Rungs of thresholding that hold for all signs; the best of them is what random signs are held against."""
@@ -148,19 +170,19 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
     cascades = list(table["cascade"].unique())
     figure, axes = style.canvas(settings.style, 1, len(cascades), 1.15, sharey=True)
-    colours = style.colours(settings.style, len(KINDS))
+    colours = style.colours(settings.style, 4)
     for panel, cascade in zip(axes[0], cascades, strict=True):
         here = table[(table["cascade"] == cascade) & (table["density"] > 0)]
-        for index, ((kind, label), colour) in enumerate(zip(KINDS.items(), colours, strict=True)):
+        for index, (kind, shown) in enumerate(KINDS.items()):
             shift = 0.09 * (index - (len(KINDS) - 1) / 2)
             for of, filled in (("path", True), ("layer", False)):
                 part = select(here, kind=kind, of=of).drop_duplicates("layer")
                 part = part.assign(place=part["layer"] + shift)
-                look = (
-                    {"markerfacecolor": colour, "markersize": 5, "label": label}
-                    if filled
-                    else {"markerfacecolor": "none"}
-                )
+                colour = colours[shown.colour]
+                look: style.Look = {"marker": shown.marker, "markersize": 7 if shown.marker == "*" else 4.5}
+                look["markerfacecolor"] = colour if filled else "none"
+                if filled:
+                    look["label"] = shown.label
                 if len(part):
                     style.bars(panel, part, "place", "density", colour, index, linestyle="none", **look)
         depth = int(here["depth"].iloc[0])

@@ -13,7 +13,7 @@ from dcsc.figures.transitions import LEVELS
 
 PANEL = Panel(needs=("certificates",))
 
-RUNG_MARKERS = dict(zip(style.RUNGS, "osDosD", strict=True))
+RUNG_MARKERS = dict(zip(style.RUNGS, "oDoD", strict=True))
 
 tidy = transitions.along_series
 

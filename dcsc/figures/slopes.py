@@ -41,6 +41,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     measured = transitions.measured(results.summary, settings.variants)
     measured["curve"] = measured["level"].map("{:.0%} recovery, ".format) + measured["variant"]
     certified = transitions.certified(results.certificates)
+    certified = certified[certified["rung"].isin(style.RUNGS)]
     # Rungs for all signs are the same for variants that differ in their signs.
     certified = certified.drop_duplicates(["cascade", "replicate", "pursuit", "rung"])
     certified["curve"] = certified["rung"].map(style.RUNGS)

@@ -265,15 +265,17 @@ def legend_below(panel: Axes, distance: float, ncols: int = 1) -> None:
 
 RUNGS = {
     "uniform-coherence": "all signs, coherence",
-    "uniform-babel": "all signs, Babel",
     "uniform-instance": "all signs, instance",
     "statistical-coherence": "random signs, coherence",
-    "statistical-babel2": "random signs, 2-Babel",
     "statistical-instance": "random signs, instance",
 }
-"""Rungs of the ladder and what they are called, those for all signs first."""
+"""
+Rungs of thresholding that are drawn and what they are called, those for all signs first.
 
-_DASHES = ((0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+Of either kind the closed form of the source and the sharpest one; those between them stand in the tables.
+"""
+
+_DASHES = ((0, (5, 2)), (0, (3, 1, 1, 1)))
 RUNG_LOOKS: dict[str, Look] = {
     rung: {"color": "0.1" if rung.startswith("statistical") else "0.55", "linestyle": dashes}
     for rung, dashes in zip(RUNGS, 2 * _DASHES, strict=True)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
 from dcsc.kernels.scatter import coordinates
-from dcsc.kernels.sharpen import SHARE, choose, closed_terms, sharpen
+from dcsc.kernels.sharpen import HOPELESS, SHARE, choose, closed_terms, sharpen
 from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 LANES = ROW_BYTES // 8
@@ -390,6 +390,8 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, lattice, out)
     thresholds, terms, totals = np.ones((1, 1)), np.empty((1, m)), np.empty((1, 1))
     closed_terms(min(kind, GAUSSIAN), listing, 0, m, thresholds, 0.0, guard, 0.0, terms, totals)
     chosen, fresh = np.zeros(m, np.bool_), np.empty(m, np.bool_)
+    if terms[0].sum() > HOPELESS[0]:
+        kind = GAUSSIAN
     while kind >= CHERNOFF and choose(terms[0], chosen, m, SHARE, fresh) > 0:
         members = np.flatnonzero(fresh)
         entries, starts, before, begin, end = np.empty(len(members) * max(n, n_groups)), [0], -1, 0, 0

@@ -45,12 +45,14 @@ from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 PADDING = ROW_BYTES // 8
 """Zeros at both ends of a pattern."""
-SHARE = 0.03
+SHARE = 0.06
 """Share of a bound that atoms may have whose tails stay closed, and share of the rest that need not be exact."""
 COARSE, COARSE_WIDTH = 7, 0.15
 """Thresholds that are tried beside the first one, and how far from it, relative to it."""
 FINE, FINE_WIDTH = 5, 0.04
 """The same with exact tails, which cost as much for a few thresholds as for one."""
+HOPELESS = 1e3, 1e2
+"""Sums of closed tails, and of Chernoff's, from which on no sharper ones are below 1: they are some 30 times less."""
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""
 
@@ -157,7 +159,7 @@ def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, 
         lower_by_chernoff(a, listing[0, i], margins[here], factor, slack, noise, values[here], listed, powers)
         terms[:, i] = values
         largest[m] = values[max(at, 0)]
-    if kind < EXACT:
+    if kind < EXACT or largest.sum() > HOPELESS[1]:
         return
     rest, sharpened = largest.sum(), 0.0
     for m in np.argsort(-largest):
@@ -346,12 +348,25 @@ def list_members(source, places):
 
 
 @compiled
+def least_of(totals, by_filter):
+    """The smallest sum of all filters that the thresholds of a grid give."""
+    least, best = np.inf, 0.0
+    for g in range(len(totals)):
+        least = min(least, totals[g].sum())
+    if by_filter:
+        for f in range(totals.shape[1]):
+            best += totals[:, f].min()
+        least = min(least, best)
+    return least
+
+
+@compiled
 def evaluate(kind, share, source, atoms, grid, by_filter, law, terms, totals, lattice):
     """Sums of the tails at all thresholds of a grid, as sharp as asked for but for a share."""
     (listing, places, n_on, n), (eps, slack, noise) = atoms, law
     best = np.empty(totals.shape[1], np.int64)
     closed_terms(min(kind, GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
-    if kind < CHERNOFF:
+    if kind < CHERNOFF or least_of(totals, by_filter) > HOPELESS[0]:
         return
     chosen, fresh, reference = np.zeros(n, np.bool_), np.empty(n, np.bool_), np.empty(n)
     while True:
