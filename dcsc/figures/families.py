@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from dcsc import guarantees, sampling, seeds
 from dcsc.figures import style
@@ -106,9 +105,11 @@ def _pooled(name: str, replicates: list[ConvolutionalDictionary], rung: str, set
             support = {"name": "uniform", "size": size}
             yield dictionary, sampling.sample_codes(stream, dictionary, trials, support=support)
 
-    def failures(size: int, purpose: str) -> NDArray:
+    def failures(size: int, purpose: str) -> guarantees.Failures:
         drawn = codes(size, purpose)
-        return np.concatenate([guarantees.draw_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
+        return guarantees.Failures(
+            np.concatenate([guarantees.draw_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
+        )
 
     sizes = guarantees.candidate_sizes(replicates[0].n_atoms)
     size = guarantees.largest_certified_size(failures, sizes, settings.delta, settings.confidence).size

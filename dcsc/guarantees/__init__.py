@@ -19,6 +19,7 @@ function                                  what it tells
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
+`support_certificates`                    the same of one layer
 `tail_probability`                        tails of Rademacher sums, up to exact ones
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
 `least_squares_gain`                      how much debiasing amplifies an input error
@@ -32,9 +33,15 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "basis_pursuit_instance": (
+        "CertifiedSupports",
+        "SupportLayer",
+        "SupportPath",
+        "basis_pursuit_on_supports",
+        "support_certificates",
+    ),
     "bounds": ("gaussian_noise_bound", "least_squares_gain"),
-    "certified_size": ("CertifiedSize", "candidate_sizes", "failure_limit", "largest_certified_size"),
-    "basis_pursuit_instance": ("CertifiedSupports", "SupportLayer", "SupportPath", "basis_pursuit_on_supports"),
+    "certified_size": ("CertifiedSize", "Failures", "candidate_sizes", "failure_limit", "largest_certified_size"),
     "interference": ("interference_bound", "interference_variance"),
     "rungs": (
         "BASIS_PURSUIT_RUNGS",

@@ -17,7 +17,7 @@ from dcsc.convolution import layouts
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
 from dcsc.guarantees.interference import propagated_columns
-from dcsc.guarantees.random_signs import disjoint_columns
+from dcsc.guarantees.random_signs import disjoint_columns, separate_writes
 from dcsc.guarantees.tails import TAILS
 from dcsc.kernels import fuchs
 from dcsc.model.cascade import Cascade
@@ -67,12 +67,15 @@ class SupportPath:
         As asked for.
     applies : ndarray of bool, shape (...)
         Whether the signs of every layer are as `probability` takes them.
+    determined : ndarray of bool, shape (...)
+        Whether the deepest support and magnitudes fix those of every layer.
     """
 
     layers: tuple[SupportLayer, ...]
     signs: str
     tail: str
     applies: NDArray
+    determined: NDArray
 
     @property
     def holds(self) -> NDArray:
@@ -90,9 +93,21 @@ class SupportPath:
         return np.where(self.applies, np.sum([layer.probability for layer in self.layers], axis=0), len(self.layers))
 
     @property
+    def failure_bound(self) -> NDArray:
+        """
+        The sum, capped at 1 where `determined` or not `applies`, and 0 where the path `holds`, shape (...).
+
+        Where `determined` it bounds the failure of the path given its deepest support. Elsewhere it is the draw's part
+        in a mean, as in `dcsc.guarantees.AsRun` (docs/theory.md, "Means and caps").
+        """
+        total = self.sum_of_probabilities
+        bound = np.where(self.determined | ~self.applies, np.minimum(total, 1.0), total)
+        return np.where(self.holds, 0.0, bound)
+
+    @property
     def failure_rate_bound(self) -> float:
         """Bound on the failure rate: the mean of the sums, then capped; an estimate, as good as the batch is large."""
-        return min(1.0, float(np.mean(self.sum_of_probabilities)))
+        return min(1.0, float(np.mean(self.failure_bound)))
 
     def for_all_signs(self, noiseless: ArrayLike = True) -> CertifiedSupports:
         """
@@ -247,13 +262,13 @@ def basis_pursuit_on_supports(
     """
     check_choice(signs, SIGNS, "signs")
     flat, eps, batch = flat_path(model, codes)
-    applies = np.ones(len(eps), dtype=bool)
+    applies, determined = np.ones(len(eps), dtype=bool), separate_writes(model, flat)
     groups: list[tuple[NDArray | None, NDArray | None]] = [(None, None)] * model.depth
     if signs == "deepest":
         if model.signs is not None:
             raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
         columns = propagated_columns(model, flat[-1])
-        applies = disjoint_columns(flat, columns)
+        applies = determined = disjoint_columns(flat, columns)
         groups = [_groups(flat[-1], column, code) for column, code in zip(columns, flat, strict=True)]
     layers = []
     for dictionary, code, (group, sign) in zip(model.dictionaries, flat, groups, strict=True):
@@ -261,7 +276,7 @@ def basis_pursuit_on_supports(
         probability = np.where(applies, certified.probability, 1.0)
         shaped = (certified.smallest_eigenvalue, certified.recovery_constant, probability)
         layers.append(SupportLayer(*(values.reshape(batch) for values in shaped)))
-    return SupportPath(tuple(layers), signs, tail, applies.reshape(batch))
+    return SupportPath(tuple(layers), signs, tail, applies.reshape(batch), determined.reshape(batch))
 
 
 def _groups(deepest: RaggedCodes, columns: RaggedCodes, codes: RaggedCodes) -> tuple[NDArray, NDArray]:

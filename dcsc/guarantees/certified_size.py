@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -50,19 +51,77 @@ def failure_limit(failures: NDArray, confidence: float, largest: float = 1.0) ->
     Returns
     -------
     float
-        After Clopper and Pearson for counts, by `dcsc.statistics.mean_upper_limit` for bounds.
+        After Clopper and Pearson for counts. For bounds the smaller of two, each at half the error: by
+        `dcsc.statistics.mean_upper_limit`, and by the count of those that are not 0, as if each were the largest
+        (docs/theory.md, "Certified sizes").
     """
     if failures.dtype == bool:
         return 1 - float(statistics.proportion_lower_limit(np.count_nonzero(~failures), failures.size, confidence))
-    return largest * statistics.mean_upper_limit(failures / largest, confidence)
+    each = (1 + confidence) / 2
+    return largest * min(statistics.mean_upper_limit(failures / largest, each), failure_limit(failures > 0, each))
+
+
+@dataclass(frozen=True, eq=False)
+class Failures:
+    """
+    What draws of one size add to a failure rate, or to a mean that bounds it.
+
+    Parameters
+    ----------
+    values : ndarray of bool or float, shape (draw,)
+        As for `failure_limit`.
+    largest : float
+        The largest value that there can be, whatever the draw.
+    beyond : ndarray of bool, shape (more draws,), optional
+        Whether a cheaper bound of each draw exceeds the ceiling, of these draws or more. Then `values` are at most the
+        ceiling, and 0 for draws beyond it.
+    ceiling : float
+        See there.
+    """
+
+    values: NDArray
+    largest: float = 1.0
+    beyond: NDArray | None = None
+    ceiling: float = math.inf
+
+    @property
+    def draws(self) -> int:
+        """How many draws were looked at."""
+        return (self.values if self.beyond is None else self.beyond).size
+
+    @property
+    def mean(self) -> float:
+        """The mean that is estimated."""
+        of_values = float(np.mean(self.values))
+        return of_values if self.beyond is None else of_values + self.largest * float(np.mean(self.beyond))
+
+    def limit(self, confidence: float) -> float:
+        """
+        Bound the failure rate.
+
+        Parameters
+        ----------
+        confidence : float
+            Level of the limit.
+
+        Returns
+        -------
+        float
+            Of `failure_limit`; with a ceiling the sum of two limits, each at half the error: of the mean up to the
+            ceiling, and of the share of draws beyond it (docs/theory.md, "Certified sizes").
+        """
+        if self.beyond is None:
+            return failure_limit(self.values, confidence, self.largest)
+        each = (1 + confidence) / 2
+        below = self.ceiling * statistics.mean_upper_limit(self.values / self.ceiling, each)
+        return below + self.largest * failure_limit(self.beyond, each)
 
 
 def certify_upwards(
-    failures: Callable[[int], NDArray],
+    failures: Callable[[int], Failures],
     sizes: Sequence[int],
     delta: float,
     confidence: float = 0.95,
-    largest: float = 1.0,
 ) -> CertifiedSize:
     """
     Certify size after size until one fails.
@@ -74,15 +133,13 @@ def certify_upwards(
     Parameters
     ----------
     failures : callable
-        Takes a size, gives the failures of independent draws of it, see `failure_limit`.
+        Takes a size, gives the failures of independent draws of it.
     sizes : sequence of int
         In ascending order.
     delta : float
         Admitted failure rate.
     confidence : float
         Probability that a wrong size is not claimed, at least.
-    largest : float
-        As for `failure_limit`.
 
     Returns
     -------
@@ -92,19 +149,18 @@ def certify_upwards(
     certified = CertifiedSize(0, None, 0.0, 0)
     for size in sizes:
         drawn = failures(size)
-        limit = failure_limit(drawn, confidence, largest)
+        limit = drawn.limit(confidence)
         if limit > delta:
             return replace(certified, next_size=size)
-        certified = CertifiedSize(size, None, limit, drawn.size)
+        certified = CertifiedSize(size, None, limit, drawn.draws)
     return certified
 
 
 def largest_certified_size(
-    failures: Callable[[int, str], NDArray],
+    failures: Callable[[int, str], Failures],
     sizes: Sequence[int],
     delta: float,
     confidence: float = 0.95,
-    largest: float = 1.0,
 ) -> CertifiedSize:
     """
     Find the largest size with a small failure rate, by a pilot that says where to begin.
@@ -117,7 +173,7 @@ def largest_certified_size(
     ----------
     failures : callable
         Takes a size and "pilot" or "draws", gives the failures of independent draws of it.
-    sizes, delta, confidence, largest
+    sizes, delta, confidence
         As for `certify_upwards`.
 
     Returns
@@ -128,7 +184,7 @@ def largest_certified_size(
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
-        if float(np.mean(failures(sizes[middle], "pilot"))) <= delta:
+        if failures(sizes[middle], "pilot").mean <= delta:
             low = middle + 1
         else:
             high = middle
@@ -136,14 +192,14 @@ def largest_certified_size(
     while end > 0:
         start = max(0, min(low, end) - 1 - step)
         error /= 2
-        certified = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error, largest)
+        certified = certify_upwards(lambda size: failures(size, "draws"), sizes[start:end], delta, 1 - error)
         if certified.size:
             return certified if certified.next_size or end == len(sizes) else replace(certified, next_size=sizes[end])
         end, step = start, 4 * step
     return CertifiedSize(0, sizes[0] if sizes else None, 0.0, 0)
 
 
-def candidate_sizes(largest: int, ratio: float = 1.05) -> list[int]:
+def candidate_sizes(largest: int, ratio: float = 1.03) -> list[int]:
     """
     List sizes that grow by a constant ratio.
 

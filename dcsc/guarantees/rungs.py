@@ -15,7 +15,7 @@ from dcsc.errors import UserError
 from dcsc.guarantees.basis_pursuit_instance import CertifiedSupports, basis_pursuit_on_supports
 from dcsc.guarantees.bounds import closed_form
 from dcsc.guarantees.by_filter import check_form, closed_failure
-from dcsc.guarantees.certified_size import certify_upwards
+from dcsc.guarantees.certified_size import Failures, certify_upwards
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.sharp_tails import best_failure, failure_at
 from dcsc.guarantees.sparse_recovery import BasisPursuitPath, basis_pursuit
@@ -359,7 +359,7 @@ def _by_draws(
         sampler, candidates = draws.__getitem__, sorted(draws if sizes is None else sizes)
     stripes: dict[int, int] = {}
 
-    def failures(size: int) -> NDArray:
+    def failures(size: int) -> Failures:
         drawn = sampler(size)
         failing, norms = [], []
         for part in drawn if isinstance(drawn, Iterator) else [drawn]:
@@ -370,7 +370,7 @@ def _by_draws(
             beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
             failing.append(draw_failures(model, listed, beta, noise_ratio * largest, rung=rung, tail=tail))
         stripes[size] = int(np.median(np.concatenate(norms)))
-        return np.concatenate(failing)
+        return Failures(np.concatenate(failing))
 
     certified = certify_upwards(failures, candidates, delta, confidence)
     measure = "share of draws not covered" if "uniform" in rung else "mean failure bound of the draws"

@@ -1,8 +1,9 @@
 """
-The adversary: signs that break one-step thresholding for a given support and given magnitudes.
+The adversary: signs that break one-step thresholding, or basis pursuit, for a given support and given magnitudes.
 
 For a fixed threshold the worst case of support and signs is that of a single atom, and for top-k that
 of a pair of atoms; both are exact, without enumerating signs (docs/theory.md, "Worst case"; our derivation).
+Signs against basis pursuit break the certificate of its success, if any do, and not always the pursuit itself.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.layouts import padded, padded_gram, scratch_of, tiled_patterns
-from dcsc.convolution.sparse_path import interference_bound
+from dcsc.convolution.sparse_path import correlate_codes, interference_bound
 from dcsc.errors import UserError
 from dcsc.kernels import worst_case
 from dcsc.model.coherence import filter_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, kernel_codes
+
+INJECTIVE = 1e-10
+"""Times 1 + the number of active atoms: the smallest eigenvalue of their Gram matrix that counts as injective."""
 
 
 class ThresholdAttack(NamedTuple):
@@ -71,6 +75,25 @@ class TopKAttack(NamedTuple):
     inactive: NDArray
     margin: NDArray
     breaks: NDArray
+
+
+class BasisPursuitAttack(NamedTuple):
+    """
+    Signs against basis pursuit in its equality form.
+
+    Parameters
+    ----------
+    signs : ndarray of int8, shape (non-zero,)
+        The signs, one a non-zero of the codes.
+    atom : ndarray of int64, shape (...)
+        The inactive atom j that they attack; -1 when there is none, or active atoms are dependent.
+    constant : ndarray of float64, shape (...)
+        |W_j|_1 of that atom, the largest one; the signs reach it, <W_j, s> = |W_j|_1. 0 without an atom.
+    """
+
+    signs: NDArray
+    atom: NDArray
+    constant: NDArray
 
 
 class Separation(NamedTuple):
@@ -266,6 +289,68 @@ def worst_signs_for_top_k(
         return signs, pairs[:, 0], pairs[:, 1], margin, margin <= 0
 
     return TopKAttack(*_in_blocks(codes, work, threads))
+
+
+def worst_signs_for_basis_pursuit(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
+) -> BasisPursuitAttack:
+    """
+    Signs that are worst for the certificate of basis pursuit in its equality form.
+
+    They are s = sign(W_j) with W_j = G_SS^{-1} G_Sj of the inactive atom j of largest |W_j|_1: the certificate for
+    given signs asks for |<W_j, s>| < 1, and fails for them if it does for any (docs/theory.md, "Worst case"). That
+    basis pursuit fails then is likely, not certain.
+
+    Parameters
+    ----------
+    dictionary, codes, threads
+        As for `worst_signs_for_threshold`; magnitudes do not count, and the work grows with their number times that
+        of all atoms.
+
+    Returns
+    -------
+    BasisPursuitAttack
+        Signs, the atom attacked and its constant; all signs are +1 where the active atoms are dependent.
+
+    Raises
+    ------
+    UserError
+        When the codes do not fit.
+    """
+    if tuple(codes.code_shape) != dictionary.code_shape:
+        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
+
+    def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
+        signs = np.ones(len(block.atom), np.int8)
+        atoms, constants = np.full(len(block.row_size), -1, np.int64), np.zeros(len(block.row_size))
+        for trial, (start, stop) in enumerate(zip(block.starts[:-1], block.starts[1:], strict=True)):
+            projected = _projected(dictionary, block.atom[start:stop])
+            if projected is None:
+                continue
+            sums = np.abs(projected).sum(axis=0)
+            sums[block.atom[start:stop]] = -1.0  # W_i of an active atom is its unit vector
+            worst = int(np.argmax(sums))
+            if sums[worst] > 0:
+                atoms[trial], constants[trial] = worst, sums[worst]
+                signs[start:stop] = np.where(projected[:, worst] < 0, -1, 1)
+        return signs, atoms, constants
+
+    return BasisPursuitAttack(*_in_blocks(codes, work, threads))
+
+
+def _projected(dictionary: ConvolutionalDictionary, active: NDArray) -> NDArray | None:
+    """W = G_SS^{-1} G_S over all atoms, shape (active, atom), or nothing where the active atoms are dependent."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    if not len(active):
+        return None
+    ones = np.ones(len(active))
+    alone = RaggedCodes(np.ones(len(active), np.int64), active, ones, tuple(dictionary.code_shape))
+    rows = np.asarray(correlate_codes(dictionary, alone, threads=1), dtype=np.float64).reshape(len(active), -1)
+    gram = rows[:, active]
+    if np.linalg.eigvalsh(gram)[0] <= INJECTIVE * (1 + len(active)):
+        return None
+    return cho_solve(cho_factor(gram), rows)
 
 
 def separate_worst_cases(

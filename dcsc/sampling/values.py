@@ -301,6 +301,7 @@ def worst_case(
     magnitudes: RaggedCodes,
     *,
     threshold: ArrayLike | Literal["statistical", "uniform"] | None = None,
+    pursuit: Literal["thresholding", "basis-pursuit"] = "thresholding",
 ) -> NDArray:
     """
     Signs that bring the instance nearest to failure, or furthest into it.
@@ -312,12 +313,21 @@ def worst_case(
     threshold : float, array_like of shape (trials,), 'statistical' or 'uniform', optional
         The threshold that must fail, 'statistical' for X_min/2 of each code, 'uniform' for the middle
         (X_min + mu X_max)/2 of [PRE17] Theorem 8; by default top-k must.
+    pursuit : {'thresholding', 'basis-pursuit'}
+        What must fail. Against basis pursuit in its equality form they break its certificate if any signs do, and
+        likely the pursuit (worst-case-like); it has no threshold.
 
     Returns
     -------
     ndarray of int8, shape (non-zero,)
         The signs.
     """
+    if pursuit == "basis-pursuit":
+        if threshold is not None:
+            raise UserError(f"threshold {threshold!r} is not for pursuit 'basis-pursuit', which has none: remove it.")
+        return adversary.worst_signs_for_basis_pursuit(dictionary, magnitudes, threads=1).signs
+    if pursuit != "thresholding":
+        raise UserError(f"pursuit {pursuit!r} is unknown: give 'thresholding' or 'basis-pursuit'.")
     if threshold is None:
         return adversary.worst_signs_for_top_k(dictionary, magnitudes).signs
     if isinstance(threshold, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc import guarantees, seeds
-from dcsc.guarantees import CertifiedSize
+from dcsc.guarantees import CertifiedSize, Failures
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -26,12 +27,13 @@ from dcsc.store.readers import cascades_of
 
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
+CEILING = 20
+"""Over delta: the cheap bound that hardly any draw exceeds at a size that is certified."""
+MANY, SHARP = 4.0, 0.5
+"""Draws with a cheap bound, and with the sharpest one, over those that a yes or no takes."""
 
 BASIS_PURSUIT = "basis pursuit"
 """Label of layered basis pursuit in its equality form, which can be certified without being run."""
-
-THEOREM_11 = ("basis-pursuit-coherence", "basis-pursuit-babel")
-"""Rungs that speak of it, for all signs: [PRE17] Theorem 11 and its Babel form."""
 
 PATH = "path"
 """Name of the part that is the whole path; the others are single layers whose input is exact."""
@@ -43,13 +45,15 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
 
     All of it is for the supports and magnitudes that are drawn, closed forms included: draws of their own, pooled over
     the dictionaries in equal numbers, give a confidence limit at every size that is claimed.
-    Rungs about random signs speak of variants whose signs are Rademacher, those about all signs of every variant.
+    Rungs about random signs speak of variants whose signs are Rademacher, those about all signs of every variant;
+    rungs of basis pursuit speak of its equality form, under the name of the pursuit that is run and, if asked for, as
+    `BASIS_PURSUIT`.
 
     Parameters
     ----------
     settings : mapping
-        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `basis_pursuit` (whether that is certified, too),
-        `delta`, `draws` (behind every number that is estimated, at least) and `confidence`.
+        `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `basis_pursuit` (whether that is certified, too,
+        without being run), `delta`, `draws` (behind every number that is estimated, at least) and `confidence`.
     dictionaries : DataTree
         Of the dictionaries stage.
 
@@ -64,10 +68,11 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     chosen = Certification.from_json(settings)
     variants = chosen.draws.variants
     pursuits = chosen.pursuits | ({BASIS_PURSUIT: None} if chosen.basis_pursuit else {})
+    of_basis_pursuit = any(_rule_of(options)[0] == BASIS_PURSUIT for options in pursuits.values())
     labels = {
         "pursuit": list(pursuits),
         "variant": list(variants),
-        "rung": [*guarantees.THRESHOLDING_RUNGS, *(THEOREM_11 if chosen.basis_pursuit else ())],
+        "rung": [*guarantees.THRESHOLDING_RUNGS, *(guarantees.BASIS_PURSUIT_RUNGS if of_basis_pursuit else ())],
         "part": parts,
     }
     lengths = tuple(map(len, labels.values()))
@@ -81,7 +86,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
         options, draw = pursuits[pursuit], variants[variant]
         if not _speaks(rung, options, draw, depth, variant):
             continue
-        if rung.startswith("statistical") and part != PATH and _random_signs(draw, depth) == "deepest":
+        if _is_statistical(rung) and part != PATH and _random_signs(draw, depth) == "deepest":
             continue  # the signs of an inner layer are not Rademacher there
         found["applies"][place] = True
         size = draws.certified(variant, rung, part, _rule_of(options))
@@ -107,7 +112,7 @@ _Rule = tuple[str, Any, bool]
 
 
 def _rule_of(options: PursuitRun | None) -> _Rule:
-    if options is None:
+    if options is None or options.is_equality_basis_pursuit:
         return BASIS_PURSUIT, None, False
     threshold = options.threshold
     if isinstance(threshold, list):
@@ -117,17 +122,20 @@ def _rule_of(options: PursuitRun | None) -> _Rule:
 
 def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, variant: str) -> bool:
     """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
-    if draw.is_noisy:
+    if draw.is_noisy or (options is not None and not (options.is_bounded and options.runs_on(variant))):
         return False
-    if options is None or rung in THEOREM_11:
-        return options is None and rung in THEOREM_11
-    if not options.is_bounded or not options.runs_on(variant):
+    if (_rule_of(options)[0] == BASIS_PURSUIT) != (rung in guarantees.BASIS_PURSUIT_RUNGS):
         return False
-    if thresholding.is_by_filter(options.threshold) and "babel" in rung:
+    if options is not None and thresholding.is_by_filter(options.threshold) and "babel" in rung:
         return False
-    if rung.startswith("uniform"):
+    if not _is_statistical(rung):
         return True
     return _random_signs(draw, depth) is not None and (depth == 1 or rung.endswith("instance"))
+
+
+def _is_statistical(rung: str) -> bool:
+    """Whether a rung is about random signs."""
+    return rung.removeprefix("basis-pursuit-").startswith("statistical")
 
 
 def _random_signs(draw: Draw, depth: int) -> str | None:
@@ -159,10 +167,9 @@ class _Draws:
             variants = {name: replace(draw, signs="rademacher", layer_signs=False) for name, draw in variants.items()}
         return next(name for name, draw in variants.items() if draw == variants[variant])
 
-    def blocks(self, purpose: str) -> list[tuple[int, int]]:
-        """List block and replicate of all draws of a size."""
-        wanted = PILOT if purpose == "pilot" else self._settings.n_draws
-        blocks = -(-wanted // (seeds.BLOCK * len(self._cascades)))
+    def blocks(self, wanted: float) -> list[tuple[int, int]]:
+        """List block and replicate of so many draws of a size, over all dictionaries."""
+        blocks = math.ceil(wanted / (seeds.BLOCK * len(self._cascades)))
         return [(block, replicate) for block in range(blocks) for replicate in range(len(self._cascades))]
 
     def _codes(self, law: str, size: int, purpose: str, block: int, replicate: int) -> list[RaggedCodes]:
@@ -189,7 +196,6 @@ class _Draws:
                 self._sizes,
                 self._settings.delta,
                 self._settings.confidence,
-                self._largest(law, rule),
             )
         return self._certified[key]
 
@@ -198,50 +204,89 @@ class _Draws:
         depth, draw = self._cascades[0].depth, self._settings.draws.variants[law]
         if depth == 1 or draw.constraint == "no-overlap":
             return 1.0  # the path is determined, and what one draw adds is a bound on its own failure
+        if rule[0] == BASIS_PURSUIT:
+            return 1.0 if _random_signs(draw, depth) == "deepest" else float(depth)
         return float(depth) if rule[2] else 1 + self._settings.delta / 2
 
-    def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> NDArray:
-        """
-        What each draw, of all dictionaries, adds to the failure rate.
+    def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> Failures:
+        """What each draw, of all dictionaries, adds to the failure rate."""
+        largest, failing = self._largest(law, rule), functools.partial(self._failing, law, rung, part, rule)
+        sums_tails = rung == "statistical-instance" and (self._cascades[0].depth == 1 or rule[2] or part != PATH)
+        wanted = PILOT if purpose == "pilot" else self._settings.n_draws
+        codes = functools.partial(self.codes, law, size, purpose)
+        if purpose == "pilot" or not sums_tails:
+            return self._looked_at(self.blocks(wanted), codes, failing, Failures(np.empty(0), largest))
+        # Sharp tails are dear: they are taken of some draws, once cheap ones of many tell that no draw stands out.
+        ceiling, more = CEILING * self._settings.delta, functools.partial(self._codes, law, size, purpose)
 
-        Once those that were looked at are too many, the others count as failures without being drawn: they could not
-        turn the test, and to count them so is on the safe side.
+        def stands_out(replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            return failing(replicate, codes, tail="gaussian") > ceiling
+
+        def below_ceiling(replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            values = np.minimum(failing(replicate, codes), ceiling)
+            return np.where(stands_out(replicate, codes), 0.0, values)
+
+        beyond = self._looked_at(self.blocks(MANY * wanted), more, stands_out, Failures(np.empty(0), largest))
+        start = Failures(np.empty(0), largest, beyond.values.astype(bool), ceiling)
+        if self._is_too_much(start, int(SHARP * wanted)):
+            return replace(start, values=np.full(1, ceiling))
+        return self._looked_at(self.blocks(SHARP * wanted), codes, below_ceiling, start)
+
+    def _looked_at(
+        self,
+        blocks: list[tuple[int, int]],
+        codes: Callable[[int, int], list[RaggedCodes]],
+        failing: Callable[[int, list[RaggedCodes]], NDArray],
+        start: Failures,
+    ) -> Failures:
         """
-        blocks, largest, found = self.blocks(purpose), self._largest(law, rule), np.empty(0, bool)
+        Look at the draws of blocks until they are too many to be certified.
+
+        Then the others count as failures without being drawn: they could not turn the test, and to count them so is on
+        the safe side.
+        """
+        parts: list[NDArray] = []
+        most = min(start.largest, start.ceiling)
         for number, (block, replicate) in enumerate(blocks, start=1):
-            codes = self.codes(law, size, purpose, block, replicate)
-            failing = self._failing(self._cascades[replicate], codes, law, rung, part, rule)
-            found = failing if number == 1 else np.concatenate([found, failing])
-            left = (len(blocks) - number) * seeds.BLOCK
-            if left and self._is_too_much(np.append(found, np.zeros(left, found.dtype)), purpose, largest):
-                return np.append(found, np.full(left, largest).astype(found.dtype))
-        return found
+            parts.append(failing(replicate, codes(block, replicate)))
+            found, left = np.concatenate(parts), (len(blocks) - number) * seeds.BLOCK
+            if left and self._is_too_much(replace(start, values=found), left):
+                return replace(start, values=np.append(found, np.full(left, most).astype(found.dtype)))
+        return replace(start, values=np.concatenate(parts))
 
-    def _is_too_much(self, failures: NDArray, purpose: str, largest: float) -> bool:
-        """Whether such failures make a size fail, at any level that is asked for."""
-        if purpose == "pilot":
-            return float(np.mean(failures)) > self._settings.delta
-        if float(np.sum(failures)) < 1:  # seldom enough, and dear to find out
+    def _is_too_much(self, failures: Failures, left: int) -> bool:
+        """Whether such failures make a size fail, at any level that is asked for, even if none of the others does."""
+        values = failures.values
+        hopeful = replace(failures, values=np.append(values, np.zeros(left, values.dtype)))
+        if hopeful.mean > self._settings.delta:
+            return True
+        if float(np.sum(values)) < 1 and failures.beyond is None:  # seldom enough, and dear to find out
             return False
-        limit = guarantees.failure_limit(failures, self._settings.confidence, largest)
-        return limit > self._settings.delta
+        return hopeful.limit(self._settings.confidence) > self._settings.delta
 
     def _failing(
-        self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, part: str, rule: _Rule
+        self,
+        law: str,
+        rung: str,
+        part: str,
+        rule: _Rule,
+        replicate: int,
+        codes: list[RaggedCodes],
+        tail: str = "exact",
     ) -> NDArray:
-        name, threshold, debias = rule
+        """What each of some draws adds to the failure rate."""
+        cascade, (name, threshold, debias) = self._cascades[replicate], rule
         betas = None if name in ("best", BASIS_PURSUIT) else given_thresholds(threshold, cascade, codes, name)
         if part != PATH:
             layer = int(part.removeprefix("layer ")) - 1
             cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
             betas = None if betas is None else [betas[layer]]
         if name == BASIS_PURSUIT:
-            form = rung.removeprefix("basis-pursuit-")
-            return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
+            return self._failing_basis_pursuit(cascade, codes, law, rung)
         by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
-            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, by_filter=by_filter)
+            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
@@ -261,10 +306,19 @@ class _Draws:
             return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias, by_filter=by_filter)
         signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
-        found = guarantees.as_run(
-            paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2, by_filter=by_filter
-        )
+        options = {"rule": shrinks, "debias": debias, "delta": self._settings.delta / 2}
+        found = guarantees.as_run(paths, betas, **options, tail=tail, by_filter=by_filter)
         return found.failure_bound
+
+    def _failing_basis_pursuit(self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str) -> NDArray:
+        """What each draw adds to the failure rate of basis pursuit, of a path or of a layer alone."""
+        kind, form = rung.removeprefix("basis-pursuit-").split("-")
+        if form != "instance":
+            return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
+        if kind == "uniform":
+            return ~guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds
+        signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
+        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs).failure_bound
 
     @staticmethod
     def _alone(
@@ -302,6 +356,6 @@ class _Draws:
                     strict=True,
                 )
             ]
-            for block, replicate in self.blocks("draws")
+            for block, replicate in self.blocks(self._settings.n_draws)
         ]
         return np.mean(of_blocks, axis=0)

@@ -235,36 +235,60 @@ def _chosen(settings: Measures, signals: xr.DataTree) -> NDArray:
     return drawn[..., None] & (signals["layer_1"]["trial"].to_numpy() < settings.bounds.trials)
 
 
+_Bounds = tuple[NDArray, NDArray | None]
+"""Whether each of some paths is recovered for all signs, and its part in a bound for random ones, or nothing."""
+
+
 def _bounds_as_run(
     truth: _Truth,
     found: Mapping[str, list[RecoveredLayer]],
     settings: Measures,
     signals: xr.DataTree,
 ) -> _Measured:
-    """The instance forms at the thresholds of each pursuit, of draws without noise; NaN where none speaks of it."""
-    names = ("covered_as_run", "failure_bound_as_run")
-    bounds = {name: np.full((len(found), *truth.codes[0].batch_shape), np.nan) for name in names}
+    """The instance forms of each pursuit as it ran, of draws without noise; NaN where none speaks of it."""
+    batch = truth.codes[0].batch_shape
+    bounds = {name: np.full((len(found), *batch), np.nan) for name in ("covered_as_run", "failure_bound_as_run")}
     noiseless = np.array([not draw.is_noisy for draw in settings.variants.values()])
     models = _sign_models(settings, signals)
     uncarried = noiseless & ~np.any(list(models.values()), axis=0)  # the form for all signs needs no certificate
-    ran = {name: cells_of(signals, options) for name, options in settings.pursuits.items() if options.is_bounded}
+    bounded = {name: options for name, options in settings.pursuits.items() if options.is_bounded}
+    cells = {name: cells_of(signals, options) for name, options in bounded.items()}
     for signs, variants in (*models.items(), (None, uncarried)):
         every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
-        for start in range(0, len(every) if ran else 0, ROWS):
+        for start in range(0, len(every) if bounded else 0, ROWS):
             rows = every[start : start + ROWS]
-            codes = [take(code, rows) for code in truth.codes]
-            paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
-            for name, cells in ran.items():
-                options, number = settings.pursuits[name], list(settings.pursuits).index(name)
-                there = np.broadcast_to(cells[..., None], truth.codes[0].batch_shape).ravel()[rows]
-                if not there.any():
-                    continue
-                thresholds = [layer.thresholds_of(rows, there) for layer in found[name]]
-                as_run = _as_run(paths, options, thresholds, settings.bounds.delta)
-                bounds["covered_as_run"][number].reshape(-1)[rows[there]] = as_run.covered[there]
-                if signs:
-                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[there]] = as_run.failure_bound[there]
+            there = {name: np.broadcast_to(cell[..., None], batch).ravel()[rows] for name, cell in cells.items()}
+            ran = {name: bounded[name] for name, at in there.items() if at.any()}
+            of_rows = _bounds_of_rows(truth, rows, signs, ran, found, settings)
+            for name, (covered, failure_bound) in of_rows.items():
+                number, at = list(settings.pursuits).index(name), there[name]
+                bounds["covered_as_run"][number].reshape(-1)[rows[at]] = covered[at]
+                if failure_bound is not None:
+                    bounds["failure_bound_as_run"][number].reshape(-1)[rows[at]] = failure_bound[at]
     return {name: (("pursuit", *_BATCH_OF_REPLICATE), values) for name, values in bounds.items()}
+
+
+def _bounds_of_rows(
+    truth: _Truth,
+    rows: NDArray,
+    signs: str | None,
+    pursuits: Mapping[str, PursuitRun],
+    found: Mapping[str, list[RecoveredLayer]],
+    settings: Measures,
+) -> dict[str, _Bounds]:
+    """The same of some trials and of the pursuits that ran on any of them, by name."""
+    codes, bounds = [take(code, rows) for code in truth.codes], {}
+    thresholding = {name: options for name, options in pursuits.items() if options.is_thresholding}
+    if thresholding:
+        paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
+        for name, options in thresholding.items():
+            thresholds = [layer.thresholds_of(rows) for layer in found[name]]
+            as_run = _as_run(paths, options, thresholds, settings.bounds.delta)
+            bounds[name] = (as_run.covered, as_run.failure_bound if signs else None)
+    if len(thresholding) < len(pursuits):  # its equality form has no parameters that they depend on
+        supports = _basis_pursuit(truth.cascade, codes, signs)
+        bounds |= {name: supports for name in pursuits if name not in thresholding}
+    return bounds
 
 
 def _as_run(
@@ -276,6 +300,14 @@ def _as_run(
     return guarantees.as_run(
         paths, used, rule=options.shrinkage, debias=options.debias, delta=delta, by_filter=by_filter
     )
+
+
+def _basis_pursuit(cascade: Cascade, codes: list[RaggedCodes], signs: str | None) -> _Bounds:
+    """What the supports say of layered basis pursuit; a bound is capped where the deepest code determines its path."""
+    if signs is None:
+        return guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds, None
+    found = guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs)
+    return found.holds, found.failure_bound
 
 
 def _sign_models(settings: Measures, signals: xr.DataTree) -> dict[str, NDArray]:

@@ -60,7 +60,7 @@ class RecoveredLayer:
         """The threshold of all filters, NaN where each has its own, shape (...)."""
         return np.full(self.iterations.shape, np.nan) if self.is_by_filter else self.threshold
 
-    def thresholds_of(self, rows: NDArray, ran: NDArray) -> NDArray:
+    def thresholds_of(self, rows: NDArray) -> NDArray:
         """
         Take the thresholds of some trials.
 
@@ -68,17 +68,14 @@ class RecoveredLayer:
         ----------
         rows : ndarray of int, shape (row,)
             Trials, counted over the flattened batch.
-        ran : ndarray of bool, shape (row,)
-            Whether the pursuit ran on them; elsewhere any number stands for the threshold that is not there.
 
         Returns
         -------
         ndarray, shape (row,) or (row, filter)
-            The thresholds.
+            The thresholds; 1 stands for those that are not there, of trials on which the pursuit did not run.
         """
         of_filters = self.threshold.shape[self.iterations.ndim :]
-        chosen = self.threshold.reshape(-1, *of_filters)[rows]
-        return np.where(ran.reshape(-1, *[1] * len(of_filters)), chosen, 1.0)
+        return np.nan_to_num(self.threshold.reshape(-1, *of_filters)[rows], nan=1.0, posinf=np.inf)
 
 
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:

@@ -127,14 +127,26 @@ class PursuitRun(_Named):
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the instance forms speak of it: of thresholds that were not chosen by looking at the signs."""
-        return self.is_thresholding and self.threshold not in ("oracle", "oracle-by-filter")
+        """
+        Whether the instance forms speak of it.
+
+        They do of thresholds that were not chosen by looking at the signs, and of basis pursuit in its equality form.
+        """
+        is_oracle = self.threshold in ("oracle", "oracle-by-filter")
+        return (self.is_thresholding and not is_oracle) or self.is_equality_basis_pursuit
 
     @property
     def is_guaranteed_basis_pursuit(self) -> bool:
         """Whether [PRE17] Theorem 11 or 12 speaks of it; fitting anew what it recovers is another pursuit."""
         penalty, debiased = self.parameters.get("penalty"), self.parameters.get("debias", False)
         return self.method == "layered-basis-pursuit" and penalty in (0, "guaranteed") and not debiased
+
+    @property
+    def is_equality_basis_pursuit(self) -> bool:
+        """Whether it is basis pursuit without a penalty, for codes of any signs: minimal |x|_1 subject to A x = y."""
+        given = self.parameters.get("non_negative", False)
+        one_sided = any(given) if isinstance(given, list) else given
+        return self.is_guaranteed_basis_pursuit and self.parameters["penalty"] == 0 and not one_sided
 
     def is_one_step(self, depth: int) -> bool:
         """
@@ -150,7 +162,7 @@ class PursuitRun(_Named):
         bool
             Of one layer, without the oracle and without debiasing.
         """
-        return self.is_bounded and depth == 1 and not self.debias
+        return self.is_thresholding and self.is_bounded and depth == 1 and not self.debias
 
     def runs_on(self, variant: str) -> bool:
         """

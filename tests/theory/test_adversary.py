@@ -232,3 +232,49 @@ def test_misuse_is_refused_with_a_sentence(call, words):
     with pytest.raises(UserError) as refusal:
         call(dictionary, RaggedCodes.from_dense(np.ones((2, *dictionary.code_shape)), dictionary.code_shape))
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_signs_against_basis_pursuit_break_its_certificate_if_any_do(seed):
+    rng = np.random.default_rng(seed)
+    shape, stride, grid = [
+        ((5, 2, 3), 1, (9,)),
+        ((6, 1, 4), 2, (14,)),
+        ((4, 2, 2, 2), 1, (4, 5)),
+        ((3, 1, 2), 1, (8,)),
+    ][seed]
+    dictionary = ConvolutionalDictionary(rng.standard_normal(shape), stride, grid, normalize=True)
+    matrix, codes = dense_matrix(dictionary), instances(dictionary, rng, 8)
+    ragged = RaggedCodes.from_dense(codes.reshape(-1, *dictionary.code_shape), dictionary.code_shape)
+    found, broken = adversary.worst_signs_for_basis_pursuit(dictionary, ragged), []
+    for trial, code in enumerate(codes):
+        active, others = np.flatnonzero(code), np.flatnonzero(code == 0)
+        signs = found.signs[ragged.starts[trial] : ragged.starts[trial + 1]]
+        smallest = np.linalg.svd(matrix[:, active], compute_uv=False)[-1]
+        if smallest < 1e-3 or len(active) > len(matrix):
+            continue
+        projected = np.linalg.lstsq(matrix[:, active], matrix[:, others], rcond=None)[0]
+        assert found.constant[trial] == pytest.approx(np.abs(projected).sum(axis=0).max())
+        assert found.atom[trial] in others
+        every = np.array(list(itertools.product([-1, 1], repeat=len(active))))
+        largest = np.abs(every @ projected).max()
+        assert np.abs(signs @ projected).max() == pytest.approx(largest)
+        broken.append(largest >= 1)
+    assert len(broken) > INSTANCES // 2
+    assert 0 < np.mean(broken) < 1 or seed == 3
+
+
+def test_signs_against_basis_pursuit_of_what_cannot_be_attacked():
+    dictionary = ConvolutionalDictionary(np.eye(3)[:, None, :], 3, (9,), normalize=True)
+    codes = np.zeros((3, 9))
+    codes[1, [0, 4]] = codes[2] = 1.0  # nothing active, atoms that meet no other, all active
+    ragged = RaggedCodes.from_dense(codes.reshape(3, 3, 3), (3, 3))
+    found = adversary.worst_signs_for_basis_pursuit(dictionary, ragged)
+    assert (found.atom == -1).all()
+    assert (found.constant == 0).all()
+    assert (found.signs == 1).all()
+    twice = ConvolutionalDictionary(np.ones((2, 1, 2)), 2, (8,), normalize=True)
+    dependent = RaggedCodes.from_dense(np.ones((1, *twice.code_shape)), twice.code_shape)
+    assert (adversary.worst_signs_for_basis_pursuit(twice, dependent).signs == 1).all()
+    with pytest.raises(UserError, match="do not fit"):
+        adversary.worst_signs_for_basis_pursuit(twice, ragged)

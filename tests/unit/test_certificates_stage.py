@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from dcsc import guarantees, sampling, seeds
+from dcsc import guarantees, pursuit, sampling, seeds
 from dcsc.convolution import one_step
 from dcsc.figures import density, transitions
 from dcsc.figures.inputs import FigureSettings, Results
@@ -19,6 +19,7 @@ from dcsc.store import dataset, provenance, readers, schemas
 from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.study import StyleOptions
+from tests.unit.test_stages import DEEP as CROWDED
 from tests.unit.test_stages import PURSUITS as PURSUIT_OPTIONS
 from tests.unit.test_stages import chain
 
@@ -82,7 +83,7 @@ def test_rungs_speak_of_the_pursuits_and_signs_that_they_are_about(one_layer):
     applies = one_layer[0]["applies"].squeeze("part", drop=True)
     assert not applies.sel(pursuit="oracle").any()  # it looks at the signs
     assert not applies.sel(variant="noisy").any()
-    for rung, variant in itertools.product(guarantees.RUNGS, ("random", "worst", "positive")):
+    for rung, variant in itertools.product(guarantees.THRESHOLDING_RUNGS, ("random", "worst", "positive")):
         expected = rung.startswith("uniform") or variant == "random"
         assert (applies.sel(rung=rung, variant=variant).drop_sel(pursuit="oracle") == expected).all()
 
@@ -124,7 +125,7 @@ def test_certified_draws_are_recovered_and_bounded_at_the_threshold_of_the_pursu
 
 def test_a_threshold_certifies_no_more_than_the_best_one_and_equal_ones_alike(one_layer):
     found = one_layer[0].sel(variant="random", part="path")
-    for rung in guarantees.RUNGS:
+    for rung in guarantees.THRESHOLDING_RUNGS:
         sizes = {name: int(found["active"].sel(rung=rung, pursuit=name)) for name in PURSUITS}
         assert sizes["hard"] == sizes["fixed"]
         assert sizes["low"] <= sizes["hard"] <= sizes["top-k"]
@@ -171,13 +172,13 @@ def test_layers_and_paths_of_random_signs_are_certified():
     path = found.sel(pursuit="debiased", part="path")
     assert not found["applies"].sel(variant="plain", part="layer 1", rung="statistical-instance").any()
     for variant in variants:
-        sizes = [int(path["active"].sel(variant=variant, rung=rung)) for rung in guarantees.RUNGS[:3]]
+        sizes = [int(path["active"].sel(variant=variant, rung=rung)) for rung in guarantees.THRESHOLDING_RUNGS[:3]]
         assert sizes == sorted(sizes)
     sizes = found["active"].sel(pursuit="debiased", variant="T", rung="statistical-instance")
     assert 0 < sizes.sel(part="path") <= min(sizes.sel(part="layer 1"), sizes.sel(part="layer 2"))
-    pursuit = found.sel(pursuit=certificates.BASIS_PURSUIT)
-    applies = pursuit["applies"].any(("variant", "part"))
-    assert list(applies["rung"].to_numpy()[applies]) == list(certificates.THEOREM_11)
+    equality = found.sel(pursuit=certificates.BASIS_PURSUIT)
+    applies = equality["applies"].any(("variant", "part"))
+    assert list(applies["rung"].to_numpy()[applies]) == list(guarantees.BASIS_PURSUIT_RUNGS)
     # Rungs of every layer speak of the codes that the deepest ones make.
     one = path.sel(variant="T", rung="statistical-instance")
     atoms = [dictionary.n_atoms for dictionary in cascades[0].dictionaries]
@@ -185,9 +186,79 @@ def test_layers_and_paths_of_random_signs_are_certified():
     assert float(one["density"].sel(layer=1)) * atoms[0] > int(one["active"])
 
 
+OVERCOMPLETE = {
+    "grid": [64],
+    "replicates": 2,
+    "layers": [{"family": "gaussian", "parameters": {"n_filters": 16, "taps": 32, "stride": 8}}],
+}
+EQUALITY = {"method": "layered-basis-pursuit", "parameters": {"penalty": 0}}
+
+
+def test_basis_pursuit_is_certified_as_it_is_run():
+    found, cascades = certified(OVERCOMPLETE, {"hard": PURSUITS["hard"], "bp": EQUALITY}, VARIANTS, draws=1024)
+    applies = found["applies"].squeeze("part", drop=True)
+    assert not applies.sel(variant="noisy").any()
+    for rung, variant in itertools.product(guarantees.RUNGS, ("random", "worst", "positive")):
+        about = "uniform" in rung or variant == "random"
+        for name in ("hard", "bp"):
+            matches = (rung in guarantees.BASIS_PURSUIT_RUNGS) == (name == "bp")
+            assert bool(applies.sel(rung=rung, variant=variant, pursuit=name)) == (about and matches)
+    path = found.sel(pursuit="bp", variant="random", part="path")
+    sizes = {rung: int(path["active"].sel(rung=rung)) for rung in guarantees.BASIS_PURSUIT_RUNGS}
+    coherence, babel, instance, statistical = sizes.values()
+    assert 0 < coherence <= babel < instance < statistical
+    model = cascades[0].dictionaries[0]
+    for size, kind in ((instance, "uniform"), (statistical, "statistical")):
+        support = {"name": "uniform", "size": size}
+        codes = [
+            sampling.sample_codes(seeds.stream(n), c.dictionaries[0], 400, support=support)
+            for n, c in enumerate(cascades)
+        ]
+        paths = [guarantees.basis_pursuit_on_supports(c, [code]) for c, code in zip(cascades, codes, strict=True)]
+        failing = [~path.holds if kind == "uniform" else path.failure_bound for path in paths]
+        assert np.mean(failing) < 0.08
+        stripes = np.mean([sparsity.stripe_norm(code, model) for code in codes])
+        rung = f"basis-pursuit-{kind}-instance"
+        assert float(path["stripe_sparsity"].sel(rung=rung, layer=1)) == pytest.approx(stripes, rel=0.1)
+        for number, code in enumerate(codes):
+            rows = code.rows(slice(0, 60))
+            signals = cascades[number].dictionaries[0].synthesize(rows.to_dense())
+            result = pursuit.layered_basis_pursuit(cascades[number], signals, penalty=0)
+            lost = (np.sign(result.codes[0]) != np.sign(rows.to_dense())).any(axis=(1, 2))
+            assert not (lost & ~failing[number][:60].astype(bool)).any()
+            assert lost.mean() < 0.15
+
+
+def test_what_random_signs_certify_of_a_path_adds_up_over_its_layers():
+    variants = {"T": {"layer_signs": True}, "apart": {"layer_signs": True, "constraint": "no-overlap"}, "plain": {}}
+    found, _ = certified(DEEP, {"bp": EQUALITY}, variants)
+    sizes = found["active"].sel(pursuit="bp", rung="basis-pursuit-statistical-instance")
+    for variant in ("T", "apart"):
+        of_layers = sizes.sel(variant=variant, part=["layer 1", "layer 2"])
+        assert 0 < int(sizes.sel(variant=variant, part="path")) <= int(of_layers.min())
+    assert not found["applies"].sel(variant="plain", part="layer 1", rung="basis-pursuit-statistical-instance").any()
+    uniform = found["active"].sel(pursuit="bp", rung="basis-pursuit-uniform-instance", part="path")
+    assert (sizes.sel(part="path", variant=["T", "apart"]) >= 0.9 * uniform.sel(variant=["T", "apart"])).all()
+
+
+def test_a_sum_over_layers_is_capped_only_where_the_deepest_code_determines_the_path():
+    cascade = readers.cascade_of(xr.DataTree.from_dict(dictionaries.draw_dictionaries(CROWDED, 3)), 0)
+    seen = np.zeros(2, np.int64)
+    for size in (1, 3, 6, 12, 24):
+        support = {"name": "uniform", "size": size}
+        streams = seeds.stream(size), seeds.stream(size, purpose="signs")
+        codes = sampling.deep_codes(streams[0], cascade.dictionaries, 32, support=support, layer_signs=streams[1]).codes
+        found = guarantees.basis_pursuit_on_supports(cascade, codes)
+        total, determined = found.sum_of_probabilities, found.determined
+        np.testing.assert_array_equal(found.failure_bound[~determined], total[~determined])
+        np.testing.assert_array_equal(found.failure_bound[determined], np.minimum(total, 1)[determined])
+        seen += [np.count_nonzero(determined), np.count_nonzero(total > 1)]
+    assert (seen > 10).all()
+
+
 def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer, monkeypatch):
     certificates_of = transitions.certified({"it": one_layer[0]})
-    assert set(certificates_of["rung"]) == set(guarantees.RUNGS)
+    assert set(certificates_of["rung"]) == set(guarantees.THRESHOLDING_RUNGS)
     assert (certificates_of.groupby(["pursuit", "variant", "rung"]).size() == 1).all()
     points = certificates_of[certificates_of["rung"] == "uniform-coherence"].assign(censored="")
     points = pd.concat([points.assign(replicate=number) for number in range(2)], ignore_index=True)
@@ -238,7 +309,7 @@ def test_the_densities_of_a_figure_are_those_of_its_layers(tmp_path):
         best = uniform.loc[uniform["layer"] == layer, "active"].max()
         np.testing.assert_allclose(rows["gain"], rows["active"] / best)
         assert (rows["gain_lower"] <= rows["gain"]).all()
-    assert set(table.loc[table["pursuit"] == certificates.BASIS_PURSUIT, "kind"]) == set(certificates.THEOREM_11)
+    assert set(table.loc[table["pursuit"] == certificates.BASIS_PURSUIT, "kind"]) == set(guarantees.BASIS_PURSUIT_RUNGS)
 
 
 def test_a_path_of_one_layer_is_that_layer():

@@ -274,6 +274,13 @@ def test_sign_rules():
         adversary.worst_signs_for_threshold(LINE, magnitudes, 0.5).signs,
     )
     np.testing.assert_array_equal(
+        sampling.draw_signs("worst-case", rng, LINE, magnitudes, pursuit="basis-pursuit"),
+        adversary.worst_signs_for_basis_pursuit(LINE, magnitudes).signs,
+    )
+    for wrong in ({"pursuit": "basis-pursuit", "threshold": 0.5}, {"pursuit": "ista"}):
+        with pytest.raises(UserError, match=wrong["pursuit"]):
+            sampling.draw_signs("worst-case", rng, LINE, magnitudes, **wrong)
+    np.testing.assert_array_equal(
         sampling.draw_signs("worst-case-of-atom", rng, LINE, magnitudes, atom=3),
         adversary.worst_signs_of_atom(LINE, magnitudes, 3),
     )

@@ -52,7 +52,7 @@ def saved(content, path, schema):
     return dataset.read(path, schema)
 
 
-def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it"):
+def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it", run=PURSUITS):
     drawn = saved(dictionaries.draw_dictionaries(member, 5), folder / "d.nc", schemas.DICTIONARIES)
     options = SignalOptions(active=active, trials=trials, variants=variants)
     settings = {
@@ -66,7 +66,7 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it")
     }
     sampled = saved(signals.sample_signals(settings, drawn), folder / "s.nc", schemas.SIGNALS)
     settings = {
-        "pursuits": PURSUITS,
+        "pursuits": run,
         "errors": True,
         "bounds": {"delta": 0.01, "trials": 40},
         "variants": settings["variants"],
@@ -152,6 +152,56 @@ def test_bounds_of_pursuits_are_those_of_their_thresholds(tmp_path):
     covered = measured["covered_as_run"] == 1
     assert covered.any()
     assert measured["path_recovered"].where(covered, True).astype(bool).all()
+
+
+EQUALITY = PursuitOptions(method="layered-basis-pursuit", parameters={"penalty": 0}).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("constraint", ["none", "no-overlap"])
+def test_bounds_of_basis_pursuit_are_those_of_the_supports(tmp_path, constraint):
+    variants = {"plain": {}, "T": {"layer_signs": True}, "positive": {"signs": "positive"}, "noisy": {"noise_db": 30}}
+    variants = {name: {**draw, "constraint": constraint} for name, draw in variants.items()}
+    run = {"hard": PURSUITS["hard"], "bp": EQUALITY}
+    drawn, sampled, _, measured = chain(tmp_path, SPARSE, [2, 7, 20], variants, 12, (0, 1), run=run)
+    cascade = readers.cascade_of(drawn, 0)
+    codes = [readers.codes_of_replicate(sampled, layer, 0).to_dense() for layer in (1, 2)]
+    one = measured.sel(pursuit="bp").isel(replicate=0)
+    bounds = one[["covered_as_run", "failure_bound_as_run"]]
+    assert bounds.sel(variant="noisy").to_array().isnull().all()
+    for row, (label, signs) in enumerate((("plain", "deepest"), ("T", "rademacher"), ("positive", None))):
+        found = guarantees.basis_pursuit_on_supports(
+            cascade, [code[row] for code in codes], signs=signs or "rademacher"
+        )
+        np.testing.assert_array_equal(bounds["covered_as_run"].sel(variant=label), found.holds)
+        bound = bounds["failure_bound_as_run"].sel(variant=label)
+        if signs is None:
+            assert bound.isnull().all()
+            continue
+        np.testing.assert_array_equal(bound, found.failure_bound)
+        assert (bound <= (1 if constraint == "no-overlap" or signs == "deepest" else 2)).all()
+    covered = bounds["covered_as_run"] == 1
+    assert covered.any()
+    assert one["path_recovered"].where(covered, True).astype(bool).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "bounded"),
+    [
+        ({"penalty": 0}, True),
+        ({"penalty": 0.0, "tolerance": 1e-6}, True),
+        ({"penalty": 0, "non_negative": False}, True),
+        ({"penalty": 0, "non_negative": True}, False),
+        ({"penalty": 0, "non_negative": [False, True]}, False),
+        ({"penalty": 0, "debias": True}, False),
+        ({"penalty": 0.1}, False),
+        ({"penalty": "guaranteed"}, False),
+        ({"penalty": "discrepancy"}, False),
+    ],
+)
+def test_the_equality_form_alone_is_bounded(parameters, bounded):
+    run = PursuitOptions(method="layered-basis-pursuit", parameters=parameters).as_run()
+    assert run.is_equality_basis_pursuit == run.is_bounded == bounded
+    assert not run.is_one_step(1)
 
 
 def test_noise_is_measured_against_the_signed_synthesis(tmp_path):

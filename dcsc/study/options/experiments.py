@@ -34,7 +34,10 @@ class ExperimentOptions(Options):
     figures: list[Literal[tuple(PANELS)]] = Field(min_length=1)  # type: ignore[valid-type] # names known at run time
     """What is drawn."""
     beside: list[str] = Field(default=[])
-    """Figures of other experiments, each as `experiment-panel`, whose numbers figure `depth` shows too."""
+    """
+    Figures of other experiments, each as `experiment-panel`, whose numbers figures `depth` and `basis-pursuit` (of
+    `recovery`) show too.
+    """
 
     @property
     def is_certified(self) -> bool:
@@ -62,5 +65,5 @@ class ExperimentOptions(Options):
             if PANELS[panel].is_measured and self.signals is None:
                 raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
         if self.beside and not any("beside" in PANELS[panel].needs for panel in self.figures):
-            raise ValueError("beside is for figure 'depth': remove it.")
+            raise ValueError("beside is for figures 'basis-pursuit' and 'depth': remove it.")
         return self

@@ -29,7 +29,7 @@ class DrawOptions(Options):
     """
     Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
     threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
-    X_max)/2 (one layer).
+    X_max)/2 (one layer), `{name: worst-case, pursuit: basis-pursuit}` the certificate of basis pursuit.
     """
     layer_signs: bool | Literal["worst-case"] = False
     """Draw the signs T of every layer and trial: D-CSC-R; or the worst ones for top-k, layer by layer."""
