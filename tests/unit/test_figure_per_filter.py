@@ -11,8 +11,8 @@ from dcsc.stages import summary
 from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.study import StyleOptions
-from tests.unit import test_stages
 from tests.unit.test_certificates_stage import certified
+from tests.unit.test_stages import chain
 
 MEMBER = {
     "grid": [256],
@@ -47,11 +47,10 @@ def test_pursuits_are_compared_with_the_like_that_differ_in_the_thresholds_alone
     assert per_filter.pairs_of(options_of(["uniform", "biases"])) == {"biases": "uniform"}
 
 
-def test_gains_are_ratios_of_what_stands_beside_them(tmp_path, monkeypatch):
+def test_gains_are_ratios_of_what_stands_beside_them(tmp_path):
     names = ["common", "by-filter", "biases"]
-    monkeypatch.setattr(test_stages, "PURSUITS", options_of(names))
     sizes = [1, 2, 4, 8, 16, 32, 64, 100]
-    drawn, *_, measured = test_stages.chain(tmp_path, MEMBER, sizes, VARIANTS, 32, (0, 1))
+    drawn, *_, measured = chain(tmp_path, MEMBER, sizes, VARIANTS, 32, (0, 1), run=options_of(names))
     counts = summary.summarize({"it": [measured]}, {"it": drawn})
     certificates, _ = certified(MEMBER, {name: GIVEN[name] for name in names}, VARIANTS, tmp_path, draws=320)
     draws = SignalOptions(active=sizes, trials=32, variants=VARIANTS).draws()

@@ -10,9 +10,9 @@ from dcsc.stages import pursuits
 from dcsc.stages.settings import PursuitRun
 from dcsc.store import dataset, readers
 from dcsc.study.options.pursuits import PursuitOptions
-from tests.unit import test_stages
 from tests.unit.test_certificates_stage import MEMBER as CERTIFIED_MEMBER
 from tests.unit.test_certificates_stage import certified
+from tests.unit.test_stages import chain
 
 GIVEN = {
     "given": {"rule": "hard", "threshold": [0.2, [0.2, 0.3, 0.4, 0.2, 0.1, 0.2, 0.5, 0.4]]},
@@ -37,7 +37,7 @@ ONE = {
 }
 
 
-def run(folder, monkeypatch, member, variants):
+def run(folder, member, variants):
     depth = len(member["layers"])
     chosen = {
         name: options | ({"threshold": options["threshold"][-depth:]} if isinstance(options["threshold"], list) else {})
@@ -45,8 +45,7 @@ def run(folder, monkeypatch, member, variants):
         if set(options.get("variants", variants)) <= set(variants)
     }
     as_json = {name: PursuitOptions(**options).model_dump(mode="json") for name, options in chosen.items()}
-    monkeypatch.setattr(test_stages, "PURSUITS", as_json)
-    return as_json, *test_stages.chain(folder, member, [1, 3], variants, 40)
+    return as_json, *chain(folder, member, [1, 3], variants, 40, run=as_json)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +55,8 @@ def run(folder, monkeypatch, member, variants):
         (DEEP, {"plain": {}, "T": {"layer_signs": True}}),
     ],
 )
-def test_stages_agree_with_the_library(tmp_path, monkeypatch, member, variants):
-    chosen, drawn, sampled, found, measured = run(tmp_path, monkeypatch, member, variants)
+def test_stages_agree_with_the_library(tmp_path, member, variants):
+    chosen, drawn, sampled, found, measured = run(tmp_path, member, variants)
     depth, covered = len(member["layers"]), 0
     for replicate in range(2):
         cascade = readers.cascade_of(drawn, replicate)
