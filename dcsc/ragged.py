@@ -274,6 +274,50 @@ def reduce_codes(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty
     return found.reshape(codes.batch_shape)
 
 
+def places_by_filter(codes: RaggedCodes) -> NDArray:
+    """
+    Tell the code and the filter of every non-zero.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        The codes.
+
+    Returns
+    -------
+    ndarray of int64, shape (non-zero,)
+        Its place in an array of shape (..., filter), flat.
+    """
+    n_filters, positions = codes.code_shape[0], math.prod(codes.code_shape[1:])
+    rows = np.repeat(np.arange(codes.row_size.size, dtype=np.int64), codes.row_size.ravel())
+    return rows * n_filters + codes.atom // positions
+
+
+def reduce_by_filter(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty: float) -> NDArray:
+    """
+    Reduce numbers of the non-zeros to one a code and filter.
+
+    Parameters
+    ----------
+    operation : ufunc
+        np.minimum or np.maximum.
+    values : ndarray, shape (non-zero,)
+        One number a non-zero.
+    codes : RaggedCodes
+        Whose non-zeros they are.
+    empty : float
+        What a filter without non-zeros gets; the operation's identity.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter)
+        The reduced numbers.
+    """
+    reduced = np.full((*codes.batch_shape, codes.code_shape[0]), empty, np.float64)
+    operation.at(reduced.reshape(-1), places_by_filter(codes), values)
+    return reduced
+
+
 def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
     """
     Join codes of one shape one after another.

@@ -122,6 +122,39 @@ def output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDAr
     return out
 
 
+def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters: int) -> NDArray:
+    """
+    Spread the thresholds of a layer over the trials and filters.
+
+    Parameters
+    ----------
+    threshold : array_like, shape (), (filter,) or (..., filter)
+        beta; the last axis is always that of the filters, and may be of length 1.
+    batch : tuple of int
+        The batch axes.
+    n_filters : int
+        Filters of the layer.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter)
+        One number a trial and filter.
+
+    Raises
+    ------
+    UserError
+        When the shape does not fit.
+    """
+    given, shape = np.asarray(threshold, np.float64), (*batch, n_filters)
+    try:
+        return np.broadcast_to(given, shape)
+    except ValueError:
+        raise UserError(
+            f"thresholds by filter of shape {given.shape} do not fit {n_filters} filters and batch axes {batch}: "
+            f"give a number, {(n_filters,)} or {shape}."
+        ) from None
+
+
 def rule_of(
     rule: str, threshold: ArrayLike | None, k: ArrayLike | None, batch: tuple[int, ...], n_atoms: int, dtype: np.dtype
 ) -> Rule:

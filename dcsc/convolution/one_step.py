@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import costs, dense_path, layouts, sparse_path
-from dcsc.convolution.arguments import checked_type, rule_of
+from dcsc.convolution.arguments import checked_type, rule_of, thresholds_by_filter
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.convolution.sparse_path import Margins
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import dense
 from dcsc.kernels.arguments import Convolution, Entries, Rule
 from dcsc.parallel import over_spans
-from dcsc.ragged import RaggedCodes, concatenate, from_lists, kernel_codes, take, write_lists
+from dcsc.ragged import RaggedCodes, concatenate, from_lists, kernel_codes, places_by_filter, take, write_lists
 
 T = TypeVar("T")
 
@@ -218,6 +218,7 @@ def recovered_supports(
     rule: Literal["hard", "soft", "relu", "top-k"] = "hard",
     threshold: ArrayLike | None = None,
     k: ArrayLike | None = None,
+    by_filter: bool = False,
     path: Path = "auto",
     threads: int | None = None,
 ) -> RaggedCodes:
@@ -238,6 +239,8 @@ def recovered_supports(
         beta >= 0, a number or one a trial, for every rule but top-k.
     k : array_like of int, shape () or (...), optional
         For top-k, a number or one a trial; among equal magnitudes the lower atom index wins.
+    by_filter : bool
+        Whether the last axis of the threshold is that of the filters: shape (), (filter,) or (..., filter).
     path : {'auto', 'sparse', 'dense'}
         Which path to take.
     threads : int, optional
@@ -254,6 +257,8 @@ def recovered_supports(
         When shapes, types or options do not fit.
     """
     dtype = checked_type(dictionary, codes)
+    if by_filter:
+        return _supports_by_filter(dictionary, codes, noise, rule, threshold, dtype, path, threads)
     flat_noise = _noise_of(dictionary, codes, noise, dtype)
     sparse = _takes_sparse(dictionary, codes, dtype, noise is not None, path)
     given = rule_of(rule, threshold, k, codes.batch_shape, dictionary.n_atoms, dtype)
@@ -270,6 +275,32 @@ def recovered_supports(
         order.append(rows)
         parts.append(recovered)
     return take(concatenate(parts), np.argsort(np.concatenate(order))).reshape(codes.batch_shape)
+
+
+def _supports_by_filter(
+    dictionary: FilterBank,
+    codes: RaggedCodes,
+    noise: ArrayLike | None,
+    rule: str,
+    threshold: ArrayLike | None,
+    dtype: np.dtype,
+    path: Path,
+    threads: int | None,
+) -> RaggedCodes:
+    """What exceeds the lowest threshold of a trial holds what exceeds those of the filters."""
+    if rule not in ("hard", "soft", "relu") or threshold is None:
+        raise UserError(f"rule {rule!r} takes no thresholds by filter: give them to hard, soft or relu.")
+    betas = thresholds_by_filter(threshold, codes.batch_shape, dictionary.n_filters).astype(dtype)
+    found = recovered_supports(
+        dictionary, codes, noise, rule="hard", threshold=betas.min(axis=-1), path=path, threads=threads
+    )
+    beta, values = betas.reshape(-1)[places_by_filter(found)], found.value
+    kept = (values if rule == "relu" else np.abs(values)) > beta
+    if rule != "hard":
+        values = np.where(values > 0, values - beta, values + beta)
+    rows = np.repeat(np.arange(found.row_size.size), found.row_size.ravel())
+    sizes = np.bincount(rows[kept], minlength=found.row_size.size).reshape(codes.batch_shape)
+    return RaggedCodes(sizes, found.atom[kept], values[kept], found.code_shape)
 
 
 def _dense_supports(

@@ -90,6 +90,9 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
         for place, cell in measured_cells(trials, settings.variants):
             pursuit, variant = place["pursuit"], place["variant"]
             threshold = float(trials["threshold"].sel(pursuit=pursuit, variant=variant, layer=1).max())
+            rule = settings.pursuits[pursuit]["rule"]
+            if np.isnan(threshold) and rule != "top-k":
+                raise UserError(f"figure exact knows no thresholds by filter, as of {pursuit!r}: give it a common one.")
             block = block_failure(first, second, threshold, bool(settings.variants[variant].layer_signs))
             size = cell["path_recovered"].size
             failures = size - int(cell["path_recovered"].sum())
@@ -99,7 +102,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
                 {
                     "cascade": cascade,
                     "pursuit": pursuit,
-                    "rule": settings.pursuits[pursuit]["rule"],
+                    "rule": rule,
                     "threshold_over_x": threshold / magnitude,
                     "variant": variant,
                     "blocks": place["active"],

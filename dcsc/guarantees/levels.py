@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.guarantees.interference import LayerInterference, rare_level
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import patch_l2, patch_norm
-from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.ragged import RaggedCodes, places_by_filter, reduce_codes
 
 THRESHOLDS = ("lower", "midpoint")
 
@@ -26,25 +27,36 @@ class Levels:
 
     Parameters
     ----------
-    off : ndarray, shape (...)
+    off : ndarray, shape (...) or (..., filter)
         Largest magnitude that an inactive atom's correlation can reach, without input error.
-    on : ndarray, shape (...)
+    on : ndarray, shape (...) or (..., filter)
         Smallest magnitude that an active atom's correlation can have, without input error; infinity without any.
     entry : ndarray, shape (...), optional
         Bound on the interference at an active atom, for all of them.
     each : ndarray, shape (non-zero,), optional
         The same, one each.
+    by_filter : bool
+        Whether each filter has bounds of its own.
     """
 
     off: NDArray
     on: NDArray
     entry: NDArray | None = None
     each: NDArray | None = None
+    by_filter: bool = False
 
     @property
     def midpoint(self) -> NDArray:
-        """Middle of the interval of thresholds whatever the input error; 1 above its lower end without non-zeros."""
-        return np.where(np.isfinite(self.on), (self.off + np.where(np.isfinite(self.on), self.on, 0)) / 2, self.off + 1)
+        """
+        Middle of the interval of thresholds whatever the input error.
+
+        1 above its lower end without non-zeros; of filters without any, as far above it as that of another at least.
+        """
+        has_end, room = np.isfinite(self.on), np.array(1.0)
+        if self.by_filter:
+            narrowest = np.min(self.on - self.off, axis=-1, keepdims=True)
+            room = np.where(np.isfinite(narrowest), np.maximum(narrowest, 0.0) / 2, 1.0)
+        return np.where(has_end, (self.off + np.where(has_end, self.on, 0)) / 2, self.off + room)
 
 
 def levels_of(interference: LayerInterference, growth: float = math.inf, noise_variance: float = 0.0) -> Levels:
@@ -79,14 +91,14 @@ class Interval:
 
     Parameters
     ----------
-    lower, upper : ndarray, shape (...)
-        Ends of the interval.
-    threshold : ndarray, shape (...)
+    lower, upper : ndarray, shape (...) or (..., filter)
+        Ends of the interval, or of that of each filter.
+    threshold : ndarray, shape (...) or (..., filter)
         The chosen one, finite even when the interval is empty.
-    is_open : ndarray of bool, shape (...)
+    is_open : ndarray of bool, shape (...) or (..., filter)
         Whether the interval has an inside beyond rounding.
     contains : ndarray of bool, shape (...)
-        Whether the threshold lies inside.
+        Whether the threshold lies inside, that of every filter in its own interval.
     """
 
     lower: NDArray
@@ -108,7 +120,7 @@ def choose_threshold(levels: Levels, eps: NDArray, guard: NDArray, threshold: st
         Bound on the patch norm of the input error.
     guard : ndarray, shape (...)
         Margin against rounding.
-    threshold : {"midpoint", "lower"} or array_like, shape () or (...)
+    threshold : {"midpoint", "lower"} or array_like, shape () or (...), by filter (), (filter,) or (..., filter)
         The choice, or a threshold fixed beforehand.
 
     Returns
@@ -116,14 +128,21 @@ def choose_threshold(levels: Levels, eps: NDArray, guard: NDArray, threshold: st
     Interval
         The open interval (off + eps, on - eps), docs/theory.md, "Interval of thresholds".
     """
-    lower, upper = levels.off + eps, levels.on - eps
+    batch = np.shape(eps)
+    if levels.by_filter:
+        eps, guard = np.asarray(eps)[..., None], np.asarray(guard)[..., None]
+    with np.errstate(invalid="ignore"):  # a filter without active atoms, after a layer without a bound
+        lower, upper = levels.off + eps, levels.on - eps
+        is_open = upper - lower > 2 * guard
     middle = levels.midpoint + np.where(np.isfinite(levels.on) | ~np.isfinite(eps), 0.0, eps)
     if isinstance(threshold, str):
         beta = middle if threshold == "midpoint" else np.minimum(lower + guard, middle)
+    elif levels.by_filter:
+        beta = thresholds_by_filter(threshold, batch, lower.shape[-1])
     else:
         beta = np.broadcast_to(np.asarray(threshold, dtype=np.float64), lower.shape)
-    is_open = upper - lower > 2 * guard
-    return Interval(lower, upper, beta, is_open, is_open & (beta >= lower + guard) & (beta <= upper - guard))
+    contains = is_open & (beta >= lower + guard) & (beta <= upper - guard)
+    return Interval(lower, upper, beta, is_open, contains.all(axis=-1) if levels.by_filter else contains)
 
 
 def error_bound(
@@ -138,7 +157,7 @@ def error_bound(
         Bounds on the interference.
     code : RaggedCodes
         The true code, batch shape (...).
-    eps, shrink : ndarray, shape (...)
+    eps, shrink : ndarray, shape (...), or of what is subtracted (..., filter)
         Bound on the input error, and what the rule subtracts: 0 (hard) or beta (soft).
     below : ConvolutionalDictionary or None
         The next dictionary, whose atoms see the patches.
@@ -154,7 +173,10 @@ def error_bound(
     if levels.each is None:
         patch = np.asarray(patch_norm(code, below, rank))
         return np.sqrt(patch) * np.where(patch > 0, levels.entry + eps + shrink, 0.0)
-    each = levels.each + np.repeat((eps + shrink).ravel(), code.row_size.ravel())
+    if levels.by_filter:
+        each = levels.each + np.repeat(eps.ravel(), code.row_size.ravel()) + shrink.reshape(-1)[places_by_filter(code)]
+    else:
+        each = levels.each + np.repeat((eps + shrink).ravel(), code.row_size.ravel())
     return np.asarray(patch_l2(code.with_values(each), below, rank))
 
 
@@ -165,7 +187,7 @@ def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequen
     Parameters
     ----------
     threshold : {"midpoint", "lower"}, float, or sequence of array_like
-        One choice or number for all layers, or one entry a layer, a choice or a number or one a code.
+        One choice or number for all layers, or one entry a layer, a choice or a number or one a code (or filter).
     depth : int
         Number of layers.
 

@@ -38,9 +38,9 @@ class ThresholdedLayer(RecoveredLayer):
     ----------
     holds, eps_in, error_bound
         As for `RecoveredLayer`.
-    threshold : ndarray, shape (...)
+    threshold : ndarray, shape (...) or (..., filter)
         beta, defined even when the interval is empty.
-    threshold_lower, threshold_upper : ndarray, shape (...)
+    threshold_lower, threshold_upper : ndarray, shape (...) or (..., filter)
         Ends of the interval of thresholds that the guarantee admits; empty when lower >= upper.
     """
 

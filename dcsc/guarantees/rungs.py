@@ -14,6 +14,7 @@ from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
 from dcsc.guarantees.basis_pursuit_instance import CertifiedSupports, basis_pursuit_on_supports
 from dcsc.guarantees.bounds import closed_form
+from dcsc.guarantees.by_filter import check_form, closed_failure
 from dcsc.guarantees.certified_size import Failures, certify_upwards
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
 from dcsc.guarantees.sharp_tails import best_failure, failure_at
@@ -392,6 +393,7 @@ def draw_failures(
     *,
     rung: str,
     tail: str = "exact",
+    by_filter: bool = False,
 ) -> NDArray:
     """
     Tell, draw by draw, which codes of one layer a rung leaves to fail.
@@ -402,7 +404,7 @@ def draw_failures(
         One layer.
     codes : RaggedCodes, batch shape (code,)
         Its codes; only their magnitudes count.
-    threshold : ndarray, shape (code,), or None
+    threshold : ndarray, shape (code,), by filter (code, filter), or None
         beta, chosen without looking at the signs; None for the best one of each code, for top-k and basis pursuit.
     noise : array_like, shape () or (code,)
         Bound on the patch norm of the noise.
@@ -410,6 +412,8 @@ def draw_failures(
         One of `RUNGS`: for signs of any kind, or for Rademacher ones.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound on the tails, for Rademacher signs.
+    by_filter : bool
+        Whether thresholds are given for each filter; not for the Babel forms.
 
     Returns
     -------
@@ -428,7 +432,7 @@ def draw_failures(
     kind, form = rung.split("-")
     if kind == "uniform":
         choice = "midpoint" if threshold is None else [threshold]
-        return ~uniform(model, [codes], noise, form=form, threshold=choice).holds
+        return ~uniform(model, [codes], noise, form=form, threshold=choice, by_filter=by_filter).holds
     dictionary = model.dictionaries[0]
     listed, eps = check_path(model, [codes], noise)
     if form == "instance":
@@ -436,6 +440,9 @@ def draw_failures(
         if threshold is None:
             return best_failure(dictionary, listed[0], eps, guard, tail=tail)[1]
         return failure_at(dictionary, listed[0], threshold, eps, guard, tail=tail)
+    if by_filter:
+        check_form(form)
+        return closed_failure(dictionary, listed[0], eps, threshold=threshold, tail=tail)[1]
     return closed_form(dictionary, listed[0], eps, form, 0.0, threshold, tail=tail)[1]
 
 

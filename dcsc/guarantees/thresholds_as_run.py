@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import independent_atoms
+from dcsc.guarantees.by_filter import layer_levels, plain_levels
 from dcsc.guarantees.checks import RULES, SIGNS, check_choice, check_rule, flat_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
@@ -18,7 +20,7 @@ from dcsc.guarantees.interference import (
     plain_interference,
     propagated_columns,
 )
-from dcsc.guarantees.levels import choose_threshold, error_bound, levels_of
+from dcsc.guarantees.levels import Levels, choose_threshold, error_bound, levels_of
 from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.sharp_tails import best_failure, failure_at, plain_best_failure, plain_failure_at
 from dcsc.guarantees.tails import TAILS, squared_level
@@ -71,6 +73,14 @@ class PathInterference:
         if self.propagated is not None:
             return self.propagated[layer][1].of_layer(self.codes[layer], growth)
         return layer_interference(self.model.dictionaries[layer], self.codes[layer], growth=growth)
+
+    def levels(self, layer: int, growth: float, is_random: bool, by_filter: bool) -> Levels:
+        """Bound the interference in a layer, over all signs or, rarely exceeded, over the random ones."""
+        dictionary, code = self.model.dictionaries[layer], self.codes[layer]
+        if by_filter and is_random and self.propagated is not None:
+            return plain_levels(dictionary, self.propagated[layer][1], code, growth)
+        described = (self.random if is_random else self.uniform)(layer, growth)
+        return layer_levels(dictionary, described, growth) if by_filter else levels_of(described, growth)
 
     def failure(self, layer: int, beta: NDArray | None, tail: str) -> NDArray:
         """Bound the failure of a layer whose input has no error, at a threshold, by default the best one."""
@@ -170,6 +180,7 @@ def as_run(
     debias: bool = False,
     delta: float = 0.01,
     tail: str = "exact",
+    by_filter: bool = False,
 ) -> AsRun:
     """
     Evaluate the instance forms at the thresholds that a pursuit used, without noise.
@@ -194,6 +205,9 @@ def as_run(
         Admitted failure probability of paths whose layers pass on an error.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound on the tails, as for `statistical`.
+    by_filter : bool
+        Whether the last axis of every threshold is that of the filters: shape (), (filter,) or (..., filter)
+        (docs/theory.md, "A threshold for each filter").
 
     Returns
     -------
@@ -207,7 +221,7 @@ def as_run(
     """
     check_rule(rule, paths.signs)
     check_choice(tail, TAILS, "tail")
-    betas = _given(paths, thresholds)
+    betas = _given(paths, thresholds, by_filter)
     exact = debias or paths.model.depth == 1
     covered = _holds_for_all_signs(paths, betas, rule, debias)
     if exact:
@@ -219,7 +233,7 @@ def as_run(
     else:
         shares = [delta / (paths.model.depth * layer.n_atoms) for layer in paths.model.dictionaries]
         growths = [squared_level(share, tail) for share in shares]
-        certified = _holds(paths, paths.random, growths, betas, exact, rule != "hard")
+        certified = _holds(paths, True, growths, betas, exact, rule != "hard")
         bound = np.where(certified, delta, np.where(paths.determined, 1.0, 1.0 + delta))
         bound = np.where(covered, np.where(paths.determined, 0.0, delta), bound)
     bound = np.where(paths.applies, bound, np.where(covered, 0.0, 1.0))
@@ -229,14 +243,19 @@ def as_run(
 
 
 def covered_as_run(
-    paths: PathInterference, thresholds: Sequence[ArrayLike] | None, *, rule: str = "hard", debias: bool = False
+    paths: PathInterference,
+    thresholds: Sequence[ArrayLike] | None,
+    *,
+    rule: str = "hard",
+    debias: bool = False,
+    by_filter: bool = False,
 ) -> NDArray:
     """
     Tell which paths are recovered for all signs at the thresholds that a pursuit used, without noise.
 
     Parameters
     ----------
-    paths, thresholds, rule, debias
+    paths, thresholds, rule, debias, by_filter
         As for `as_run`.
 
     Returns
@@ -250,7 +269,7 @@ def covered_as_run(
         As `as_run`.
     """
     check_choice(rule, RULES, "rule")
-    covered = _holds_for_all_signs(paths, _given(paths, thresholds), rule, debias)
+    covered = _holds_for_all_signs(paths, _given(paths, thresholds, by_filter), rule, debias)
     if debias:
         covered = covered & _injective(paths, covered, np.ones((paths.model.depth, len(covered))))
     return (covered & ~out_of_reach(paths.codes, rule)[0]).reshape(paths.batch)
@@ -259,15 +278,19 @@ def covered_as_run(
 def _holds_for_all_signs(paths: PathInterference, betas: Sequence[NDArray | None], rule: str, debias: bool) -> NDArray:
     """Whether the thresholds of all layers separate whatever the signs."""
     exact = debias or paths.model.depth == 1
-    return _holds(paths, paths.uniform, [np.inf] * paths.model.depth, betas, exact, rule != "hard")
+    return _holds(paths, False, [np.inf] * paths.model.depth, betas, exact, rule != "hard")
 
 
-def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None) -> list[NDArray | None]:
-    """One flat array of thresholds a layer, or nothing a layer."""
+def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None, by_filter: bool) -> list[NDArray | None]:
+    """One array of thresholds a layer, (code,) or (code, filter), or nothing a layer."""
     if thresholds is None:
         return [None] * paths.model.depth
     if len(thresholds) != paths.model.depth:
         raise UserError(f"{len(thresholds)} thresholds for {paths.model.depth} layers: give one a layer.")
+    if by_filter:
+        counts = [layer.n_filters for layer in paths.model.dictionaries]
+        each = [thresholds_by_filter(beta, paths.batch, n) for beta, n in zip(thresholds, counts, strict=True)]
+        return [beta.reshape(-1, beta.shape[-1]) for beta in each]
     return [np.broadcast_to(np.asarray(beta, dtype=np.float64), paths.batch).ravel() for beta in thresholds]
 
 
@@ -283,7 +306,7 @@ def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> ND
 
 def _holds(
     paths: PathInterference,
-    described: Callable[[int, float], LayerInterference],
+    is_random: bool,
     growths: Sequence[float],
     betas: Sequence[NDArray | None],
     exact: bool,
@@ -298,12 +321,12 @@ def _holds(
     eps, holds = np.zeros(len(paths.determined)), np.ones(len(paths.determined), dtype=bool)
     for layer, (growth, beta) in enumerate(zip(growths, betas, strict=True)):
         code = paths.codes[layer]
-        levels = levels_of(described(layer, growth), growth)
+        levels = paths.levels(layer, growth, is_random, beta is not None and beta.ndim > 1)
         guard = rounding_guard(model.dictionaries[layer], code, eps)
         interval = choose_threshold(levels, eps, guard, "midpoint" if beta is None else beta)
         holds = holds & interval.contains
         if not exact:
-            shrink = interval.threshold if shrinks else np.zeros_like(eps)
+            shrink = interval.threshold if shrinks else np.zeros_like(interval.threshold)
             below = model.next_dictionary(layer + 1)
             passed_on = error_bound(levels, code, np.where(holds, eps, 0.0), shrink, below, model.rank)
             eps = np.where(holds, passed_on, np.inf)

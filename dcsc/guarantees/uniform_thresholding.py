@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.guarantees.by_filter import uniform_levels
 from dcsc.guarantees.checks import RULES, check_choice, check_path, has_negative, rounding_guard
 from dcsc.guarantees.interference import layer_interference
 from dcsc.guarantees.levels import Interval, Levels, choose_threshold, error_bound, given_thresholds, levels_of
@@ -61,7 +62,7 @@ class PathGuarantee(PathForAllSigns[LayerGuarantee]):
 
     @property
     def thresholds(self) -> list[NDArray]:
-        """The threshold of every layer, each of shape (...)."""
+        """The threshold of every layer, each of shape (...), by filter (..., filter)."""
         return [layer.threshold for layer in self.layers]
 
 
@@ -73,6 +74,7 @@ def uniform(
     rule: str = "hard",
     form: str = "coherence",
     threshold: str | Sequence[ArrayLike] = "midpoint",
+    by_filter: bool = False,
 ) -> PathGuarantee:
     """
     Tell for which codes layered thresholding recovers the path whatever the signs.
@@ -97,6 +99,9 @@ def uniform(
     threshold : {"midpoint", "lower"} or sequence, one entry a layer
         The middle of the interval; its lower end, where the error of soft thresholding is
         smallest; or thresholds fixed beforehand, each a number or of shape (...).
+    by_filter : bool
+        Whether every filter has a threshold and an interval of its own; the last axis of thresholds fixed beforehand is
+        then that of the filters. Not with the form "babel" (docs/theory.md, "A threshold for each filter").
 
     Returns
     -------
@@ -114,7 +119,8 @@ def uniform(
     choices = given_thresholds(threshold, model.depth)
     layers = []
     for layer, code in enumerate(listed, start=1):
-        layers.append(_layer(model, layer, code, eps, rule, form, choices[layer - 1]))
+        levels = (uniform_levels if by_filter else _levels)(model.dictionaries[layer - 1], code, form)
+        layers.append(_layer(model, layer, code, eps, rule, levels, choices[layer - 1]))
         eps = layers[-1].error_bound
     return PathGuarantee(tuple(layers), form, rule)
 
@@ -134,16 +140,15 @@ def _levels(dictionary: ConvolutionalDictionary, code: RaggedCodes, form: str) -
 
 
 def _layer(
-    model: Cascade, layer: int, code: RaggedCodes, eps: NDArray, rule: str, form: str, threshold: str | ArrayLike
+    model: Cascade, layer: int, code: RaggedCodes, eps: NDArray, rule: str, levels: Levels, threshold: str | ArrayLike
 ) -> LayerGuarantee:
     dictionary, below = model.dictionaries[layer - 1], model.next_dictionary(layer)
     x_min, x_max = extreme_magnitudes(code, model.rank)
     k, mu = np.asarray(stripe_norm(code, dictionary)), mutual_coherence(dictionary)
-    levels = _levels(dictionary, code, form)
     interval = choose_threshold(levels, eps, rounding_guard(dictionary, code, eps), threshold)
     signed = has_negative(code) & (rule == "relu")
     holds = interval.contains & ~signed
-    shrink = np.zeros_like(eps) if rule == "hard" else interval.threshold
+    shrink = np.zeros_like(interval.threshold) if rule == "hard" else interval.threshold
     bound = error_bound(levels, code, eps, shrink, below, model.rank)
     reason = ""
     if not holds.all():
@@ -163,11 +168,22 @@ def _layer(
 
 def _cause(first: tuple[np.intp, ...], eps: NDArray, interval: Interval, signed: NDArray, sizes: str) -> str:
     """Say why a code has no guarantee."""
-    lower, upper = interval.lower[first], interval.upper[first]
     if not np.isfinite(eps[first]):
         return "the layer before it has no error bound"
     if signed[first]:
         return "it has negative entries, which ReLU cannot return"
-    if not interval.is_open[first]:
-        return f"no threshold fits between {lower:.4g} and {upper:.4g} ({sizes})"
-    return f"its threshold {interval.threshold[first]:.4g} lies outside the interval ({lower:.4g}, {upper:.4g})"
+    place, of = first, ""
+    if interval.is_open.ndim > eps.ndim:
+        place = (*first, _failing_filter(interval, first))
+        of = f" for filter {place[-1]}"
+    lower, upper = interval.lower[place], interval.upper[place]
+    if not interval.is_open[place]:
+        return f"no threshold fits{of} between {lower:.4g} and {upper:.4g} ({sizes})"
+    return f"its threshold {interval.threshold[place]:.4g}{of} lies outside the interval ({lower:.4g}, {upper:.4g})"
+
+
+def _failing_filter(interval: Interval, code: tuple[np.intp, ...]) -> np.intp:
+    """The filter of a code whose threshold lies least inside its interval."""
+    beta = interval.threshold[code]
+    room = np.where(np.isfinite(beta), np.minimum(beta - interval.lower[code], interval.upper[code] - beta), -np.inf)
+    return np.argmin(np.where(interval.is_open[code], room, -np.inf))

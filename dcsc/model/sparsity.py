@@ -11,7 +11,7 @@ from dcsc.convolution.layouts import AXES, padded
 from dcsc.kernels import local
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes, kernel_codes, reduce_codes
+from dcsc.ragged import RaggedCodes, kernel_codes, reduce_by_filter, reduce_codes
 
 
 def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) -> NDArray:
@@ -244,6 +244,25 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     axes = tuple(range(-rank - 1, 0))
     smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=axes)
     return smallest, magnitudes.max(axis=axes)
+
+
+def extremes_by_filter(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
+    """
+    Smallest and largest non-zero magnitude of each filter of each code, X_min,f and X_max,f.
+
+    Parameters
+    ----------
+    codes : RaggedCodes
+        Without explicit zeros.
+
+    Returns
+    -------
+    smallest, largest : ndarray, shape (..., filter)
+        Infinity and 0 for a filter without non-zeros.
+    """
+    magnitudes = np.abs(codes.value.astype(np.float64))
+    smallest = reduce_by_filter(np.minimum, magnitudes, codes, np.inf)
+    return smallest, reduce_by_filter(np.maximum, magnitudes, codes, 0.0)
 
 
 def contrast(code: ArrayLike | RaggedCodes, rank: int) -> NDArray | float:

@@ -19,8 +19,8 @@ class PursuitResult:
     ----------
     codes : list of ndarray, each of shape (..., filter, *position)
         [X^(1), ..., X^(L)].
-    thresholds : list of ndarray, each of shape (...)
-        The threshold (or penalty) used at each layer, one a trial.
+    thresholds : list of ndarray, each of shape (...) or (..., filter)
+        The threshold (or penalty) used at each layer, one a trial, or one a trial and filter.
     iterations : ndarray of int, shape (..., layer)
         Steps taken; 1 a layer for one-step thresholding.
     optimality : ndarray, shape (..., layer)

@@ -9,19 +9,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc import guarantees
+from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
-from dcsc.pursuit.arguments import check_layers, check_whole, of_layer, support_sizes, true_codes
+from dcsc.pursuit.arguments import (
+    check_layers,
+    check_whole,
+    of_layer,
+    support_sizes,
+    support_sizes_by_filter,
+    true_codes,
+)
 from dcsc.pursuit.least_squares import least_squares
 from dcsc.pursuit.protocol import PursuitResult, register
 from dcsc.ragged import RaggedCodes
 
 Rule = Literal["hard", "soft", "relu", "top-k"]
 RULES = ("hard", "soft", "relu", "top-k")
-THRESHOLDS = ("uniform", "uniform-lower", "statistical", "oracle")
+COMMON_THRESHOLDS = ("uniform", "uniform-lower", "statistical", "oracle")
+BY_FILTER = "-by-filter"
+"""What the name of thresholds ends in where every filter has its own."""
+THRESHOLDS = (*COMMON_THRESHOLDS, *(name + BY_FILTER for name in COMMON_THRESHOLDS))
 
 
 def hard(correlations: NDArray, threshold: ArrayLike) -> NDArray:
@@ -146,17 +157,42 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int, rule: Rul
     return np.where((k > 0) & (rule in ("hard", "top-k")), (last + following) / 2, following)
 
 
+def separating_threshold_by_filter(correlations: NDArray, k: NDArray, rank: int, rule: Rule = "hard") -> NDArray:
+    """
+    Thresholds that keep exactly the largest magnitudes of every filter.
+
+    Parameters
+    ----------
+    correlations : ndarray, shape (..., filter, *position)
+        c.
+    k : ndarray of int, shape (..., filter)
+        How many of each filter.
+    rank : int
+        Number of spatial axes.
+    rule : {'hard', 'soft', 'relu'}
+        As for `separating_threshold`.
+
+    Returns
+    -------
+    ndarray, shape (..., filter)
+        The thresholds; of a filter without active atoms the largest magnitude.
+    """
+    return separating_threshold(np.expand_dims(correlations, -rank - 1), k, rank, rule)
+
+
 def derived_thresholds(
-    name: str, model: Cascade, reference: Sequence[ArrayLike | RaggedCodes], rule: Rule, noise: ArrayLike = 0.0
+    name: str, model: Cascade, reference: Sequence[ArrayLike | RaggedCodes], rule: str, noise: ArrayLike = 0.0
 ) -> list[NDArray]:
     """
     Thresholds from what the theory may know of the true codes.
 
     Parameters
     ----------
-    name : {'uniform', 'uniform-lower', 'statistical'}
+    name : {'uniform', 'uniform-lower', 'statistical'}, or one of these with '-by-filter'
         The midpoint (X_min + mu X_max)/2 or the lower end of the interval of [PRE17] Thm 8, or
-        X_min/2, the choice of the statistical guarantees.
+        X_min/2, the choice of the statistical guarantees. By filter: the same of the interval, or of the smallest
+        magnitude, of each filter; statistical ones of filters without active atoms are those of the whole code,
+        which say nothing of which filters are active.
     model : Cascade
         The cascade.
     reference : sequence of array_like or RaggedCodes
@@ -168,17 +204,45 @@ def derived_thresholds(
 
     Returns
     -------
-    list of ndarray, each of shape (...)
-        One threshold a layer and trial.
+    list of ndarray, each of shape (...) or (..., filter)
+        One threshold a layer and trial, or a layer, trial and filter.
     """
+    by_filter, name = is_by_filter(name), name.removesuffix(BY_FILTER)
     if name == "statistical":
-        smallest = [
-            sparsity.extreme_magnitudes(listed_codes(code, layer), model.rank)[0] / 2
-            for code, layer in zip(reference, model.dictionaries, strict=True)
-        ]
-        return [np.where(np.isfinite(beta), beta, 1.0) for beta in smallest]  # any threshold suits an empty code
+        listed = [listed_codes(code, layer) for code, layer in zip(reference, model.dictionaries, strict=True)]
+        return [_half_smallest(code, model.rank, by_filter) for code in listed]
     ends = {"uniform": "midpoint", "uniform-lower": "lower"}
-    return guarantees.uniform(model, reference, noise, rule=rule, threshold=ends[name]).thresholds
+    found = guarantees.uniform(model, reference, noise, rule=rule, threshold=ends[name], by_filter=by_filter)
+    return found.thresholds
+
+
+def is_by_filter(threshold: object) -> bool:
+    """
+    Tell whether the choice of a configuration gives every filter a threshold of its own.
+
+    Parameters
+    ----------
+    threshold : str, float, sequence of float, sequence that holds sequences, or None
+        A name, a number, one a layer, or, of some layer, one a filter.
+
+    Returns
+    -------
+    bool
+        True for names that end in '-by-filter', and where a layer has a sequence.
+    """
+    if isinstance(threshold, str):
+        return threshold.endswith(BY_FILTER)
+    return isinstance(threshold, Sequence) and any(isinstance(of_one, Sequence) for of_one in threshold)
+
+
+def _half_smallest(code: RaggedCodes, rank: int, by_filter: bool) -> NDArray:
+    """X_min/2 of each code, or of each filter of it that has active atoms."""
+    smallest = sparsity.extreme_magnitudes(code, rank)[0]
+    common = np.where(np.isfinite(smallest), smallest / 2, 1.0)  # any threshold suits an empty code
+    if not by_filter:
+        return common
+    of_filters = sparsity.extremes_by_filter(code)[0]
+    return np.where(np.isfinite(of_filters), of_filters / 2, common[..., None])
 
 
 @register("layered-thresholding")
@@ -189,6 +253,7 @@ def layered_thresholding(
     rule: Rule = "hard",
     threshold: float | str | Sequence[ArrayLike] | None = None,
     k: int | Sequence[ArrayLike] | None = None,
+    by_filter: bool = False,
     debias: bool = False,
     reference: Sequence[ArrayLike] | None = None,
     noise: ArrayLike = 0.0,
@@ -206,10 +271,13 @@ def layered_thresholding(
         The non-linearity; ReLU is one-sided, for codes without negative entries.
     threshold : float, str or sequence, optional
         A number, one entry a layer (a number, or one a trial), or 'uniform', 'uniform-lower',
-        'statistical' or 'oracle', which read the reference.
+        'statistical' or 'oracle', which read the reference; with '-by-filter' behind it, one for each filter.
     k : int or sequence, optional
         For top-k: the support size of the whole code, one a layer (a number, or one a trial);
         by default that of the reference.
+    by_filter : bool
+        Whether the last axis of every threshold that is given is that of the filters: entries are numbers, one a
+        filter, or one a trial and filter. Without it an entry of one axis is one a trial, whatever its length.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     reference : sequence of array_like, optional
@@ -225,11 +293,13 @@ def layered_thresholding(
     Raises
     ------
     UserError
-        When the rule or threshold is unknown or incomplete, or ReLU meets signed inner codes.
+        When the rule or threshold is unknown or incomplete, or of a shape that does not fit, or ReLU meets signed
+        inner codes.
     """
     truth = true_codes(reference)
     _check(model, rule, threshold, k, truth)
-    if isinstance(threshold, str) and threshold != "oracle" and rule != "top-k":
+    by_filter = rule != "top-k" and (by_filter or (isinstance(threshold, str) and is_by_filter(threshold)))
+    if isinstance(threshold, str) and not threshold.startswith("oracle") and rule != "top-k":
         threshold = derived_thresholds(threshold, model, truth, rule, noise)
     current = np.asarray(signals)
     codes: list[NDArray] = []
@@ -243,18 +313,36 @@ def layered_thresholding(
             beta = separating_threshold(correlations, np.broadcast_to(size, batch).astype(np.int64), model.rank)
         else:
             if isinstance(threshold, str):  # the oracle; the others are numbers by now
-                beta = separating_threshold(correlations, support_sizes(truth[layer - 1], model.rank), model.rank, rule)
+                beta = _oracle(correlations, truth[layer - 1], model.rank, rule, by_filter)
+            elif by_filter:
+                beta = thresholds_by_filter(of_layer(threshold, layer), batch, correlations.shape[len(batch)])
             else:
-                beta = np.broadcast_to(of_layer(threshold, layer), batch)
-            spread = beta.astype(correlations.dtype).reshape(*batch, *[1] * (model.rank + 1))
+                beta = _one_a_trial(of_layer(threshold, layer), batch)
+            spread = beta.astype(correlations.dtype)[(..., *[None] * (model.rank + (not by_filter)))]
             code = {"hard": hard, "soft": soft, "relu": relu}[rule](correlations, spread)
         if debias:
             code = least_squares(model, layer, current, code != 0)
         codes.append(code)
         thresholds.append(np.array(beta, dtype=np.float64))
         current = code
-    shape = (*thresholds[0].shape, model.depth)
+    shape = (*batch, model.depth)
     return PursuitResult(codes, thresholds, np.ones(shape, dtype=np.int64), np.zeros(shape), "one step a layer")
+
+
+def _oracle(correlations: NDArray, truth: NDArray, rank: int, rule: Rule, by_filter: bool) -> NDArray:
+    if by_filter:
+        return separating_threshold_by_filter(correlations, support_sizes_by_filter(truth, rank), rank, rule)
+    return separating_threshold(correlations, support_sizes(truth, rank), rank, rule)
+
+
+def _one_a_trial(threshold: NDArray, batch: tuple[int, ...]) -> NDArray:
+    try:
+        return np.broadcast_to(threshold, batch)
+    except ValueError:
+        raise UserError(
+            f"thresholds of shape {threshold.shape} do not fit batch axes {batch}: give a number or one a trial, or "
+            "set by_filter for one a filter."
+        ) from None
 
 
 def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Sequence[NDArray]) -> None:

@@ -16,8 +16,8 @@ To add a support, write a function of a generator, a dictionary and a number of 
         return RaggedCodes.from_dense(active.astype("int8"), dictionary.code_shape)
 
 and name the file under ``plugins:`` in the configuration. Magnitudes (`register_magnitude`) are
-functions of a generator and a count, signs (`register_signs`) of a generator, a dictionary and the
-magnitudes on their supports.
+functions of a generator and a count, and of the keyword `supports` if they ask for it, signs
+(`register_signs`) of a generator, a dictionary and the magnitudes on their supports.
 """
 
 from dcsc.model.layers import synthesize_sparse

@@ -9,7 +9,7 @@ from dcsc.errors import UserError, shown
 from dcsc.registry import Registry
 
 SUPPORTS: Registry = Registry("support")
-MAGNITUDES: Registry = Registry("magnitude")
+MAGNITUDES: Registry = Registry("magnitude", filled_in=("supports",))
 SIGNS: Registry = Registry("sign rule")
 register_support = SUPPORTS.register
 register_magnitude = MAGNITUDES.register

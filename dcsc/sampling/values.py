@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -19,18 +20,22 @@ from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude,
 from dcsc.sampling.supports import draw_supports
 
 
-def draw_magnitudes(name: str, rng: Generator, count: int, **parameters: Any) -> NDArray:
+def draw_magnitudes(
+    name: str, rng: Generator, count: int, supports: RaggedCodes | None = None, **parameters: Any
+) -> NDArray:
     """
     Draw magnitudes by the name of their distribution.
 
     Parameters
     ----------
     name : str
-        A registered magnitude: 'constant', 'uniform', 'log-uniform', 'half-normal' or a plug-in's.
+        A registered magnitude: 'constant', 'uniform', 'log-uniform', 'half-normal', 'by-filter' or a plug-in's.
     rng : numpy.random.Generator
         The stream of this block.
     count : int
         How many to draw.
+    supports : RaggedCodes, optional
+        The atoms whose magnitudes they are, `count` in all, for laws that depend on them.
     **parameters
         Those of the distribution.
 
@@ -42,9 +47,14 @@ def draw_magnitudes(name: str, rng: Generator, count: int, **parameters: Any) ->
     Raises
     ------
     UserError
-        When the name or parameters are not allowed, or what was drawn is not positive.
+        When the name or parameters are not allowed, the supports are missing, or what was drawn is not positive.
     """
-    drawn = np.asarray(MAGNITUDES.check(name, parameters)(rng, count, **parameters), dtype=np.float64)
+    law = MAGNITUDES.check(name, parameters)
+    if "supports" in inspect.signature(law).parameters:
+        if supports is None or len(supports.atom) != count:
+            raise UserError(f"magnitude {name!r} depends on the supports: pass those of the {count} atoms.")
+        parameters["supports"] = supports
+    drawn = np.asarray(law(rng, count, **parameters), dtype=np.float64)
     if drawn.shape != (count,) or not np.all((drawn > 0) & np.isfinite(drawn)):
         raise UserError(f"magnitude {name!r} drew shape {drawn.shape}: it must draw {count} positive numbers.")
     return drawn
@@ -137,6 +147,31 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     if not scale > 0:
         raise UserError(f"scale = {scale} is not allowed: give a positive number.")
     return scale * np.maximum(np.abs(rng.standard_normal(count)), np.finfo(np.float64).tiny)
+
+
+@register_magnitude("by-filter")
+def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: RaggedCodes) -> NDArray:
+    """
+    One magnitude a filter, in geometric steps from 1 of the first to the contrast of the last.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    count : int
+        How many.
+    contrast : float
+        Smallest over largest magnitude, in (0, 1].
+    supports : RaggedCodes
+        The atoms.
+
+    Returns
+    -------
+    ndarray, shape (count,)
+        The magnitudes; 1 where there is one filter.
+    """
+    n_filters, positions = supports.code_shape[0], math.prod(supports.code_shape[1:])
+    return _checked_contrast(contrast) ** (supports.atom // positions / max(1, n_filters - 1))
 
 
 def draw_signs(
@@ -363,6 +398,6 @@ def sample_codes(
     name, parameters = named(support)
     supports = draw_supports(name, rng, dictionary, trials, **parameters)
     name, parameters = named(magnitude)
-    magnitudes = supports.with_values(draw_magnitudes(name, rng, len(supports.atom), **parameters))
+    magnitudes = supports.with_values(draw_magnitudes(name, rng, len(supports.atom), supports, **parameters))
     name, parameters = named(signs)
     return magnitudes.with_values(magnitudes.value * draw_signs(name, rng, dictionary, magnitudes, **parameters))

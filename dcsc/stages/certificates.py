@@ -20,6 +20,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes, take
 from dcsc.sampling.deep import certificates
+from dcsc.stages.pursuits import given_thresholds
 from dcsc.stages.settings import Certification, Draw, PursuitRun
 from dcsc.stages.signals import draw_cell
 from dcsc.store.readers import cascades_of
@@ -113,7 +114,9 @@ _Rule = tuple[str, Any, bool]
 def _rule_of(options: PursuitRun | None) -> _Rule:
     if options is None or options.is_equality_basis_pursuit:
         return BASIS_PURSUIT, None, False
-    threshold = tuple(options.threshold) if isinstance(options.threshold, list) else options.threshold
+    threshold = options.threshold
+    if isinstance(threshold, list):
+        threshold = tuple(tuple(beta) if isinstance(beta, list) else beta for beta in threshold)
     return ("best" if options.rule == "top-k" else options.rule or ""), threshold, options.debias
 
 
@@ -122,6 +125,8 @@ def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, varia
     if draw.is_noisy or (options is not None and not (options.is_bounded and options.runs_on(variant))):
         return False
     if (_rule_of(options)[0] == BASIS_PURSUIT) != (rung in guarantees.BASIS_PURSUIT_RUNGS):
+        return False
+    if options is not None and thresholding.is_by_filter(options.threshold) and "babel" in rung:
         return False
     if not _is_statistical(rung):
         return True
@@ -277,31 +282,38 @@ class _Draws:
     ) -> NDArray:
         """What each of some draws adds to the failure rate."""
         cascade, (name, threshold, debias) = self._cascades[replicate], rule
-        betas = None if name in ("best", BASIS_PURSUIT) else _thresholds(cascade, codes, name, threshold)
+        betas = None if name in ("best", BASIS_PURSUIT) else given_thresholds(threshold, cascade, codes, name)
         if part != PATH:
             layer = int(part.removeprefix("layer ")) - 1
             cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
             betas = None if betas is None else [betas[layer]]
         if name == BASIS_PURSUIT:
             return self._failing_basis_pursuit(cascade, codes, law, rung)
+        by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
-            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, tail=tail)
+            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
             shrinks = "hard" if name == "best" else name
             if debias:  # the input of every layer is exact, and these forms make the active atoms independent
-                alone = [self._alone(cascade, codes, layer, shrinks, form, choice) for layer in range(cascade.depth)]
+                alone = [
+                    self._alone(cascade, codes, layer, shrinks, form, choice, by_filter)
+                    for layer in range(cascade.depth)
+                ]
                 return ~np.logical_and.reduce(alone)
-            return ~guarantees.uniform(cascade, codes, rule=shrinks, form=form, threshold=choice).holds
+            return ~guarantees.uniform(
+                cascade, codes, rule=shrinks, form=form, threshold=choice, by_filter=by_filter
+            ).holds
         shrinks = "hard" if name == "best" else name
         if rung == "uniform-instance":
             paths = guarantees.path_interference(cascade, codes)
-            return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias)
+            return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias, by_filter=by_filter)
         signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
-        found = guarantees.as_run(paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2, tail=tail)
+        options = {"rule": shrinks, "debias": debias, "delta": self._settings.delta / 2}
+        found = guarantees.as_run(paths, betas, **options, tail=tail, by_filter=by_filter)
         return found.failure_bound
 
     def _failing_basis_pursuit(self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str) -> NDArray:
@@ -316,12 +328,20 @@ class _Draws:
 
     @staticmethod
     def _alone(
-        cascade: Cascade, codes: list[RaggedCodes], layer: int, rule: str, form: str, threshold: str | list[NDArray]
+        cascade: Cascade,
+        codes: list[RaggedCodes],
+        layer: int,
+        rule: str,
+        form: str,
+        threshold: str | list[NDArray],
+        by_filter: bool,
     ) -> NDArray:
         """Whether a layer whose input is exact is recovered for all signs."""
         choice = threshold if isinstance(threshold, str) else [threshold[layer]]
         alone = Cascade([cascade.dictionaries[layer]])
-        return guarantees.uniform(alone, [codes[layer]], rule=rule, form=form, threshold=choice).holds
+        return guarantees.uniform(
+            alone, [codes[layer]], rule=rule, form=form, threshold=choice, by_filter=by_filter
+        ).holds
 
     def stripes(self, variant: str, size: int) -> NDArray:
         """Mean stripe-sparsity of each layer."""
@@ -345,11 +365,3 @@ class _Draws:
             for block, replicate in self.blocks(self._settings.n_draws)
         ]
         return np.mean(of_blocks, axis=0)
-
-
-def _thresholds(cascade: Cascade, codes: list[RaggedCodes], rule: Any, threshold: Any) -> list[NDArray]:
-    """Thresholds of a pursuit for some draws, one a layer."""
-    if isinstance(threshold, str):
-        return thresholding.derived_thresholds(threshold, cascade, codes, rule)
-    given = threshold if isinstance(threshold, tuple) else (threshold,) * cascade.depth
-    return [np.full(code.row_size.shape, float(beta)) for beta, code in zip(given, codes, strict=True)]

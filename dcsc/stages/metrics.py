@@ -15,6 +15,7 @@ from dcsc import guarantees, ragged, sampling
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.pursuit.thresholding import is_by_filter
 from dcsc.ragged import RaggedCodes, take
 from dcsc.stages.pursuits import RecoveredLayer, cells_of
 from dcsc.stages.settings import Measures, PursuitRun
@@ -101,13 +102,12 @@ _Measured = dict[str, tuple[tuple[str, ...], NDArray]]
 
 def _recovered(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> list[RecoveredLayer]:
     groups: list[Any] = [pursuits[f"{name}/layer_{layer}"] for layer in range(1, depth + 1)]
-    return [
-        RecoveredLayer(
-            codes_from_dataset(group)[replicate],
-            *(group[variable].isel(replicate=replicate).to_numpy() for variable in ("threshold", "iterations")),
-        )
-        for group in groups
-    ]
+    found = []
+    for group in groups:
+        threshold = group["filter_threshold" if "filter_threshold" in group else "threshold"]
+        numbers = (values.isel(replicate=replicate).to_numpy() for values in (threshold, group["iterations"]))
+        found.append(RecoveredLayer(codes_from_dataset(group)[replicate], *numbers))
+    return found
 
 
 def _by_layer(values: Mapping[str, Sequence[Any]]) -> _Measured:
@@ -174,7 +174,7 @@ def _of_pursuit(truth: _Truth, found: list[RecoveredLayer], options: PursuitRun,
         "support_recovered": exact,
         "misses": [layer.misses for layer in compared],
         "false_alarms": [layer.false_alarms for layer in compared],
-        "threshold": [layer.threshold for layer in found],
+        "threshold": [layer.common_threshold for layer in found],
         "iterations": [layer.iterations for layer in found],
         "covered": covered,
     }
@@ -204,6 +204,7 @@ def _guaranteed(
             rule=options.shrinkage,
             # Top-k does what the best threshold does, and any inside the interval is one.
             threshold="midpoint" if options.rule == "top-k" else thresholds,
+            by_filter=is_by_filter(options.threshold),
         )
     elif options.is_guaranteed_basis_pursuit:
         guarantee = guarantees.basis_pursuit(cascade, codes, noise)  # Theorems 11 and 12
@@ -281,7 +282,7 @@ def _bounds_of_rows(
     if thresholding:
         paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
         for name, options in thresholding.items():
-            thresholds = [layer.threshold.ravel()[rows] for layer in found[name]]
+            thresholds = [layer.thresholds_of(rows) for layer in found[name]]
             as_run = _as_run(paths, options, thresholds, settings.bounds.delta)
             bounds[name] = (as_run.covered, as_run.failure_bound if signs else None)
     if len(thresholding) < len(pursuits):  # its equality form has no parameters that they depend on
@@ -295,7 +296,10 @@ def _as_run(
 ) -> guarantees.AsRun:
     """What the instance forms say at the thresholds of a pursuit; top-k does what the best ones do."""
     used = None if options.rule == "top-k" else thresholds
-    return guarantees.as_run(paths, used, rule=options.shrinkage, debias=options.debias, delta=delta)
+    by_filter = is_by_filter(options.threshold)
+    return guarantees.as_run(
+        paths, used, rule=options.shrinkage, debias=options.debias, delta=delta, by_filter=by_filter
+    )
 
 
 def _basis_pursuit(cascade: Cascade, codes: list[RaggedCodes], signs: str | None) -> _Bounds:

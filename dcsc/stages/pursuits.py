@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from dcsc import pursuit, ragged, seeds
 from dcsc.convolution import one_step as recovery
+from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.pursuit import protocol, thresholding
+from dcsc.pursuit.arguments import check_layers, of_layer
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.settings import PursuitRun
 from dcsc.store.dataset import codes_to_dataset
@@ -38,15 +40,42 @@ class RecoveredLayer:
     ----------
     codes : RaggedCodes
         The recovered code.
-    threshold : ndarray
-        NaN where it has none.
-    iterations : ndarray of int
+    threshold : ndarray, shape (...) or (..., filter)
+        One a trial, or one a trial and filter; NaN where it has none.
+    iterations : ndarray of int, shape (...)
         Of the pursuit.
     """
 
     codes: RaggedCodes
     threshold: NDArray
     iterations: NDArray
+
+    @property
+    def is_by_filter(self) -> bool:
+        """Whether every filter has a threshold of its own."""
+        return self.threshold.ndim > self.iterations.ndim
+
+    @property
+    def common_threshold(self) -> NDArray:
+        """The threshold of all filters, NaN where each has its own, shape (...)."""
+        return np.full(self.iterations.shape, np.nan) if self.is_by_filter else self.threshold
+
+    def thresholds_of(self, rows: NDArray) -> NDArray:
+        """
+        Take the thresholds of some trials.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (row,)
+            Trials, counted over the flattened batch.
+
+        Returns
+        -------
+        ndarray, shape (row,) or (row, filter)
+            The thresholds; 1 stands for those that are not there, of trials on which the pursuit did not run.
+        """
+        of_filters = self.threshold.shape[self.iterations.ndim :]
+        return np.nan_to_num(self.threshold.reshape(-1, *of_filters)[rows], nan=1.0, posinf=np.inf)
 
 
 def run_pursuits(settings: Mapping[str, Any], signals: xr.DataTree, dictionaries: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -109,13 +138,15 @@ def pursue_signals(
                 cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
             )
             chosen = observed.take(rows)
-            for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen)):
+            for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen, options)):
                 found[layer].append(_spread(recovered, rows, codes[layer].batch_shape))
         for layer in range(depth):
             whole = ragged.concatenate([part.codes for part in found[layer]])
             whole = whole.reshape((len(found[layer]), *found[layer][0].codes.batch_shape))
             dataset = codes_to_dataset(whole if keep_values else whole.with_values(np.sign(whole.value)))
-            dataset["threshold"] = (BATCH, np.stack([part.threshold for part in found[layer]]))
+            dataset["threshold"] = (BATCH, np.stack([part.common_threshold for part in found[layer]]))
+            if found[layer][0].is_by_filter:
+                dataset["filter_threshold"] = ((*BATCH, "filter"), np.stack([part.threshold for part in found[layer]]))
             dataset["iterations"] = (BATCH, np.stack([part.iterations for part in found[layer]]))
             groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))
     return groups
@@ -146,18 +177,23 @@ def _rows(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     return np.flatnonzero(np.repeat(cells_of(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
 
 
-def _nothing(observed: _Observation) -> list[RecoveredLayer]:
+def _nothing(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
     """What is found where a pursuit does not run at all."""
-    return [RecoveredLayer(code, np.empty(0), np.empty(0, np.int64)) for code in observed.codes]
+    by_filter = thresholding.is_by_filter(options.threshold)
+    shapes = [(0, code.code_shape[0]) if by_filter else (0,) for code in observed.codes]
+    nothing = np.empty(0, np.int64)
+    return [RecoveredLayer(*found, nothing) for found in zip(observed.codes, map(np.empty, shapes), strict=True)]
 
 
 def _spread(found: RecoveredLayer, rows: NDArray, batch: tuple[int, ...]) -> RecoveredLayer:
     """Put trials back in their places; the others are empty, without threshold and iterations."""
     sizes, iterations = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
-    threshold = np.full(batch, np.nan)
+    of_filters = found.threshold.shape[1:]
+    threshold = np.full((*batch, *of_filters), np.nan)
     codes = found.codes
-    for whole, part in ((sizes, codes.row_size), (iterations, found.iterations), (threshold, found.threshold)):
+    for whole, part in ((sizes, codes.row_size), (iterations, found.iterations)):
         whole.reshape(-1)[rows] = part
+    threshold.reshape(-1, *of_filters)[rows] = found.threshold
     return RecoveredLayer(RaggedCodes(sizes, codes.atom, codes.value, codes.code_shape), threshold, iterations)
 
 
@@ -188,8 +224,11 @@ def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]
     if options.is_one_step(observed.cascade.depth) and observed.layer_signs is None:
         found = _one_step(observed, options)
     else:
-        thresholding = {"rule": options.rule, "threshold": options.threshold, "debias": options.debias}
-        parameters = thresholding if options.is_thresholding else options.parameters
+        parameters = options.parameters
+        if options.is_thresholding:
+            by_filter = thresholding.is_by_filter(options.threshold)
+            parameters = {"rule": options.rule, "threshold": options.threshold, "by_filter": by_filter}
+            parameters |= {"debias": options.debias}
         found = _dense(observed, pursuit.get(options.method), parameters)
     if options.rule == "top-k":  # it has none
         for layer in found:
@@ -203,15 +242,49 @@ def _one_step(observed: _Observation, options: PursuitRun) -> list[RecoveredLaye
     if rule == "top-k":
         threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
     else:
-        threshold = options.threshold
-        if isinstance(threshold, str):
-            threshold = thresholding.derived_thresholds(threshold, observed.cascade, [code], rule)
-        threshold = threshold[0] if isinstance(threshold, list) else threshold
-        threshold = np.array(np.broadcast_to(np.asarray(threshold, dtype=np.float64), code.batch_shape))
-        choice = {"threshold": threshold}
+        by_filter = thresholding.is_by_filter(options.threshold)
+        threshold = np.array(given_thresholds(options.threshold, observed.cascade, [code], rule)[0])
+        choice = {"threshold": threshold, "by_filter": by_filter}
     # One thread: jobs run side by side.
     found = recovery.recovered_supports(dictionary, code, observed.noise, rule=rule, threads=1, **choice)
     return [RecoveredLayer(found, threshold, np.ones(code.batch_shape, np.int64))]
+
+
+def given_thresholds(threshold: Any, cascade: Cascade, codes: Sequence[RaggedCodes], rule: str) -> list[NDArray]:
+    """
+    Find the thresholds that a pursuit uses without noise.
+
+    Parameters
+    ----------
+    threshold : str, float, or sequence
+        As for `PursuitRun`, but not the oracle.
+    cascade : Cascade
+        The cascade.
+    codes : sequence of RaggedCodes
+        [X^(1), ..., X^(L)], batch shape (...).
+    rule : {"hard", "soft", "relu"}
+        The non-linearity.
+
+    Returns
+    -------
+    list of ndarray, each of shape (...) or (..., filter)
+        One a layer.
+
+    Raises
+    ------
+    UserError
+        When a list does not have one entry a layer, or one number a filter.
+    """
+    if isinstance(threshold, str):
+        return thresholding.derived_thresholds(threshold, cascade, codes, rule)
+    check_layers(cascade.depth, threshold=threshold)
+    each = [of_layer(threshold, layer).astype(np.float64) for layer in range(1, cascade.depth + 1)]
+    if thresholding.is_by_filter(threshold):
+        return [
+            thresholds_by_filter(beta, code.batch_shape, code.code_shape[0])
+            for beta, code in zip(each, codes, strict=True)
+        ]
+    return [np.broadcast_to(beta, code.batch_shape) for beta, code in zip(each, codes, strict=True)]
 
 
 def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:

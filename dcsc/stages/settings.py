@@ -100,8 +100,8 @@ class PursuitRun(_Named):
         Of another method than layered thresholding.
     rule : str or None
         The non-linearity of layered thresholding.
-    threshold : str, float, list of float, or None
-        A choice, a number, or one a layer; None for top-k and other methods.
+    threshold : str, float, list of float or of lists of float, or None
+        A choice, a number, or one a layer, or, of some layer, one a filter; None for top-k and other methods.
     debias : bool
         Whether values are fitted anew on each support.
     variants : list of str, or None
@@ -111,7 +111,7 @@ class PursuitRun(_Named):
     method: str
     parameters: dict[str, Any]
     rule: Rule | None
-    threshold: str | float | list[float] | None
+    threshold: str | float | list[float | list[float]] | None
     debias: bool
     variants: list[str] | None
 
@@ -132,7 +132,8 @@ class PursuitRun(_Named):
 
         They do of thresholds that were not chosen by looking at the signs, and of basis pursuit in its equality form.
         """
-        return (self.is_thresholding and self.threshold != "oracle") or self.is_equality_basis_pursuit
+        is_oracle = self.threshold in ("oracle", "oracle-by-filter")
+        return (self.is_thresholding and not is_oracle) or self.is_equality_basis_pursuit
 
     @property
     def is_guaranteed_basis_pursuit(self) -> bool:

@@ -115,6 +115,9 @@ PURSUITS = Schema(
         r"/[^/]+/layer_\d+": {
             **_CODES,
             "threshold": Variable(BATCH, "threshold, or penalty, of the layer; NaN where there is none"),
+            "filter_threshold": Variable(
+                (*BATCH, "filter"), "threshold of each filter, where each has its own", required=False
+            ),
             "iterations": Variable(BATCH, "steps taken at the layer, 0 where the pursuit did not run", "i"),
         }
     },

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dcsc.errors import UserError
+from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.study import Member, Study
 
@@ -36,6 +39,7 @@ def check_cascades(study: Study) -> None:
                 if name not in options.cascades or options.signals is None:
                     continue
                 _check_windows(experiment, options.signals, member)
+                _check_thresholds(experiment, options.pursuits, member)
                 try:
                     largest = max(options.signals.cells(deepest))
                 except UserError as error:
@@ -60,6 +64,24 @@ def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> N
             windows.check(name, layers)
         except UserError as error:
             raise UserError(f"experiments.{experiment}.signals.windows_of: {error}") from None
+
+
+def _check_thresholds(experiment: str, pursuits: Mapping[str, PursuitOptions], member: Member) -> None:
+    """Compare lists of one threshold a filter with the filters of the layers."""
+    from dcsc.stages import dictionaries
+
+    for label, options in pursuits.items():
+        given = options.threshold
+        if not (isinstance(given, list) and any(isinstance(of_layer, list) for of_layer in given)):
+            continue
+        layers = dictionaries.trial_cascade(member.model_dump(mode="json")).dictionaries
+        for number, (of_layer, layer) in enumerate(zip(given, layers, strict=True), start=1):
+            if isinstance(of_layer, list) and len(of_layer) != layer.n_filters:
+                key = f"experiments.{experiment}.pursuits.{label}.threshold"
+                raise UserError(
+                    f"{key} has {len(of_layer)} numbers for layer {number} of cascade {member.name!r}, which has "
+                    f"{layer.n_filters} filters: give one a filter."
+                )
 
 
 def check_samplers(study: Study) -> None:

@@ -123,7 +123,7 @@ def plain_paths(small, deepest):
 
 @dataclass(frozen=True, eq=False)
 class Pursuit:
-    """A layered pursuit: "hard", "soft", "relu" or "top-k", with a threshold for each layer and draw."""
+    """A layered pursuit: "hard", "soft", "relu" or "top-k", thresholds of each layer one a draw, or a draw and atom."""
 
     rule: str
     thresholds: list[np.ndarray] = field(default_factory=list)
@@ -146,12 +146,23 @@ def failure_rate(paths, pursuit, eps=0.0, deviation=0.0):
         matrix, active = paths.small.matrices[0], paths.codes[0][paths.draw] != 0
         correlation = clean @ matrix
         towards = np.where(active, -1.0, 1.0) * np.where(correlation < 0, -1.0, 1.0)
-        beta = pursuit.thresholds[0][paths.draw, None] if pursuit.rule != "top-k" else 0.5
+        beta = _of_trials(pursuit.thresholds[0], paths) if pursuit.rule != "top-k" else 0.5
         nearest = np.argmin(np.abs(np.abs(correlation) - beta), axis=1)
         for atoms in (nearest, np.arange(len(clean)) % matrix.shape[1]):
             along = matrix[:, atoms].T * towards[np.arange(len(clean)), atoms, None]
             recovered = np.minimum(recovered, _recovered(paths, pursuit, clean + eps * (1 - ROUNDING) * along))
     return float(1 - recovered.mean())
+
+
+def recovered_draws(paths, pursuit):
+    """Share of signs of layer 1 for which each draw is recovered."""
+    found = _recovered(paths, pursuit, _synthesis(paths))
+    return np.bincount(paths.draw, found) / np.bincount(paths.draw)
+
+
+def _of_trials(thresholds, paths):
+    spread = thresholds if thresholds.ndim > 1 else thresholds[:, None]
+    return spread[paths.draw]
 
 
 def _synthesis(paths):
@@ -166,7 +177,7 @@ def _recovered(paths, pursuit, signals):
         active = truth != 0
         correlation = signs * (current @ matrix)
         size = np.abs(correlation)
-        beta = pursuit.thresholds[layer][paths.draw, None] if pursuit.rule != "top-k" else None
+        beta = _of_trials(pursuit.thresholds[layer], paths) if pursuit.rule != "top-k" else None
         if pursuit.rule == "top-k":
             smallest = np.where(active, size, np.inf).min(axis=1)
             chance = chance * (smallest > np.where(active, -1.0, size).max(axis=1))

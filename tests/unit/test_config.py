@@ -35,6 +35,7 @@ def changed(path, value):
 
 
 SIGNALS = ("experiments", "transition", "signals")
+HARD = ("experiments", "transition", "pursuits", "hard")
 LAYER = ("cascades", "lapped", "layers", 0)
 PURSUITS = ("experiments", "transition", "pursuits")
 
@@ -61,6 +62,13 @@ def basis_pursuit(**parameters):
         ((*SIGNALS, "residual"), True, ["residual is what codes miss of windows_of"]),
         ((*SIGNALS, "windows_of"), "electrocardiograph", ["'electrocardiograph'", "did you mean 'electrocardiogram'?"]),
         ((*SIGNALS, "windows_of"), "photograph", ["has no windows of shape (1, 64)"]),
+        (
+            (*HARD, "threshold"),
+            [0.1, 0.2],
+            ["has 2 entries", "one a layer"],
+        ),
+        ((*HARD, "threshold"), [[0.1, 0.2]], ["2 numbers for layer 1", "16 filters: give one a filter"]),
+        ((*HARD, "threshold"), "statistical-by-fliter", ["threshold"]),
         ((*SIGNALS, "trails"), 3, ["trails", "did you mean 'trials'?"]),
         ((*SIGNALS, "trials"), -3, ["trials = -3", "greater than or equal to 1"]),
         ((*SIGNALS, "trials"), 2.5, ["trials = 2.5", "valid integer"]),

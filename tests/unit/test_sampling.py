@@ -202,6 +202,29 @@ def test_magnitudes_have_their_distribution(name, parameters, distribution):
     assert len(np.unique(drawn)) == 4000
 
 
+@pytest.mark.parametrize("n_filters", [1, 2, 5])
+def test_magnitudes_by_filter_fall_geometrically_from_filter_to_filter(n_filters):
+    rng = np.random.default_rng(8)
+    dictionary = ConvolutionalDictionary(rng.standard_normal((n_filters, 1, 3)), 1, (12,), normalize=True)
+    codes = sampling.sample_codes(
+        rng,
+        dictionary,
+        6,
+        support={"name": "bernoulli", "density": 0.5},
+        magnitude={"name": "by-filter", "contrast": 0.2},
+    ).to_dense()
+    expected = np.geomspace(1, 0.2, n_filters) if n_filters > 1 else np.ones(1)
+    for f, magnitude in enumerate(expected):
+        np.testing.assert_allclose(np.abs(codes[:, f][codes[:, f] != 0]), magnitude)
+        assert codes[:, f].any()
+    with pytest.raises(UserError, match="depends on the supports"):
+        sampling.draw_magnitudes("by-filter", rng, 3)
+    with pytest.raises(UserError, match="contrast = 2 is not allowed"):
+        sampling.sample_codes(
+            rng, dictionary, 1, support={"name": "uniform", "size": 1}, magnitude={"name": "by-filter", "contrast": 2}
+        )
+
+
 def test_worst_signs_for_the_uniform_threshold_are_those_of_its_theorem():
     codes = sampling.sample_codes(
         np.random.default_rng(3),

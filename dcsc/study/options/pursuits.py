@@ -20,14 +20,24 @@ class PursuitOptions(Options):
     rule: Literal["hard", "soft", "relu", "top-k"] | None = None
     """The non-linearity of layered-thresholding."""
     threshold: (
-        Literal["uniform", "uniform-lower", "statistical", "oracle"]
+        Literal[
+            "uniform",
+            "uniform-lower",
+            "statistical",
+            "oracle",
+            "uniform-by-filter",
+            "uniform-lower-by-filter",
+            "statistical-by-filter",
+            "oracle-by-filter",
+        ]
         | Annotated[Number, Field(ge=0)]
-        | list[Annotated[Number, Field(ge=0)]]
+        | list[Annotated[Number, Field(ge=0)] | Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1)]]
         | None
     ) = None
     """
-    A number, one a layer, or a choice: `uniform` (X_min + mu X_max)/2, `uniform-lower` k mu X_max, `statistical`
-    X_min/2, `oracle` the one that keeps the known number of entries. Not for top-k.
+    A number, one a layer (a number, or a list of one a filter), or a choice: `uniform` (X_min + mu X_max)/2,
+    `uniform-lower` k mu X_max, `statistical` X_min/2, `oracle` the one that keeps the known number of entries; the same
+    of every filter by itself with `-by-filter` behind the name. Not for top-k.
     """
     debias: bool = False
     """Fit the values by least squares on each recovered support."""
