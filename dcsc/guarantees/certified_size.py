@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from dcsc import statistics
 
 
+LEFT = 0.6
+"""Share of delta that a mean may have where a limit of it is to be below delta."""
+
+
 @dataclass(frozen=True)
 class CertifiedSize:
     """
@@ -184,11 +188,11 @@ def largest_certified_size(
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
-        if failures(sizes[middle], "pilot").mean <= delta:
+        if failures(sizes[middle], "pilot").mean <= LEFT * delta:
             low = middle + 1
         else:
             high = middle
-    step, error, end = 2, 1 - confidence, len(sizes)
+    step, error, end = 1, 1 - confidence, len(sizes)
     while end > 0:
         start = max(0, min(low, end) - 1 - step)
         error /= 2

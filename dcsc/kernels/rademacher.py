@@ -41,7 +41,7 @@ COARSENESS, FEW = 0.0075, 64
 """Share of the margin that the lattice may cost; less in proportion for fewer terms, which cost little."""
 WHOLE = 52
 """Terms up to which counts are exact."""
-REMAINDER = 1e-3
+REMAINDER = 2e-3
 """Share of a tail that is admitted for rounding errors larger than what the margin is lowered by."""
 LONGEST = 2**15
 """Entries of the lattice at most."""
@@ -149,10 +149,20 @@ def lower_by_chernoff(a, variance, margins, factor, slack, noise, values, listed
 
 
 @compiled
-def lattice_step(a, margin, total, value, noise):
+def deviations_of(margin, variance, value):
+    """
+    Standard deviations that rounding errors exceed, while the sum reaches a margin, with little probability.
+
+    That of both is at most Hoeffding's tail times the errors' own exp(-L), for a tilt of t / v.
+    """
+    return math.sqrt(2 * max(-math.log(REMAINDER), -margin * margin / (2 * variance) - math.log(REMAINDER * value)))
+
+
+@compiled
+def lattice_step(a, margin, total, variance, value, noise):
     """Width of a lattice on which rounding costs about `COARSENESS` of a margin."""
     k = len(a)
-    deviations = math.sqrt(2 * math.log(1 / (REMAINDER * min(value, 0.5))))
+    deviations = deviations_of(margin, variance, value)
     share = COARSENESS * min(1.0, k / FEW)
     step = share * margin / min(0.25 * k, deviations * math.sqrt(k / 12))
     step = max(step, (total - (0.9 * margin if noise == 0 else -total)) / (2.0 * (LONGEST - 2)))
@@ -242,12 +252,13 @@ def lower_by_lattice(a, margins, factor, slack, noise, step, values, lattice):
     """
     Lower bounds by the tail on a lattice, whose width is chosen unless `step` is above 0.
 
-    With the multiples n_j of the width h, errors e_j = a_j - h n_j and any r >= 0,
-    P(sum a_j s_j >= t) <= P(sum h n_j s_j >= t - r) + P(sum e_j s_j > r); the last is 0 from r = sum |e_j| on.
+    With the multiples n_j of the width h, errors e_j = a_j - h n_j, E = sum e_j s_j and any r >= 0,
+    P(S >= t) <= P(sum h n_j s_j >= t - r) + P(E > r and S >= t); the last is 0 from r = sum |e_j| on.
     """
-    total, smallest, value = 0.0, np.inf, 0.0
+    total, variance, smallest, value = 0.0, noise, np.inf, 0.0
     for x in a:
         total += x
+        variance += x * x
     for g in range(len(margins)):
         margin = margins[g] - slack
         if margin > 0 and values[g] > 0 and (margin <= total or noise > 0) and margin < smallest:
@@ -255,12 +266,15 @@ def lower_by_lattice(a, margins, factor, slack, noise, step, values, lattice):
     if len(a) == 0 or smallest == np.inf:
         return
     if step <= 0:
-        step = lattice_step(a, smallest, total, value, noise)
+        step = lattice_step(a, smallest, total, variance, value, noise)
     multiples, reach, n_counted, errors, squares = np.empty(len(a), np.int64), np.int64(0), 0, 0.0, 0.0
+    moved = 0.0
     for j in range(len(a)):
         multiples[j] = np.int64(math.floor(a[j] / step + 0.5))
-        error = abs(a[j] - multiples[j] * step) + 2 * UNIT * a[j]
+        signed = a[j] - multiples[j] * step
+        error = abs(signed) + 2 * UNIT * a[j]
         errors, squares = errors + error, squares + error * error
+        moved += a[j] * (signed + 4 * UNIT * a[j])
         reach, n_counted = reach + multiples[j], n_counted + (multiples[j] > 0)
     deviation, negligible, top = math.sqrt(noise), 0.0, np.int64(-1)
     lasts, lowered, remainders = np.empty(len(margins), np.int64), np.empty(len(margins)), np.empty(len(margins))
@@ -269,8 +283,10 @@ def lower_by_lattice(a, margins, factor, slack, noise, step, values, lattice):
         margin = margins[g] - slack
         if margin <= 0 or values[g] == 0 or (margin > total and noise == 0):
             continue
-        remainders[g] = REMAINDER * min(1.0, values[g] / factor)
-        lowered[g] = math.sqrt(2 * squares * math.log(1 / remainders[g]))
+        one_sided = min(1.0, values[g] / factor)
+        remainders[g] = REMAINDER * one_sided * (1 + 1e-9)
+        lowered[g] = max(0.0, margin / variance * moved)
+        lowered[g] += deviations_of(margin, variance, one_sided) * math.sqrt(squares) * (1 + 1e-12)
         if lowered[g] >= errors:
             lowered[g], remainders[g] = errors, 0.0
         beyond = 0.0  # sums below the margin by more don't count

@@ -29,7 +29,7 @@ PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
 CEILING = 20
 """Over delta: the cheap bound that hardly any draw exceeds at a size that is certified."""
-MANY, SHARP = 4.0, 0.5
+MANY, SHARP = 4.0, 1 / 3
 """Draws with a cheap bound, and with the sharpest one, over those that a yes or no takes."""
 
 BASIS_PURSUIT = "basis pursuit"
@@ -167,9 +167,13 @@ class _Draws:
             variants = {name: replace(draw, signs="rademacher", layer_signs=False) for name, draw in variants.items()}
         return next(name for name, draw in variants.items() if draw == variants[variant])
 
-    def blocks(self, wanted: float) -> list[tuple[int, int]]:
+    def _of_block(self, purpose: str) -> int:
+        """Draws of a block that are looked at."""
+        return min(seeds.BLOCK, math.ceil(PILOT / len(self._cascades))) if purpose == "pilot" else seeds.BLOCK
+
+    def blocks(self, wanted: float, purpose: str = "draws") -> list[tuple[int, int]]:
         """List block and replicate of so many draws of a size, over all dictionaries."""
-        blocks = math.ceil(wanted / (seeds.BLOCK * len(self._cascades)))
+        blocks = math.ceil(wanted / (self._of_block(purpose) * len(self._cascades)))
         return [(block, replicate) for block in range(blocks) for replicate in range(len(self._cascades))]
 
     def _codes(self, law: str, size: int, purpose: str, block: int, replicate: int) -> list[RaggedCodes]:
@@ -184,7 +188,7 @@ class _Draws:
             variants={law: draw},
             blocks=(block, block + 1),
         )
-        return draw_cell(own, self._cascades[replicate], replicate, law, size, seeds.BLOCK).codes
+        return draw_cell(own, self._cascades[replicate], replicate, law, size, self._of_block(purpose)).codes
 
     def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
         """The largest size that a rung certifies."""
@@ -215,7 +219,7 @@ class _Draws:
         wanted = PILOT if purpose == "pilot" else self._settings.n_draws
         codes = functools.partial(self.codes, law, size, purpose)
         if not sums_tails:
-            return self._looked_at(self.blocks(wanted), codes, failing, Failures(np.empty(0), largest))
+            return self._looked_at(self.blocks(wanted, purpose), codes, failing, Failures(np.empty(0), largest))
         # Sharp tails are dear: they are taken of some draws, once cheap ones of many tell that no draw stands out.
         ceiling, more = CEILING * self._settings.delta, functools.partial(self._codes, law, size, purpose)
 
@@ -230,7 +234,7 @@ class _Draws:
 
         if purpose == "pilot":
             all_of_them = functools.partial(sharp, otherwise=largest)
-            return self._looked_at(self.blocks(wanted), codes, all_of_them, Failures(np.empty(0), largest))
+            return self._looked_at(self.blocks(wanted, purpose), codes, all_of_them, Failures(np.empty(0), largest))
         beyond = self._looked_at(self.blocks(MANY * wanted), more, stands_out, Failures(np.empty(0), largest))
         start = Failures(np.empty(0), largest, beyond.values.astype(bool), ceiling)
         if self._is_too_much(start, int(SHARP * wanted)):
@@ -255,7 +259,7 @@ class _Draws:
         most = min(start.largest, start.ceiling)
         for number, (block, replicate) in enumerate(blocks, start=1):
             parts.append(failing(replicate, codes(block, replicate)))
-            found, left = np.concatenate(parts), (len(blocks) - number) * seeds.BLOCK
+            found, left = np.concatenate(parts), (len(blocks) - number) * len(parts[0])
             if left and self._is_too_much(replace(start, values=found), left):
                 return replace(start, values=np.append(found, np.full(left, most).astype(found.dtype)))
         return replace(start, values=np.concatenate(parts))

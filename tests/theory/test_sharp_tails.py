@@ -81,10 +81,31 @@ def test_closed_tails_are_what_their_formulas_say():
             most = minimize_scalar(
                 lambda x, a=a, margin=margin: np.log(np.cosh(x * a)).sum() - x * margin, (0, margin / deviation**2)
             )
-            expected = {"hoeffding": hoeffding, "gaussian": gaussian, "chernoff": min(gaussian, math.exp(most.fun))}
+            expected = {"hoeffding": hoeffding, "gaussian": gaussian}
             for tail, value in expected.items():
                 assert value <= tail_probability(a, [k], margin, tail=tail)[0] * (1 + 1e-9)
                 assert tail_probability(a, [k], margin, tail=tail)[0] <= 1.005 * value
+            chernoff = tail_probability(a, [k], margin, tail="chernoff")[0]
+            assert chernoff <= min(gaussian * (1 + 1e-9), 1.005 * math.exp(most.fun))
+            assert chernoff <= min(
+                gaussian * (1 + 1e-9), 1.1 * math.exp(most.fun) * left_of_chernoff(np.abs(a), most.x, margin)
+            )
+            if k == 300 and margin > 4 * deviation:
+                exact = tail_probability(a, [k], margin)[0]
+                assert chernoff < 0.2 * math.exp(most.fun)
+                assert exact < chernoff < 3 * exact
+
+
+def left_of_chernoff(a, tilt, margin):
+    """What is left of Chernoff's bound, for a normal law and what Berry and Esseen add, by quadrature."""
+    from scipy.integrate import quad
+    from scipy.stats import norm
+
+    tangent = np.tanh(tilt * a)
+    mean, deviation = (a * tangent).sum() - margin, math.sqrt((a**2 * (1 - tangent**2)).sum())
+    third = (a**3 * ((1 + tangent) / 2 * (1 - tangent) ** 3 + (1 - tangent) / 2 * (1 + tangent) ** 3)).sum()
+    normal = quad(lambda y: math.exp(-tilt * y) * norm.pdf(y, mean, deviation), 0, mean + 12 * deviation)[0]
+    return min(1.0, normal + 2 * 0.56 * third / deviation**3)
 
 
 @pytest.mark.parametrize("k", [40, 150, 400, 900])
