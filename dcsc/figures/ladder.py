@@ -13,7 +13,8 @@ from dcsc.figures.transitions import LEVELS
 
 PANEL = Panel(needs=("certificates",))
 
-RUNG_MARKERS = dict(zip(style.RUNGS, "oDoD", strict=True))
+RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in style.RUNGS}
+"""Those of closed forms, and of what looks at the supports themselves."""
 
 tidy = transitions.along_series
 
@@ -35,7 +36,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         Grey markers are certified, coloured ones measured.
     """
     measured, certified = (select(table, kind=kind) for kind in ("measured", "certified"))
-    pursuits, variants = list(measured["pursuit"].unique()), list(settings.variants)
+    pursuits, variants = list(table["pursuit"].dropna().unique()), list(settings.variants)
     cascades = table.groupby("cascade")["mutual_coherence"].mean().sort_values(ascending=False)
     place = {name: index for index, name in enumerate(cascades.index)}
     columns = min(len(pursuits), 2)
@@ -44,7 +45,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     for panel, pursuit in zip(axes.flat, pursuits, strict=False):
         beside = transitions.of_pursuit(certified, pursuit)
         for rung, label in style.RUNGS.items():
-            part, statistical = select(beside, rung=rung), rung.startswith("statistical")
+            part, statistical = select(beside, rung=rung), "statistical" in rung
             if len(part):
                 panel.plot(
                     part["stripe_sparsity"],

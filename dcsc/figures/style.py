@@ -268,17 +268,20 @@ RUNGS = {
     "uniform-instance": "all signs, instance",
     "statistical-coherence": "random signs, coherence",
     "statistical-instance": "random signs, instance",
+    "basis-pursuit-uniform-coherence": "all signs, Theorem 11",
+    "basis-pursuit-uniform-instance": "all signs, supports",
+    "basis-pursuit-statistical-instance": "random signs, supports",
 }
 """
-Rungs of thresholding that are drawn and what they are called, those for all signs first.
+Rungs that are drawn and what they are called, those of thresholding and those for all signs first.
 
 Of either kind the closed form of the source and the sharpest one; those between them stand in the tables.
 """
 
 _DASHES = ((0, (5, 2)), (0, (3, 1, 1, 1)))
 RUNG_LOOKS: dict[str, Look] = {
-    rung: {"color": "0.1" if rung.startswith("statistical") else "0.55", "linestyle": dashes}
-    for rung, dashes in zip(RUNGS, 2 * _DASHES, strict=True)
+    rung: {"color": "0.1" if "statistical" in rung else "0.55", "linestyle": _DASHES[rung.endswith("instance")]}
+    for rung in RUNGS
 }
 """Colours and dashes of the rungs: grey for all signs, black for random ones."""
 

@@ -135,7 +135,8 @@ def certified_beside(
     pandas.DataFrame
         The rows of the certificates, with `measured_upper`, the upper end of the measured stripe-sparsity at
         the level 1 - delta (infinite where the transition of a replicate lies beyond the cells), and `above_measured`,
-        whether the certificate exceeds it.
+        whether the certificate exceeds it; and with `of_measured`, the certificate over the mean measured one, with
+        the interval that this has (NaN where a transition lies beyond the cells).
     """
     table = certificates.drop(columns="replicate")
     same = measured(summary, variants, [1 - delta])
@@ -147,7 +148,15 @@ def certified_beside(
     beyond = pd.MultiIndex.from_frame(same.loc[same["censored"] == "above", place])
     ends.loc[pd.MultiIndex.from_frame(ends[place]).isin(beyond), "measured_upper"] = np.inf
     table = table.merge(ends[[*place, "measured_upper"]], how="left")
-    return table.assign(above_measured=table["stripe_sparsity"] > table["measured_upper"])
+    table["above_measured"] = table["stripe_sparsity"] > table["measured_upper"]
+    inside = summarized(uncensored(same, ["pursuit", "variant"]), ["pursuit", "variant"], confidence)
+    ends = {"stripe_sparsity": "of_measured", "stripe_sparsity_upper": "of_measured_lower"}
+    ends["stripe_sparsity_lower"] = "of_measured_upper"
+    if len(inside):
+        table = table.merge(inside[[*place, *ends]].rename(columns=ends), on=place, how="left")
+    for column in ends.values():
+        table[column] = table["stripe_sparsity"] / table[column] if column in table else np.nan
+    return table
 
 
 def measured_and_certified(results: Results, settings: FigureSettings) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dcsc import statistics
 
-
 LEFT = 0.6
 """Share of delta that a mean may have where a limit of it is to be below delta."""
 

@@ -29,7 +29,7 @@ PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
 CEILING = 20
 """Over delta: the cheap bound that hardly any draw exceeds at a size that is certified."""
-MANY, SHARP = 4.0, 1 / 3
+MANY, SHARP = 8.0, 1 / 3
 """Draws with a cheap bound, and with the sharpest one, over those that a yes or no takes."""
 
 BASIS_PURSUIT = "basis pursuit"
