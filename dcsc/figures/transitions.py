@@ -135,8 +135,8 @@ def certified_beside(
     pandas.DataFrame
         The rows of the certificates, with `measured_upper`, the upper end of the measured stripe-sparsity at
         the level 1 - delta (infinite where the transition of a replicate lies beyond the cells), and `above_measured`,
-        whether the certificate exceeds it; and with `of_measured`, the certificate over the mean measured one, with
-        the interval that this has (NaN where a transition lies beyond the cells).
+        whether the certificate exceeds it; and with `of_measured`, the certificate over what `pooled` measures of the
+        same dictionaries together, with the interval that this has (NaN where it lies beyond the cells).
     """
     table = certificates.drop(columns="replicate")
     same = measured(summary, variants, [1 - delta])
@@ -149,14 +149,59 @@ def certified_beside(
     ends.loc[pd.MultiIndex.from_frame(ends[place]).isin(beyond), "measured_upper"] = np.inf
     table = table.merge(ends[[*place, "measured_upper"]], how="left")
     table["above_measured"] = table["stripe_sparsity"] > table["measured_upper"]
-    inside = summarized(uncensored(same, ["pursuit", "variant"]), ["pursuit", "variant"], confidence)
-    ends = {"stripe_sparsity": "of_measured", "stripe_sparsity_upper": "of_measured_lower"}
-    ends["stripe_sparsity_lower"] = "of_measured_upper"
-    if len(inside):
-        table = table.merge(inside[[*place, *ends]].rename(columns=ends), on=place, how="left")
+    return _over_pooled(table, pooled(summary, variants, 1 - delta, confidence))
+
+
+def _over_pooled(certificates: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Add the ratio of every certificate to the pooled transition, and its ends."""
+    place = ["pursuit", "variant", "cascade"]
+    ends = {"pooled": "of_measured", "pooled_upper": "of_measured_lower", "pooled_lower": "of_measured_upper"}
+    table = certificates.merge(measured[[*place, *ends]].rename(columns=ends), on=place, how="left")
     for column in ends.values():
-        table[column] = table["stripe_sparsity"] / table[column] if column in table else np.nan
+        table[column] = table["stripe_sparsity"] / table[column]
     return table
+
+
+def pooled(summary: xr.Dataset, variants: Mapping[str, Variant], level: float, confidence: float) -> pd.DataFrame:
+    """
+    Find the stripe-sparsity at which the recovery of all dictionaries together falls through a level.
+
+    A certificate is about the mean failure rate of the dictionaries, which the worst of them decides: it stands below
+    the mean of their transitions even if it is exact.
+
+    Parameters
+    ----------
+    summary : Dataset
+        Of the summary stage.
+    variants : mapping of str to Variant
+        How each variant is drawn, by name.
+    level : float
+        Recovery rate.
+    confidence : float
+        Level of the interval, that of the rates after Clopper and Pearson.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a cascade, pursuit and variant: `pooled`, `pooled_lower` and `pooled_upper`, NaN beyond the cells.
+    """
+    adversarial = [name for name, variant in variants.items() if variant.is_adversarial]
+    cells = summary[["trials", "stripe_sparsity"]].assign(successes=successes(summary, adversarial))
+    rows = []
+    for labels in itertools.product(summary["cascade"].to_numpy(), summary["pursuit"].to_numpy(), variants):
+        place = dict(zip(("cascade", "pursuit", "variant"), labels, strict=True))
+        cell = cells.sel(place)
+        cell = cell.isel(active=(cell["trials"] > 0).all("replicate").to_numpy())
+        if not cell.sizes["active"]:
+            continue
+        sparsity = cell["stripe_sparsity"].mean("replicate").to_numpy()
+        right, trials = (cell[name].sum("replicate").to_numpy() for name in ("successes", "trials"))
+        lower = statistics.proportion_lower_limit(right, trials, (1 + confidence) / 2)
+        upper = 1 - statistics.proportion_lower_limit(trials - right, trials, (1 + confidence) / 2)
+        ends = {"pooled": right, "pooled_lower": lower * trials, "pooled_upper": upper * trials}
+        found = {name: statistics.transition_point(sparsity, counts, trials, level) for name, counts in ends.items()}
+        rows.append({**place, **{name: at if not censored else np.nan for name, (at, censored) in found.items()}})
+    return pd.DataFrame(rows)
 
 
 def measured_and_certified(results: Results, settings: FigureSettings) -> pd.DataFrame:

@@ -202,7 +202,7 @@ def largest_certified_size(
     return CertifiedSize(0, sizes[0] if sizes else None, 0.0, 0)
 
 
-def candidate_sizes(largest: int, ratio: float = 1.03) -> list[int]:
+def candidate_sizes(largest: int, ratio: float = 1.02) -> list[int]:
     """
     List sizes that grow by a constant ratio.
 
