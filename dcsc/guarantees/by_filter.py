@@ -185,7 +185,42 @@ def closed_failure(
     return beta, np.minimum(1.0, 2 * math.prod(dictionary.positions) * terms.sum(axis=-1))
 
 
-def layer_levels(dictionary: ConvolutionalDictionary, described: LayerInterference, growth: float = math.inf) -> Levels:
+def rare_levels(
+    dictionary: ConvolutionalDictionary, codes: RaggedCodes, growth: float, noise_variance: float = 0.0
+) -> tuple[Levels, NDArray]:
+    """
+    Bound the interference at the atoms of each filter, rarely exceeded over random signs, by coherences of pairs.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The layer's dictionary.
+    codes : RaggedCodes
+        Its codes, batch shape (code,).
+    growth : float
+        Square of a level over the variance.
+    noise_variance : float
+        sigma^2 of Gaussian noise on the input.
+
+    Returns
+    -------
+    levels : Levels
+        By filter.
+    variance : ndarray, shape (code, filter)
+        v_f (docs/theory.md, "A threshold for each filter").
+    """
+    variance = pair_sums(dictionary, codes, 2)[0]
+    level = np.sqrt((variance + noise_variance) * growth)
+    each = level.reshape(-1)[places_by_filter(codes)]
+    return Levels(level, extremes_by_filter(codes)[0] - level, each=each, by_filter=True), variance
+
+
+def layer_levels(
+    dictionary: ConvolutionalDictionary,
+    described: LayerInterference,
+    growth: float = math.inf,
+    noise_variance: float = 0.0,
+) -> Levels:
     """
     Bound the interference by the supports and magnitudes themselves, filter by filter (D-CSC-R).
 
@@ -197,6 +232,8 @@ def layer_levels(dictionary: ConvolutionalDictionary, described: LayerInterferen
         Of the layer, described for the same growth.
     growth : float
         Square of a level over the variance, for levels that are rarely exceeded; infinity for the largest values.
+    noise_variance : float
+        sigma^2 of Gaussian noise on the input, for levels that are rarely exceeded.
 
     Returns
     -------
@@ -208,12 +245,16 @@ def layer_levels(dictionary: ConvolutionalDictionary, described: LayerInterferen
     for rows, part in _in_blocks(codes):
         bound = interference_bound(dictionary, part)
         variance = interference_variance(dictionary, part) if math.isfinite(growth) else bound
-        off[rows] = _largest_off(bound, variance, part.to_dense() != 0, growth)
-    return _levels(described, off, growth)
+        off[rows] = _largest_off(bound, variance, part.to_dense() != 0, growth, noise_variance)
+    return _levels(described, off, growth, noise_variance)
 
 
 def plain_levels(
-    dictionary: ConvolutionalDictionary, everywhere: Interference, codes: RaggedCodes, growth: float
+    dictionary: ConvolutionalDictionary,
+    everywhere: Interference,
+    codes: RaggedCodes,
+    growth: float,
+    noise_variance: float = 0.0,
 ) -> Levels:
     """
     Bound the interference of a layer of the plain model, filter by filter.
@@ -226,7 +267,7 @@ def plain_levels(
         Of the layer.
     codes : RaggedCodes
         Its codes, batch shape (code,).
-    growth : float
+    growth, noise_variance
         As for `layer_levels`.
 
     Returns
@@ -238,19 +279,20 @@ def plain_levels(
     bound, variance, active = (
         values.reshape(shape) for values in (everywhere.bound, everywhere.variance, everywhere.active)
     )
-    off = _largest_off(bound, variance, active, growth)
-    return _levels(everywhere.of_layer(codes, growth if math.isfinite(growth) else 0.0), off, growth)
+    off = _largest_off(bound, variance, active, growth, noise_variance)
+    described = everywhere.of_layer(codes, growth if math.isfinite(growth) else 0.0, noise_variance)
+    return _levels(described, off, growth, noise_variance)
 
 
-def _largest_off(bound: NDArray, variance: NDArray, active: NDArray, growth: float) -> NDArray:
+def _largest_off(bound: NDArray, variance: NDArray, active: NDArray, growth: float, noise_variance: float) -> NDArray:
     """Largest level of every filter off the support; arrays (code, filter, *position)."""
-    level = rare_level(variance, bound, growth, 0.0) if math.isfinite(growth) else bound
+    level = rare_level(variance, bound, growth, noise_variance) if math.isfinite(growth) else bound
     return np.where(active, 0.0, level).reshape(*level.shape[:2], -1).max(axis=-1)
 
 
-def _levels(described: LayerInterference, off: NDArray, growth: float) -> Levels:
+def _levels(described: LayerInterference, off: NDArray, growth: float, noise_variance: float) -> Levels:
     codes, level = described.codes, described.bound
     if math.isfinite(growth):
-        level = rare_level(described.variance, level, growth, 0.0)
+        level = rare_level(described.variance, level, growth, noise_variance)
     on = reduce_by_filter(np.minimum, np.abs(codes.value) + described.locked - level, codes, np.inf)
     return Levels(off, on, each=level + np.abs(described.locked), by_filter=True)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import closed_form, closed_variance, least_squares_gain
+from dcsc.guarantees.by_filter import check_form, closed_failure, layer_levels, plain_levels, rare_levels
 from dcsc.guarantees.checks import SIGNS, check_choice, check_rule, flat_path, rounding_guard
 from dcsc.guarantees.interference import (
     Interference,
@@ -48,7 +49,7 @@ class StatisticalLayer(ThresholdedLayer):
         Split: X_min leaves a margin for the levels. Optimised: the probability is at most delta.
     eps_in, error_bound
         As for `ThresholdedLayer`.
-    threshold, threshold_lower, threshold_upper : ndarray, shape (...)
+    threshold, threshold_lower, threshold_upper : ndarray, shape (...), or by filter (..., filter)
         beta, and the interval of thresholds that keep the layer's failure below its share of delta.
     probability : ndarray, shape (...)
         The layer's share delta_l (split), or the bound that its threshold attains (optimised).
@@ -80,6 +81,8 @@ class StatisticalOptions:
         sigma of Gaussian noise, and the probability that the noise exceeds its bound.
     tail : str
         The bound on the tails of the interference.
+    by_filter : bool
+        Whether every filter has a threshold of its own.
     """
 
     delta: float
@@ -91,6 +94,7 @@ class StatisticalOptions:
     noise_deviation: float
     noise_failure: float
     tail: str
+    by_filter: bool
 
     def check(self, model: Cascade) -> None:
         """
@@ -123,6 +127,10 @@ class StatisticalOptions:
             raise UserError(
                 f"form {self.form!r} of a path has no optimised levels: use method='split' or form='instance'."
             )
+        if self.by_filter:
+            check_form(self.form)
+            if self.method == "optimised" and model.depth > 1 and not self.debias:
+                raise UserError("levels of a path are optimised for one threshold a layer: use method='split'.")
         if self.debias and self.noise_deviation and model.depth > 1:
             raise UserError("debiasing needs a bound on the noise: use gaussian_noise_bound, noise and noise_failure.")
 
@@ -134,7 +142,7 @@ class StatisticalPath(StatisticalOptions):
 
     Parameters
     ----------
-    delta, form, rule, signs, method, debias, noise_deviation, noise_failure, tail
+    delta, form, rule, signs, method, debias, noise_deviation, noise_failure, tail, by_filter
         As asked for.
     layers : tuple of StatisticalLayer
         From layer 1 to layer L.
@@ -165,7 +173,7 @@ class StatisticalPath(StatisticalOptions):
 
     @property
     def thresholds(self) -> list[NDArray]:
-        """The threshold of every layer, each of shape (...)."""
+        """The threshold of every layer, each of shape (...), or (..., filter)."""
         return [layer.threshold for layer in self.layers]
 
     @property
@@ -199,6 +207,7 @@ def statistical(
     noise_deviation: float = 0.0,
     noise_failure: float = 0.0,
     tail: str = "exact",
+    by_filter: bool = False,
 ) -> StatisticalPath:
     """
     Bound the probability that layered thresholding misses a path when signs are random.
@@ -242,6 +251,9 @@ def statistical(
         The bound on the tails of the interference, each the smaller of itself and those before it (docs/theory.md,
         "Tails"). Where variances are all that is used, the last two are the Gaussian one: in closed forms, in the
         levels of method "split", and above the deepest layer in optimised ones.
+    by_filter : bool
+        A threshold for each filter, as the biases of a CNN (docs/theory.md, "A threshold for each filter"); forms
+        "coherence", by pairs of filters, and "instance".
 
     Returns
     -------
@@ -256,6 +268,7 @@ def statistical(
     options = StatisticalOptions(
         delta=delta, form=form, rule=rule, signs=signs, method=method, debias=debias,
         noise_deviation=noise_deviation, noise_failure=noise_failure, tail=tail,
+        by_filter=by_filter,
     )  # fmt: skip
     options.check(model)
     check_choice(threshold, THRESHOLDS, "threshold")
@@ -288,7 +301,8 @@ def statistical(
     }
     cause = next((text for text, where in causes.items() if where.any()), "")
     shaped = tuple(
-        replace(layer, **{name: value.reshape(batch) for name, value in vars(layer).items()}) for layer in results
+        replace(layer, **{name: value.reshape(*batch, *value.shape[1:]) for name, value in vars(layer).items()})
+        for layer in results
     )
     return StatisticalPath(
         **vars(options), layers=shaped, determined=determined.reshape(batch), certified=certified.reshape(batch),
@@ -315,19 +329,18 @@ class _Layer:
     everywhere: Callable[[], Interference]
     sharp: Callable[..., tuple[NDArray, NDArray]]
     is_plain: bool
-    form: str
-    tail: str
+    options: StatisticalOptions
     share: float
     noise_variance: float
 
     @property
     def growth(self) -> float:
         """Square of the level that a sum of variance 1 exceeds with at most the layer's share of delta."""
-        return squared_level(self.share / self.dictionary.n_atoms, self.tail)
+        return squared_level(self.share / self.dictionary.n_atoms, self.options.tail)
 
     def described(self, everywhere: Interference | None = None) -> LayerInterference | None:
         """The interference on the supports, and its extremes elsewhere; nothing for a closed form."""
-        if self.form != "instance":
+        if self.options.form != "instance":
             return None
         if everywhere is None and not self.is_plain:
             return layer_interference(
@@ -337,11 +350,24 @@ class _Layer:
 
     def levels(self, interference: LayerInterference | None) -> tuple[Levels, NDArray]:
         """Levels that the interference exceeds with at most the layer's share of delta, and the largest variance."""
+        if self.options.by_filter:
+            return self._levels_by_filter(interference)
         if interference is not None:
             return levels_of(interference, self.growth, self.noise_variance), interference.largest_variance
-        variance = closed_variance(self.dictionary, self.codes, self.form)
+        variance = closed_variance(self.dictionary, self.codes, self.options.form)
         level = np.sqrt((variance + self.noise_variance) * self.growth)
         return Levels(level, extreme_magnitudes(self.codes, self.dictionary.rank)[0] - level, level), variance
+
+    def _levels_by_filter(self, interference: LayerInterference | None) -> tuple[Levels, NDArray]:
+        here = (self.growth, self.noise_variance)
+        if interference is None:
+            levels, variance = rare_levels(self.dictionary, self.codes, *here)
+            return levels, variance.max(axis=1)
+        if self.is_plain:
+            levels = plain_levels(self.dictionary, self.everywhere(), self.codes, *here)
+        else:
+            levels = layer_levels(self.dictionary, interference, *here)
+        return levels, interference.largest_variance
 
     def debiased(self, eps: NDArray) -> tuple[NDArray, NDArray]:
         """Error bound of least squares, and the smallest singular value of the active atoms."""
@@ -353,9 +379,12 @@ class _Layer:
 
     def best(self, eps: NDArray, guard: NDArray) -> tuple[NDArray, NDArray]:
         """The best threshold with its failure bound."""
-        if self.form != "instance":
-            return closed_form(self.dictionary, self.codes, eps, self.form, self.noise_variance, tail=self.tail)
-        return self.sharp(eps, guard, tail=self.tail, noise_variance=self.noise_variance)
+        asked, noise = self.options, self.noise_variance
+        if asked.form == "instance":
+            return self.sharp(eps, guard, tail=asked.tail, noise_variance=noise, by_filter=asked.by_filter)
+        if asked.by_filter:
+            return closed_failure(self.dictionary, self.codes, eps, tail=asked.tail, noise_variance=noise)
+        return closed_form(self.dictionary, self.codes, eps, asked.form, noise, tail=asked.tail)
 
 
 def _layers(
@@ -373,12 +402,8 @@ def _layers(
             sharp = partial(_plain_best, model, codes[-1], index + 1, columns[index], everywhere)
         below, share = model.next_dictionary(index + 1), shares[index] * (options.delta - options.noise_failure)
         variance = 0.0 if index else options.noise_deviation**2
-        layers.append(
-            _Layer(
-                dictionary, below, code, everywhere, sharp, columns is not None, options.form, options.tail, share,
-                variance,
-            )
-        )  # fmt: skip
+        plain = columns is not None
+        layers.append(_Layer(dictionary, below, code, everywhere, sharp, plain, options, share, variance))
     return layers
 
 
@@ -409,7 +434,7 @@ def _split(
         if options.debias:
             bound, smallest = layer.debiased(eps)
         else:
-            shrink = np.zeros_like(eps) if options.rule == "hard" else interval.threshold
+            shrink = np.zeros_like(interval.threshold) if options.rule == "hard" else interval.threshold
             bound = error_bound(levels, layer.codes, eps, shrink, layer.below, layer.dictionary.rank)
         holds = interval.contains & (np.isnan(smallest) | (smallest > 0))
         certified = certified & holds
@@ -466,7 +491,7 @@ def _all_at_once(
     """Optimise the levels of all layers together."""
     everywhere = [layer.everywhere() for layer in layers]
     codes = [layer.codes for layer in layers]
-    tail = layers[0].tail
+    tail = layers[0].options.tail
     best = optimise_levels(model, codes, everywhere, eps, guards, rule, layers[0].noise_variance, tail)
     if tail != "hoeffding":
         error = best[-2][1]  # what reaches the deepest layer
@@ -513,7 +538,9 @@ def _reason(certified: NDArray, cause: str, layers: list[StatisticalLayer], meth
         if layer.smallest_singular[first] == 0:
             return f"{count}, the first because the active atoms of layer {number} are linearly dependent."
         if method == "split" and not layer.holds[first]:
-            lower, upper = layer.threshold_lower[first], layer.threshold_upper[first]
+            ends = np.atleast_1d(layer.threshold_lower[first]), np.atleast_1d(layer.threshold_upper[first])
+            narrowest = int(np.argmin(ends[1] - ends[0]))
+            lower, upper = (end[narrowest] for end in ends)
             return f"{count}, the first because layer {number} has no threshold between {lower:.4g} and {upper:.4g}."
     if cause:
         return f"{count}; where it does not apply, {cause}."

@@ -461,3 +461,22 @@ def test_no_covered_path_fails_and_no_bound_lies_below_the_exact_failure_rate():
         depths.add(model.depth)
     assert depths == {1, 2, 3}
     assert min(min(both) for both in counts.values()) > 10, counts
+
+
+@pytest.mark.parametrize("form", ["coherence", "instance"])
+@pytest.mark.parametrize("method", ["split", "optimised"])
+def test_random_signs_are_certified_by_filter_wherever_they_are_by_a_common_threshold(form, method):
+    """And elsewhere, too, where the magnitudes of filters differ."""
+    dictionary = support.nearly_orthogonal(3, 8, 1, (12,), (8,), (96,), 0.2)
+    rng = np.random.default_rng(90)
+    codes = support.random_codes(rng, dictionary.code_shape, rng.integers(1, 12, 60), np.ones(60))
+    codes *= np.geomspace(1, 0.25, dictionary.n_filters)[:, None]
+    asked = {"form": form, "method": method, "delta": 0.1, "tail": "gaussian"}
+    common = guarantees.statistical(Cascade([dictionary]), [codes], **asked)
+    own = guarantees.statistical(Cascade([dictionary]), [codes], **asked, by_filter=True)
+    assert own.thresholds[0].shape == (60, dictionary.n_filters)
+    if form == "instance":
+        assert not (common.certified & ~own.certified).any()
+    assert own.certified.sum() > common.certified.sum()
+    with pytest.raises(UserError, match="does not tell filters apart"):
+        guarantees.statistical(Cascade([dictionary]), [codes], form="babel2", by_filter=True)

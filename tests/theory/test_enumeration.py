@@ -51,8 +51,13 @@ def floors(codes):
     return np.where(np.isfinite(smallest), smallest, 1.0)
 
 
-def filled(thresholds):
-    return [np.asarray(beta, dtype=float).ravel() for beta in thresholds]
+def filled(thresholds, small=None):
+    """One threshold a draw, or with the cascade, from one a draw and filter, one a draw and atom."""
+    if small is None:
+        return [np.asarray(beta, dtype=float).ravel() for beta in thresholds]
+    counts = [len(filters) for filters in small.filters]
+    atoms = [matrix.shape[1] for matrix in small.matrices]
+    return [np.repeat(beta, n // count, axis=1) for beta, n, count in zip(thresholds, atoms, counts, strict=True)]
 
 
 def noise_of(rng, kind):
@@ -93,7 +98,7 @@ def ask_statistical(rng, paths, tally, where, signs):
         rng, form=["coherence", "babel2", "instance", "instance"], rule=["hard", "soft", "relu"],
         method=["split", "optimised"], debias=[False, True], threshold=["midpoint", "lower"],
         noise=["none", "none", "bounded", "Gaussian", "unbounded"], split=["equal", "unequal"], delta=[0.15, 0.6],
-        tail=guarantees.TAILS,
+        tail=guarantees.TAILS, by_filter=[False, False, True],
     )  # fmt: skip
     if signs == "deepest":
         options |= {"form": "instance", "rule": str(rng.choice(["hard", "soft"]))}
@@ -103,6 +108,9 @@ def ask_statistical(rng, paths, tally, where, signs):
         del options["threshold"], options["split"]
         if depth > 1 and not options["debias"]:
             options["form"] = "instance"
+    if options["by_filter"]:
+        options["form"] = options["form"].replace("babel2", "coherence")
+        options["by_filter"] = options["method"] == "split" or options["debias"] or depth == 1
     noise = noise_of(rng, options["noise"])
     shares = rng.dirichlet(np.ones(depth)) * 0.9 + 0.1 / depth
     asked = {name: value for name, value in options.items() if name not in ("noise", "split")} | noise
@@ -110,10 +118,12 @@ def ask_statistical(rng, paths, tally, where, signs):
         asked["split"] = shares / shares.sum()
     found = guarantees.statistical(paths.small.cascade, paths.small.shaped(paths.codes), signs=signs, **asked)
     bound = found.failure_rate_bound
-    pursuit = Pursuit(options["rule"], filled(found.thresholds), options["debias"])
+    thresholds = filled(found.thresholds, paths.small if options["by_filter"] else None)
+    pursuit = Pursuit(options["rule"], thresholds, options["debias"])
     exact = rate(paths, pursuit, noise)
     tally.check("statistical", {"signs": signs, **options}, bound, exact, where)
-    if (options["debias"] or depth == 1) and options["rule"] == "hard" and not noise["noise_deviation"]:
+    is_exact = options["debias"] or depth == 1
+    if is_exact and options["rule"] == "hard" and not noise["noise_deviation"] and not options["by_filter"]:
         exact = rate(paths, Pursuit("top-k", debias=options["debias"]), noise)
         tally.check("statistical", {"rule": "top-k"}, bound, exact, where)
     if found.determined.all():  # all draws have one deepest code, so that a bound for one of them is one for all
