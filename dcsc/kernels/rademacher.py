@@ -37,7 +37,7 @@ CLOSE = 3e-3
 """Newton stops when the exponent is as near to its minimum."""
 FAR = 300.0
 """Largest product of a tilt and a term."""
-COARSENESS, FEW = 0.0075, 64
+COARSENESS, FEW = 0.005, 64
 """Share of the margin that the lattice may cost; less in proportion for fewer terms, which cost little."""
 WHOLE = 52
 """Terms up to which counts are exact."""
