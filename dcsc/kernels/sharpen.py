@@ -51,7 +51,7 @@ COARSE, COARSE_WIDTH = 7, 0.15
 """Thresholds that are tried beside the first one, and how far from it, relative to it."""
 FINE, FINE_WIDTH = 5, 0.04
 """The same with exact tails, which cost as much for a few thresholds as for one."""
-MOST_COUNTED = 400
+MOST_COUNTED = 200
 """Terms of a sum that is counted on a lattice: of longer ones it costs too much, and Chernoff's bound is near."""
 HOPELESS = 1e3, 1e2
 """Sums of closed tails, and of Chernoff's, from which on no sharper ones are below 1: they are some 30 times less."""
