@@ -86,6 +86,8 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
         options, draw = pursuits[pursuit], variants[variant]
         if not _speaks(rung, options, draw, depth, variant):
             continue
+        if part != PATH and rung in guarantees.SUPPORT_RUNGS:
+            continue  # they say of a path what they say of each layer, whose input is exact anyway
         if _is_statistical(rung) and part != PATH and _random_signs(draw, depth) == "deepest":
             continue  # the signs of an inner layer are not Rademacher there
         found["applies"][place] = True
