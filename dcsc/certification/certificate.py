@@ -21,6 +21,7 @@ from dcsc import sampling
 from dcsc.arrays import LARGEST, in_gib
 from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
 from dcsc.errors import UserError, nearest, shown
+from dcsc.guarantees import as_run, path_interference
 from dcsc.guarantees.rungs import RUNGS, SUPPORT_RUNGS, CertifiedSparsity, certified_stripe_sparsity, ladder
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
@@ -101,6 +102,11 @@ class MeasuredLayer:
         NaN when the input is not known.
     covered : dict of str to ndarray of bool, shape (trial,)
         By rung, whether the pursuit is guaranteed to recover the support from the signal that the code synthesizes.
+    covered_by_biases : ndarray of bool, shape (trial,)
+        Whether ReLU with the biases of the layer, a threshold for each filter, is guaranteed to recover the support of
+        a code without negative entries.
+    failure_by_biases : ndarray, shape (trial,)
+        Bound on the probability that soft thresholding with them loses it when the signs are random.
     unexamined : int
         Codes with more than `MOST_FACTORISED` active atoms, which the rungs of basis pursuit on supports pass over.
     """
@@ -112,6 +118,8 @@ class MeasuredLayer:
     contrast: NDArray
     misfit: NDArray
     covered: dict[str, NDArray]
+    covered_by_biases: NDArray
+    failure_by_biases: NDArray
     unexamined: int
 
 
@@ -221,8 +229,9 @@ def certify(
     if measured:
         notes.append(
             "A rung covers a code if the pursuit is sure, or for random signs likely, to find its support in the "
-            "signal that it synthesizes. The signs of a code without negative entries are not random: of such codes "
-            "the uniform rungs speak."
+            "signal that it synthesizes, with its best threshold; below them stands what holds at the thresholds that "
+            "the biases of the layer are. The signs of a code without negative entries are not random: of such codes "
+            "the statements for all signs speak."
         )
     notes += [
         f"{of.unexamined} codes of layer {of.name} have more than {MOST_FACTORISED} non-zeros: whether basis pursuit "
@@ -306,11 +315,12 @@ def _draw(
 
 
 class _Codes(NamedTuple):
-    """Codes of a layer to be measured, the input that they were computed from, if known, and atoms that count."""
+    """Codes of a layer to be measured, its thresholds, the input that they were computed from, if known, and atoms."""
 
     name: str
     dictionary: ConvolutionalDictionary
     codes: NDArray
+    thresholds: NDArray
     given: NDArray | None
     n_atoms: int
 
@@ -335,7 +345,7 @@ def _of_signals(network: Network, signals: NDArray, notes: list[str]) -> list[_C
     )
     cascade = network.cascade(grid)
     steps = zip(network.layers, cascade.dictionaries, network.forward(_extended(signals, grid), cascade), strict=True)
-    return [_Codes(layer.name, of, codes, given, of.n_atoms) for layer, of, (given, codes) in steps]
+    return [_Codes(layer.name, of, codes, layer.thresholds, given, of.n_atoms) for layer, of, (given, codes) in steps]
 
 
 def _of_activations(network: Network, activations: Mapping[str, ArrayLike], notes: list[str]) -> Iterator[_Codes]:
@@ -363,7 +373,7 @@ def _of_activation(layer: ConvolutionLayer, activation: NDArray, singleton: Sequ
     positions = [max(n + o - 1, 2 * o - 1) for n, o in zip(codes.shape[2:], overlap, strict=True)]
     grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
     dictionary = ConvolutionalDictionary(layer.scaled, layer.stride, grid, normalize=True)
-    return _Codes(layer.name, dictionary, _extended(codes, positions), None, codes[0].size)
+    return _Codes(layer.name, dictionary, _extended(codes, positions), layer.thresholds, None, codes[0].size)
 
 
 def _batch(values: NDArray, rank: int, channels: int, singleton: Sequence[int], what: str) -> NDArray:
@@ -410,18 +420,22 @@ def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
             f"{in_gib(largest)} allowed: raise --memory."
         )
     covered: dict[str, list[NDArray]] = {rung: [] for rung in RUNGS}
-    misfit = np.full(len(codes), np.nan)
+    misfit, by_biases, failing = np.full((3, len(codes)), np.nan)
     active = np.count_nonzero(codes, axis=tuple(range(1, codes.ndim)))
     for start in range(0, len(codes), capacity):
         part = slice(start, start + capacity)
         for rung, holds in _covered(dictionary, codes[part], active[part] <= MOST_FACTORISED, delta).items():
             covered[rung].append(holds)
+        paths = path_interference(Cascade([dictionary]), [codes[part]])
+        run = as_run(paths, [seen.thresholds], rule="soft", delta=delta, by_filter=True)
+        by_biases[part], failing[part] = run.covered, run.failure_bound
         if seen.given is not None:
             misfit[part] = _misfit(seen.given[part], dictionary.synthesize(codes[part]))
     stripes, contrasts = sparsity.stripe_norm(codes, dictionary), sparsity.contrast(codes, dictionary.rank)
     return MeasuredLayer(
         seen.name, active, seen.n_atoms, np.asarray(stripes), np.asarray(contrasts), misfit,
-        {rung: np.concatenate(parts) for rung, parts in covered.items()}, int((active > MOST_FACTORISED).sum()),
+        {rung: np.concatenate(parts) for rung, parts in covered.items()}, by_biases.astype(bool), failing,
+        int((active > MOST_FACTORISED).sum()),
     )  # fmt: skip
 
 

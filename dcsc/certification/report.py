@@ -28,7 +28,9 @@ _PURSUITS = {
 
 _SIZES = ("n_filters", "n_channels", "taps", "stride", "grid", "n_atoms", "stripe_size")
 _NUMBERS = ("norms", "thresholds", "mutual_coherence", "welch_bound", "welch_ratio", "babel", "babel2")
-_MEASURED = ("n_atoms", "active", "stripe_sparsity", "contrast", "misfit")
+_MEASURED = (
+    "n_atoms", "active", "stripe_sparsity", "contrast", "misfit", "covered_by_biases", "failure_by_biases",
+)  # fmt: skip
 
 
 def as_text(certificate: Certificate) -> str:
@@ -50,7 +52,7 @@ def as_text(certificate: Certificate) -> str:
     title = f"{certificate.name or 'certificate'}: {kind}{count} layer{'s' * (count > 1)}"
     parts = [title, _sizes(certificate.layers), _babel(certificate.layers), _certified(certificate)]
     if certificate.measured:
-        parts.append(_measured(certificate.measured))
+        parts.append(_measured(certificate.measured, certificate.delta))
     if certificate.notes:
         wrapped = (textwrap.wrap(note, WIDTH - 2, break_long_words=False) for note in certificate.notes)
         parts.append("\n".join(["Notes", *("- " + "\n  ".join(lines) for lines in wrapped)]))
@@ -137,7 +139,7 @@ def _by_rung(rungs: Sequence[str], rows: Sequence[tuple[str, Mapping[str, str]]]
     return "\n\n".join(tables)
 
 
-def _measured(measured: Sequence[MeasuredLayer]) -> str:
+def _measured(measured: Sequence[MeasuredLayer], delta: float) -> str:
     trials = max(len(layer.active) for layer in measured)
     rows = [("layer", "atoms", "active", "stripe-sparsity", "contrast", "misfit")]
     covered: list[tuple[str, dict[str, str]]] = []
@@ -148,7 +150,14 @@ def _measured(measured: Sequence[MeasuredLayer]) -> str:
         rows.append((layer.name, str(layer.n_atoms), active, _range(layer.stripe_sparsity, 10), contrast, misfit))
         covered.append((layer.name, {rung: f"{holds.mean():.0%}" for rung, holds in layer.covered.items()}))
     heading = f"Measured on {trials} code{'s' * (trials > 1)}, medians and the range of the stripe-sparsity\n"
-    return heading + _table(rows) + "\n\nShare of them that a rung covers\n" + _by_rung(RUNGS, covered)
+    at_biases = [("layer", "all signs", "random signs")]
+    for layer in measured:
+        likely = np.mean(layer.failure_by_biases <= delta)
+        at_biases.append((layer.name, f"{layer.covered_by_biases.mean():.0%}", f"{likely:.0%}"))
+    return (
+        f"{heading}{_table(rows)}\n\nShare of them that a rung covers\n{_by_rung(RUNGS, covered)}\n\n"
+        f"Share of them that thresholding with the biases of the layer recovers\n{_table(at_biases)}"
+    )
 
 
 def as_record(certificate: Certificate) -> dict[str, Any]:

@@ -249,6 +249,8 @@ CERTIFICATE = Schema(
             "contrast": Variable(("trial",), "smallest over largest non-zero magnitude"),
             "misfit": Variable(("trial",), "part of the input that the code does not synthesize, in l2"),
             "covered": Variable(("rung", "trial"), "the rung covers the signal that the code synthesizes", "b"),
+            "covered_by_biases": Variable(("trial",), "ReLU with the biases of the layer is sure to recover it", "b"),
+            "failure_by_biases": Variable(("trial",), "bound on the failure of soft thresholding with them"),
         },
     },
 )

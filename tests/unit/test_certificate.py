@@ -94,6 +94,24 @@ def test_signals_that_the_codes_synthesize_have_no_misfit(tmp_path):
     assert layer.covered["uniform-coherence"].all()
 
 
+def test_biases_are_thresholds_that_recover_what_they_are_said_to(tmp_path):
+    """Half the magnitude of each filter; with the same one for all filters, the weak ones are lost."""
+    dictionary = dcsc.families.create("perturbed", (128,), 0, base="lapped", n_filters=8, perturbation=0.1)
+    rng, sizes = np.random.default_rng(3), np.geomspace(1, 0.2, 8)
+    codes = sizes[:, None] * (rng.random((60, *dictionary.code_shape)) < rng.uniform(0, 0.08, (60, 1, 1)))
+    covered = {}
+    for name, bias in (("own", -sizes / 2), ("common", np.full(8, -0.5))):
+        np.savez(tmp_path / "net.npz", filters=dictionary.filters, stride=8, bias=bias)
+        network = dcsc.read_network(tmp_path / "net.npz")
+        (layer,) = dcsc.certify(network, draws=0, activations={network.layers[0].name: codes}).measured
+        covered[name] = layer.covered_by_biases
+        found = dictionary.correlate(dictionary.synthesize(codes)) + bias[:, None] > 0
+        right = (found == (codes > 0)).all(axis=(1, 2))
+        assert right[layer.covered_by_biases].all()
+        assert (layer.failure_by_biases[layer.covered_by_biases] == 0).all()
+    assert covered["own"].sum() > covered["common"].sum() + 10
+
+
 def test_activations_are_placed_where_no_atom_wraps(tmp_path):
     """Stripes of a network that does not wrap, counted one by one."""
     rng = np.random.default_rng(2)
