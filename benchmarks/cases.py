@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.certificates import failure_bounds
 from benchmarks.harness import interleaved, ratio
 from benchmarks.peers import Fourier, Torch
 from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, guarantees, parallel, sampling
@@ -214,6 +215,25 @@ def measures(density: float) -> Iterator[dict[str, Any]]:
     yield from compare(f"measures, density {density:g}", trials, make, against)
 
 
+def certificates() -> Iterator[dict[str, Any]]:
+    """Failure bounds of draws with 64 non-zeros: what sharper tails cost, and basis pursuit."""
+    trials = 16
+    calls = failure_bounds(N, trials)
+
+    def make(threads: int | None) -> dict[str, Callable[[], Any]]:
+        def on_threads(call: Callable[[], Any]) -> Callable[[], Any]:
+            def run() -> None:
+                os.environ[parallel.ENVIRONMENT_VARIABLE] = str(threads or CORES)
+                call()
+
+            return run
+
+        return {name: on_threads(call) for name, call in calls.items()}
+
+    against = [("exact tails", "hoeffding tails", 1 / 20), ("basis pursuit, exact tails", "exact tails", None)]
+    yield from compare("certificates, 64 non-zeros", trials, make, against)
+
+
 def everything(quick: bool = False) -> Iterator[dict[str, Any]]:
     """
     Run all cases.
@@ -241,3 +261,4 @@ def everything(quick: bool = False) -> Iterator[dict[str, Any]]:
     for density in (0.002,) if quick else (0.002, 0.02):
         yield from drawing(density)
         yield from measures(density)
+    yield from certificates()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.certificates import failure_bounds
 from benchmarks.harness import interleaved
 from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, parallel
 from dcsc.convolution import dense_path, one_step
@@ -55,6 +57,16 @@ def _cascade(depth: int) -> Call:
     return lambda: model.synthesize(deepest), len(deepest)
 
 
+def _bound(n: int, name: str) -> Call:
+    call, trials = failure_bounds(n, 4)[name], 4
+
+    def run() -> None:
+        os.environ[parallel.ENVIRONMENT_VARIABLE] = "1"
+        call()
+
+    return run, trials
+
+
 def _cores(threads: int) -> Callable[[], Any]:
     dictionary = dictionary_of(1024, 32, 32)
     codes = random_codes(dictionary, 64, 512)
@@ -76,6 +88,18 @@ CURVES: dict[str, tuple[str, list[int], Callable[[int], Call], float | None]] = 
         "non-zeros",
         [2**k for k in range(8, 14)],
         lambda k: _trial(4096, 32, 32, k, "sparse"),
+        1.0,
+    ),
+    "exact tails of thresholding, density fixed": (
+        "grid points",
+        [2**k for k in range(10, 15)],
+        lambda n: _bound(n, "exact tails"),
+        1.0,
+    ),
+    "basis pursuit with exact tails, density fixed": (
+        "grid points",
+        [2**k for k in range(10, 15)],
+        lambda n: _bound(n, "basis pursuit, exact tails"),
         1.0,
     ),
     "depth, synthesis of all layers": ("layers", [1, 2, 3, 4, 6, 8], _cascade, None),
