@@ -53,7 +53,7 @@ FINE, FINE_WIDTH = 5, 0.04
 """The same with exact tails, which cost as much for a few thresholds as for one."""
 MOST_COUNTED = 200
 """Terms of a sum that is counted on a lattice: of longer ones it costs too much, and Chernoff's bound is near."""
-HOPELESS = 1e3, 1e2
+HOPELESS = 100.0, 50.0
 """Sums of closed tails, and of Chernoff's, from which on no sharper ones are below 1: they are some 30 times less."""
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""

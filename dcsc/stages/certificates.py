@@ -223,10 +223,11 @@ class _Draws:
         if not sums_tails:
             return self._looked_at(self.blocks(wanted, purpose), codes, failing, Failures(np.empty(0), largest))
         # Sharp tails are dear: they are taken of some draws, once cheap ones of many tell that no draw stands out.
+        cheap = min(self._settings.tail, "gaussian", key=guarantees.TAILS.index)
         ceiling, more = CEILING * self._settings.delta, functools.partial(self._codes, law, size, purpose)
 
         def stands_out(replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            return failing(replicate, codes, tail="gaussian") > ceiling
+            return failing(replicate, codes, tail=cheap) > ceiling
 
         def sharp(replicate: int, codes: list[RaggedCodes], otherwise: float) -> NDArray:
             values, rows = np.full(len(codes[0].row_size), otherwise), np.flatnonzero(~stands_out(replicate, codes))
@@ -284,9 +285,10 @@ class _Draws:
         rule: _Rule,
         replicate: int,
         codes: list[RaggedCodes],
-        tail: str = "exact",
+        tail: str | None = None,
     ) -> NDArray:
-        """What each of some draws adds to the failure rate."""
+        """What each of some draws adds to the failure rate, by the tail that is asked for or another one."""
+        tail = tail or self._settings.tail
         cascade, (name, threshold, debias) = self._cascades[replicate], rule
         betas = None if name in ("best", BASIS_PURSUIT) else given_thresholds(threshold, cascade, codes, name)
         if part != PATH:
@@ -294,7 +296,7 @@ class _Draws:
             cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
             betas = None if betas is None else [betas[layer]]
         if name == BASIS_PURSUIT:
-            return self._failing_basis_pursuit(cascade, codes, law, rung)
+            return self._failing_basis_pursuit(cascade, codes, law, rung, tail)
         by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
@@ -322,7 +324,9 @@ class _Draws:
         found = guarantees.as_run(paths, betas, **options, tail=tail, by_filter=by_filter)
         return found.failure_bound
 
-    def _failing_basis_pursuit(self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str) -> NDArray:
+    def _failing_basis_pursuit(
+        self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, tail: str
+    ) -> NDArray:
         """What each draw adds to the failure rate of basis pursuit, of a path or of a layer alone."""
         kind, form = rung.removeprefix("basis-pursuit-").split("-")
         if form != "instance":
@@ -330,7 +334,7 @@ class _Draws:
         if kind == "uniform":
             return ~guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds
         signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
-        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs).failure_bound
+        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail).failure_bound
 
     @staticmethod
     def _alone(

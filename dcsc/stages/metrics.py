@@ -18,7 +18,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.thresholding import is_by_filter
 from dcsc.ragged import RaggedCodes, take
 from dcsc.stages.pursuits import RecoveredLayer, cells_of
-from dcsc.stages.settings import Measures, PursuitRun
+from dcsc.stages.settings import Bounds, Measures, PursuitRun
 from dcsc.store.dataset import codes_from_dataset
 from dcsc.store.readers import (
     batch_coordinates,
@@ -283,7 +283,7 @@ def _bounds_of_rows(
         paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
         for name, options in thresholding.items():
             thresholds = [layer.thresholds_of(rows) for layer in found[name]]
-            as_run = _as_run(paths, options, thresholds, settings.bounds.delta)
+            as_run = _as_run(paths, options, thresholds, settings.bounds)
             bounds[name] = (as_run.covered, as_run.failure_bound if signs else None)
     if len(thresholding) < len(pursuits):  # its equality form has no parameters that they depend on
         supports = _basis_pursuit(truth.cascade, codes, signs)
@@ -292,14 +292,15 @@ def _bounds_of_rows(
 
 
 def _as_run(
-    paths: guarantees.PathInterference, options: PursuitRun, thresholds: list[NDArray], delta: float
+    paths: guarantees.PathInterference, options: PursuitRun, thresholds: list[NDArray], bounds: Bounds
 ) -> guarantees.AsRun:
     """What the instance forms say at the thresholds of a pursuit; top-k does what the best ones do."""
     used = None if options.rule == "top-k" else thresholds
     by_filter = is_by_filter(options.threshold)
     return guarantees.as_run(
-        paths, used, rule=options.shrinkage, debias=options.debias, delta=delta, by_filter=by_filter
-    )
+        paths, used, rule=options.shrinkage, debias=options.debias, delta=bounds.delta, by_filter=by_filter,
+        tail=bounds.tail,
+    )  # fmt: skip
 
 
 def _basis_pursuit(cascade: Cascade, codes: list[RaggedCodes], signs: str | None) -> _Bounds:

@@ -192,10 +192,13 @@ class Bounds:
         Failure probability that statistical guarantees admit.
     trials : int
         Trials of each cell and replicate that instance forms are computed for.
+    tail : str
+        The bound on the tails of the interference.
     """
 
     delta: float
     trials: int
+    tail: str
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,7 @@ class Measures:
             Typed.
         """
         pursuits, variants = PursuitRun.by_name(settings["pursuits"]), Draw.by_name(settings["variants"])
-        bounds = Bounds(settings["bounds"]["delta"], settings["bounds"]["trials"])
+        bounds = Bounds(*(settings["bounds"][name] for name in ("delta", "trials", "tail_of_trials")))
         return cls(pursuits, settings["errors"], bounds, variants)
 
 
@@ -357,6 +360,8 @@ class Certification:
         Whether layered basis pursuit is certified, too.
     delta : float
         Failure probability that is admitted.
+    tail : str
+        The bound on the tails of the interference.
     n_draws : int
         Draws behind every number that is estimated, at least.
     confidence : float
@@ -367,6 +372,7 @@ class Certification:
     pursuits: dict[str, PursuitRun]
     basis_pursuit: bool
     delta: float
+    tail: str
     n_draws: int
     confidence: float
 
@@ -390,6 +396,7 @@ class Certification:
             PursuitRun.by_name(settings["pursuits"]),
             settings["basis_pursuit"],
             settings["delta"],
+            settings["tail"],
             settings["draws"],
             settings["confidence"],
         )

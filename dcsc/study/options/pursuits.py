@@ -84,6 +84,13 @@ class BoundOptions(Options):
     Draws behind every certified number that is estimated, at least, over all replicates: it is a confidence limit, and
     299 draws are the fewest that can certify 99 % at a level of 95 %.
     """
+    tail: Literal["hoeffding", "gaussian", "chernoff", "exact"] = "exact"
+    """
+    Bound on the tails of the interference behind certified numbers, the sharpest by default; exact tails take minutes on
+    long grids.
+    """
+    tail_of_trials: Literal["hoeffding", "gaussian", "chernoff", "exact"] = "gaussian"
+    """The same for what is computed trial by trial."""
     basis_pursuit: bool = False
     """
     Certify layered basis pursuit in its equality form beside the pursuits, without running it ([PRE17] Theorem 11, and
