@@ -301,7 +301,7 @@ def statistical(
     }
     cause = next((text for text, where in causes.items() if where.any()), "")
     shaped = tuple(
-        replace(layer, **{name: value.reshape(*batch, *value.shape[1:]) for name, value in vars(layer).items()})
+        replace(layer, **{name: value.reshape((*batch, *value.shape[1:])) for name, value in vars(layer).items()})
         for layer in results
     )
     return StatisticalPath(

@@ -273,7 +273,8 @@ class _Draws:
         hopeful = replace(failures, values=np.append(values, np.zeros(left, values.dtype)))
         if hopeful.mean > self._settings.delta:
             return True
-        if float(np.sum(values)) < 1 and failures.beyond is None:  # seldom enough, and dear to find out
+        is_pilot = hopeful.draws < self._settings.n_draws  # so few that no limit could be below delta
+        if failures.beyond is None and (is_pilot or float(np.sum(values)) < 1):  # seldom enough, and dear to find out
             return False
         return hopeful.limit(self._settings.confidence) > self._settings.delta
 

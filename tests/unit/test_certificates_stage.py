@@ -63,6 +63,7 @@ def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draw
         "pursuits": {name: PursuitOptions(**options).model_dump(mode="json") for name, options in pursuits.items()},
         "basis_pursuit": basis_pursuit,
         "delta": 0.05,
+        "tail": "exact",
         "draws": draws,
         "confidence": 0.95,
     }
@@ -229,15 +230,14 @@ def test_basis_pursuit_is_certified_as_it_is_run():
             assert lost.mean() < 0.15
 
 
-def test_what_random_signs_certify_of_a_path_adds_up_over_its_layers():
+def test_random_signs_certify_paths_of_basis_pursuit_and_no_layers_alone():
     variants = {"T": {"layer_signs": True}, "plain": {}}
     found, _ = certified(DEEP, {"bp": EQUALITY}, variants, draws=256)
-    sizes = found["active"].sel(pursuit="bp", rung="basis-pursuit-statistical-instance")
-    of_layers = sizes.sel(variant="T", part=["layer 1", "layer 2"])
-    assert 0 < int(sizes.sel(variant="T", part="path")) <= int(of_layers.min())
-    assert not found["applies"].sel(variant="plain", part="layer 1", rung="basis-pursuit-statistical-instance").any()
+    of_rung = found.sel(pursuit="bp", rung="basis-pursuit-statistical-instance")
+    assert (of_rung["active"].sel(part="path") > 0).all()
+    assert not of_rung["applies"].sel(part=["layer 1", "layer 2"]).any()
     uniform = found["active"].sel(pursuit="bp", rung="basis-pursuit-uniform-instance", part="path")
-    assert (sizes.sel(part="path") >= 0.9 * uniform).all()
+    assert (of_rung["active"].sel(part="path") >= 0.9 * uniform).all()
 
 
 def test_a_sum_over_layers_is_capped_only_where_the_deepest_code_determines_the_path():
@@ -268,7 +268,14 @@ def test_certificates_and_measured_transitions_are_put_side_by_side(one_layer, m
     def beside(shown):
         """Put the certificates beside transitions that are given, and note the level that is asked for."""
         monkeypatch.setattr(transitions, "measured", lambda summary, variants, levels: asked.append(levels) or shown)
+        together = pd.DataFrame({"pursuit": ["hard"], "variant": "random", "cascade": "it", "pooled": 4.0})
+        together = together.assign(pooled_lower=2.0, pooled_upper=8.0)
+        monkeypatch.setattr(transitions, "pooled", lambda *arguments: together)
         table = transitions.certified_beside(certificates_of, None, {}, 0.95, 0.05)
+        ratio = table.loc[(table["pursuit"] == "hard") & (table["variant"] == "random")]
+        np.testing.assert_array_equal(ratio["of_measured"], ratio["stripe_sparsity"] / 4)
+        assert (ratio["of_measured_lower"] <= ratio["of_measured"]).all()
+        assert table["of_measured"].notna().sum() == len(ratio)
         return table.set_index(["pursuit", "variant", "rung"])["above_measured"]
 
     above = beside(points)

@@ -68,7 +68,7 @@ def chain(folder, member, active, variants, trials, blocks=(0, 2), cascade="it",
     settings = {
         "pursuits": run,
         "errors": True,
-        "bounds": {"delta": 0.01, "trials": 40},
+        "bounds": {"delta": 0.01, "trials": 40, "tail_of_trials": "exact"},
         "variants": settings["variants"],
     }
     found = saved(pursuits.run_pursuits(settings, sampled, drawn), folder / "p.nc", schemas.PURSUITS)

@@ -86,8 +86,8 @@ class BoundOptions(Options):
     """
     tail: Literal["hoeffding", "gaussian", "chernoff", "exact"] = "exact"
     """
-    Bound on the tails of the interference behind certified numbers, the sharpest by default; exact tails take minutes on
-    long grids.
+    Bound on the tails of the interference behind certified numbers, the sharpest by default; exact tails take minutes
+    on long grids.
     """
     tail_of_trials: Literal["hoeffding", "gaussian", "chernoff", "exact"] = "gaussian"
     """The same for what is computed trial by trial."""
