@@ -117,11 +117,9 @@ def left_of_chernoff(a, k, margin, noise, tilt, powers):
         mean += a[j] * tangent
         variance += a[j] * a[j] * (1 - square)
         third += a[j] * a[j] * a[j] * (1 - square * square)
-    if variance <= 0 or tilt <= 0:
-        return 1.0
     deviation, ahead = math.sqrt(variance), mean - margin
     steep = tilt * deviation
-    if not steep < 30:
+    if not 1e-3 < steep < 30:  # nothing to gain, or beyond what the exponential below can hold
         return 1.0
     normal = (
         math.exp(0.5 * steep * steep - tilt * ahead) * 0.5 * math.erfc((steep - ahead / deviation) / math.sqrt(2.0))
