@@ -219,19 +219,8 @@ def certificates() -> Iterator[dict[str, Any]]:
     """Failure bounds of draws with 64 non-zeros: what sharper tails cost, and basis pursuit."""
     trials = 16
     calls = failure_bounds(N, trials)
-
-    def make(threads: int | None) -> dict[str, Callable[[], Any]]:
-        def on_threads(call: Callable[[], Any]) -> Callable[[], Any]:
-            def run() -> None:
-                os.environ[parallel.ENVIRONMENT_VARIABLE] = str(threads or CORES)
-                call()
-
-            return run
-
-        return {name: on_threads(call) for name, call in calls.items()}
-
     against = [("exact tails", "hoeffding tails", 1 / 20), ("basis pursuit, exact tails", "exact tails", None)]
-    yield from compare("certificates, 64 non-zeros", trials, make, against)
+    yield from compare("certificates, 64 non-zeros", trials, lambda threads: calls, against)
 
 
 def everything(quick: bool = False) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -60,11 +61,11 @@ def _cascade(depth: int) -> Call:
 def _bound(n: int, name: str) -> Call:
     call, trials = failure_bounds(n, 4)[name], 4
 
-    def run() -> None:
-        os.environ[parallel.ENVIRONMENT_VARIABLE] = "1"
-        call()
+    def on_one_core() -> None:
+        with mock.patch.dict(os.environ, {parallel.ENVIRONMENT_VARIABLE: "1"}):
+            call()
 
-    return run, trials
+    return on_one_core, trials
 
 
 def _cores(threads: int) -> Callable[[], Any]:

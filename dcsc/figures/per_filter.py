@@ -15,11 +15,10 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import mean_of, select
 from dcsc.figures.transitions import LEVELS
+from dcsc.pursuit.thresholding import BY_FILTER, is_by_filter
 
 PANEL = Panel(needs=("certificates",))
 
-BY_FILTER = "-by-filter"
-"""What the name of a threshold ends in where every filter has its own."""
 RUNG = "statistical-instance"
 """What is certified for random signs."""
 KINDS = {("measured", LEVELS[0]): "o", ("measured", LEVELS[1]): "D", ("certified", None): "s"}
@@ -71,7 +70,7 @@ def pairs_of(pursuits: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     dict of str to str
         The name of the pursuit with a common threshold, by that of the other.
     """
-    common = {name: options for name, options in pursuits.items() if not _is_by_filter(options["threshold"])}
+    common = {name: options for name, options in pursuits.items() if not is_by_filter(options["threshold"])}
     pairs = {}
     for one, options in pursuits.items():
         alike = {
@@ -85,16 +84,9 @@ def pairs_of(pursuits: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return pairs
 
 
-def _is_by_filter(threshold: Any) -> bool:
-    """Whether a choice of the configuration gives every filter a threshold of its own."""
-    if isinstance(threshold, str):
-        return threshold.endswith(BY_FILTER)
-    return isinstance(threshold, list) and any(isinstance(of_layer, list) for of_layer in threshold)
-
-
 def _partner(threshold: Any, common: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The pursuit whose threshold is the same choice for all filters; beside given numbers, the first there is."""
-    if not _is_by_filter(threshold):
+    if not is_by_filter(threshold):
         return None
     wanted = threshold.removesuffix(BY_FILTER) if isinstance(threshold, str) else None
     return next((name for name, other in common.items() if wanted in (None, other["threshold"])), None)

@@ -123,7 +123,7 @@ class SupportPath:
         CertifiedSupports
             By the exact recovery condition at every layer.
         """
-        return CertifiedSupports(self.holds & noiseless, "a layer's supports may not be recovered with some signs")
+        return CertifiedSupports(self.holds & noiseless, "some signs may defeat it on the support of a layer")
 
     def for_random_signs(self, delta: float, noiseless: ArrayLike = True) -> CertifiedSupports:
         """

@@ -12,14 +12,12 @@ from dcsc.convolution.layouts import padded, padded_gram
 from dcsc.guarantees.interference import support_gram
 from dcsc.guarantees.tails import of_variance
 from dcsc.kernels import independence
+from dcsc.kernels.independence import INJECTIVE
 from dcsc.model.coherence import babel2, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, kernel_codes, take
-
-INJECTIVE = 1e-10
-"""Smallest eigenvalue of G_SS, over 1 + |S|, above which the active atoms count as independent."""
 
 
 def closed_variance(dictionary: ConvolutionalDictionary, codes: RaggedCodes, form: str) -> NDArray:

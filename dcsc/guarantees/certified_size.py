@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dcsc import statistics
 
-LEFT = 0.6
-"""Share of delta that a mean may have where a limit of it is to be below delta."""
+PROMISING = 0.6
+"""Share of delta that the mean of a pilot may reach where a limit is to be below delta."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def largest_certified_size(
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
-        if failures(sizes[middle], "pilot").mean <= LEFT * delta:
+        if failures(sizes[middle], "pilot").mean <= PROMISING * delta:
             low = middle + 1
         else:
             high = middle

@@ -146,7 +146,7 @@ def layer_failure(
     interference : LayerInterference
         As from `layer_interference`.
     threshold, probability : ndarray, shape (code,)
-        As from `dcsc.guarantees.tails.best_threshold`, or `failure`, at the cost of a pass over the codes.
+        As from `dcsc.guarantees.tails.best_threshold`, or at given thresholds, at the cost of a pass over the codes.
     """
     given = np.full(np.shape(eps), np.nan) if threshold is None else np.array(threshold, dtype=np.float64)
     return _over_codes(dictionary, codes, growth, noise_variance, (np.array(eps), np.array(guard), given))

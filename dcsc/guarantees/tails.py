@@ -117,34 +117,6 @@ def _sum_of_tails(
     return np.minimum(1.0, np.where(where, terms, 0.0).sum(axis=1))
 
 
-def failure(
-    interference: Interference, threshold: NDArray, eps: NDArray, guard: NDArray, noise_variance: float = 0.0
-) -> NDArray:
-    """
-    Bound the probability that thresholding one layer returns a wrong support, for a given threshold.
-
-    Parameters
-    ----------
-    interference : Interference
-        Of the layer.
-    threshold : ndarray, shape (code,)
-        beta.
-    eps, guard : ndarray, shape (code,)
-        Bound on the input error, valid before the signs are drawn, and margin against rounding.
-    noise_variance : float
-        sigma^2 of Gaussian noise on the input.
-
-    Returns
-    -------
-    ndarray, shape (code,)
-        The instance form of docs/theory.md, "One layer", capped at 1.
-    """
-    active = interference.active
-    floor = interference.magnitude + interference.locked
-    margin = np.where(active, floor - (threshold + eps)[:, None], (threshold - eps)[:, None])
-    return _sum_of_tails(interference, margin, np.where(active, 1.0, 2.0), guard, noise_variance, True, "hoeffding")
-
-
 def false_alarm(
     interference: Interference,
     threshold: NDArray,
@@ -160,8 +132,10 @@ def false_alarm(
     ----------
     interference : Interference
         Of the layer.
-    threshold, eps, guard : ndarray, shape (code,)
-        As for `failure`.
+    threshold : ndarray, shape (code,)
+        beta.
+    eps, guard : ndarray, shape (code,)
+        Bound on the input error, valid before the signs are drawn, and margin against rounding.
     noise_variance : float
         sigma^2 of Gaussian noise on the input.
     kind : {"hoeffding", "gaussian", "chernoff", "exact"}
@@ -226,7 +200,7 @@ def best_threshold(
     -------
     threshold, probability : ndarray, shape (code,)
         The best of a search, X_min/2, and the middle and both ends of the instance-uniform interval, and the
-        bound at it, which `failure` gives as well.
+        bound at it.
     """
     threshold, probability = np.empty((2, len(eps)))
     failure_kernels.listed_failure(

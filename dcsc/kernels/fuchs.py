@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.independence import INJECTIVE
 from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.sharpen import HOPELESS, SHARE, choose, closed_terms, sharpen
@@ -33,8 +34,6 @@ from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 LANES = ROW_BYTES // 8
 SHIFTS = (0.5, 0.2, 0.05, 1e-2, 1e-3, 1e-5, 1e-7)
 """Lower bounds of the smallest eigenvalue that are tried, before the smallest one that is admitted."""
-INJECTIVE = 1e-10
-"""Times 1 + the number of atoms: the smallest eigenvalue that is admitted."""
 NEGLIGIBLE = 1e-14
 """Entries of a solution below it are left out once a whole band of them is."""
 DROPPED = 1e-5

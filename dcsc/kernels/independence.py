@@ -11,6 +11,9 @@ from __future__ import annotations
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms
 
+INJECTIVE = 1e-10
+"""Over 1 + |S|: the smallest eigenvalue of G_SS above which the active atoms count as independent."""
+
 
 @compiled
 def within_circles(firsts, neighbours, values, floor):

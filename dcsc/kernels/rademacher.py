@@ -153,7 +153,8 @@ def deviations_of(margin, variance, value):
 
     That of both is at most Hoeffding's tail times the errors' own exp(-L), for a tilt of t / v.
     """
-    return math.sqrt(2 * max(-math.log(REMAINDER), -margin * margin / (2 * variance) - math.log(REMAINDER * value)))
+    hoeffding_over_value = -margin * margin / (2 * variance) - math.log(value)
+    return math.sqrt(2 * (max(0.0, hoeffding_over_value) - math.log(REMAINDER)))
 
 
 @compiled

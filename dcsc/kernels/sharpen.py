@@ -54,7 +54,7 @@ FINE, FINE_WIDTH = 5, 0.04
 MOST_COUNTED = 200
 """Terms of a sum that is counted on a lattice: of longer ones it costs too much, and Chernoff's bound is near."""
 HOPELESS = 100.0, 50.0
-"""Sums of closed tails, and of Chernoff's, from which on no sharper ones are below 1: they are some 30 times less."""
+"""Sums of closed tails, and of Chernoff's, from which on sharper ones are not tried: their sum is seldom below 1."""
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""
 

@@ -114,25 +114,6 @@ def support_sizes(codes: NDArray, rank: int) -> NDArray:
     return np.asarray(np.count_nonzero(codes, axis=tuple(range(-rank - 1, 0))))
 
 
-def support_sizes_by_filter(codes: NDArray, rank: int) -> NDArray:
-    """
-    Count the active atoms of every filter.
-
-    Parameters
-    ----------
-    codes : ndarray, shape (..., filter, *position)
-        Codes of one layer.
-    rank : int
-        Number of spatial axes.
-
-    Returns
-    -------
-    ndarray of int, shape (..., filter)
-        Non-zeros of each code and filter.
-    """
-    return np.asarray(np.count_nonzero(codes, axis=tuple(range(-rank, 0))))
-
-
 def check_layers(n_layers: int, **options: object) -> None:
     """
     Check that options told layer by layer have an entry for each.

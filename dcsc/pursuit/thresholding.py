@@ -15,14 +15,7 @@ from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
-from dcsc.pursuit.arguments import (
-    check_layers,
-    check_whole,
-    of_layer,
-    support_sizes,
-    support_sizes_by_filter,
-    true_codes,
-)
+from dcsc.pursuit.arguments import check_layers, check_whole, of_layer, support_sizes, true_codes
 from dcsc.pursuit.least_squares import least_squares
 from dcsc.pursuit.protocol import PursuitResult, register
 from dcsc.ragged import RaggedCodes
@@ -155,29 +148,6 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int, rule: Rul
     last, following = (np.take_along_axis(padded, (k + step)[..., None], axis=-1)[..., 0] for step in (0, 1))
     following = np.maximum(following, 0)
     return np.where((k > 0) & (rule in ("hard", "top-k")), (last + following) / 2, following)
-
-
-def separating_threshold_by_filter(correlations: NDArray, k: NDArray, rank: int, rule: Rule = "hard") -> NDArray:
-    """
-    Thresholds that keep exactly the largest magnitudes of every filter.
-
-    Parameters
-    ----------
-    correlations : ndarray, shape (..., filter, *position)
-        c.
-    k : ndarray of int, shape (..., filter)
-        How many of each filter.
-    rank : int
-        Number of spatial axes.
-    rule : {'hard', 'soft', 'relu'}
-        As for `separating_threshold`.
-
-    Returns
-    -------
-    ndarray, shape (..., filter)
-        The thresholds; of a filter without active atoms the largest magnitude.
-    """
-    return separating_threshold(np.expand_dims(correlations, -rank - 1), k, rank, rule)
 
 
 def derived_thresholds(
@@ -330,8 +300,9 @@ def layered_thresholding(
 
 
 def _oracle(correlations: NDArray, truth: NDArray, rank: int, rule: Rule, by_filter: bool) -> NDArray:
+    """Thresholds that keep as many entries as are active, of a code or of each filter as if it were one."""
     if by_filter:
-        return separating_threshold_by_filter(correlations, support_sizes_by_filter(truth, rank), rank, rule)
+        correlations, truth = (np.expand_dims(values, -rank - 1) for values in (correlations, truth))
     return separating_threshold(correlations, support_sizes(truth, rank), rank, rule)
 
 

@@ -18,13 +18,11 @@ from dcsc.convolution.layouts import padded, padded_gram, scratch_of, tiled_patt
 from dcsc.convolution.sparse_path import correlate_codes, interference_bound
 from dcsc.errors import UserError
 from dcsc.kernels import worst_case
+from dcsc.kernels.independence import INJECTIVE
 from dcsc.model.coherence import filter_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, kernel_codes
-
-INJECTIVE = 1e-10
-"""Times 1 + the number of active atoms: the smallest eigenvalue of their Gram matrix that counts as injective."""
 
 
 class ThresholdAttack(NamedTuple):

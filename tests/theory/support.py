@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from dcsc import Cascade, ConvolutionalDictionary
+from dcsc.guarantees import tails
 from dcsc.model.sparsity import patch_l2
 from dcsc.pursuit import layered_thresholding
 from tests.strategies import dense_matrix
@@ -254,3 +255,14 @@ def write_counts(dictionary, code):
         ]
         np.add.at(counts, (channel[None, :], *places), 1)
     return counts
+
+
+def instance_failure(interference, threshold, eps, guard, noise_variance=0.0):
+    """The instance form of a layer at given thresholds by Hoeffding's inequality, from arrays of all atoms."""
+    active = interference.active
+    floor = interference.magnitude + interference.locked
+    margin = np.where(active, floor - (threshold + eps)[:, None], (threshold - eps)[:, None])
+    bound = interference.bound if noise_variance == 0 else np.inf
+    factor = np.where(active, 1.0, 2.0)
+    terms = tails.tail(margin, interference.variance + noise_variance, bound, factor, guard[:, None])
+    return np.minimum(1.0, terms.sum(axis=1))

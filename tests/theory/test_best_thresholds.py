@@ -12,6 +12,7 @@ from dcsc.guarantees.interference import (
     layer_interference,
     rademacher_interference,
 )
+from tests.theory import support
 
 
 def made(seed, grid, **parameters):
@@ -52,7 +53,7 @@ def over_a_fine_grid(interference, row, eps, guard, noise):
     for part in np.array_split(betas, max(1, len(betas) * len(active) // 2**20)):
         many = Interference(*(np.broadcast_to(values, (len(part), len(values))) for values in one.values()))
         ones = np.ones(len(part))
-        best = min(best, tails.failure(many, part, eps * ones, guard * ones, noise).min())
+        best = min(best, support.instance_failure(many, part, eps * ones, guard * ones, noise).min())
     return best
 
 
@@ -66,7 +67,9 @@ def test_bound_is_exact_at_a_threshold_that_is_nearly_the_best(name, noise):
     listed = tails.best_threshold(everywhere, eps, guard, noise)
     informative = 0
     for beta, found in ((threshold, probability), listed):
-        np.testing.assert_allclose(found, tails.failure(everywhere, beta, eps, guard, noise), rtol=1e-11, atol=1e-290)
+        np.testing.assert_allclose(
+            found, support.instance_failure(everywhere, beta, eps, guard, noise), rtol=1e-11, atol=1e-290
+        )
         for row in range(len(eps)):
             best = over_a_fine_grid(everywhere, row, eps[row], guard[row], noise)
             informative += 1e-250 < best < 1
@@ -96,7 +99,7 @@ def test_codes_at_the_edges_have_thresholds():
             _, threshold, probability = layer_failure(
                 dictionary, codes, np.full(3, eps), np.full(3, 1e-14), noise_variance=noise
             )
-            exact = tails.failure(
+            exact = support.instance_failure(
                 rademacher_interference(dictionary, codes), threshold, np.full(3, eps), np.full(3, 1e-14), noise
             )
             np.testing.assert_allclose(probability, exact, rtol=1e-12, atol=1e-290)

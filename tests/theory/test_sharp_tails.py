@@ -12,7 +12,6 @@ from dcsc.errors import UserError
 from dcsc.guarantees import sharp_tails
 from dcsc.guarantees.interference import layer_failure, plain_interference, rademacher_interference
 from dcsc.guarantees.sharp_tails import TAILS, best_failure, failure_at, tail_probability
-from dcsc.guarantees.tails import failure
 from tests.theory import support
 
 
@@ -164,7 +163,7 @@ def test_exact_failure_of_one_layer_stays_below_every_bound(name):
     eps, guard = x_min * rng.choice([0.0, 0.0, 0.05], count), np.full(count, 1e-14)
     gram = support.dense_gram(dictionary)
     by_filter = x_min[:, None] * rng.uniform(0.35, 0.65, (count, dictionary.n_filters))
-    loose = failure(rademacher_interference(dictionary, codes), x_min / 2, eps, guard)
+    loose = support.instance_failure(rademacher_interference(dictionary, codes), x_min / 2, eps, guard)
     _, _, closed = layer_failure(dictionary, codes, eps, guard)
     before, informative = {"common": loose, "best": closed, "filter": np.ones(count)}, 0
     for tail in TAILS:
@@ -247,7 +246,7 @@ def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_its_bou
             at = sharp_tails.plain_failure_at(cascade, deepest, 1, betas, 0 * guard, guard, tail=tail)
             np.testing.assert_allclose(at[found < 1], found[found < 1], rtol=0.2)
             before = found
-        loose = failure(plain_interference(cascade, deepest, 1), betas, 0 * guard, guard)
+        loose = support.instance_failure(plain_interference(cascade, deepest, 1), betas, 0 * guard, guard)
         for row in np.flatnonzero((found > 0) & (found < 1)):
             trials = np.zeros((512, below.n_atoms))
             trials[:, np.flatnonzero(dense[row])] = support.all_signs(9)

@@ -57,7 +57,7 @@ def test_exact_failure_of_one_layer_stays_below_every_bound(name):
     gram = support.dense_gram(dictionary)
     model = Cascade([dictionary])
     paths = {form: guarantees.statistical(model, [codes], eps, form=form, method="optimised") for form in FORMS}
-    at_half = tails.failure(rademacher_interference(dictionary, codes), x_min / 2, eps, 0 * eps)
+    at_half = support.instance_failure(rademacher_interference(dictionary, codes), x_min / 2, eps, 0 * eps)
     informative = 0
     for row, code in enumerate(codes):
         for path in paths.values():
@@ -443,7 +443,7 @@ def test_aligned_cascade_fails_always_in_the_plain_model_and_rarely_with_random_
         assert 4096 - np.logical_and.reduce(found).sum() == failures
     top = dcsc.pursuit.layered_thresholding(model, drawn[0], rule="top-k", k=[12, 1])
     assert 4096 - np.logical_and.reduce(support.recovered(top, drawn)).sum() == 256
-    bound = tails.failure(
+    bound = support.instance_failure(
         rademacher_interference(cascade.dictionaries[0], layers[1]), np.array([0.95 * x]), np.zeros(1), np.zeros(1)
     )
     assert bound[0] >= 256 / 4096

@@ -4,6 +4,7 @@ import copy
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 from dcsc import families
 from dcsc.__main__ import main
 from dcsc.errors import UserError
+from dcsc.guarantees import TAILS
+from dcsc.pursuit.thresholding import THRESHOLDS
 from dcsc.study import config, reference
+from dcsc.study.options.pursuits import PursuitOptions, Tail
 from dcsc.study.options.signals import SignalOptions
 
 ROOT = Path(__file__).parents[2]
@@ -219,3 +223,12 @@ def test_the_command_line_writes_the_key_table_between_its_marks(tmp_path, capsy
     assert "has no marks" in capsys.readouterr().err
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == reference.json_schema()
+
+
+def test_a_configuration_offers_the_tails_and_thresholds_that_there_are():
+    """The options name them again, since they are read without the numerical library."""
+    assert get_args(Tail) == TAILS
+    named = next(
+        of for of in get_args(PursuitOptions.model_fields["threshold"].annotation) if get_origin(of) is Literal
+    )
+    assert set(get_args(named)) == set(THRESHOLDS)

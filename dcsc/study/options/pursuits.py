@@ -9,6 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from dcsc.stages.settings import PursuitRun
 from dcsc.study.options.types import Count, Number, Options, Proportion, Scalar, numeric, whole
 
+Tail = Literal["hoeffding", "gaussian", "chernoff", "exact"]
+"""The bounds on tails of `dcsc.guarantees`, which a configuration is read without."""
+
 
 class PursuitOptions(Options):
     """A pursuit and its parameters."""
@@ -84,12 +87,12 @@ class BoundOptions(Options):
     Draws behind every certified number that is estimated, at least, over all replicates: it is a confidence limit, and
     299 draws are the fewest that can certify 99 % at a level of 95 %.
     """
-    tail: Literal["hoeffding", "gaussian", "chernoff", "exact"] = "exact"
+    tail: Tail = "exact"
     """
     Bound on the tails of the interference behind certified numbers, the sharpest by default; exact tails take minutes
     on long grids.
     """
-    tail_of_trials: Literal["hoeffding", "gaussian", "chernoff", "exact"] = "gaussian"
+    tail_of_trials: Tail = "gaussian"
     """The same for what is computed trial by trial."""
     basis_pursuit: bool = False
     """
