@@ -10,11 +10,12 @@ from dcsc.figures.inputs import FigureSettings
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
+from dcsc.guarantees import TOP_K_RUNG
 
 PANEL = Panel(needs=("certificates",))
 
-RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in style.RUNGS}
-"""Those of closed forms, and of what looks at the supports themselves."""
+RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in style.RUNGS} | {TOP_K_RUNG: "s"}
+"""Those of closed forms, of what looks at the supports themselves, and of what does so pair by pair."""
 
 tidy = transitions.along_series
 

@@ -268,6 +268,7 @@ RUNGS = {
     "uniform-instance": "all signs, instance",
     "statistical-coherence": "random signs, coherence",
     "statistical-instance": "random signs, instance",
+    "top-k-statistical-instance": "random signs, pairs",
     "basis-pursuit-uniform-coherence": "all signs, Theorem 11",
     "basis-pursuit-uniform-instance": "all signs, supports",
     "basis-pursuit-statistical-instance": "random signs, supports",

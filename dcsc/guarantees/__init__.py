@@ -20,6 +20,7 @@ function                                  what it tells
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
 `support_certificates`                    the same of one layer
+`top_k_failure`                           top-k of one layer over random signs, pair by pair
 `tail_probability`                        tails of Rademacher sums, up to exact ones
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
 `least_squares_gain`                      how much debiasing amplifies an input error
@@ -48,6 +49,7 @@ _NAMES = {
         "RUNGS",
         "SUPPORT_RUNGS",
         "THRESHOLDING_RUNGS",
+        "TOP_K_RUNG",
         "CertifiedSparsity",
         "Ladder",
         "certified_stripe_sparsity",
@@ -56,6 +58,7 @@ _NAMES = {
     ),
     "sharp_tails": ("tail_probability",),
     "tails": ("TAILS",),
+    "top_k": ("top_k_failure",),
     "sparse_recovery": ("BasisPursuitLayer", "BasisPursuitPath", "basis_pursuit", "uniqueness"),
     "statistical_thresholding": ("StatisticalLayer", "StatisticalPath", "statistical"),
     "thresholds_as_run": (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.filter_bank import listed_codes
@@ -21,6 +22,7 @@ from dcsc.guarantees.sharp_tails import best_failure, failure_at
 from dcsc.guarantees.sparse_recovery import BasisPursuitPath, basis_pursuit
 from dcsc.guarantees.statistical_thresholding import StatisticalPath, statistical
 from dcsc.guarantees.tails import TAILS, squared_level
+from dcsc.guarantees.top_k import top_k_failure
 from dcsc.guarantees.uniform_thresholding import PathGuarantee, uniform
 from dcsc.model.cascade import Cascade
 from dcsc.model.coherence import babel, babel2, mutual_coherence
@@ -47,6 +49,8 @@ BASIS_PURSUIT_RUNGS = (
 SUPPORT_RUNGS = BASIS_PURSUIT_RUNGS[2:]
 """Those of them that factorise the inner products of the active atoms."""
 RUNGS = THRESHOLDING_RUNGS + BASIS_PURSUIT_RUNGS
+TOP_K_RUNG = "top-k-statistical-instance"
+"""Of top-k with known k in one layer, pair by pair; the others of thresholding bound it by the best threshold."""
 
 _ROUNDING = 1e-12
 
@@ -202,6 +206,7 @@ def certified_stripe_sparsity(
     sizes: Sequence[int] | None = None,
     confidence: float = 0.95,
     tail: str = "exact",
+    rng: Generator | None = None,
 ) -> CertifiedSparsity:
     """
     Find the largest stripe-sparsity that a rung certifies for one layer of a dictionary.
@@ -217,7 +222,7 @@ def certified_stripe_sparsity(
         Admitted failure probability of the statistical rungs, and share of draws that the uniform instance rungs may
         leave uncovered.
     rung : str
-        One of `RUNGS`.
+        One of `RUNGS`, or `TOP_K_RUNG`.
     threshold : float, optional
         beta / X_min of the pursuit that the certificate is for, such as 0.5; by default that of the best threshold,
         which is also a certificate of top-k.
@@ -234,6 +239,8 @@ def certified_stripe_sparsity(
         Level of the limits of the instance rungs, which are estimated from the draws.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound on the tails of the statistical rungs, as for `statistical`.
+    rng : numpy.random.Generator, optional
+        Draws the pairs of `TOP_K_RUNG`; by default one with seed 0.
 
     Returns
     -------
@@ -245,7 +252,7 @@ def certified_stripe_sparsity(
     UserError
         When the rung is unknown, a number is out of range, or draws are missing.
     """
-    check_choice(rung, RUNGS, "rung")
+    check_choice(rung, [*RUNGS, TOP_K_RUNG], "rung")
     check_choice(tail, TAILS, "tail")
     if not (0 < contrast <= 1 and 0 < delta < 1 and noise_ratio >= 0 and 0.5 < confidence < 1):
         raise UserError(
@@ -256,7 +263,8 @@ def certified_stripe_sparsity(
     if rung.endswith("instance"):
         if draws is None:
             raise UserError(f"rung {rung!r} depends on supports: pass draws, codes by size or a sampler.")
-        return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence, tail)
+        rng = rng or np.random.default_rng(0)
+        return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence, tail, rng)
     if rung in BASIS_PURSUIT_RUNGS:
         return _certified(rung, _basis_pursuit_condition(dictionary, rung, contrast, noise_ratio), 1.0)
     if contrast <= 2 * noise_ratio:
@@ -350,6 +358,7 @@ def _by_draws(
     sizes: Sequence[int] | None,
     confidence: float,
     tail: str,
+    rng: Generator,
 ) -> CertifiedSparsity:
     """Certify upwards, size after size, by confidence limits."""
     model = Cascade([dictionary])
@@ -368,7 +377,7 @@ def _by_draws(
             norms.append(stripe_norm(listed, dictionary))
             smallest, largest = extreme_magnitudes(listed, dictionary.rank)
             beta = None if threshold is None else threshold * np.where(np.isfinite(smallest), smallest, 1.0)
-            failing.append(draw_failures(model, listed, beta, noise_ratio * largest, rung=rung, tail=tail))
+            failing.append(draw_failures(model, listed, beta, noise_ratio * largest, rung=rung, tail=tail, rng=rng))
         stripes[size] = int(np.median(np.concatenate(norms)))
         return Failures(np.concatenate(failing))
 
@@ -394,6 +403,7 @@ def draw_failures(
     rung: str,
     tail: str = "exact",
     by_filter: bool = False,
+    rng: Generator | None = None,
 ) -> NDArray:
     """
     Tell, draw by draw, which codes of one layer a rung leaves to fail.
@@ -409,24 +419,28 @@ def draw_failures(
     noise : array_like, shape () or (code,)
         Bound on the patch norm of the noise.
     rung : str
-        One of `RUNGS`: for signs of any kind, or for Rademacher ones.
+        One of `RUNGS`, or `TOP_K_RUNG`: for signs of any kind, or for Rademacher ones.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound on the tails, for Rademacher signs.
     by_filter : bool
         Whether thresholds are given for each filter; not for the Babel forms.
+    rng : numpy.random.Generator, optional
+        For `TOP_K_RUNG`, as for `top_k_failure`.
 
     Returns
     -------
     ndarray of bool or float, shape (code,)
-        Whether some signs may defeat the pursuit, or a bound on the probability that they do.
+        Whether some signs may defeat the pursuit, or a bound on the probability that they do, or a draw of one.
 
     Raises
     ------
     UserError
         When the rung or tail is unknown, shapes do not fit, or there is noise and the rung knows none.
     """
-    check_choice(rung, RUNGS, "rung")
+    check_choice(rung, [*RUNGS, TOP_K_RUNG], "rung")
     check_choice(tail, TAILS, "tail")
+    if rung == TOP_K_RUNG:
+        return top_k_failure(model.dictionaries[0], codes, noise, tail=tail, rng=rng)
     if rung in BASIS_PURSUIT_RUNGS:
         return _basis_pursuit_failures(model, codes, noise, rung, tail)
     kind, form = rung.split("-")

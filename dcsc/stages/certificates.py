@@ -35,6 +35,9 @@ MANY, SHARP = 8.0, 1 / 3
 BASIS_PURSUIT = "basis pursuit"
 """Label of layered basis pursuit in its equality form, which can be certified without being run."""
 
+TOP_K = "top-k"
+"""Rule without a threshold, whose certificates are those of the best one, and by pairs."""
+
 PATH = "path"
 """Name of the part that is the whole path; the others are single layers whose input is exact."""
 
@@ -53,7 +56,8 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     ----------
     settings : mapping
         `seed`, `experiment`, `cascade`, `variants`, `pursuits`, `basis_pursuit` (whether that is certified, too,
-        without being run), `delta`, `draws` (behind every number that is estimated, at least) and `confidence`.
+        without being run), `by_pairs` (whether top-k of one layer is), `delta`, `draws` (behind every number that is
+        estimated, at least) and `confidence`.
     dictionaries : DataTree
         Of the dictionaries stage.
 
@@ -72,7 +76,11 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     labels = {
         "pursuit": list(pursuits),
         "variant": list(variants),
-        "rung": [*guarantees.THRESHOLDING_RUNGS, *(guarantees.BASIS_PURSUIT_RUNGS if of_basis_pursuit else ())],
+        "rung": [
+            *guarantees.THRESHOLDING_RUNGS,
+            *([guarantees.TOP_K_RUNG] if chosen.by_pairs and depth == 1 else []),
+            *(guarantees.BASIS_PURSUIT_RUNGS if of_basis_pursuit else []),
+        ],
         "part": parts,
     }
     lengths = tuple(map(len, labels.values()))
@@ -110,7 +118,7 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
 
 
 _Rule = tuple[str, Any, bool]
-"""What of a pursuit decides on its supports: the rule ("best" for top-k), the threshold and whether it debiases."""
+"""What of a pursuit decides on its supports: the rule, the threshold and whether it debiases."""
 
 
 def _rule_of(options: PursuitRun | None) -> _Rule:
@@ -119,14 +127,17 @@ def _rule_of(options: PursuitRun | None) -> _Rule:
     threshold = options.threshold
     if isinstance(threshold, list):
         threshold = tuple(tuple(beta) if isinstance(beta, list) else beta for beta in threshold)
-    return ("best" if options.rule == "top-k" else options.rule or ""), threshold, options.debias
+    return options.rule or "", threshold, options.debias
 
 
 def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, variant: str) -> bool:
     """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
     if draw.is_noisy or (options is not None and not (options.is_bounded and options.runs_on(variant))):
         return False
-    if (_rule_of(options)[0] == BASIS_PURSUIT) != (rung in guarantees.BASIS_PURSUIT_RUNGS):
+    rule = _rule_of(options)[0]
+    if (rule == BASIS_PURSUIT) != (rung in guarantees.BASIS_PURSUIT_RUNGS):
+        return False
+    if rung == guarantees.TOP_K_RUNG and rule != TOP_K:
         return False
     if options is not None and thresholding.is_by_filter(options.threshold) and "babel" in rung:
         return False
@@ -137,7 +148,7 @@ def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, varia
 
 def _is_statistical(rung: str) -> bool:
     """Whether a rung is about random signs."""
-    return rung.removeprefix("basis-pursuit-").startswith("statistical")
+    return "statistical" in rung
 
 
 def _random_signs(draw: Draw, depth: int) -> str | None:
@@ -156,6 +167,8 @@ class _Draws:
     def __init__(self, settings: Certification, cascades: list[Cascade]) -> None:
         self._settings, self._cascades = settings, cascades
         self.codes = functools.lru_cache(maxsize=2048)(self._codes)
+        of_study = {"experiment": settings.draws.experiment, "cascade": settings.draws.cascade}
+        self._pairs = seeds.stream(settings.draws.seed, stage="certificates", what="pairs", **of_study)
         self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
 
     @property
@@ -291,7 +304,7 @@ class _Draws:
         """What each of some draws adds to the failure rate, by the tail that is asked for or another one."""
         tail = tail or self._settings.tail
         cascade, (name, threshold, debias) = self._cascades[replicate], rule
-        betas = None if name in ("best", BASIS_PURSUIT) else given_thresholds(threshold, cascade, codes, name)
+        betas = None if name in (TOP_K, BASIS_PURSUIT) else given_thresholds(threshold, cascade, codes, name)
         if part != PATH:
             layer = int(part.removeprefix("layer ")) - 1
             cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
@@ -301,11 +314,12 @@ class _Draws:
         by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
-            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter)
+            options = {"tail": tail, "by_filter": by_filter, "rng": self._pairs}
+            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, **options)
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
-            shrinks = "hard" if name == "best" else name
+            shrinks = "hard" if name == TOP_K else name
             if debias:  # the input of every layer is exact, and these forms make the active atoms independent
                 alone = [
                     self._alone(cascade, codes, layer, shrinks, form, choice, by_filter)
@@ -315,7 +329,7 @@ class _Draws:
             return ~guarantees.uniform(
                 cascade, codes, rule=shrinks, form=form, threshold=choice, by_filter=by_filter
             ).holds
-        shrinks = "hard" if name == "best" else name
+        shrinks = "hard" if name == TOP_K else name
         if rung == "uniform-instance":
             paths = guarantees.path_interference(cascade, codes)
             return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias, by_filter=by_filter)

@@ -358,6 +358,8 @@ class Certification:
         By name.
     basis_pursuit : bool
         Whether layered basis pursuit is certified, too.
+    by_pairs : bool
+        Whether top-k of one layer is, pair by pair.
     delta : float
         Failure probability that is admitted.
     tail : str
@@ -371,6 +373,7 @@ class Certification:
     draws: Draws
     pursuits: dict[str, PursuitRun]
     basis_pursuit: bool
+    by_pairs: bool
     delta: float
     tail: str
     n_draws: int
@@ -395,6 +398,7 @@ class Certification:
             Draws.from_json({**settings, "active": [], "blocks": (0, 0), "trials": BLOCK}),
             PursuitRun.by_name(settings["pursuits"]),
             settings["basis_pursuit"],
+            settings["by_pairs"],
             settings["delta"],
             settings["tail"],
             settings["draws"],

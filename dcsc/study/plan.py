@@ -454,7 +454,7 @@ class Plan:
             "cascade": self.members[cascade].cascade,
             "variants": self._variants(experiment),
             "pursuits": self.pursuit_settings(experiment)["pursuits"],
-            **bounds.model_dump(mode="json", include={"delta", "draws", "basis_pursuit", "tail"}),
+            **bounds.model_dump(mode="json", include={"delta", "draws", "basis_pursuit", "by_pairs", "tail"}),
             "confidence": self.study.confidence,
         }
 

@@ -52,7 +52,7 @@ VARIANTS = {
 }
 
 
-def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draws=400):
+def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draws=400, by_pairs=False):
     drawn = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member, 3))
     signals = SignalOptions(active=[1], trials=1, variants=variants)
     settings = {
@@ -62,6 +62,7 @@ def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draw
         "variants": {label: asdict(draw) for label, draw in signals.draws().items()},
         "pursuits": {name: PursuitOptions(**options).model_dump(mode="json") for name, options in pursuits.items()},
         "basis_pursuit": basis_pursuit,
+        "by_pairs": by_pairs,
         "delta": 0.05,
         "tail": "exact",
         "draws": draws,
@@ -133,6 +134,30 @@ def test_a_threshold_certifies_no_more_than_the_best_one_and_equal_ones_alike(on
         assert sizes["midpoint"] <= sizes["top-k"]
     sizes = found["active"].sel(rung="uniform-instance")
     assert sizes.sel(pursuit="low") < sizes.sel(pursuit="hard")
+
+
+def test_pairs_certify_top_k_with_random_signs_alone_and_no_more_than_is_recovered():
+    pursuits = {name: PURSUITS[name] for name in ("hard", "top-k")}
+    variants = {name: VARIANTS[name] for name in ("random", "worst", "noisy")}
+    found, cascades = certified(MEMBER, pursuits, variants, draws=200, by_pairs=True)
+    again, _ = certified(MEMBER, pursuits, variants, draws=200, by_pairs=True)
+    xr.testing.assert_identical(found, again)
+    found = found.sel(part="path")
+    applies = found["applies"].sel(rung=guarantees.TOP_K_RUNG)
+    assert applies.sum() == 1
+    assert applies.sel(pursuit="top-k", variant="random")
+    found = found["active"].sel(pursuit="top-k", variant="random")
+    size = int(found.sel(rung=guarantees.TOP_K_RUNG))
+    assert size > int(found.sel(rung="statistical-instance"))
+    support = {"name": "uniform", "size": size}
+    for number, cascade in enumerate(cascades):
+        (dictionary,) = cascade.dictionaries
+        codes = sampling.sample_codes(seeds.stream(number), dictionary, 400, support=support)
+        recovered = one_step.recovered_supports(dictionary, codes, rule="top-k", k=size)
+        wrong = [not np.array_equal(codes[t].atom, np.sort(recovered[t].atom)) for t in range(400)]
+        assert np.mean(wrong) < 0.1
+    deep, _ = certified(DEEP, {"top-k": PURSUITS["top-k"]}, {"random": {}}, draws=60, by_pairs=True)
+    assert guarantees.TOP_K_RUNG not in deep["rung"]
 
 
 def test_closed_forms_are_of_the_drawn_supports(one_layer):

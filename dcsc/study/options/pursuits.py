@@ -99,3 +99,8 @@ class BoundOptions(Options):
     Certify layered basis pursuit in its equality form beside the pursuits, without running it ([PRE17] Theorem 11, and
     what holds for the supports); a pursuit that is run in this form is certified anyway.
     """
+    by_pairs: bool = False
+    """
+    Certify top-k of one layer with random signs by all pairs of an active and an inactive atom, too, which is sharper
+    than by the best threshold, and takes longer.
+    """

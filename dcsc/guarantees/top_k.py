@@ -1,0 +1,237 @@
+"""
+Thresholding that keeps as many entries as there are (top-k): how likely random signs make it fail, pair by pair.
+
+Top-k with known k = |S| recovers the support and signs where every active atom beats every inactive one, |c_j| <
+s_i c_i. There is a tail for each pair of them and each sign of c_j, and their sum bounds the failure (docs/theory.md,
+"Top-k by pairs"). Hundreds of thousands of pairs matter, so that sharp tails are taken of some that are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.sharp_tails import tail_probability
+from dcsc.guarantees.tails import GAUSSIAN, TAILS
+from dcsc.model.cascade import Cascade
+from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import over_trials
+from dcsc.ragged import RaggedCodes
+
+PAIRS = 64
+"""Pairs that are drawn of a code, if nothing else is asked for."""
+
+_ENTRIES = 1 << 14
+"""Pairs that are looked at together: their arrays stay in the cache."""
+_ROUNDING = 1e-12
+
+
+def top_k_failure(
+    dictionary: ConvolutionalDictionary,
+    codes: ArrayLike | RaggedCodes,
+    noise: ArrayLike = 0.0,
+    *,
+    tail: str = "exact",
+    rng: Generator | None = None,
+    pairs: int = PAIRS,
+) -> NDArray:
+    """
+    Bound the probability that random signs defeat top-k with known k in one layer, or draw a number whose mean does.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    codes : array_like of shape (..., filter, *position), or RaggedCodes
+        Only their magnitudes count.
+    noise : array_like, shape () or (...)
+        Bound on the patch norm of the noise.
+    tail : {"hoeffding", "gaussian", "chernoff", "exact"}
+        The bound on the tails.
+    rng : numpy.random.Generator, optional
+        With one, the two dear tails are taken of pairs that it draws.
+    pairs : int
+        How many of each code.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Without `rng` a bound b(S) on the failure probability given supports and magnitudes, from the tails of all
+        pairs, capped at 1. With it a random number in [0, 1] whose mean over the drawn pairs is b(S), or above it
+        where cheap tails add up to more than 1: its mean over draws of codes bounds a failure rate, by a confidence
+        limit (docs/theory.md, "Top-k by pairs").
+
+    Raises
+    ------
+    UserError
+        When the tail is unknown, shapes do not fit, the noise is negative or no pair is to be drawn.
+    """
+    check_choice(tail, TAILS, "tail")
+    if pairs < 1:
+        raise UserError(f"{pairs} pairs are not allowed: draw 1 or more.")
+    (listed,), eps = check_path(Cascade([dictionary]), [codes], noise)
+    guard = rounding_guard(dictionary, listed, eps).ravel()
+    flat, eps = listed.reshape((eps.size,)), np.array(eps).ravel()
+    generators = [None] * eps.size if rng is None else rng.spawn(eps.size)
+
+    def work(code: int) -> float:
+        here = slice(*flat.starts[code : code + 2])
+        layer = _Layer.of(dictionary, flat.atom[here], np.abs(flat.value[here]), eps[code], guard[code])
+        return _bound(layer, tail, generators[code], pairs)
+
+    return np.array(over_trials(eps.size, work)).reshape(listed.batch_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """
+    One code, and what meets at its active atoms.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    atom, magnitude : ndarray, shape (active,)
+        S and |x_S|.
+    noise, guard : float
+        Bound on what noise adds to a correlation, and margin against rounding.
+    others : ndarray, shape (active, active)
+        g_ik for active atoms i and k, 0 for an atom and itself.
+    """
+
+    dictionary: ConvolutionalDictionary
+    atom: NDArray
+    magnitude: NDArray
+    noise: float
+    guard: float
+    others: NDArray
+
+    @classmethod
+    def of(
+        cls, dictionary: ConvolutionalDictionary, atom: NDArray, magnitude: NDArray, noise: float, guard: float
+    ) -> _Layer:
+        others = _gram_rows(dictionary, atom, atom)
+        np.fill_diagonal(others, 0.0)
+        return cls(dictionary, atom, magnitude, noise, guard, others)
+
+    def inactive(self) -> Iterator[NDArray]:
+        """Give g_jk, shape (inactive, active), for inactive atoms j that S reaches, and one of those it does not."""
+        atoms = np.delete(np.arange(self.dictionary.n_atoms), self.atom)
+        size, is_first = max(1, _ENTRIES // len(self.atom)), True
+        for start in range(0, len(atoms), size):
+            rows = _gram_rows(self.dictionary, atoms[start : start + size], self.atom)
+            reached = rows.any(axis=1)
+            if is_first and not reached.all():
+                reached[np.argmin(reached)], is_first = True, False
+            yield rows[reached]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """
+    Sums over S that make an inactive atom beat an active one.
+
+    Parameters
+    ----------
+    inactive : ndarray, shape (pair, active)
+        g_jk of the inactive atom of each pair.
+    active : ndarray of int, shape (pair,)
+        Number of the active atom.
+    sign : ndarray, shape (pair,)
+        That of c_j, which is looked at.
+    """
+
+    inactive: NDArray
+    active: NDArray
+    sign: NDArray
+
+    def tails(self, layer: _Layer, tail: str) -> NDArray:
+        """Bound P(sum over k != i of s_k |x_k| (+-g_jk - g_ik) >= |x_i| (1 -+ g_ij) - 2 eps), shape (pair,)."""
+        places = np.arange(len(self.active))
+        margin = layer.magnitude[self.active] * (1 - self.sign * self.inactive[places, self.active]) - 2 * layer.noise
+        terms = (self.sign[:, None] * self.inactive - layer.others[self.active]) * layer.magnitude
+        terms[places, self.active] = 0.0
+        reaching = terms != 0
+        return tail_probability(terms[reaching], reaching.sum(axis=1), margin, tail=tail, guard=layer.guard)
+
+    def put(self, where: NDArray, others: _Pairs) -> None:
+        """Write other pairs over some of them."""
+        self.inactive[where], self.active[where], self.sign[where] = others.inactive, others.active, others.sign
+
+
+def _bound(layer: _Layer, tail: str, rng: Generator | None, n_pairs: int) -> float:
+    """The bound of one code, or a draw of it."""
+    n_active = len(layer.atom)
+    if n_active in (0, layer.dictionary.n_atoms):
+        return 0.0
+    if rng is None:
+        return min(1.0, sum(float(pairs.tails(layer, tail).sum()) for pairs in _all_pairs(layer)))
+    # Of the pairs of all blocks, a draw is one of the newest block with the share that the block has so far.
+    drawn = _Pairs(np.empty((n_pairs, n_active)), np.zeros(n_pairs, np.int64), np.ones(n_pairs))
+    weight, total = np.zeros(n_pairs), 0.0
+    for rows in layer.inactive():
+        if not len(rows):
+            continue
+        closed = _closed_tails(layer, rows, tail)
+        sums = np.cumsum(closed)
+        total += float(sums[-1])
+        if total > 1:
+            return 1.0
+        newest = np.flatnonzero(rng.random(n_pairs) * total < sums[-1])
+        chosen = np.minimum(np.searchsorted(sums, rng.random(len(newest)) * sums[-1], "right"), len(sums) - 1)
+        sign, j, i = np.unravel_index(chosen, closed.shape)
+        drawn.put(newest, _Pairs(rows[j], i, 1.0 - 2 * sign))
+        weight[newest] = closed.ravel()[chosen]
+    if total == 0 or TAILS.index(tail) < TAILS.index("chernoff"):
+        return total
+    return min(1.0, total * float(np.mean(drawn.tails(layer, tail) / weight)))
+
+
+def _all_pairs(layer: _Layer) -> Iterator[_Pairs]:
+    n_active = len(layer.atom)
+    for rows in layer.inactive():
+        for row in rows:
+            active = np.tile(np.arange(n_active), 2)
+            yield _Pairs(np.broadcast_to(row, (2 * n_active, n_active)), active, np.repeat([1.0, -1.0], n_active))
+
+
+def _closed_tails(layer: _Layer, inactive: NDArray, tail: str) -> NDArray:
+    """Tails by variances alone, shape (sign of c_j, inactive, active); of Q(z) the bound of Sampford (1953)."""
+    squares, others = layer.magnitude**2, layer.others
+    at_active, at_inactive = (others**2) @ squares, inactive**2 @ squares
+    variances = at_active + at_inactive[:, None] - inactive**2 * squares
+    crossed = 2 * (inactive * squares) @ others.T
+    bound = np.abs(others) @ layer.magnitude
+    reach = bound + (np.abs(inactive) @ layer.magnitude)[:, None] - np.abs(inactive) * layer.magnitude
+    tails = np.empty((2, *inactive.shape))
+    for number, sign in enumerate((1.0, -1.0)):
+        margin = layer.magnitude * (1 - sign * inactive) - 2 * layer.noise - layer.guard
+        # Differences of squares lose digits; what they may lose is added.
+        variance = variances - sign * crossed + _ROUNDING * (at_active + at_inactive[:, None])
+        squared = np.maximum(margin, 0.0) ** 2 / np.maximum(variance, np.finfo(float).tiny)
+        found = np.exp(-squared / 2)
+        if tail != "hoeffding":
+            ratio = 4 / (3 * np.sqrt(squared) + np.sqrt(squared + 8)) / np.sqrt(2 * np.pi)
+            found *= np.minimum(1.0, GAUSSIAN * ratio)
+        found *= 1 + _ROUNDING * (1 + squared)
+        tails[number] = np.where(margin > reach * (1 + _ROUNDING), 0.0, np.minimum(found, 1.0))
+    return tails
+
+
+def _gram_rows(dictionary: ConvolutionalDictionary, rows: NDArray, columns: NDArray) -> NDArray:
+    """Inner products of some atoms with others, shape (row, column)."""
+    gram = dictionary.gram(np.float64)
+    here, there = (np.unravel_index(atoms, dictionary.code_shape) for atoms in (rows, columns))
+    entries, inside = [here[0][:, None], there[0][None, :]], np.True_
+    axes = zip(here[1:], there[1:], dictionary.positions, dictionary.overlap, strict=True)
+    for position, other, n_positions, overlap in axes:
+        lag = (other[None, :] - position[:, None] + overlap - 1) % n_positions
+        entries.append(np.minimum(lag, 2 * overlap - 2))
+        inside = inside & (lag <= 2 * overlap - 2)
+    return np.where(inside, gram[tuple(entries)], 0.0)
