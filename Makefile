@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 PAGE = $(if $(filter config/config.yaml,$(CONFIG)),reproduction,$(basename $(notdir $(CONFIG))))
 
-.PHONY: help reproduce reproduce-all smoke report docs estimate orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
+.PHONY: help reproduce reproduce-all smoke report docs estimate profile orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -48,6 +48,9 @@ docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce; with 
 
 estimate: $(READY)  ## jobs, core-hours, memory and disk of what is to be done, before it runs
 	@$(BIN)/python -m dcsc estimate --configfile $(CONFIG)
+
+profile: $(READY)  ## where the time of the last run went, by rule, experiment and job
+	@$(BIN)/python -m dcsc profile --configfile $(CONFIG)
 
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
 	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)

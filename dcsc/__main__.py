@@ -65,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--json", action="store_true", help="for programs")
     estimate.set_defaults(run=_estimate)
 
+    profile = commands.add_parser("profile", help="where the time of a study went, by rule, experiment and job")
+    profile.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
+    profile.add_argument("--json", action="store_true", help="for programs")
+    profile.set_defaults(run=_profile)
+
     schema = commands.add_parser("schema", help="the JSON schema of the configuration, as YAML")
     schema.set_defaults(run=_schema)
     keys = commands.add_parser("keys", help="the table of all keys of the configuration, as Markdown")
@@ -144,6 +149,14 @@ def _estimate(chosen: argparse.Namespace) -> int:
 
     found = estimate.estimate(chosen.configfile, targets=chosen.targets, cores=chosen.cores, timings=chosen.timings)
     print(estimate.as_json(found) if chosen.json else estimate.as_text(found))
+    return 0
+
+
+def _profile(chosen: argparse.Namespace) -> int:
+    from dcsc.study import profile
+
+    jobs = profile.timed_jobs(chosen.configfile)
+    print(profile.as_json(jobs) if chosen.json else profile.as_text(jobs))
     return 0
 
 

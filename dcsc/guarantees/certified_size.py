@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from dcsc import statistics
 
-PROMISING = 0.6
-"""Share of delta that the mean of a pilot may reach where a limit is to be below delta."""
-
 
 @dataclass(frozen=True)
 class CertifiedSize:
@@ -75,28 +72,45 @@ class Failures:
         As for `failure_limit`.
     largest : float
         The largest value that there can be, whatever the draw.
-    beyond : ndarray of bool, shape (more draws,), optional
-        Whether a cheaper bound of each draw exceeds the ceiling, of these draws or more. Then `values` are at most the
-        ceiling, and 0 for draws beyond it.
+    excess : ndarray, shape (more draws,), optional
+        What a cheaper bound of each draw, of these or more, has above the ceiling. Then `values` are those bounds or
+        sharper ones, up to the ceiling.
     ceiling : float
         See there.
     """
 
     values: NDArray
     largest: float = 1.0
-    beyond: NDArray | None = None
+    excess: NDArray | None = None
     ceiling: float = math.inf
 
     @property
     def draws(self) -> int:
         """How many draws were looked at."""
-        return (self.values if self.beyond is None else self.beyond).size
+        return (self.values if self.excess is None else self.excess).size
 
     @property
     def mean(self) -> float:
         """The mean that is estimated."""
         of_values = float(np.mean(self.values))
-        return of_values if self.beyond is None else of_values + self.largest * float(np.mean(self.beyond))
+        return of_values if self.excess is None else of_values + float(np.mean(self.excess))
+
+    def repeated(self, n_values: int, n_excess: int) -> Failures:
+        """
+        Take the same draws again and again, for what a limit would be if more draws were like these.
+
+        Parameters
+        ----------
+        n_values, n_excess : int
+            How many entries `values` and `excess` are to have.
+
+        Returns
+        -------
+        Failures
+            No longer of independent draws.
+        """
+        excess = None if self.excess is None else np.resize(self.excess, n_excess)
+        return replace(self, values=np.resize(self.values, n_values), excess=excess)
 
     def limit(self, confidence: float) -> float:
         """
@@ -111,13 +125,13 @@ class Failures:
         -------
         float
             Of `failure_limit`; with a ceiling the sum of two limits, each at half the error: of the mean up to the
-            ceiling, and of the share of draws beyond it (docs/theory.md, "Certified sizes").
+            ceiling, and of the mean excess (docs/theory.md, "Certified sizes").
         """
-        if self.beyond is None:
+        if self.excess is None:
             return failure_limit(self.values, confidence, self.largest)
         each = (1 + confidence) / 2
         below = self.ceiling * statistics.mean_upper_limit(self.values / self.ceiling, each)
-        return below + self.largest * failure_limit(self.beyond, each)
+        return below + failure_limit(self.excess, each, self.largest - self.ceiling)
 
 
 def certify_upwards(
@@ -168,14 +182,15 @@ def largest_certified_size(
     """
     Find the largest size with a small failure rate, by a pilot that says where to begin.
 
-    A bisection over pilot draws finds about where the failure rate passes delta; draws of their own then certify size
-    after size from a little below. Where not even the first of these passes, a further attempt begins lower, with half
-    of the error that is left.
+    A bisection over pilot draws finds about where the limit would pass delta if all draws were like these; draws of
+    their own then certify size after size from a little below. Where not even the first of these passes, a further
+    attempt begins lower, with half of the error that is left.
 
     Parameters
     ----------
     failures : callable
-        Takes a size and "pilot" or "draws", gives the failures of independent draws of it.
+        Takes a size and "pilot" or "draws", gives the failures of independent draws of it; those of a pilot are as many
+        as those that certify, but need not be draws of their own (see `Failures.repeated`).
     sizes, delta, confidence
         As for `certify_upwards`.
 
@@ -184,14 +199,14 @@ def largest_certified_size(
     CertifiedSize
         A size that was computed, with its limit.
     """
+    step, error, end = 1, 1 - confidence, len(sizes)
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
-        if failures(sizes[middle], "pilot").mean <= PROMISING * delta:
+        if failures(sizes[middle], "pilot").limit(1 - error / 2) <= delta:
             low = middle + 1
         else:
             high = middle
-    step, error, end = 1, 1 - confidence, len(sizes)
     while end > 0:
         start = max(0, min(low, end) - 1 - step)
         error /= 2

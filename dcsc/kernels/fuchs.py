@@ -34,7 +34,7 @@ from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 LANES = ROW_BYTES // 8
 SHIFTS = (0.5, 0.2, 0.05, 1e-2, 1e-3, 1e-5, 1e-7)
 """Lower bounds of the smallest eigenvalue that are tried, before the smallest one that is admitted."""
-NEGLIGIBLE = 1e-14
+NEGLIGIBLE = 1e-11
 """Entries of a solution below it are left out once a whole band of them is."""
 DROPPED = 1e-5
 """Sum of small entries that are left out of a list and taken from its margin instead."""

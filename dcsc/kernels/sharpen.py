@@ -45,7 +45,7 @@ from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 PADDING = ROW_BYTES // 8
 """Zeros at both ends of a pattern."""
-SHARE = 0.07
+SHARE = 0.03
 """Share of a bound that atoms may have whose tails stay closed, and share of the rest that need not be exact."""
 COARSE, COARSE_WIDTH = 7, 0.15
 """Thresholds that are tried beside the first one, and how far from it, relative to it."""

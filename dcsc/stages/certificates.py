@@ -28,8 +28,8 @@ from dcsc.store.readers import cascades_of
 PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
 CEILING = 20
-"""Over delta: the cheap bound that hardly any draw exceeds at a size that is certified."""
-MANY, SHARP = 8.0, 1 / 3
+"""Over delta: what cheap bounds may exceed by a mean that is much below delta, at a size that is certified."""
+MANY, SHARP = 4.0, 1 / 2
 """Draws with a cheap bound, and with the sharpest one, over those that a yes or no takes."""
 
 BASIS_PURSUIT = "basis pursuit"
@@ -234,29 +234,32 @@ class _Draws:
         wanted = PILOT if purpose == "pilot" else self._settings.n_draws
         codes = functools.partial(self.codes, law, size, purpose)
         if not sums_tails:
-            return self._looked_at(self.blocks(wanted, purpose), codes, failing, Failures(np.empty(0), largest))
-        # Sharp tails are dear: they are taken of some draws, once cheap ones of many tell that no draw stands out.
+            found = self._looked_at(self.blocks(wanted, purpose), codes, failing, Failures(np.empty(0), largest))
+            return found.repeated(self._settings.n_draws, 0) if purpose == "pilot" else found
+        # Sharp tails are dear: they are taken of some draws, and many with cheap ones tell how seldom these are large.
         cheap = min(self._settings.tail, "gaussian", key=guarantees.TAILS.index)
-        ceiling, more = CEILING * self._settings.delta, functools.partial(self._codes, law, size, purpose)
+        ceiling = min(CEILING * self._settings.delta, largest / 2)
+        more = functools.partial(self._codes, law, size, purpose)
+        n_many, n_sharp = (int(share * self._settings.n_draws) for share in (MANY, SHARP))
 
-        def stands_out(replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            return failing(replicate, codes, tail=cheap) > ceiling
+        def excess(replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            return np.maximum(failing(replicate, codes, tail=cheap) - ceiling, 0.0)
 
-        def sharp(replicate: int, codes: list[RaggedCodes], otherwise: float) -> NDArray:
-            values, rows = np.full(len(codes[0].row_size), otherwise), np.flatnonzero(~stands_out(replicate, codes))
+        def sharp(replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            closed = failing(replicate, codes, tail=cheap)
+            rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
-                values[rows] = np.minimum(failing(replicate, [take(code, rows) for code in codes]), ceiling)
+                found = failing(replicate, [take(code, rows) for code in codes])
+                values[rows] = np.minimum(values[rows], found)
             return values
 
-        if purpose == "pilot":
-            all_of_them = functools.partial(sharp, otherwise=largest)
-            return self._looked_at(self.blocks(wanted, purpose), codes, all_of_them, Failures(np.empty(0), largest))
-        beyond = self._looked_at(self.blocks(MANY * wanted), more, stands_out, Failures(np.empty(0), largest))
-        start = Failures(np.empty(0), largest, beyond.values.astype(bool), ceiling)
-        if self._is_too_much(start, int(SHARP * wanted)):
-            return replace(start, values=np.full(1, ceiling))
-        below = functools.partial(sharp, otherwise=0.0)
-        return self._looked_at(self.blocks(SHARP * wanted), codes, below, start)
+        is_pilot = purpose == "pilot"
+        many, some = (self.blocks(wanted if is_pilot else number, purpose) for number in (n_many, n_sharp))
+        beyond = self._looked_at(many, codes if is_pilot else more, excess, Failures(np.empty(0), largest - ceiling))
+        found = Failures(np.full(1, ceiling), largest, beyond.values, ceiling)
+        if not self._is_too_much(replace(found, values=np.empty(0)), n_sharp):
+            found = self._looked_at(some, codes, sharp, replace(found, values=np.empty(0)))
+        return found.repeated(n_sharp, n_many) if is_pilot else found
 
     def _looked_at(
         self,
@@ -286,8 +289,9 @@ class _Draws:
         hopeful = replace(failures, values=np.append(values, np.zeros(left, values.dtype)))
         if hopeful.mean > self._settings.delta:
             return True
-        is_pilot = hopeful.draws < self._settings.n_draws  # so few that no limit could be below delta
-        if failures.beyond is None and (is_pilot or float(np.sum(values)) < 1):  # seldom enough, and dear to find out
+        if hopeful.draws < self._settings.n_draws:  # a pilot, so small that no limit could be below delta
+            return False
+        if failures.excess is None and float(np.sum(values)) < 1:  # seldom enough, and dear to find out
             return False
         return hopeful.limit(self._settings.confidence) > self._settings.delta
 

@@ -83,17 +83,16 @@ def test_the_limit_with_a_ceiling_is_seldom_below_the_mean_and_needs_few_sharp_b
 
     def found(n_cheap, n_sharp):
         sharp = LAWS[law](rng, n_cheap)
-        beyond = np.minimum(1.0, 5 * sharp) > ceiling
-        values = np.where(beyond, 0.0, np.minimum(sharp, ceiling))[:n_sharp]
-        return Failures(values, 1.0, beyond, ceiling)
+        excess = np.maximum(np.minimum(1.0, 5 * sharp) - ceiling, 0.0)
+        return Failures(np.minimum(sharp, ceiling)[:n_sharp], 1.0, excess, ceiling)
 
     below = sum(found(1200, 150).limit(0.9) < mean * (1 - 1e-3) for _ in range(120))
     assert stats.binomtest(below, 120, 0.1, alternative="greater").pvalue > 1e-3
-    narrow = Failures(np.full(384, 0.004), 1.0, np.zeros(3072, dtype=bool), ceiling)
+    narrow = Failures(np.full(384, 0.004), 1.0, np.zeros(3072), ceiling)
     assert narrow.draws == 3072
     assert narrow.mean == pytest.approx(0.004)
     assert narrow.limit(0.95) < failure_limit(np.full(768, 0.004), 0.95)
-    assert Failures(np.full(1, ceiling), 1.0, np.zeros(3072, dtype=bool), ceiling).limit(0.95) > ceiling
+    assert Failures(np.full(1, ceiling), 1.0, np.zeros(3072), ceiling).limit(0.95) > ceiling
 
 
 def test_no_size_beyond_the_true_one_is_claimed_more_often_than_admitted():
@@ -114,6 +113,17 @@ def test_no_size_beyond_the_true_one_is_claimed_more_often_than_admitted():
             assert found.next_size == sizes[sizes.index(found.size) + 1]
     assert stats.binomtest(wrong, 120, 0.05, alternative="greater").pvalue > 1e-3
     assert np.median(claimed) > 5
+
+
+def test_what_cheap_bounds_exceed_a_ceiling_by_counts_and_no_more():
+    """A hundredth of the draws has a cheap bound just above it: counted as lost they would be all that is admitted."""
+    excess = np.where(np.arange(3000) % 100 == 0, 0.05, 0.0)
+    few = Failures(np.full(400, 0.005), 1.0, excess, 0.2)
+    assert few.mean == pytest.approx(0.0055)
+    assert few.limit(0.95) < 0.0105
+    again = few.repeated(1200, 9000)
+    assert (again.values.size, again.draws) == (1200, 9000)
+    assert again.limit(0.95) < few.limit(0.95)
 
 
 def test_a_claim_is_of_a_size_that_was_computed():
