@@ -13,6 +13,7 @@ from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError
 from dcsc.kernels.arguments import Patterns, Scratch, Taps, WindowLayout
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
+from dcsc.ragged import RaggedCodes
 
 AXES = 3
 """Spatial axes of the kernels; lower ranks are padded with axes of length 1."""
@@ -176,6 +177,70 @@ def tiled_patterns(
         return rows._replace(pattern=pattern)
 
     return dictionary.prepared(("tiled rows", kind, np.dtype(dtype)), make)
+
+
+def input_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> Patterns:
+    """
+    What an entry of a signal adds to its correlations, as `dcsc.kernels.gather` reads it.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    dtype : dtype
+        Floating-point type.
+
+    Returns
+    -------
+    Patterns
+        As from `tiled_patterns`, with the places of an entry in a stride, for each channel, in place of the filters:
+        those of `as_blocks`.
+
+    Raises
+    ------
+    UserError
+        When the dictionary has more than three spatial axes.
+    """
+    _check_rank(dictionary)
+
+    def make() -> Patterns:
+        blocks = dictionary.filter_blocks  # (filter, *overlap, channel and place in a stride)
+        overlap, n_filters = padded(dictionary.overlap), dictionary.n_filters
+        blocks = blocks.reshape(n_filters, *overlap, -1)[:, ::-1, ::-1, ::-1]  # a later entry is an earlier tap
+        rows = np.moveaxis(blocks, (4, 0), (0, 4)).reshape(-1, 1, *overlap[:2], overlap[2] * n_filters)
+        lanes = ROW_BYTES // np.dtype(dtype).itemsize
+        pattern = _at_cache_line((*rows.shape[:-1], rows.shape[-1] + 2 * lanes), np.dtype(dtype))
+        pattern[..., lanes:-lanes] = rows
+        positions = padded(dictionary.positions)
+        layout = np.array([positions, [1] * AXES, 1 - overlap, [1, 1, n_filters]], dtype=np.int64)
+        return Patterns(pattern, layout, (1, *positions[:2].tolist(), int(positions[2]) * n_filters))
+
+    return dictionary.prepared(("rows of inputs", np.dtype(dtype)), make)
+
+
+def as_blocks(dictionary: FilterBank, signals: RaggedCodes) -> RaggedCodes:
+    """
+    Number the entries of sparse signals by channel, place in a stride, and position.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    signals : RaggedCodes
+        Signals of shape (channel, *space).
+
+    Returns
+    -------
+    RaggedCodes
+        The same entries in the same order, of shape (channel and place in a stride, *position).
+    """
+    channel, *points = np.unravel_index(signals.atom, dictionary.signal_shape)
+    places = [channel, *(point % step for point, step in zip(points, dictionary.stride, strict=True))]
+    source = np.ravel_multi_index(places, (dictionary.n_channels, *dictionary.stride))
+    at = [point // step for point, step in zip(points, dictionary.stride, strict=True)]
+    shape = (dictionary.n_channels * math.prod(dictionary.stride), *dictionary.positions)
+    atom = np.ravel_multi_index([source, *at], shape).astype(np.int32)
+    return RaggedCodes(signals.row_size, atom, signals.value, shape)
 
 
 def filter_patterns(

@@ -1,7 +1,7 @@
 """
-One step of recovery, from sparse codes to what thresholding makes of their correlations.
+One step of recovery, from sparse codes or sparse signals to what thresholding makes of their correlations.
 
-The one place that chooses between the sparse path, which sums rows of the Gram kernel, and the dense
+The one place that chooses between the sparse path, which sums rows of the Gram kernel, or of the filters, and the dense
 one, which forms the signal and correlates it. The choice is made trial by trial, from the number of its
 non-zeros and the sizes of the dictionary alone (`dcsc.convolution.costs`), so that no trial's bits depend on others.
 The two agree to rounding.
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import costs, dense_path, layouts, sparse_path
-from dcsc.convolution.arguments import checked_type, rule_of, thresholds_by_filter
+from dcsc.convolution.arguments import checked_type, rule_of, thresholds_by_filter, working_type
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.convolution.sparse_path import Margins
 from dcsc.errors import UserError, nearest
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 PATHS = ("auto", "sparse", "dense")
 Path = Literal["auto", "sparse", "dense"]
+SignalsOf = Callable[[int, int, RaggedCodes], NDArray]
+"""Takes the first trial of a block, the one after its last, and their codes; gives (trial, channel, *space)."""
 
 
 def densest_sparse(dictionary: FilterBank, dtype: np.dtype | type, noisy: bool = False) -> int:
@@ -64,14 +66,35 @@ def densest_sparse(dictionary: FilterBank, dtype: np.dtype | type, noisy: bool =
     return min(dictionary.n_atoms, int(convolution / (one_row - one_atom)))
 
 
-def _takes_sparse(dictionary: FilterBank, codes: RaggedCodes, dtype: np.dtype, noisy: bool, path: str) -> NDArray:
-    """Which trials take the sparse path."""
+def densest_sparse_signal(dictionary: FilterBank, dtype: np.dtype | type) -> int:
+    """
+    Find the number of entries of a signal up to which it is cheaper to add up what each adds to the correlations.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    int
+        -1 when the sparse path is not there.
+    """
+    if dictionary.rank > layouts.AXES:
+        return -1
+    reached = dictionary.n_filters * math.prod(dictionary.overlap)
+    one_entry = costs.gather(reached, math.prod(dictionary.overlap[:-1]), np.dtype(dtype).itemsize)
+    return int(dense_path.correlation_cost(dictionary, dtype) / one_entry)
+
+
+def _takes_sparse(codes: RaggedCodes, densest: int, path: str) -> NDArray:
+    """Which trials take the sparse path, given the number of non-zeros up to which it is the cheaper one."""
     if path not in PATHS:
         raise UserError(f"path {path!r} is unknown: {nearest(path, PATHS)}")
     sizes = codes.row_size.ravel()
-    if path != "auto":
-        return np.full(sizes.shape, path == "sparse")
-    return sizes <= densest_sparse(dictionary, dtype, noisy)
+    return sizes <= densest if path == "auto" else np.full(sizes.shape, path == "sparse")
 
 
 def _noise_of(dictionary: FilterBank, codes: RaggedCodes, noise: ArrayLike | None, dtype: np.dtype) -> NDArray | None:
@@ -104,21 +127,25 @@ def _parts(
             yield rows, flat if is_all else take(flat, rows), part_noise, is_sparse
 
 
-def _signals(dictionary: FilterBank, codes: RaggedCodes, noise: NDArray | None, dtype: np.dtype) -> NDArray:
-    """Signals of a few codes, on the thread that asks."""
-    if dictionary.rank > layouts.AXES:
-        signals = dense_path.synthesize(dictionary, codes.to_dense().astype(dtype), threads=1)
-    else:
-        signals = sparse_path.synthesize_codes(dictionary, codes.with_values(codes.value.astype(dtype)), threads=1)
-    if noise is not None:
-        signals += noise
-    return signals
+def _signals_of(dictionary: FilterBank, noise: NDArray | None, dtype: np.dtype) -> SignalsOf:
+    """Form the signals of a few codes, on the thread that asks, and add their noise."""
+
+    def form(first: int, last: int, codes: RaggedCodes) -> NDArray:
+        if dictionary.rank > layouts.AXES:
+            signals = dense_path.synthesize(dictionary, codes.to_dense().astype(dtype), threads=1)
+        else:
+            signals = sparse_path.synthesize_codes(dictionary, codes.with_values(codes.value.astype(dtype)), threads=1)
+        if noise is not None:
+            signals += noise[first:last]
+        return signals
+
+    return form
 
 
 def _over_dense_blocks(
     dictionary: FilterBank,
     codes: RaggedCodes,
-    noise: NDArray | None,
+    signals_of: SignalsOf,
     dtype: np.dtype,
     threads: int | None,
     work: Callable[[int, int, RaggedCodes, tuple[NDArray, NDArray, Convolution]], T],
@@ -131,7 +158,7 @@ def _over_dense_blocks(
 
     def block(first: int, last: int) -> T:
         here = codes.rows(slice(first, last))
-        signals = _signals(dictionary, here, None if noise is None else noise[first:last], dtype)
+        signals = signals_of(first, last, here)
         if by_fft:
             values = dense_path.correlate(dictionary, signals, threads=1).reshape(last - first, -1)
             padded = np.empty((0, 0), dtype)
@@ -182,7 +209,7 @@ def margins(
     """
     dtype = checked_type(dictionary, codes)
     flat_noise = _noise_of(dictionary, codes, noise, dtype)
-    sparse = _takes_sparse(dictionary, codes, dtype, noise is not None, path)
+    sparse = _takes_sparse(codes, densest_sparse(dictionary, dtype, noise is not None), path)
     extremes = np.empty((codes.row_size.size, 3), dtype)
     for rows, part, part_noise, is_sparse in _parts(dictionary, codes, flat_noise, sparse, threads):
         if is_sparse:
@@ -206,7 +233,7 @@ def _dense_margins(
     def work(first: int, last: int, here: RaggedCodes, source: tuple[NDArray, NDArray, Convolution]) -> None:
         dense.trial_margins(*source, kernel_codes(here, dtype), one_sided, extremes[first:last])
 
-    _over_dense_blocks(dictionary, codes, noise, dtype, threads, work)
+    _over_dense_blocks(dictionary, codes, _signals_of(dictionary, noise, dtype), dtype, threads, work)
     return extremes
 
 
@@ -258,59 +285,132 @@ def recovered_supports(
     """
     dtype = checked_type(dictionary, codes)
     if by_filter:
-        return _supports_by_filter(dictionary, codes, noise, rule, threshold, dtype, path, threads)
+
+        def exceeding(beta: NDArray) -> RaggedCodes:
+            return recovered_supports(dictionary, codes, noise, threshold=beta, path=path, threads=threads)
+
+        return _by_filter(dictionary, exceeding, codes.batch_shape, rule, threshold, dtype)
     flat_noise = _noise_of(dictionary, codes, noise, dtype)
-    sparse = _takes_sparse(dictionary, codes, dtype, noise is not None, path)
+    sparse = _takes_sparse(codes, densest_sparse(dictionary, dtype, noise is not None), path)
     given = rule_of(rule, threshold, k, codes.batch_shape, dictionary.n_atoms, dtype)
-    order, parts = [np.empty(0, np.int64)], [codes.rows(slice(0, 0)).with_values(np.empty(0, dtype))]
+    found = []
     for rows, part, part_noise, is_sparse in _parts(dictionary, codes, flat_noise, sparse, threads):
+        of_rows = given.of_trials(rows)
         if is_sparse:
-            options = {"k": given.sizes[rows]} if rule == "top-k" else {"threshold": given.thresholds[rows]}
+            options = {"k": of_rows.sizes} if rule == "top-k" else {"threshold": of_rows.thresholds}
             recovered = sparse_path.recovered_supports(
                 dictionary, part, rule=rule, addition=part_noise, threads=threads, **options
             )
         else:
-            of_rows = Rule(given.number, *(numbers[rows] for numbers in given[1:]))
-            recovered = _dense_supports(dictionary, part, part_noise, of_rows, dtype, threads)
-        order.append(rows)
-        parts.append(recovered)
-    return take(concatenate(parts), np.argsort(np.concatenate(order))).reshape(codes.batch_shape)
+            signals_of = _signals_of(dictionary, part_noise, dtype)
+            recovered = _dense_supports(dictionary, part, signals_of, of_rows, dtype, threads)
+        found.append((rows, recovered))
+    return _in_order(found, codes.batch_shape, dictionary.code_shape, dtype)
 
 
-def _supports_by_filter(
+def thresholded_signals(
     dictionary: FilterBank,
-    codes: RaggedCodes,
-    noise: ArrayLike | None,
+    signals: RaggedCodes,
+    *,
+    rule: Literal["hard", "soft", "relu", "top-k"] = "hard",
+    threshold: ArrayLike | None = None,
+    k: ArrayLike | None = None,
+    by_filter: bool = False,
+    path: Path = "auto",
+    threads: int | None = None,
+) -> RaggedCodes:
+    """
+    Threshold the correlations A^T v of sparse signals once, keeping only what survives, by the cheaper path.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    signals : RaggedCodes
+        v, of shape (channel, *space), batch axes (...): what was found of the layer above.
+    rule, threshold, k, by_filter, path, threads
+        As for `recovered_supports`.
+
+    Returns
+    -------
+    RaggedCodes
+        The thresholded correlations; no entry is 0.
+
+    Raises
+    ------
+    UserError
+        When shapes, types or options do not fit.
+    """
+    if tuple(signals.code_shape) != dictionary.signal_shape:
+        raise UserError(
+            f"sparse signals of shape {tuple(signals.code_shape)} do not fit: they must be {dictionary.signal_shape}."
+        )
+    dtype = working_type(dictionary, dictionary.filters if signals.value.dtype.kind in "iu" else signals.value)
+    if by_filter:
+
+        def exceeding(beta: NDArray) -> RaggedCodes:
+            return thresholded_signals(dictionary, signals, threshold=beta, path=path, threads=threads)
+
+        return _by_filter(dictionary, exceeding, signals.batch_shape, rule, threshold, dtype)
+    sparse = _takes_sparse(signals, densest_sparse_signal(dictionary, dtype), path)
+    given = rule_of(rule, threshold, k, signals.batch_shape, dictionary.n_atoms, dtype)
+    flat, found = signals.reshape((len(sparse),)), []
+    for is_sparse in (True, False):
+        rows = np.flatnonzero(sparse == is_sparse)
+        if not len(rows):
+            continue
+        part, of_rows = take(flat, rows), given.of_trials(rows)
+        if is_sparse:
+            recovered = sparse_path.thresholded_signals(dictionary, part, of_rows, threads=threads)
+        else:
+            recovered = _dense_supports(
+                dictionary, part, lambda first, last, here: here.to_dense().astype(dtype), of_rows, dtype, threads
+            )
+        found.append((rows, recovered))
+    return _in_order(found, signals.batch_shape, dictionary.code_shape, dtype)
+
+
+def _in_order(
+    found: list[tuple[NDArray, RaggedCodes]], batch: tuple[int, ...], code_shape: tuple[int, ...], dtype: np.dtype
+) -> RaggedCodes:
+    """Put what was found of some rows each in the order of the batch."""
+    nothing = RaggedCodes(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, dtype), code_shape)
+    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)])
+    return take(concatenate([nothing, *(codes for _, codes in found)]), np.argsort(rows)).reshape(batch)
+
+
+def _by_filter(
+    dictionary: FilterBank,
+    exceeding: Callable[[NDArray], RaggedCodes],
+    batch: tuple[int, ...],
     rule: str,
     threshold: ArrayLike | None,
     dtype: np.dtype,
-    path: Path,
-    threads: int | None,
 ) -> RaggedCodes:
-    """What exceeds the lowest threshold of a trial holds what exceeds those of the filters."""
+    """Threshold by filter, from what exceeds a threshold of each trial: the lowest holds what exceeds all others."""
     if rule not in ("hard", "soft", "relu") or threshold is None:
         raise UserError(f"rule {rule!r} takes no thresholds by filter: give them to hard, soft or relu.")
-    betas = thresholds_by_filter(threshold, codes.batch_shape, dictionary.n_filters).astype(dtype)
-    found = recovered_supports(
-        dictionary, codes, noise, rule="hard", threshold=betas.min(axis=-1), path=path, threads=threads
-    )
+    betas = thresholds_by_filter(threshold, batch, dictionary.n_filters).astype(dtype)
+    found = exceeding(betas.min(axis=-1))
     beta, values = betas.reshape(-1)[places_by_filter(found)], found.value
     kept = (values if rule == "relu" else np.abs(values)) > beta
     if rule != "hard":
         values = np.where(values > 0, values - beta, values + beta)
     rows = np.repeat(np.arange(found.row_size.size), found.row_size.ravel())
-    sizes = np.bincount(rows[kept], minlength=found.row_size.size).reshape(codes.batch_shape)
+    sizes = np.bincount(rows[kept], minlength=found.row_size.size).reshape(batch)
     return RaggedCodes(sizes, found.atom[kept], values[kept], found.code_shape)
 
 
 def _dense_supports(
     dictionary: FilterBank,
     codes: RaggedCodes,
-    noise: NDArray | None,
+    signals_of: SignalsOf,
     rule: Rule,
     dtype: np.dtype,
     threads: int | None,
 ) -> RaggedCodes:
+    """Threshold the correlations of signals that are formed block by block."""
+
     def work(first: int, last: int, here: RaggedCodes, source: tuple[NDArray, NDArray, Convolution]) -> Entries:
         values, above = np.empty(dictionary.n_atoms, dtype), np.empty(dictionary.n_atoms + 1, dtype=np.int64)
         rule_here = rule.of_trials(slice(first, last))
@@ -321,5 +421,5 @@ def _dense_supports(
             lambda out: dense.trial_supports(*source, rule_here, values, above, out),
         )
 
-    parts = _over_dense_blocks(dictionary, codes, noise, dtype, threads, work)
-    return from_lists(parts, codes.batch_shape, codes.code_shape, dtype)
+    parts = _over_dense_blocks(dictionary, codes, signals_of, dtype, threads, work)
+    return from_lists(parts, codes.batch_shape, dictionary.code_shape, dtype)

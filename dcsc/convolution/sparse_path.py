@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution.arguments import checked_codes, checked_type, output, rule_of
 from dcsc.convolution.filter_bank import FilterBank
-from dcsc.convolution.layouts import run_patterns, scratch_of, tiled_patterns
+from dcsc.convolution.layouts import as_blocks, input_patterns, run_patterns, scratch_of, tiled_patterns
 from dcsc.errors import UserError
 from dcsc.kernels import gather, scatter, selection
-from dcsc.kernels.arguments import Codes, Entries, Patterns, read_only
+from dcsc.kernels.arguments import Codes, Entries, Patterns, Rule, read_only
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, from_lists, kernel_codes, kernel_magnitudes, write_lists
 
@@ -291,10 +291,51 @@ def recovered_supports(
         When shapes, types or parameters do not fit.
     """
     listed, batch = checked_codes(dictionary, codes), codes.batch_shape
-    dtype, starts = listed.value.dtype, listed.starts
+    dtype = listed.value.dtype
     added = _additions(dictionary, codes, addition, dtype)
     given = rule_of(rule, threshold, k, batch, dictionary.n_atoms, dtype)
-    patterns = tiled_patterns(dictionary, "signed", dtype)
+    return _thresholded(dictionary, listed, batch, tiled_patterns(dictionary, "signed", dtype), added, given, threads)
+
+
+def thresholded_signals(
+    dictionary: FilterBank, signals: RaggedCodes, given: Rule, *, threads: int | None = None
+) -> RaggedCodes:
+    """
+    Threshold the correlations of sparse signals once, keeping only what survives.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    signals : RaggedCodes
+        Signals of shape (channel, *space), such as codes of the layer above, batch axes (...).
+    given : Rule
+        The non-linearity of all trials, from `dcsc.convolution.arguments.rule_of`.
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    RaggedCodes
+        The thresholded correlations; no entry is 0.
+    """
+    dtype, batch = given.thresholds.dtype, signals.batch_shape
+    listed = kernel_codes(as_blocks(dictionary, signals), dtype)
+    added = _additions(dictionary, signals, None, dtype)
+    return _thresholded(dictionary, listed, batch, input_patterns(dictionary, dtype), added, given, threads)
+
+
+def _thresholded(
+    dictionary: FilterBank,
+    listed: Codes,
+    batch: tuple[int, ...],
+    patterns: Patterns,
+    added: NDArray,
+    given: Rule,
+    threads: int | None,
+) -> RaggedCodes:
+    """Threshold sums of patterns."""
+    dtype, starts = listed.value.dtype, listed.starts
 
     def work(first: int, last: int) -> Entries:
         part, rule_here = listed.part(first, last), given.of_trials(slice(first, last))
@@ -311,4 +352,4 @@ def recovered_supports(
             ),
         )
 
-    return from_lists(over_blocks(codes.row_size.size, work, threads), batch, dictionary.code_shape, dtype)
+    return from_lists(over_blocks(len(starts) - 1, work, threads), batch, dictionary.code_shape, dtype)

@@ -215,19 +215,19 @@ class Rule(NamedTuple):
     lowest: NDArray
     sizes: NDArray
 
-    def of_trials(self, trials: slice) -> Rule:
+    def of_trials(self, trials: slice | NDArray) -> Rule:
         """
-        Apply the rule to consecutive trials alone.
+        Apply the rule to some trials alone.
 
         Parameters
         ----------
-        trials : slice
+        trials : slice or ndarray of int
             Which.
 
         Returns
         -------
         Rule
-            On the same arrays.
+            For consecutive ones on the same arrays.
         """
         return Rule(self.number, self.thresholds[trials], self.lowest[trials], self.sizes[trials])
 

@@ -33,6 +33,7 @@ from dcsc.pursuit.holistic import holistic_pursuit
 from dcsc.pursuit.least_squares import oracle_least_squares
 from dcsc.pursuit.multilayer import multilayer_fista, multilayer_ista, projection_pursuit
 from dcsc.pursuit.protocol import PursuitResult, check_parameters, get, names, register
+from dcsc.pursuit.sparse_thresholding import threshold_codes
 from dcsc.pursuit.thresholding import layered_thresholding
 
 __all__ = [
@@ -49,4 +50,5 @@ __all__ = [
     "oracle_least_squares",
     "projection_pursuit",
     "register",
+    "threshold_codes",
 ]

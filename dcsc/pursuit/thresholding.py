@@ -329,6 +329,27 @@ def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Seque
     if isinstance(threshold, str) and not truth:
         raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
     if rule == "relu":
-        inner_signed = model.depth > 1 and model.signs is not None
-        if inner_signed or any(np.min(code, initial=0) < 0 for code in truth):
-            raise UserError("relu cannot recover codes with negative entries: use rule 'soft' or 'hard' there.")
+        check_signs(model, rule, [listed_codes(*layer) for layer in zip(truth, model.dictionaries, strict=False)])
+
+
+def check_signs(model: Cascade, rule: str, truth: Sequence[RaggedCodes]) -> None:
+    """
+    Refuse ReLU where codes have negative entries.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    rule : str
+        The non-linearity.
+    truth : sequence of RaggedCodes
+        The true codes, as far as they are known.
+
+    Raises
+    ------
+    UserError
+        When it cannot return them.
+    """
+    inner_signed = model.depth > 1 and model.signs is not None
+    if rule == "relu" and (inner_signed or any(np.min(code.value, initial=0) < 0 for code in truth)):
+        raise UserError("relu cannot recover codes with negative entries: use rule 'soft' or 'hard' there.")

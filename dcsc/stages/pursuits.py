@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dcsc import pursuit, ragged, seeds
-from dcsc.convolution import one_step as recovery
 from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
@@ -220,39 +219,46 @@ class _Observation:
 
 
 def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
-    """Choose the cheap way where the signal need not be formed, else the pursuit itself, block by block."""
-    if options.is_one_step(observed.cascade.depth) and observed.layer_signs is None:
-        found = _one_step(observed, options)
-    else:
-        parameters = options.parameters
-        if options.is_thresholding:
-            by_filter = thresholding.is_by_filter(options.threshold)
-            parameters = {"rule": options.rule, "threshold": options.threshold, "by_filter": by_filter}
-            parameters |= {"debias": options.debias}
-        found = _dense(observed, pursuit.get(options.method), parameters)
-    if options.rule == "top-k":  # it has none
-        for layer in found:
-            layer.threshold[...] = np.nan
-    return found
-
-
-def _one_step(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
-    dictionary, code, rule = observed.cascade.dictionaries[0], observed.codes[0], options.rule
-    assert rule is not None  # a configuration gives one for this method
-    if rule == "top-k":
-        threshold, choice = np.zeros(code.batch_shape), {"k": code.row_size}
-    else:
+    """Threshold lists where no signal need be formed, else run the pursuit itself, block by block."""
+    # ReLU of what T turns is one-sided in another sense than the lists'; deeper than one layer the pursuit refuses it.
+    if options.is_on_lists and (observed.layer_signs is None or options.rule != "relu"):
+        return _on_lists(observed, options)
+    parameters = options.parameters
+    if options.is_thresholding:
         by_filter = thresholding.is_by_filter(options.threshold)
-        threshold = np.array(given_thresholds(options.threshold, observed.cascade, [code], rule)[0])
-        choice = {"threshold": threshold, "by_filter": by_filter}
+        parameters = {"rule": options.rule, "threshold": options.threshold, "by_filter": by_filter}
+        parameters |= {"debias": options.debias}
+    return _dense(observed, pursuit.get(options.method), parameters)
+
+
+def _on_lists(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
+    """Threshold layer after layer, what one has found being what the next is given."""
+    cascade, codes, rule, batch = observed.cascade, observed.codes, options.rule, observed.codes[0].batch_shape
+    assert rule is not None  # a configuration gives one for this method
+    if cascade.depth > 1:
+        thresholding.check_signs(cascade, rule, codes)
+    if rule == "top-k":
+        thresholds = [np.full(batch, np.nan)] * cascade.depth
+        choice: dict[str, Any] = {"k": [code.row_size for code in codes]}
+    else:
+        noise = 0.0 if observed.noise is None else sparsity.patch_l2(observed.noise, cascade.dictionaries[0])
+        thresholds = [np.array(beta) for beta in given_thresholds(options.threshold, cascade, codes, rule, noise)]
+        choice = {"threshold": thresholds, "by_filter": thresholding.is_by_filter(options.threshold)}
+    if observed.layer_signs is not None:
+        cascade = Cascade(cascade.dictionaries, observed.layer_signs)
     # One thread: jobs run side by side.
-    found = recovery.recovered_supports(dictionary, code, observed.noise, rule=rule, threads=1, **choice)
-    return [RecoveredLayer(found, threshold, np.ones(code.batch_shape, np.int64))]
+    found = pursuit.threshold_codes(
+        cascade, codes[0], observed.noise, rule=rule, debias=options.debias, threads=1, **choice
+    )
+    once = np.ones(batch, np.int64)
+    return [RecoveredLayer(code, beta, once.copy()) for code, beta in zip(found, thresholds, strict=True)]
 
 
-def given_thresholds(threshold: Any, cascade: Cascade, codes: Sequence[RaggedCodes], rule: str) -> list[NDArray]:
+def given_thresholds(
+    threshold: Any, cascade: Cascade, codes: Sequence[RaggedCodes], rule: str, noise: ArrayLike = 0.0
+) -> list[NDArray]:
     """
-    Find the thresholds that a pursuit uses without noise.
+    Find the thresholds that a pursuit uses.
 
     Parameters
     ----------
@@ -264,6 +270,8 @@ def given_thresholds(threshold: Any, cascade: Cascade, codes: Sequence[RaggedCod
         [X^(1), ..., X^(L)], batch shape (...).
     rule : {"hard", "soft", "relu"}
         The non-linearity.
+    noise : array_like, shape () or (...)
+        Bound on the patch norm of the noise, for thresholds that derive from it.
 
     Returns
     -------
@@ -276,7 +284,7 @@ def given_thresholds(threshold: Any, cascade: Cascade, codes: Sequence[RaggedCod
         When a list does not have one entry a layer, or one number a filter.
     """
     if isinstance(threshold, str):
-        return thresholding.derived_thresholds(threshold, cascade, codes, rule)
+        return thresholding.derived_thresholds(threshold, cascade, codes, rule, noise)
     check_layers(cascade.depth, threshold=threshold)
     each = [of_layer(threshold, layer).astype(np.float64) for layer in range(1, cascade.depth + 1)]
     if thresholding.is_by_filter(threshold):

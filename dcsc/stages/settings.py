@@ -148,21 +148,10 @@ class PursuitRun(_Named):
         one_sided = any(given) if isinstance(given, list) else given
         return self.is_guaranteed_basis_pursuit and self.parameters["penalty"] == 0 and not one_sided
 
-    def is_one_step(self, depth: int) -> bool:
-        """
-        Tell whether it is one thresholding of correlations, for which no signal without noise need be formed.
-
-        Parameters
-        ----------
-        depth : int
-            Layers of the cascade.
-
-        Returns
-        -------
-        bool
-            Of one layer, without the oracle and without debiasing.
-        """
-        return self.is_thresholding and self.is_bounded and depth == 1 and not self.debias
+    @property
+    def is_on_lists(self) -> bool:
+        """Whether it thresholds lists of correlations, for which no signal need be formed: not with the oracle."""
+        return self.is_thresholding and self.is_bounded
 
     def runs_on(self, variant: str) -> bool:
         """

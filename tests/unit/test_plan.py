@@ -102,17 +102,17 @@ def test_what_a_draw_is(changed, noisy, adversarial):
 
 
 @pytest.mark.parametrize(
-    ("changed", "depth", "one_step", "bounded"),
+    ("changed", "on_lists", "bounded"),
     [
-        ({}, 1, True, True),
-        ({}, 2, False, True),
-        ({"debias": True}, 1, False, True),
-        ({"threshold": "oracle"}, 1, False, False),
-        ({"method": "layered-basis-pursuit"}, 1, False, False),
+        ({}, True, True),
+        ({"debias": True}, True, True),
+        ({"rule": "top-k", "threshold": None}, True, True),
+        ({"threshold": "oracle"}, False, False),
+        ({"method": "layered-basis-pursuit"}, False, False),
     ],
 )
-def test_what_a_pursuit_is(changed, depth, one_step, bounded):
+def test_what_a_pursuit_is(changed, on_lists, bounded):
     options = {"method": "layered-thresholding", "parameters": {}, "rule": "hard", "threshold": 0.5}
     run = PursuitRun(**{**options, "debias": False, "variants": ["a"], **changed})
-    assert (run.is_one_step(depth), run.is_bounded) == (one_step, bounded)
+    assert (run.is_on_lists, run.is_bounded) == (on_lists, bounded)
     assert (run.runs_on("a"), run.runs_on("b")) == (True, False)

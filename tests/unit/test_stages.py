@@ -201,7 +201,7 @@ def test_bounds_of_basis_pursuit_are_those_of_the_supports(tmp_path, constraint)
 def test_the_equality_form_alone_is_bounded(parameters, bounded):
     run = PursuitOptions(method="layered-basis-pursuit", parameters=parameters).as_run()
     assert run.is_equality_basis_pursuit == run.is_bounded == bounded
-    assert not run.is_one_step(1)
+    assert not run.is_on_lists
 
 
 def test_noise_is_measured_against_the_signed_synthesis(tmp_path):

@@ -294,7 +294,7 @@ class StudySizes:
 
 def _is_sparse(pursuit: PursuitRun, draw: Draw, depth: int) -> bool:
     """Whether the signal need not be formed."""
-    return pursuit.is_one_step(depth) and not draw.is_noisy
+    return pursuit.is_on_lists and depth == 1 and not pursuit.debias and not draw.is_noisy
 
 
 def _swept(path: Path) -> dict[str, tuple[float, float]] | None:
