@@ -126,7 +126,7 @@ class _Layer:
         size, is_first = max(1, _ENTRIES // len(self.atom)), True
         for start in range(0, len(atoms), size):
             rows = _gram_rows(self.dictionary, atoms[start : start + size], self.atom)
-            reached = rows.any(axis=1)
+            reached = np.any(rows != 0, axis=1)
             if is_first and not reached.all():
                 reached[np.argmin(reached)], is_first = True, False
             yield rows[reached]

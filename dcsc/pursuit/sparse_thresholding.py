@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,8 +100,8 @@ def threshold_codes(
     source = _Input(_signed(model, 1, flat, batch), None if noise is None else _flat(noise, batch), is_codes=True)
     found = []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
-        choice = {name: _of_trials(of_layer(given, layer), batch, by_filter)}
-        options = {"rule": rule, "by_filter": by_filter, "threads": threads, **choice}
+        choice = _of_trials(of_layer(given, layer), batch, by_filter)
+        options: dict[str, Any] = {"rule": rule, "by_filter": by_filter, "threads": threads, name: choice}
         if source.is_codes:
             code = one_step.recovered_supports(dictionary, source.lists, source.noise, **options)
         else:
