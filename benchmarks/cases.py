@@ -13,10 +13,11 @@ import torch
 
 from benchmarks.certificates import failure_bounds
 from benchmarks.harness import interleaved, ratio
-from benchmarks.peers import Fourier, Torch
-from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, guarantees, parallel, sampling
+from benchmarks.peers import Fourier, Torch, TorchCascade
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, families, guarantees, parallel, pursuit, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
 from dcsc.model import sparsity
+from dcsc.model.layers import layers_of
 from dcsc.sampling import adversary
 
 N, FILTERS = 1024, 32
@@ -215,6 +216,40 @@ def measures(density: float) -> Iterator[dict[str, Any]]:
     yield from compare(f"measures, density {density:g}", trials, make, against)
 
 
+def cascade(depth: int) -> Iterator[dict[str, Any]]:
+    """A trial through the layers of the experiment `depth`, noiseless, at a deepest density of 0.004."""
+    rng, trials = np.random.default_rng(1), 16
+    model = deep_model(rng, depth)
+    last = model.dictionaries[-1]
+    support = {"name": "uniform", "size": max(1, round(0.004 * last.n_atoms))}
+    deepest = sampling.sample_codes(rng, last, trials, support=support)
+    # Half the magnitude of every layer: four non-zeros of a filter of unit norm halve it.
+    dense, thresholds = deepest.to_dense(), [0.5**number for number in range(depth, 0, -1)]
+
+    def make(threads: int | None) -> dict[str, Callable[[], Any]]:
+        def on_lists() -> None:
+            codes, _ = layers_of(model.dictionaries, deepest)
+            pursuit.threshold_codes(model, codes[0], threshold=thresholds, threads=threads)
+
+        filters, strides = ([getattr(d, name) for d in model.dictionaries] for name in ("filters", "stride"))
+        calls: dict[str, Callable[[], Any]] = {"dcsc": on_lists}
+        for chunk in (1, 4, 16):
+            peer = TorchCascade(filters, [step for (step,) in strides], chunk)
+            calls[f"torch, chunks of {chunk}"] = lambda peer=peer: peer.trial(dense, thresholds)
+        return calls
+
+    yield from compare(f"trial through {depth} layers, float64", trials, make, [("dcsc", "torch", 10.0)])
+
+
+def deep_model(rng: np.random.Generator, depth: int) -> Cascade:
+    """A perturbed lapped dictionary with 64 filters, and sparse ones of low coherence below it."""
+    dictionaries = [families.create("perturbed", (8192,), rng, base="lapped", n_filters=64, perturbation=0.45)]
+    sparse = {"n_filters": 64, "n_channels": 64, "taps": 16, "stride": 2, "n_nonzeros": 4}
+    while len(dictionaries) < depth:
+        dictionaries.append(families.create("low-coherence-sparse", dictionaries[-1].positions, rng, **sparse))
+    return Cascade(dictionaries)
+
+
 def certificates() -> Iterator[dict[str, Any]]:
     """Failure bounds of draws with 64 non-zeros: what sharper tails cost, and basis pursuit."""
     trials = 16
@@ -251,3 +286,5 @@ def everything(quick: bool = False) -> Iterator[dict[str, Any]]:
         yield from drawing(density)
         yield from measures(density)
     yield from certificates()
+    for depth in (3, 4):
+        yield from cascade(depth)

@@ -54,6 +54,45 @@ class Torch:
             self.analyse(signals[rows], correlations[rows])
 
 
+class TorchCascade:
+    """
+    A trial of layered thresholding with PyTorch: a cascade of transposed convolutions, then the forward pass.
+
+    Parameters
+    ----------
+    filters : list of ndarray, each of shape (filter, channel, tap)
+        From layer 1 on.
+    strides : list of int
+        Of each layer.
+    chunk : int
+        Trials a call.
+    """
+
+    def __init__(self, filters: list[np.ndarray], strides: list[int], chunk: int) -> None:
+        self.layers = [
+            (torch.from_numpy(np.array(of_one)), step) for of_one, step in zip(filters, strides, strict=True)
+        ]
+        self.chunk = chunk
+
+    @torch.no_grad()
+    def trial(self, deepest: np.ndarray, thresholds: list[float]) -> list[torch.Tensor]:
+        """Make signals of deepest codes, and threshold the correlations of every layer by magnitude."""
+        found = []
+        for first in range(0, len(deepest), self.chunk):
+            current = torch.from_numpy(deepest[first : first + self.chunk])
+            for filters, step in self.layers[::-1]:
+                points = current.shape[-1] * step
+                long = conv_transpose1d(current, filters, stride=step)
+                current = long[..., :points].clone()
+                current[..., : long.shape[-1] - points] += long[..., points:]
+            for (filters, step), beta in zip(self.layers, thresholds, strict=True):
+                padded = pad(current, (0, filters.shape[-1] - step), mode="circular")
+                current = conv1d(padded, filters, stride=step)
+                current.masked_fill_(current.abs() <= beta, 0)
+            found.append(current)
+        return found
+
+
 class Fourier:
     """
     Periodic convolutions of scipy.fft.

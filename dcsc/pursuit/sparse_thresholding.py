@@ -19,6 +19,7 @@ from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.layers import times_signs
 from dcsc.pursuit.arguments import check_layers, of_layer
 from dcsc.pursuit.least_squares import fit_supports
 from dcsc.pursuit.thresholding import RULES, Rule
@@ -130,9 +131,8 @@ def _signed(model: Cascade, layer: int, codes: RaggedCodes, batch: tuple[int, ..
     """Multiply the entries of flat codes by T of their layer."""
     if model.signs is None:
         return codes
-    signs = np.broadcast_to(model.signs[layer - 1], (*batch, *codes.code_shape)).reshape(codes.row_size.size, -1)
-    rows = np.repeat(np.arange(codes.row_size.size), codes.row_size)
-    return codes.with_values(codes.value * signs[rows, codes.atom])
+    signs = np.broadcast_to(model.signs[layer - 1], (*batch, *codes.code_shape))
+    return times_signs(codes, signs.reshape(codes.row_size.size, *codes.code_shape))
 
 
 def _fitted(dictionary: ConvolutionalDictionary, source: _Input, codes: RaggedCodes) -> RaggedCodes:
