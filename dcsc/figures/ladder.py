@@ -40,7 +40,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     pursuits, variants = list(table["pursuit"].dropna().unique()), list(settings.variants)
     cascades = table.groupby("cascade")["mutual_coherence"].mean().sort_values(ascending=False)
     place = {name: index for index, name in enumerate(cascades.index)}
-    columns = min(len(pursuits), 2)
+    columns = len(pursuits) if len(pursuits) <= 3 else 2
     aspect = (0.7 + 0.42 * len(cascades)) / (settings.style.width / 2.54 / columns)
     figure, axes = style.canvas(settings.style, -(-len(pursuits) // columns), columns, aspect, sharex=True, sharey=True)
     for panel, pursuit in zip(axes.flat, pursuits, strict=False):

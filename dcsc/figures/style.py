@@ -269,14 +269,15 @@ RUNGS = {
     "statistical-coherence": "random signs, coherence",
     "statistical-instance": "random signs, instance",
     "top-k-statistical-instance": "random signs, pairs",
-    "basis-pursuit-uniform-coherence": "all signs, Theorem 11",
-    "basis-pursuit-uniform-instance": "all signs, supports",
-    "basis-pursuit-statistical-instance": "random signs, supports",
+    "basis-pursuit-uniform-coherence": "all signs, coherence",
+    "basis-pursuit-uniform-instance": "all signs, instance",
+    "basis-pursuit-statistical-instance": "random signs, instance",
 }
 """
 Rungs that are drawn and what they are called, those of thresholding and those for all signs first.
 
-Of either kind the closed form of the source and the sharpest one; those between them stand in the tables.
+Of either kind the closed form of the source and the sharpest one; those between them stand in the tables. Those of
+basis pursuit are called as those of thresholding: panels or curves name the pursuit.
 """
 
 _DASHES = ((0, (5, 2)), (0, (3, 1, 1, 1)))
