@@ -113,9 +113,10 @@ def _pooled(name: str, replicates: list[ConvolutionalDictionary], rung: str, set
 
     def failures(size: int, purpose: str) -> guarantees.Failures:
         drawn = codes(size, purpose)
-        return guarantees.Failures(
+        found = guarantees.Failures(
             np.concatenate([guarantees.draw_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
         )
+        return found.repeated(DRAWS, 0) if purpose == "pilot" else found
 
     sizes = guarantees.candidate_sizes(replicates[0].n_atoms)
     size = guarantees.largest_certified_size(failures, sizes, settings.delta, settings.confidence).size

@@ -208,6 +208,8 @@ class _Draws:
     def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
         """The largest size that a rung certifies."""
         law = self._law(variant)
+        if self._cascades[0].depth == 1 and rule[0] not in (TOP_K, BASIS_PURSUIT):
+            rule = "hard", rule[1], False  # what is passed on to no layer does not decide on supports
         key = (law, rung, part, rule)
         if key not in self._certified:
             self._certified[key] = guarantees.largest_certified_size(
