@@ -394,17 +394,17 @@ def search(kind, source, atoms, by_filter, law, thresholds, sums, lattice):
     terms, totals = np.empty((COARSE, atoms[3])), np.empty((COARSE, len(sums)))
     for _ in range(2):
         grid_around(thresholds, COARSE_WIDTH, law[0], coarse)
-        evaluate(GAUSSIAN, SHARE, source, atoms, coarse, by_filter, law, terms, totals, lattice)
+        evaluate(np.int64(GAUSSIAN), SHARE, source, atoms, coarse, by_filter, law, terms, totals, lattice)
         if keep_better(totals, coarse, by_filter, thresholds, sums):
             break
     if kind == CHERNOFF:
         one[0] = thresholds
-        evaluate(CHERNOFF, SHARE, source, atoms, one, by_filter, law, terms[:1], totals[:1], lattice)
+        evaluate(np.int64(CHERNOFF), SHARE, source, atoms, one, by_filter, law, terms[:1], totals[:1], lattice)
         keep_better(totals[:1], one, by_filter, thresholds, sums)
     if kind >= EXACT:
         for _ in range(2):
             grid_around(thresholds, FINE_WIDTH, law[0], fine)
-            evaluate(EXACT, SHARE, source, atoms, fine, by_filter, law, terms[:FINE], totals[:FINE], lattice)
+            evaluate(np.int64(EXACT), SHARE, source, atoms, fine, by_filter, law, terms[:FINE], totals[:FINE], lattice)
             if keep_better(totals[:FINE], fine, by_filter, thresholds, sums):
                 break
 
@@ -414,7 +414,7 @@ def search_by_filter(kind, source, atoms, law, thresholds, sums, lattice):
     """Lower the sum of each filter by a threshold of its own where that is better."""
     own, least = np.empty(len(sums)), np.full(len(sums), np.inf)
     first_thresholds(atoms[0], atoms[2], atoms[3], *law, own)
-    search(kind, source, atoms, True, law, own, least, lattice)
+    search(kind, source, atoms, np.bool_(True), law, own, least, lattice)
     for f in range(len(sums)):
         if least[f] < sums[f]:
             thresholds[f], sums[f] = own[f], least[f]
@@ -426,11 +426,11 @@ def code_bound(kind, seeking, by_filter, source, atoms, law, thresholds, lattice
     sums, grid = np.empty(len(thresholds)), np.empty((1, len(thresholds)))
     terms, totals = np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
     grid[0] = thresholds
-    now = GAUSSIAN if seeking else kind
-    evaluate(now, SHARE, source, atoms, grid, False, law, terms, totals, lattice)
+    now = np.int64(GAUSSIAN) if seeking else kind
+    evaluate(now, SHARE, source, atoms, grid, np.bool_(False), law, terms, totals, lattice)
     sums[:] = totals[0]
     if seeking and sums.sum() > 0:
-        search(kind, source, atoms, False, law, thresholds, sums, lattice)
+        search(kind, source, atoms, np.bool_(False), law, thresholds, sums, lattice)
         if by_filter and sums.sum() > 0:
             search_by_filter(kind, source, atoms, law, thresholds, sums, lattice)
     return min(1.0, sums.sum())
