@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from typing import Any
 import numba
 import platformdirs
 from numba.core import caching
+from numba.core.bytecode import FunctionIdentity
 from numba.core.event import Event, Listener, register
 from numba.core.runtime.nrt import rtsys
 
@@ -30,6 +33,10 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 _settings: Any = numba.config  # which makes its variables when it is read
+
+# Numba tells functions of one name and signature apart by a number, which begins at 1 in every process. What two
+# processes compiled and a third loads then meets under one symbol: the sort of integers was taken for their argsort.
+FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
 
 ENVIRONMENT_VARIABLE = "DCSC_CACHE_DIR"
 """Names the folder to use in place of the user's cache folder."""

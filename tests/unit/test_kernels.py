@@ -347,3 +347,29 @@ def test_every_kernel_is_compiled_by_warming():
     }
     assert len(here) > 100
     assert here <= compiled
+
+
+SORTS = {
+    "sorting": "    values.sort()\n    return values",
+    "ordering": "    return values[np.argsort(values)]",
+}
+LOAD = """
+import importlib, sys
+import numpy as np
+import dcsc.kernels.compile
+values = np.random.default_rng(0).integers(0, 1000, 60)
+for name in sys.argv[1:]:
+    found = importlib.import_module(name).apply(values.copy())
+    assert (found == np.sort(values)).all(), name
+"""
+
+
+def test_what_two_processes_compiled_does_not_meet_in_a_third(tmp_path):
+    """Numba names the inner functions of a sort and of an argsort alike in processes that number them alike."""
+    for name, body in SORTS.items():
+        text = f"import numba\nimport numpy as np\n\n\n@numba.njit(cache=True)\ndef apply(values):\n{body}\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(dcsc.__file__).parents[1]), str(tmp_path)])}
+    for names in (["sorting"], ["ordering"], ["ordering", "sorting"], ["sorting", "ordering"]):
+        done = subprocess.run([sys.executable, "-c", LOAD, *names], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
