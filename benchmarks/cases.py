@@ -231,10 +231,10 @@ def cascade(depth: int) -> Iterator[dict[str, Any]]:
             codes, _ = layers_of(model.dictionaries, deepest)
             pursuit.threshold_codes(model, codes[0], threshold=thresholds, threads=threads)
 
-        filters, strides = ([getattr(d, name) for d in model.dictionaries] for name in ("filters", "stride"))
+        filters, strides = zip(*((layer.filters, *layer.stride) for layer in model.dictionaries), strict=True)
         calls: dict[str, Callable[[], Any]] = {"dcsc": on_lists}
         for chunk in (1, 4, 16):
-            peer = TorchCascade(filters, [step for (step,) in strides], chunk)
+            peer = TorchCascade(filters, strides, chunk)
             calls[f"torch, chunks of {chunk}"] = lambda peer=peer: peer.trial(dense, thresholds)
         return calls
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.fft
 import torch
@@ -60,15 +62,15 @@ class TorchCascade:
 
     Parameters
     ----------
-    filters : list of ndarray, each of shape (filter, channel, tap)
+    filters : sequence of ndarray, each of shape (filter, channel, tap)
         From layer 1 on.
-    strides : list of int
+    strides : sequence of int
         Of each layer.
     chunk : int
         Trials a call.
     """
 
-    def __init__(self, filters: list[np.ndarray], strides: list[int], chunk: int) -> None:
+    def __init__(self, filters: Sequence[np.ndarray], strides: Sequence[int], chunk: int) -> None:
         self.layers = [
             (torch.from_numpy(np.array(of_one)), step) for of_one, step in zip(filters, strides, strict=True)
         ]

@@ -42,6 +42,25 @@ def working_type(dictionary: FilterBank, array: NDArray) -> np.dtype:
     return np.dtype(np.float32 if np.result_type(dictionary.dtype, array.dtype) == np.float32 else np.float64)
 
 
+def type_of_lists(dictionary: FilterBank, lists: RaggedCodes) -> np.dtype:
+    """
+    Choose the floating-point type of a product with sparse codes or signals.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    lists : RaggedCodes
+        Of real numbers; integers take the type of the dictionary.
+
+    Returns
+    -------
+    dtype
+        As from `working_type`.
+    """
+    return working_type(dictionary, dictionary.filters if lists.value.dtype.kind in "iu" else lists.value)
+
+
 def checked_type(dictionary: FilterBank, codes: RaggedCodes) -> np.dtype:
     """
     Check that codes fit a dictionary, and choose the type of their products.
@@ -65,7 +84,7 @@ def checked_type(dictionary: FilterBank, codes: RaggedCodes) -> np.dtype:
     """
     if tuple(codes.code_shape) != dictionary.code_shape:
         raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
-    return working_type(dictionary, dictionary.filters if codes.value.dtype.kind in "iu" else codes.value)
+    return type_of_lists(dictionary, codes)
 
 
 def checked_codes(dictionary: FilterBank, codes: RaggedCodes) -> Codes:

@@ -60,6 +60,14 @@ def _at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
+def _between_tiles(rows: NDArray) -> NDArray:
+    """Copy rows with a tile of zeros at both ends of the last axis."""
+    lanes = ROW_BYTES // rows.itemsize
+    pattern = _at_cache_line((*rows.shape[:-1], rows.shape[-1] + 2 * lanes), rows.dtype)
+    pattern[..., lanes:-lanes] = rows
+    return pattern
+
+
 def padded(numbers: Sequence[int]) -> NDArray:
     """
     Write numbers, one a spatial axis, for the axes of the kernels.
@@ -171,10 +179,7 @@ def tiled_patterns(
 
     def make() -> Patterns:
         rows = gram_patterns(dictionary, kind, dtype)
-        lanes = ROW_BYTES // rows.pattern.itemsize
-        pattern = _at_cache_line((*rows.pattern.shape[:-1], rows.pattern.shape[-1] + 2 * lanes), rows.pattern.dtype)
-        pattern[..., lanes:-lanes] = rows.pattern
-        return rows._replace(pattern=pattern)
+        return rows._replace(pattern=_between_tiles(rows.pattern))
 
     return dictionary.prepared(("tiled rows", kind, np.dtype(dtype)), make)
 
@@ -208,12 +213,11 @@ def input_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> Patterns:
         overlap, n_filters = padded(dictionary.overlap), dictionary.n_filters
         blocks = blocks.reshape(n_filters, *overlap, -1)[:, ::-1, ::-1, ::-1]  # a later entry is an earlier tap
         rows = np.moveaxis(blocks, (4, 0), (0, 4)).reshape(-1, 1, *overlap[:2], overlap[2] * n_filters)
-        lanes = ROW_BYTES // np.dtype(dtype).itemsize
-        pattern = _at_cache_line((*rows.shape[:-1], rows.shape[-1] + 2 * lanes), np.dtype(dtype))
-        pattern[..., lanes:-lanes] = rows
         positions = padded(dictionary.positions)
         layout = np.array([positions, [1] * AXES, 1 - overlap, [1, 1, n_filters]], dtype=np.int64)
-        return Patterns(pattern, layout, (1, *positions[:2].tolist(), int(positions[2]) * n_filters))
+        return Patterns(
+            _between_tiles(rows.astype(dtype)), layout, (1, *positions[:2].tolist(), int(positions[2]) * n_filters)
+        )
 
     return dictionary.prepared(("rows of inputs", np.dtype(dtype)), make)
 

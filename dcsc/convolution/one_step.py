@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.convolution import costs, dense_path, layouts, sparse_path
-from dcsc.convolution.arguments import checked_type, rule_of, thresholds_by_filter, working_type
+from dcsc.convolution.arguments import checked_type, rule_of, thresholds_by_filter, type_of_lists
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.convolution.sparse_path import Margins
 from dcsc.errors import UserError, nearest
@@ -285,10 +286,7 @@ def recovered_supports(
     """
     dtype = checked_type(dictionary, codes)
     if by_filter:
-
-        def exceeding(beta: NDArray) -> RaggedCodes:
-            return recovered_supports(dictionary, codes, noise, threshold=beta, path=path, threads=threads)
-
+        exceeding = partial(recovered_supports, dictionary, codes, noise, path=path, threads=threads)
         return _by_filter(dictionary, exceeding, codes.batch_shape, rule, threshold, dtype)
     flat_noise = _noise_of(dictionary, codes, noise, dtype)
     sparse = _takes_sparse(codes, densest_sparse(dictionary, dtype, noise is not None), path)
@@ -345,12 +343,9 @@ def thresholded_signals(
         raise UserError(
             f"sparse signals of shape {tuple(signals.code_shape)} do not fit: they must be {dictionary.signal_shape}."
         )
-    dtype = working_type(dictionary, dictionary.filters if signals.value.dtype.kind in "iu" else signals.value)
+    dtype = type_of_lists(dictionary, signals)
     if by_filter:
-
-        def exceeding(beta: NDArray) -> RaggedCodes:
-            return thresholded_signals(dictionary, signals, threshold=beta, path=path, threads=threads)
-
+        exceeding = partial(thresholded_signals, dictionary, signals, path=path, threads=threads)
         return _by_filter(dictionary, exceeding, signals.batch_shape, rule, threshold, dtype)
     sparse = _takes_sparse(signals, densest_sparse_signal(dictionary, dtype), path)
     given = rule_of(rule, threshold, k, signals.batch_shape, dictionary.n_atoms, dtype)
@@ -381,7 +376,7 @@ def _in_order(
 
 def _by_filter(
     dictionary: FilterBank,
-    exceeding: Callable[[NDArray], RaggedCodes],
+    exceeding: Callable[..., RaggedCodes],
     batch: tuple[int, ...],
     rule: str,
     threshold: ArrayLike | None,
@@ -391,7 +386,7 @@ def _by_filter(
     if rule not in ("hard", "soft", "relu") or threshold is None:
         raise UserError(f"rule {rule!r} takes no thresholds by filter: give them to hard, soft or relu.")
     betas = thresholds_by_filter(threshold, batch, dictionary.n_filters).astype(dtype)
-    found = exceeding(betas.min(axis=-1))
+    found = exceeding(threshold=betas.min(axis=-1))
     beta, values = betas.reshape(-1)[places_by_filter(found)], found.value
     kept = (values if rule == "relu" else np.abs(values)) > beta
     if rule != "hard":

@@ -390,14 +390,31 @@ def support_gram(dictionary: ConvolutionalDictionary, code: NDArray) -> NDArray:
     ndarray, shape (non-zero, non-zero)
         G_SS, atoms in C order of (filter, *position).
     """
-    active, *position = np.nonzero(code)
-    near = np.ones((len(active), len(active)), dtype=bool)
-    index = []
-    for place, overlap, count in zip(position, dictionary.overlap, dictionary.positions, strict=True):
-        lag = (place[None, :] - place[:, None]) % count
-        lag = np.where(lag >= overlap, lag - count, lag)
-        near &= lag > -overlap
-        index.append(np.clip(lag + overlap - 1, 0, 2 * overlap - 2))
-    return np.where(
-        near, dictionary.gram().astype(np.float64, copy=False)[(active[:, None], active[None, :], *index)], 0.0
-    )
+    atoms = np.flatnonzero(code)
+    return inner_products(dictionary, atoms, atoms)
+
+
+def inner_products(dictionary: ConvolutionalDictionary, rows: NDArray, columns: NDArray) -> NDArray:
+    """
+    Inner products of some atoms with others.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary
+        The dictionary.
+    rows, columns : ndarray of int, shape (row,) and (column,)
+        Atoms, in C order of (filter, *position).
+
+    Returns
+    -------
+    ndarray of float64, shape (row, column)
+        Their entries of the Gram matrix.
+    """
+    here, there = (np.unravel_index(atoms, dictionary.code_shape) for atoms in (rows, columns))
+    index, near = [here[0][:, None], there[0][None, :]], np.ones((len(rows), len(columns)), dtype=bool)
+    axes = zip(here[1:], there[1:], dictionary.overlap, dictionary.positions, strict=True)
+    for place, other, overlap, count in axes:
+        lag = (other[None, :] - place[:, None] + overlap - 1) % count
+        near &= lag < 2 * overlap - 1
+        index.append(np.minimum(lag, 2 * overlap - 2))
+    return np.where(near, dictionary.gram().astype(np.float64, copy=False)[tuple(index)], 0.0)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
+from dcsc.guarantees.interference import inner_products
 from dcsc.guarantees.sharp_tails import tail_probability
 from dcsc.guarantees.tails import GAUSSIAN, TAILS
 from dcsc.model.cascade import Cascade
@@ -82,16 +83,16 @@ def top_k_failure(
 
     def work(code: int) -> float:
         here = slice(*flat.starts[code : code + 2])
-        layer = _Layer.of(dictionary, flat.atom[here], np.abs(flat.value[here]), eps[code], guard[code])
-        return _bound(layer, tail, generators[code], pairs)
+        active = _ActiveAtoms.of(dictionary, flat.atom[here], np.abs(flat.value[here]), eps[code], guard[code])
+        return _bound(active, tail, generators[code], pairs)
 
     return np.array(over_trials(eps.size, work)).reshape(listed.batch_shape)
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class _ActiveAtoms:
     """
-    One code, and what meets at its active atoms.
+    The active atoms of one code, and what meets at them.
 
     Parameters
     ----------
@@ -115,8 +116,9 @@ class _Layer:
     @classmethod
     def of(
         cls, dictionary: ConvolutionalDictionary, atom: NDArray, magnitude: NDArray, noise: float, guard: float
-    ) -> _Layer:
-        others = _gram_rows(dictionary, atom, atom)
+    ) -> _ActiveAtoms:
+        """Look up what meets at the active atoms of a code."""
+        others = inner_products(dictionary, atom, atom)
         np.fill_diagonal(others, 0.0)
         return cls(dictionary, atom, magnitude, noise, guard, others)
 
@@ -125,7 +127,7 @@ class _Layer:
         atoms = np.delete(np.arange(self.dictionary.n_atoms), self.atom)
         size, is_first = max(1, _ENTRIES // len(self.atom)), True
         for start in range(0, len(atoms), size):
-            rows = _gram_rows(self.dictionary, atoms[start : start + size], self.atom)
+            rows = inner_products(self.dictionary, atoms[start : start + size], self.atom)
             reached = np.any(rows != 0, axis=1)
             if is_first and not reached.all():
                 reached[np.argmin(reached)], is_first = True, False
@@ -151,34 +153,34 @@ class _Pairs:
     active: NDArray
     sign: NDArray
 
-    def tails(self, layer: _Layer, tail: str) -> NDArray:
+    def tails(self, code: _ActiveAtoms, tail: str) -> NDArray:
         """Bound P(sum over k != i of s_k |x_k| (+-g_jk - g_ik) >= |x_i| (1 -+ g_ij) - 2 eps), shape (pair,)."""
         places = np.arange(len(self.active))
-        margin = layer.magnitude[self.active] * (1 - self.sign * self.inactive[places, self.active]) - 2 * layer.noise
-        terms = (self.sign[:, None] * self.inactive - layer.others[self.active]) * layer.magnitude
+        margin = code.magnitude[self.active] * (1 - self.sign * self.inactive[places, self.active]) - 2 * code.noise
+        terms = (self.sign[:, None] * self.inactive - code.others[self.active]) * code.magnitude
         terms[places, self.active] = 0.0
         reaching = terms != 0
-        return tail_probability(terms[reaching], reaching.sum(axis=1), margin, tail=tail, guard=layer.guard)
+        return tail_probability(terms[reaching], reaching.sum(axis=1), margin, tail=tail, guard=code.guard)
 
     def put(self, where: NDArray, others: _Pairs) -> None:
         """Write other pairs over some of them."""
         self.inactive[where], self.active[where], self.sign[where] = others.inactive, others.active, others.sign
 
 
-def _bound(layer: _Layer, tail: str, rng: Generator | None, n_pairs: int) -> float:
+def _bound(code: _ActiveAtoms, tail: str, rng: Generator | None, n_pairs: int) -> float:
     """The bound of one code, or a draw of it."""
-    n_active = len(layer.atom)
-    if n_active in (0, layer.dictionary.n_atoms):
+    n_active = len(code.atom)
+    if n_active in (0, code.dictionary.n_atoms):
         return 0.0
     if rng is None:
-        return min(1.0, sum(float(pairs.tails(layer, tail).sum()) for pairs in _all_pairs(layer)))
+        return min(1.0, sum(float(pairs.tails(code, tail).sum()) for pairs in _all_pairs(code)))
     # Of the pairs of all blocks, a draw is one of the newest block with the share that the block has so far.
     drawn = _Pairs(np.empty((n_pairs, n_active)), np.zeros(n_pairs, np.int64), np.ones(n_pairs))
     weight, total = np.zeros(n_pairs), 0.0
-    for rows in layer.inactive():
+    for rows in code.inactive():
         if not len(rows):
             continue
-        closed = _closed_tails(layer, rows, tail)
+        closed = _closed_tails(code, rows, tail)
         sums = np.cumsum(closed)
         total += float(sums[-1])
         if total > 1:
@@ -190,48 +192,36 @@ def _bound(layer: _Layer, tail: str, rng: Generator | None, n_pairs: int) -> flo
         weight[newest] = closed.ravel()[chosen]
     if total == 0 or TAILS.index(tail) < TAILS.index("chernoff"):
         return total
-    return min(1.0, total * float(np.mean(drawn.tails(layer, tail) / weight)))
+    return min(1.0, total * float(np.mean(drawn.tails(code, tail) / weight)))
 
 
-def _all_pairs(layer: _Layer) -> Iterator[_Pairs]:
-    n_active = len(layer.atom)
-    for rows in layer.inactive():
+def _all_pairs(code: _ActiveAtoms) -> Iterator[_Pairs]:
+    """Give the pairs of one inactive atom after another, with both signs."""
+    n_active = len(code.atom)
+    for rows in code.inactive():
         for row in rows:
             active = np.tile(np.arange(n_active), 2)
             yield _Pairs(np.broadcast_to(row, (2 * n_active, n_active)), active, np.repeat([1.0, -1.0], n_active))
 
 
-def _closed_tails(layer: _Layer, inactive: NDArray, tail: str) -> NDArray:
-    """Tails by variances alone, shape (sign of c_j, inactive, active); of Q(z) the bound of Sampford (1953)."""
-    squares, others = layer.magnitude**2, layer.others
+def _closed_tails(code: _ActiveAtoms, inactive: NDArray, tail: str) -> NDArray:
+    """Tails by variances alone, shape (sign of c_j, inactive, active); of Q(z) the bound of [S53]."""
+    squares, others = code.magnitude**2, code.others
     at_active, at_inactive = (others**2) @ squares, inactive**2 @ squares
     variances = at_active + at_inactive[:, None] - inactive**2 * squares
     crossed = 2 * (inactive * squares) @ others.T
-    bound = np.abs(others) @ layer.magnitude
-    reach = bound + (np.abs(inactive) @ layer.magnitude)[:, None] - np.abs(inactive) * layer.magnitude
+    bound = np.abs(others) @ code.magnitude
+    reach = bound + (np.abs(inactive) @ code.magnitude)[:, None] - np.abs(inactive) * code.magnitude
     tails = np.empty((2, *inactive.shape))
     for number, sign in enumerate((1.0, -1.0)):
-        margin = layer.magnitude * (1 - sign * inactive) - 2 * layer.noise - layer.guard
+        margin = code.magnitude * (1 - sign * inactive) - 2 * code.noise - code.guard
         # Differences of squares lose digits; what they may lose is added.
         variance = variances - sign * crossed + _ROUNDING * (at_active + at_inactive[:, None])
         squared = np.maximum(margin, 0.0) ** 2 / np.maximum(variance, np.finfo(float).tiny)
         found = np.exp(-squared / 2)
-        if tail != "hoeffding":
+        if tail != "hoeffding":  # twice as fast as the normal distribution function itself, and 0.2 % above it
             ratio = 4 / (3 * np.sqrt(squared) + np.sqrt(squared + 8)) / np.sqrt(2 * np.pi)
             found *= np.minimum(1.0, GAUSSIAN * ratio)
         found *= 1 + _ROUNDING * (1 + squared)
         tails[number] = np.where(margin > reach * (1 + _ROUNDING), 0.0, np.minimum(found, 1.0))
     return tails
-
-
-def _gram_rows(dictionary: ConvolutionalDictionary, rows: NDArray, columns: NDArray) -> NDArray:
-    """Inner products of some atoms with others, shape (row, column)."""
-    gram = dictionary.gram(np.float64)
-    here, there = (np.unravel_index(atoms, dictionary.code_shape) for atoms in (rows, columns))
-    entries, inside = [here[0][:, None], there[0][None, :]], np.True_
-    axes = zip(here[1:], there[1:], dictionary.positions, dictionary.overlap, strict=True)
-    for position, other, n_positions, overlap in axes:
-        lag = (other[None, :] - position[:, None] + overlap - 1) % n_positions
-        entries.append(np.minimum(lag, 2 * overlap - 2))
-        inside = inside & (lag <= 2 * overlap - 2)
-    return np.where(inside, gram[tuple(entries)], 0.0)

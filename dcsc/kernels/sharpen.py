@@ -58,6 +58,8 @@ HOPELESS = 100.0, 50.0
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""
 
+# Below, constants are handed on as np.int64 or np.bool_: numba compiles what it is given a literal for once a literal.
+
 
 class Source(NamedTuple):
     """

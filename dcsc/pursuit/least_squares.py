@@ -169,12 +169,29 @@ def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray
     targets = np.broadcast_to(signals, (*batch, *dictionary.signal_shape)).reshape(-1, *dictionary.signal_shape)
     rows, atoms = np.divmod(np.flatnonzero(support), dictionary.n_atoms)
     starts = np.searchsorted(rows, np.arange(len(targets) + 1))
-    values = fit_supports(dictionary, targets, atoms, starts)
     fitted = np.zeros((len(targets), dictionary.n_atoms))
-    # Whether a false alarm is fitted as 0 or as 1e-17 is chance: rounding must not decide on supports.
-    fitted[rows, atoms] = np.where(values == 0, np.finfo(np.float64).tiny, values)
+    fitted[rows, atoms] = debiased(dictionary, targets, atoms, starts)
     fitted = fitted.reshape(support.shape)
     return fitted if model.signs is None else model.signs[layer - 1] * fitted
+
+
+def debiased(dictionary: ConvolutionalDictionary, targets: NDArray, atoms: NDArray, starts: NDArray) -> NDArray:
+    """
+    Solve a least squares problem for each trial, without losing an atom of its support.
+
+    Parameters
+    ----------
+    dictionary, targets, atoms, starts
+        As for `fit_supports`.
+
+    Returns
+    -------
+    ndarray of float64, shape (atom,)
+        The coefficients, the smallest positive number in place of 0.
+    """
+    values = fit_supports(dictionary, targets, atoms, starts)
+    # Whether a false alarm is fitted as 0 or as 1e-17 is chance: rounding must not decide on supports.
+    return np.where(values == 0, np.finfo(np.float64).tiny, values)
 
 
 def fit_supports(dictionary: ConvolutionalDictionary, targets: NDArray, atoms: NDArray, starts: NDArray) -> NDArray:

@@ -20,11 +20,11 @@ from dcsc.guarantees.checks import check_choice
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.layers import times_signs
+from dcsc.parallel import over_blocks
 from dcsc.pursuit.arguments import check_layers, of_layer
-from dcsc.pursuit.least_squares import fit_supports
+from dcsc.pursuit.least_squares import debiased
 from dcsc.pursuit.thresholding import RULES, Rule
-from dcsc.ragged import RaggedCodes, concatenate
-from dcsc.seeds import BLOCK
+from dcsc.ragged import RaggedCodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,12 @@ class _Input:
     is_codes: bool
 
     def dense(self, dictionary: ConvolutionalDictionary, rows: slice) -> NDArray:
-        """Form the signals of some trials, shape (trial, channel, *space)."""
-        lists = self.lists.rows(rows)
+        """Form the signals of some trials, counted over the batch, shape (trial, channel, *space)."""
+        lists = _flat(self.lists).rows(rows)
         if not self.is_codes:
             return lists.to_dense()
         signals = sparse_path.synthesize_codes(dictionary, lists, threads=1)
-        return signals if self.noise is None else signals + self.noise[rows]
+        return signals if self.noise is None else signals + self.noise.reshape(-1, *dictionary.signal_shape)[rows]
 
 
 def threshold_codes(
@@ -97,51 +97,44 @@ def threshold_codes(
         raise UserError(f"rule {rule!r} needs {name}: a number, or one a layer.")
     if rule == "relu" and model.signs is not None:
         raise UserError("relu cannot recover codes of both signs: use rule 'soft' or 'hard' with signs T.")
-    batch, flat = codes.batch_shape, codes.reshape((codes.row_size.size,))
-    source = _Input(_signed(model, 1, flat, batch), None if noise is None else _flat(noise, batch), is_codes=True)
+    source = _Input(_signed(model, 1, codes), None if noise is None else np.asarray(noise), is_codes=True)
     found = []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
-        choice = _of_trials(of_layer(given, layer), batch, by_filter)
-        options: dict[str, Any] = {"rule": rule, "by_filter": by_filter, "threads": threads, name: choice}
+        options: dict[str, Any] = {"rule": rule, name: of_layer(given, layer)}
+        options |= {"by_filter": by_filter, "threads": threads}
         if source.is_codes:
             code = one_step.recovered_supports(dictionary, source.lists, source.noise, **options)
         else:
             code = one_step.thresholded_signals(dictionary, source.lists, **options)
         if debias:
-            code = _fitted(dictionary, source, code)
-        code = _signed(model, layer, code, batch)
-        found.append(code.reshape(batch))
-        source = _Input(code, None, is_codes=False)
+            code = _fitted(dictionary, source, code, threads)
+        found.append(_signed(model, layer, code))
+        source = _Input(found[-1], None, is_codes=False)
     return found
 
 
-def _flat(values: ArrayLike, batch: tuple[int, ...]) -> NDArray:
+def _flat(codes: RaggedCodes) -> RaggedCodes:
     """One batch axis in place of several."""
-    values = np.asarray(values)
-    return values.reshape(-1, *values.shape[len(batch) :])
+    return codes.reshape((codes.row_size.size,))
 
 
-def _of_trials(given: NDArray, batch: tuple[int, ...], by_filter: bool) -> NDArray:
-    """What is given for a layer, one a trial of the flat batch where it is one a trial."""
-    axes = len(batch) + by_filter
-    return _flat(given, batch) if given.ndim == axes and len(batch) > 1 else given
-
-
-def _signed(model: Cascade, layer: int, codes: RaggedCodes, batch: tuple[int, ...]) -> RaggedCodes:
-    """Multiply the entries of flat codes by T of their layer."""
+def _signed(model: Cascade, layer: int, codes: RaggedCodes) -> RaggedCodes:
+    """Multiply the entries of codes by T of their layer."""
     if model.signs is None:
         return codes
-    signs = np.broadcast_to(model.signs[layer - 1], (*batch, *codes.code_shape))
-    return times_signs(codes, signs.reshape(codes.row_size.size, *codes.code_shape))
+    signs = np.broadcast_to(model.signs[layer - 1], (*codes.batch_shape, *codes.code_shape))
+    signed = times_signs(_flat(codes), signs.reshape(codes.row_size.size, *codes.code_shape))
+    return signed.reshape(codes.batch_shape)
 
 
-def _fitted(dictionary: ConvolutionalDictionary, source: _Input, codes: RaggedCodes) -> RaggedCodes:
+def _fitted(
+    dictionary: ConvolutionalDictionary, source: _Input, codes: RaggedCodes, threads: int | None
+) -> RaggedCodes:
     """Least squares on the supports, a few trials after another."""
-    parts = [codes.rows(slice(0, 0)).with_values(np.empty(0))]
-    for first in range(0, codes.row_size.size, BLOCK):
-        rows = slice(first, min(first + BLOCK, codes.row_size.size))
-        part = codes.rows(rows)
-        values = fit_supports(dictionary, source.dense(dictionary, rows), part.atom.astype(np.int64), part.starts)
-        # Whether a false alarm is fitted as 0 or as 1e-17 is chance: rounding must not decide on supports.
-        parts.append(part.with_values(np.where(values == 0, np.finfo(np.float64).tiny, values)))
-    return concatenate(parts)
+
+    def work(first: int, last: int) -> NDArray:
+        part = _flat(codes).rows(slice(first, last))
+        targets = source.dense(dictionary, slice(first, last))
+        return debiased(dictionary, targets, part.atom.astype(np.int64), part.starts)
+
+    return codes.with_values(np.concatenate([np.empty(0), *over_blocks(codes.row_size.size, work, threads)]))

@@ -257,8 +257,8 @@ class _Draws:
 
         is_pilot = purpose == "pilot"
         many, some = (self.blocks(wanted if is_pilot else number, purpose) for number in (n_many, n_sharp))
-        beyond = self._looked_at(many, codes if is_pilot else more, excess, Failures(np.empty(0), largest - ceiling))
-        found = Failures(np.full(1, ceiling), largest, beyond.values, ceiling)
+        above = self._looked_at(many, codes if is_pilot else more, excess, Failures(np.empty(0), largest - ceiling))
+        found = Failures(np.full(1, ceiling), largest, above.values, ceiling)
         if not self._is_too_much(replace(found, values=np.empty(0)), n_sharp):
             found = self._looked_at(some, codes, sharp, replace(found, values=np.empty(0)))
         return found.repeated(n_sharp, n_many) if is_pilot else found

@@ -242,7 +242,7 @@ def _on_lists(observed: _Observation, options: PursuitRun) -> list[RecoveredLaye
         choice: dict[str, Any] = {"k": [code.row_size for code in codes]}
     else:
         noise = 0.0 if observed.noise is None else sparsity.patch_l2(observed.noise, cascade.dictionaries[0])
-        thresholds = [np.array(beta) for beta in given_thresholds(options.threshold, cascade, codes, rule, noise)]
+        thresholds = given_thresholds(options.threshold, cascade, codes, rule, noise)
         choice = {"threshold": thresholds, "by_filter": thresholding.is_by_filter(options.threshold)}
     if observed.layer_signs is not None:
         cascade = Cascade(cascade.dictionaries, observed.layer_signs)
@@ -251,7 +251,7 @@ def _on_lists(observed: _Observation, options: PursuitRun) -> list[RecoveredLaye
         cascade, codes[0], observed.noise, rule=rule, debias=options.debias, threads=1, **choice
     )
     once = np.ones(batch, np.int64)
-    return [RecoveredLayer(code, beta, once.copy()) for code, beta in zip(found, thresholds, strict=True)]
+    return [RecoveredLayer(code, beta, once) for code, beta in zip(found, thresholds, strict=True)]
 
 
 def given_thresholds(

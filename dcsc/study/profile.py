@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dcsc.errors import UserError
 from dcsc.study import config
+from dcsc.study.job_times import read_log, read_timing_file
 from dcsc.study.plan import RULES
 
 LONGEST = 10
 """Jobs that are listed by name."""
-
-_TIMES = re.compile(r"computing took ([\d.]+) s of [\d.]+ s, all ([\d.]+) s of processor")
-"""What `scripts/job.py` logs."""
 
 
 @dataclass(frozen=True)
@@ -184,24 +180,10 @@ def as_json(jobs: list[Job]) -> str:
 
 def _job(log: Path, folder: Path) -> Job | None:
     """Read the log and the timing file of a job; nothing for one that did not end well."""
-    try:
-        times = _TIMES.search(log.read_text(encoding="utf-8"))
-        if times is None:
-            return None
-        computing, processor = map(float, times.groups())
-    except (OSError, UnicodeDecodeError):
+    logged = read_log(log)
+    if logged is None:
         return None
     rule, *places = log.relative_to(folder).with_suffix("").parts
-    measured = _measured(log.with_suffix(".tsv"))
-    seconds = measured.get("s", computing)
-    return Job(rule, "/".join(places), seconds, processor, computing, measured.get("max_rss", 0.0))
-
-
-def _measured(path: Path) -> dict[str, float]:
-    """The numbers in a timing file of Snakemake, which a rule with a cache has not."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            row = next(csv.DictReader(file, delimiter="\t"))
-        return {name: float(row[name]) for name in ("s", "max_rss") if row.get(name) not in (None, "", "-", "NA")}
-    except (OSError, StopIteration, UnicodeDecodeError, ValueError, csv.Error):
-        return {}
+    measured = read_timing_file(log.with_suffix(".tsv"))  # a rule with a cache has none
+    seconds, memory = measured.get("seconds", logged.computing), measured.get("memory_mb", 0.0)
+    return Job(rule, "/".join(places), seconds, logged.processor, logged.computing, memory)

@@ -136,12 +136,15 @@ def test_a_certified_size_is_found():
     assert certified(guarantees.TOP_K_RUNG).size > certified("statistical-instance").size > 12
 
 
-def test_results_do_not_depend_on_threads_or_batches():
+def test_results_do_not_depend_on_threads_or_batches(monkeypatch):
     dictionary = random_dictionary("1-D, many filters")
     codes = ragged(dictionary, random_codes(np.random.default_rng(6), dictionary, 12))
+    monkeypatch.setenv("DCSC_NUM_THREADS", "1")
     one = top_k_failure(dictionary, codes, rng=np.random.default_rng(7))
     shaped = top_k_failure(dictionary, codes.reshape((3, 4)), rng=np.random.default_rng(7))
     assert shaped.shape == (3, 4)
+    monkeypatch.setenv("DCSC_NUM_THREADS", "3")
+    np.testing.assert_array_equal(top_k_failure(dictionary, codes, rng=np.random.default_rng(7)), one)
     np.testing.assert_array_equal(shaped.ravel(), one)
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from dcsc.study.estimate.sizes import StudySizes
+from dcsc.study.job_times import read_log, read_timing_file
 from dcsc.study.plan import FILES, RULES, Plan, wildcards_of
 
 _OUTPUTS = {rule: FILES[stage] for stage, rule in RULES.items()}
-
-_TIME = re.compile(r"computing took [\d.]+ s of ([\d.]+) s")
-"""What `scripts/job.py` logs."""
 
 
 def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str, str], dict[str, float]]]:
@@ -47,7 +43,11 @@ def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str,
         wildcards = dict(zip(names, values))
         if len(values) != len(names) or not _known(sizes.plan, wildcards):
             continue
-        measured = _read(path) if path.suffix == ".tsv" else _read_log(path)
+        if path.suffix == ".tsv":
+            measured = read_timing_file(path)
+        else:
+            logged = read_log(path)
+            measured = {"seconds": logged.whole} if logged else {}
         output = Path(results, _OUTPUTS[rule].format(**wildcards)) if rule in _OUTPUTS else None
         if measured and output is not None and output.is_file():
             measured["disk_mb"] = output.stat().st_size / 1e6
@@ -64,28 +64,3 @@ def _known(plan: Plan, wildcards: dict[str, str]) -> bool:
     if experiment not in plan.study.experiments or (member and member not in plan.members_of(experiment)):
         return False
     return "chunk" not in wildcards or wildcards["chunk"] in plan.chunks_of(experiment)
-
-
-def _read(path: Path) -> dict[str, float]:
-    """Read one timing file; a job that is still running has none, and a quick one may have no memory."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            row = next(csv.DictReader(file, delimiter="\t"))
-    except (OSError, StopIteration, UnicodeDecodeError, csv.Error):
-        return {}
-    measured = {}
-    for column, quantity in (("s", "seconds"), ("max_rss", "memory_mb")):
-        try:
-            measured[quantity] = float(row[column])
-        except (KeyError, TypeError, ValueError):
-            continue
-    return measured
-
-
-def _read_log(path: Path) -> dict[str, float]:
-    """Read the time that a job logged at its end."""
-    try:
-        found = _TIME.search(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return {}
-    return {"seconds": float(found.group(1))} if found else {}
