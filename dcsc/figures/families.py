@@ -112,9 +112,14 @@ def _pooled(name: str, replicates: list[ConvolutionalDictionary], rung: str, set
             yield dictionary, sampling.sample_codes(stream, dictionary, trials, support=support)
 
     def failures(size: int, purpose: str) -> guarantees.Failures:
-        drawn = codes(size, purpose)
+        atoms = seeds.stream(settings.seed, purpose=f"families, {purpose}, sharp tails", cascade=name, active=size)
         found = guarantees.Failures(
-            np.concatenate([guarantees.draw_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
+            np.concatenate(
+                [
+                    guarantees.draw_failures(Cascade([dictionary]), drawn, None, rung=rung, rng=atoms, room=1.0)
+                    for dictionary, drawn in codes(size, purpose)
+                ]
+            )
         )
         return found.repeated(DRAWS, 0) if purpose == "pilot" else found
 
