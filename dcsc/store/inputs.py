@@ -45,9 +45,10 @@ class Inputs:
         Returns
         -------
         str
-            Relative to the results folder, unless its path is absolute.
+            Relative to the results folder, unless it was named by an absolute path elsewhere.
         """
-        return str(path) if os.path.isabs(path) else os.path.relpath(path, self._results)
+        is_elsewhere = os.path.isabs(path) and not Path(path).is_relative_to(self._results)
+        return str(path) if is_elsewhere else os.path.relpath(path, self._results)
 
     def read(self, path: str | Path, schema: Schema) -> xr.DataTree:
         """
