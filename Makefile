@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 PAGE = $(if $(filter config/config.yaml,$(CONFIG)),reproduction,$(basename $(notdir $(CONFIG))))
 
-.PHONY: help reproduce reproduce-all smoke report docs estimate profile orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
+.PHONY: help reproduce reproduce-all smoke report docs estimate profile verify orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -51,6 +51,9 @@ estimate: $(READY)  ## jobs, core-hours, memory and disk of what is to be done, 
 
 profile: $(READY)  ## where the time of the last run went, by rule, experiment and job
 	@$(BIN)/python -m dcsc profile --configfile $(CONFIG)
+
+verify: $(READY)  ## every file of the results against the configuration, the code and the inputs of today
+	@$(BIN)/python -m dcsc verify --configfile $(CONFIG) $(if $(FORGET),--forget)
 
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
 	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)

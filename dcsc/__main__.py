@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     orphans.add_argument("--results", metavar="FOLDER", help="default: the one that the configuration names")
     orphans.set_defaults(run=_orphans)
 
+    verify = commands.add_parser("verify", help="every file of the results against configuration, code and inputs")
+    verify.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
+    verify.add_argument("--forget", action="store_true", help="delete what is wrong, so that the next run makes it")
+    verify.add_argument("--json", action="store_true", help="for programs")
+    verify.set_defaults(run=_verify)
+
     _add_certify(commands)
 
     estimate = commands.add_parser("estimate", help="jobs, core-hours, memory and disk of what is to be done")
@@ -142,6 +148,14 @@ def _orphans(chosen: argparse.Namespace) -> int:
     for path, reason in found.items():
         print(printable(f"{path}: {reason}"))
     return int(bool(found))
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from dcsc.study import verify
+
+    found = verify.verify(chosen.configfile, chosen.forget)
+    print(verify.as_json(found) if chosen.json else verify.as_text(found))
+    return int(not found.is_well)
 
 
 def _estimate(chosen: argparse.Namespace) -> int:

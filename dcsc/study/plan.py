@@ -13,6 +13,7 @@ from functools import cached_property
 from string import Formatter
 from typing import Any
 
+from dcsc import families
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries
@@ -324,6 +325,23 @@ class Plan:
         """
         names = ("claims.json", "claims.md", "reproduction.md") if self.study.claims else ()
         return [f"{self.results}/{name}{suffix}" for name in names for suffix in ("", "-metadata.json")]
+
+    def brought_files(self, cascade: str) -> list[str]:
+        """
+        List the files of the user's that a cascade reads.
+
+        Parameters
+        ----------
+        cascade : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Paths as the configuration gives them.
+        """
+        layers = self.members[cascade].layers
+        return [path for layer in layers for path in families.files(layer.family, **layer.parameters)]
 
     def dictionary_settings(self, cascade: str) -> dict[str, Any]:
         """

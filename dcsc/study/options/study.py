@@ -90,6 +90,9 @@ class Study(Options):
     """Level of every interval."""
     plugins: list[str] = Field(default=[])
     """Python files that register families, pursuits or samplers."""
+    strict_versions: bool = False
+    """Make again what was made with another version of numpy, scipy, numba, xarray, netcdf4, snakemake or what plugins
+    import. By default a line at the start of a run tells of it. To turn it on makes everything again once."""
     style: StyleOptions = StyleOptions()
     """How figures look."""
     keep: KeepOptions = KeepOptions()
