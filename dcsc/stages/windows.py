@@ -27,7 +27,7 @@ from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.greedy import orthogonal_matching_pursuit
 from dcsc.ragged import RaggedCodes
-from dcsc.registry import Registry
+from dcsc.registry import Registry, returned
 
 Source = Callable[[], NDArray]
 SIGNALS: Registry[Source] = Registry("real signal")
@@ -85,7 +85,8 @@ def check(name: str, dictionaries: Sequence[ConvolutionalDictionary]) -> None:
 
 
 def _fitting(name: str, dictionary: ConvolutionalDictionary) -> NDArray:
-    signal = np.asarray(SIGNALS.get(name)(), dtype=np.float64)
+    expected = "finite real numbers of shape (channel, *space)"
+    signal = returned(SIGNALS.described(name), SIGNALS.call(name), expected).astype(np.float64)
     window = dictionary.signal_shape
     fits = signal.ndim == len(window) and signal.shape[0] == window[0]
     if not fits or any(have < want for have, want in zip(signal.shape[1:], window[1:], strict=True)):

@@ -12,13 +12,19 @@ from dcsc.errors import UserError
 from dcsc.store import provenance
 from dcsc.study import claims as verdicts
 from dcsc.study import config as configuration
+from dcsc.study import surroundings
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.study.options.experiments import PANELS
 from dcsc.study.plan import FILES, RULES, wildcards_of
 
 try:
+    surroundings.check_checkout(ROOT, Path.cwd())
+    configuration.check_files(workflow.configfiles)
     STUDY = configuration.validate(config)
+    surroundings.check_results(STUDY.results)
+    if workflow.is_main_process:
+        surroundings.check_records()
 except UserError as error:
     sys.exit(f"error in the configuration: {error}")
 
@@ -32,14 +38,10 @@ PAGES = os.path.relpath(
 
 def check_writable(folder):
     """End with one sentence, before any job, when the results cannot be written."""
-    existing = next(
-        path for path in (Path(folder), *Path(folder).parents) if path.exists()
-    )
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        sys.exit(
-            f"error: the folder {existing} of the results cannot be written: make it writable, "
-            "or name another one under results: in the configuration."
-        )
+    try:
+        surroundings.check_writable(folder)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def of_job(function):

@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dcsc.seeds import BLOCK
 from dcsc.stages.settings import Draw
-from dcsc.study.options.types import Count, Label, Number, Options, Scalar, whole
+from dcsc.study.options.types import Count, Label, Number, Options, Scalar, numeric, whole
+
+Parameter = Annotated[Scalar, BeforeValidator(numeric)]
 
 if TYPE_CHECKING:
     from dcsc.model.dictionary import ConvolutionalDictionary
@@ -21,11 +23,11 @@ MOST_JOBS = 100_000
 class DrawOptions(Options):
     """How codes and noise are drawn."""
 
-    support: str | dict[str, Scalar] = "uniform"
+    support: str | dict[str, Parameter] = "uniform"
     """Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    magnitudes: str | dict[str, Scalar] = "constant"
+    magnitudes: str | dict[str, Parameter] = "constant"
     """Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    signs: str | dict[str, Scalar] = "rademacher"
+    signs: str | dict[str, Parameter] = "rademacher"
     """
     Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
     threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
@@ -51,11 +53,11 @@ class DrawOptions(Options):
 class VariantOptions(Options):
     """What a variant draws in its own way; what is not named is as for the experiment."""
 
-    support: str | dict[str, Scalar] | None = None
+    support: str | dict[str, Parameter] | None = None
     """As above."""
-    magnitudes: str | dict[str, Scalar] | None = None
+    magnitudes: str | dict[str, Parameter] | None = None
     """As above."""
-    signs: str | dict[str, Scalar] | None = None
+    signs: str | dict[str, Parameter] | None = None
     """As above."""
     layer_signs: bool | Literal["worst-case"] | None = None
     """As above."""
