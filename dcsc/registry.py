@@ -8,10 +8,11 @@ import math
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +36,14 @@ class Registry(Generic[Function]):
         Whether every function must take them; else they are for those that ask for them.
     """
 
+    every: ClassVar[weakref.WeakSet[Registry[Any]]] = weakref.WeakSet()
+
     def __init__(self, kind: str, filled_in: tuple[str, ...] = (), *, demanded: bool = False) -> None:
         self.kind = kind
         self.filled_in = filled_in
         self.demanded = demanded
         self.entries: dict[str, Function] = {}
+        Registry.every.add(self)
 
     def register(self, name: str) -> Callable[[Function], Function]:
         """
@@ -269,6 +273,30 @@ def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     return one.__module__ == "__main__" or _file_of(one) == _file_of(other)
 
 
+@contextlib.contextmanager
+def unchanged() -> Iterator[None]:
+    """
+    Guard what is registered while a user's file runs, which may do more than register.
+
+    Yields
+    ------
+    None
+        While it runs.
+
+    Raises
+    ------
+    UserError
+        When it took a name away from another function.
+    """
+    before = [(registry, dict(registry.entries)) for registry in Registry.every]
+    yield
+    for registry, entries in before:
+        for name, function in entries.items():
+            if not _is_same(registry.entries.get(name, unchanged), function):
+                registry.entries.update(entries)
+                raise UserError(f"the {registry.kind} {name!r} is taken by {function.__module__}: choose another name.")
+
+
 def _file_of(function: Callable[..., Any]) -> Path:
     """The file in which a function is written."""
     code = getattr(inspect.unwrap(function), "__code__", None)
@@ -277,7 +305,7 @@ def _file_of(function: Callable[..., Any]) -> Path:
 
 def _called(function: Callable[..., Any]) -> str:
     """Name a function and where it is defined, as a user would look for it."""
-    return f"{function.__qualname__} of {_file_of(function).name}"
+    return f"{function.__name__} of {_file_of(function).name}"
 
 
 def _place_of(error: Exception, function: Callable[..., Any]) -> str | None:

@@ -4,12 +4,14 @@ Windows of real signals, and the deepest codes by which a cascade approximates t
 Real signals come without a code: the deepest code found here is a sparse approximation of the window, and
 it is the truth of an experiment in the sense that its synthesis is what a pursuit is given. To add a signal::
 
+    import numpy as np
+
     from dcsc.stages.windows import register
 
 
     @register("my-signal")
     def my_signal():
-        return numpy.load("my_signal.npy")[None]
+        return np.load("my_signal.npy")[None]  # (channel, *space)
 
 and name the file under ``plugins:`` in the configuration.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from dcsc.errors import UserError, nearest
 from dcsc.stages.settings import Draw
 from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.pursuits import PursuitOptions
-from dcsc.study.options.signals import SignalOptions
+from dcsc.study.options.signals import JOBS_OF_A_CHUNK, MOST_JOBS, SignalOptions
 from dcsc.study.options.study import Member, Study
 
 
@@ -120,6 +121,41 @@ def _negative(draw: Draw, member: Member) -> str:
         if number > 1 and is_known and (layer.filters < 0).any(axis=tuple(range(1, layer.filters.ndim))).all():
             return f"all filters of layer {number} have"
     return ""
+
+
+def check_jobs(study: Study) -> None:
+    """
+    Refuse more jobs than a workflow manager can plan in a short time.
+
+    Parameters
+    ----------
+    study : Study
+        The configuration.
+
+    Raises
+    ------
+    UserError
+        With the experiment that makes most, and what to set.
+    """
+    members = {name: len(study.members_of(name)) for name in study.cascades}
+    drawn = {name: options for name, options in study.experiments.items() if options.signals}
+    cascades = {name: sum(members[cascade] for cascade in options.cascades) for name, options in drawn.items()}
+    signals = {name: options.signals for name, options in drawn.items() if options.signals}
+    jobs = {name: JOBS_OF_A_CHUNK * of.chunks * cascades[name] for name, of in signals.items()}
+    if sum(jobs.values()) <= MOST_JOBS:
+        return
+    largest = max(jobs, key=lambda name: jobs[name])
+    rest, of_block = sum(jobs.values()) - jobs[largest], JOBS_OF_A_CHUNK * cascades[largest]
+    chunks = max(MOST_JOBS - rest, MOST_JOBS // 2) // of_block
+    remedy = (
+        f"set chunk_blocks to {math.ceil(signals[largest].blocks / chunks)} or more"
+        if chunks
+        else "name fewer cascades in it"
+    )
+    raise UserError(
+        f"experiments.{largest}.signals: its chunks make {jobs[largest]:,} of {sum(jobs.values()):,} jobs, more than "
+        f"the {MOST_JOBS:,} that are planned in a short time: {remedy}."
+    )
 
 
 def check_claims(study: Study) -> None:

@@ -127,6 +127,7 @@ def validate(content: Any) -> Study:
         study = Study.model_validate(content)
     except ValidationError as error:
         raise UserError(_sentence(_most_telling(error.errors(), content), content)) from None
+    checks.check_jobs(study)
     checks.check_palette(study)
     checks.check_claims(study)
     checks.check_cascades(study)

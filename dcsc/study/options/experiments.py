@@ -56,6 +56,11 @@ class ExperimentOptions(Options):
                 raise ValueError(
                     f"pursuits.{label}.variants names {variant!r}, which is unknown: {nearest(variant, variants)}"
                 )
+        for label in (self.signals.refine_for if self.signals else None) or ():
+            if label not in self.pursuits:
+                raise ValueError(
+                    f"signals.refine_for names {label!r}, which is unknown: {nearest(label, self.pursuits)}"
+                )
         return self
 
     @model_validator(mode="after")
