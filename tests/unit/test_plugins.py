@@ -96,7 +96,7 @@ def documented(folder):
 
 
 EXPONENTIAL = {"family": "exponential", "parameters": {"rates": [0.5, 1.0], "taps": 8}}
-TWICE = {"method": "twice-thresholded", "parameters": {"rule": "hard", "threshold": "statistical"}}
+TWICE = {"method": "twice-thresholded", "parameters": {"rule": "hard", "threshold": 0.98}}
 
 
 def test_the_documented_plug_ins_run_from_a_configuration_as_printed(tmp_path):
@@ -152,7 +152,7 @@ def test_plug_ins_and_files_bring_the_channels_of_an_inner_layer(tmp_path):
         "family": "file",
         "parameters": {"path": str(tmp_path / "filters.npy"), "stride": 2, "normalize": True},
     }
-    moved = {"family": "perturbed", "parameters": {"base": "file", "perturbation": 0.1, **brought}}
+    moved = {"family": "perturbed", "parameters": {"base": "file", "perturbation": 0.1, **from_file["parameters"]}}
     own = {"family": "inner", "parameters": {"taps": 4}}
     plugin = written(tmp_path, INNER)
     for layer in (from_file, moved, own):
