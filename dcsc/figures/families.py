@@ -21,7 +21,11 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
 from dcsc.store.readers import cascades_of
 
-PANEL = Panel(needs=("dictionaries",))
+PANEL = Panel(
+    needs=("dictionaries",),
+    columns="cascade mutual_coherence welch_bound kind rung stripe_sparsity k mu_1 mu_2 mutual_coherence_lower "
+    "mutual_coherence_upper welch_ratio rank filters taps stride channels atoms stripe_size replicates",
+)
 
 DRAWS, PILOT = 768, 64
 """Supports drawn for each number of active atoms that the instance rungs look at."""

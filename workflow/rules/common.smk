@@ -11,6 +11,7 @@ from dcsc.errors import UserError
 from dcsc.store import provenance
 from dcsc.study import claims as verdicts
 from dcsc.study import config as configuration
+from dcsc.study import surroundings
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.study.options.experiments import PANELS
@@ -19,7 +20,12 @@ from dcsc.study.products import source_of
 from dcsc.study.workflow_plan import PLANNING
 
 try:
+    surroundings.check_checkout(ROOT, Path.cwd())
+    configuration.check_files(workflow.configfiles)
     STUDY = configuration.validate(config)
+    surroundings.check_results(STUDY.results)
+    if workflow.is_main_process:
+        surroundings.check_records()
 except UserError as error:
     sys.exit(f"error in the configuration: {error}")
 
@@ -33,14 +39,10 @@ PAGES = os.path.relpath(
 
 def check_writable(folder):
     """End with one sentence, before any job, when the results cannot be written."""
-    existing = next(
-        path for path in (Path(folder), *Path(folder).parents) if path.exists()
-    )
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        sys.exit(
-            f"error: the folder {existing} of the results cannot be written: make it writable, "
-            "or name another one under results: in the configuration."
-        )
+    try:
+        surroundings.check_writable(folder)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def check_results():
