@@ -123,7 +123,13 @@ def check_finite(array: NDArray, what: str) -> None:
 
 
 def real_numbers(
-    values: Any, what: str, shape: tuple[int, ...] | None = None, *, low: float = -math.inf, whole: bool = False
+    values: Any,
+    what: str,
+    shape: tuple[int, ...] | None = None,
+    *,
+    low: float = -math.inf,
+    whole: bool = False,
+    finite: bool = False,
 ) -> NDArray:
     """
     Take what a user gives as one number or several, such as thresholds or sizes.
@@ -138,27 +144,29 @@ def real_numbers(
         The shape that it is broadcast to.
     low : float
         The least number allowed.
-    whole : bool
-        Whether fractions and infinity are refused.
+    whole, finite : bool
+        Whether fractions, and infinity, are refused; a whole number is finite.
 
     Returns
     -------
     ndarray
-        The numbers, of that shape; infinity is a number, NaN is none.
+        The numbers, of that shape; NaN is none.
 
     Raises
     ------
     UserError
         When it is anything else.
     """
-    allowed = f"give {'whole ' if whole else ''}numbers{f' from {low:g}' if low > -math.inf else ''}"
+    kind = "whole " if whole else "finite " if finite else ""
+    allowed = f"give {kind}numbers{f' from {low:g}' if low > -math.inf else ''}"
     try:
         array = np.asarray(values)
     except (TypeError, ValueError):
         array = np.empty(0, dtype=object)
-    if array.dtype.kind not in REAL or not np.all(array >= low):
-        raise UserError(f"{what} = {shown(values)} is not allowed: {allowed}.")
-    if whole and array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
+    is_allowed = array.dtype.kind in REAL and bool(np.all(array >= low))
+    if is_allowed and array.dtype.kind == "f" and (whole or finite):
+        is_allowed = bool(np.isfinite(array).all()) and not (whole and np.any(array != np.floor(array)))
+    if not is_allowed:
         raise UserError(f"{what} = {shown(values)} is not allowed: {allowed}.")
     if shape is None:
         return array

@@ -178,7 +178,11 @@ class FilterBank:
         integers = None
         if integer_filters is not None:
             integers = np.array(real_array(integer_filters, "integer_filters"), dtype=np.int64)
-            if integers.shape != array.shape or np.abs(integers * self._integer_scale(integers) - array).max() > 1e-9:
+            if (
+                integers.shape != array.shape
+                or not integers[0].any()
+                or np.abs(integers * self._integer_scale(integers) - array).max() > 1e-9
+            ):
                 raise UserError("integer_filters are not proportional to the filters by one factor: use from_integers.")
         values = {"filters": array, "stride": steps, "grid": sizes, "normalize": normalize}
         self.__setstate__({**values, "integer_filters": integers})

@@ -104,11 +104,17 @@ def _lengths(overlap: Sequence[int]) -> list[int]:
     return [next_fast_len(2 * n - 1, real=True) for n in overlap]
 
 
+def _frequencies(overlap: Sequence[int]) -> int:
+    """Entries of a transform, of which half is known from the other half."""
+    *others, last = _lengths(overlap)
+    return math.prod(others) * (last // 2 + 1)
+
+
 def _transformed_cost(shape: Sequence[int]) -> float:
     n_groups, n_filters, *overlap, points = shape
     entries = math.prod(_lengths(overlap))
-    pairs = float(n_groups) * n_filters**2
-    return pairs * entries * (_TRANSFORMED * points / 2 + _BUTTERFLY * math.log2(max(entries, 2)))
+    transform = _BUTTERFLY * entries * math.log2(max(entries, 2))
+    return float(n_groups) * n_filters**2 * (_TRANSFORMED * points * _frequencies(overlap) + transform)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,8 +263,5 @@ def needed_bytes(shape: Sequence[int]) -> int:
     n_groups, n_filters, *overlap, points = shape
     row = gram_size(overlap, n_filters) // n_filters
     blocks = 8 * math.prod(shape)
-    entries = 0
-    if _direct_cost(shape) > _transformed_cost(shape):
-        *others, last = _lengths(overlap)
-        entries = math.prod(others) * (last // 2 + 1)
+    entries = _frequencies(overlap) if _direct_cost(shape) > _transformed_cost(shape) else 0
     return 2 * blocks + 16 * n_groups * n_filters * entries * points + 8 * 8 * max(AT_ONCE, row)
