@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from dcsc import sampling
-from dcsc.arrays import LARGEST, in_gib
+from dcsc.arrays import LARGEST, in_gib, real_array
 from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
 from dcsc.errors import UserError, nearest, shown
 from dcsc.guarantees import as_run, path_interference
@@ -222,7 +222,7 @@ def certify(
     notes = list(network.notes)
     given: Iterable[_Codes] = ()
     if signals is not None:
-        given = _of_signals(network, np.asarray(signals), notes)
+        given = _of_signals(network, real_array(signals, "signals"), notes)
     elif activations is not None:
         given = _of_activations(network, activations, notes)
     measured = tuple(_measured(codes, delta, largest) for codes in given)
@@ -360,7 +360,7 @@ def _of_activations(network: Network, activations: Mapping[str, ArrayLike], note
         notes.append(f"No activations were given of {', '.join(missing)}.")
     for name, layer in by_name.items():
         if name in activations:
-            yield _of_activation(layer, np.asarray(activations[name]), network.singleton)
+            yield _of_activation(layer, real_array(activations[name], "activations"), network.singleton)
 
 
 def _of_activation(layer: ConvolutionLayer, activation: NDArray, singleton: Sequence[int]) -> _Codes:

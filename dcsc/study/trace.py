@@ -13,6 +13,7 @@ from typing import Any
 
 from dcsc.errors import UserError, printable
 from dcsc.store import provenance, seals
+from dcsc.store.dataset import NETCDF
 from dcsc.store.provenance import metadata_of
 from dcsc.study.plan import FILES
 
@@ -191,7 +192,7 @@ def record_inside(path: Path) -> dict[str, Any]:
 def _of_netcdf(path: Path) -> str:
     import netCDF4
 
-    with netCDF4.Dataset(path, "r") as dataset:
+    with NETCDF, netCDF4.Dataset(path, "r") as dataset:
         return dataset.getncattr("provenance")
 
 
