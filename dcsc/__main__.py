@@ -86,8 +86,18 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
         "weights; with signals or activations, what was measured of them and which guarantees cover it. "
         "LAYER=N,N states something of one layer, N of all layers that are not named; docs/certify.md explains.",
     )
-    certify.add_argument("file", help="a .npz, .npy or .safetensors file: conv1.weight, conv1.bias, ..., or filters")
-    certify.add_argument("--layers", metavar="NAME,...", help="which layers, in this order; default: all")
+    certify.add_argument(
+        "file",
+        help="a network as .onnx, or a .npz, .npy or .safetensors file: conv1.weight, conv1.bias, ..., or filters",
+    )
+    certify.add_argument("--layers", metavar="NAME,...", help="which layers; default: all")
+    certify.add_argument(
+        "--chain",
+        metavar="NAME,...",
+        action="append",
+        default=[],
+        help="layers of a file of arrays that follow one another with nothing but ReLU in between; may be repeated",
+    )
     for key, what in {
         "stride": "default: what the file states, else 1",
         "dilation": "written out as zeros",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.arrays import LARGEST, ArrayFile, in_gib, natural, open_arrays
-from dcsc.certification.network import ConvolutionLayer, Network, gap_of, plain_layer
+from dcsc.certification.network import ConvolutionLayer, Network, Pads, gap_of, plain_layer
+from dcsc.certification.onnx_graph import SUFFIX
+from dcsc.certification.onnx_layers import read_onnx
+from dcsc.certification.segments import link
 from dcsc.convolution.filter_bank import scaled_norms
 from dcsc.errors import UserError, nearest, shown
 
@@ -25,17 +29,21 @@ _WEIGHTS = ("weight", "filters", "kernel")
 # Scale and direction of weight normalisation, as PyTorch names them before and since version 2.
 _SCALED = {"weight_v": "weight_g", "parametrizations.weight.original1": "parametrizations.weight.original0"}
 _HIGHEST = 2**20  # beyond any sensible stride, padding or number of groups
+_PADDINGS = {"same": (-1,), "valid": (0,)}  # words of PyTorch
 
 
 def read_network(
     path: str | Path,
     *,
     names: Sequence[str] | None = None,
+    chains: Sequence[Sequence[str]] = (),
     stated: Stated | None = None,
     largest: int = LARGEST,
 ) -> Network:
     """
-    Read the convolution layers of a .npy, .npz or .safetensors file.
+    Read the convolution layers of a .onnx, .npy, .npz or .safetensors file.
+
+    The graph of an ONNX file tells which layers follow one another; of a file of arrays only the user can.
 
     Parameters
     ----------
@@ -44,7 +52,9 @@ def read_network(
         `stride` and `bias`, of a single dictionary. What may be stated of a layer can stand in the file too, as
         `conv1.stride` and so on, in an array or in the metadata of a safetensors file.
     names : sequence of str, optional
-        The layers to take, in this order; by default all, in the order of the file.
+        The layers to take; by default all, or those of the chains.
+    chains : sequence of sequence of str, optional
+        Layers that follow one another with nothing but ReLU in between, for files of arrays.
     stated : mapping of str to mapping of str to tuple of int, optional
         By the property (one of `PROPERTIES`) its numbers, by the layer's name; the name "" stands for all layers
         that are not named.
@@ -61,10 +71,16 @@ def read_network(
     UserError
         When the file cannot be read, holds no convolution, or what is stated does not fit.
     """
+    if Path(path).suffix == SUFFIX:
+        if chains or any((stated or {}).values()):
+            raise UserError(f"the graph of {path} tells what its layers do: leave out --chain, --stride and the like.")
+        return read_onnx(path, names=names, largest=largest)
     file = open_arrays(path, largest)
     weights = _weights(file)
-    _check_names(file, weights, names, stated or {})
-    chosen = list(weights if names is None else names)
+    _check_names(file, weights, names, chains, stated or {})
+    linked = [name for chain in chains for name in chain]
+    chosen = [*linked, *(name for name in names or () if name not in linked)]
+    chosen = chosen or list(weights)
     _check_memory(file, "the weights", sum(8 * math.prod(file.arrays[weights[name][0]].shape) for name in chosen))
     properties = {name: _properties(file, name, stated or {}) for name in chosen}
     notes: list[str] = []
@@ -73,13 +89,45 @@ def read_network(
     layers = [_layer(file, name, weights[name], properties[name]) for name in chosen]
     layers = _ungrouped(file, layers, properties, notes)
     layers, singleton = _without_idle_axes(layers, notes)
-    layers = _without_zero_filters(layers, notes)
+    layers = [replace(layer, padding=_padding(layer, properties[layer.name])) for layer in layers]
     rest = _rest(file, weights, chosen)
-    layers, is_cascade = _linked(layers, bool(rest["batch normalisation"] or rest["normalisation or scaling"]), notes)
+    layers, segments, said = link(layers, _above(layers, chains, properties, notes))
+    notes += said
     notes += _about_scale(layers)
     notes += _about_properties(properties)
     notes += _about_rest(rest)
-    return Network(file.path.name, tuple(layers), is_cascade, singleton, tuple(notes))
+    if len(layers) > 1 and not chains:
+        notes.append(
+            "Arrays do not tell which layers follow one another: each is certified alone. State the order of those "
+            "between which there is nothing but ReLU with --chain, or give the network as ONNX."
+        )
+    return Network(file.path.name, tuple(layers), segments, singleton, tuple(notes))
+
+
+def stated_numbers(text: str, key: str, what: str) -> Numbers:
+    """
+    Read what is stated of a layer, such as "4", "4,1", or a word for a padding.
+
+    Parameters
+    ----------
+    text : str
+        The numbers.
+    key : str
+        One of `PROPERTIES`.
+    what : str
+        What they are, for the message.
+
+    Returns
+    -------
+    tuple of int
+        None of them negative but -1, which stands for a padding that keeps the size.
+
+    Raises
+    ------
+    UserError
+        When it is anything else.
+    """
+    return _PADDINGS[text] if key == "padding" and text in _PADDINGS else whole_numbers(text, what)
 
 
 def whole_numbers(text: str, what: str) -> Numbers:
@@ -135,14 +183,21 @@ def _is_unordered(file: ArrayFile) -> bool:
 
 
 def _check_names(
-    file: ArrayFile, weights: Mapping[str, tuple[str, ...]], names: Sequence[str] | None, stated: Stated
+    file: ArrayFile,
+    weights: Mapping[str, tuple[str, ...]],
+    names: Sequence[str] | None,
+    chains: Sequence[Sequence[str]],
+    stated: Stated,
 ) -> None:
-    named = [*(names or ()), *(name for numbers in stated.values() for name in numbers if name)]
+    linked = [name for chain in chains for name in chain]
+    named = [*(names or ()), *linked, *(name for numbers in stated.values() for name in numbers if name)]
     for name in named:
         if name not in weights:
             raise UserError(f"the file {file.path} has no layer {shown(name)}: {nearest(name, weights)}")
     if names is not None and (not names or len(set(names)) != len(names)):
         raise UserError("layers are to be chosen at least one, and each once: correct the list.")
+    if len(set(linked)) != len(linked) or not all(chains):
+        raise UserError("a layer is in at most one --chain, and once: correct them.")
 
 
 def _check_memory(file: ArrayFile, what: str, nbytes: int) -> None:
@@ -176,12 +231,16 @@ def _stated_in(file: ArrayFile, name: str, key: str) -> Numbers | None:
     entries = [f"{name}.{key}"] + ([key] if name == "filters" else [])
     for entry in entries:
         if entry in file.arrays:
+            if key == "padding" and file.arrays[entry].dtype[1:] in ("U4", "U5", "S4", "S5"):
+                word = file.load(entry).astype(str).ravel()
+                if word.size == 1 and word[0] in _PADDINGS:
+                    return _PADDINGS[word[0]]
             values = file.read(entry)
             if values.dtype.kind not in "iu" or values.ndim > 1 or not 1 <= values.size <= 16 or (values < 0).any():
                 raise UserError(f"the array {entry!r} of {file.path} is no {key}: store whole numbers, none negative.")
             return tuple(int(value) for value in values.ravel())
         if entry in file.metadata:
-            return whole_numbers(file.metadata[entry], f"{entry} in the metadata of {file.path}")
+            return stated_numbers(file.metadata[entry], key, f"{entry} in the metadata of {file.path}")
     return None
 
 
@@ -248,7 +307,7 @@ def _ungrouped(
     properties: Mapping[str, Mapping[str, Numbers]],
     notes: list[str],
 ) -> list[ConvolutionLayer]:
-    """Write the filters of grouped convolutions out, with zeros at the channels that they do not see."""
+    """Tell the groups of convolutions whose filters do not see all channels."""
     done: list[ConvolutionLayer] = []
     guessed = []
     for layer in layers:
@@ -258,7 +317,7 @@ def _ungrouped(
         if channels == 1 < before and not count % before and "groups" not in properties[layer.name]:
             groups = before
             guessed.append(f"{layer.name} ({groups})")
-        done.append(_without_groups(file, layer, groups) if groups != 1 else layer)
+        done.append(_with_groups(file, layer, groups) if groups != 1 else layer)
     if guessed:
         notes.append(
             f"Read as depthwise convolutions, of as many groups as the layer before has filters: {_listed(guessed)}. "
@@ -267,15 +326,12 @@ def _ungrouped(
     return done
 
 
-def _without_groups(file: ArrayFile, layer: ConvolutionLayer, groups: int) -> ConvolutionLayer:
+def _with_groups(file: ArrayFile, layer: ConvolutionLayer, groups: int) -> ConvolutionLayer:
     count, channels = layer.weight.shape[:2]
     if groups < 1 or count % groups:
         raise UserError(f"groups {groups} of layer {layer.name!r} is not allowed: it must divide the {count} filters.")
-    shape, rows = (count, channels * groups, *layer.taps), count // groups
-    _check_memory(file, "the filters of all groups", 8 * math.prod(shape))
-    spread, own = np.zeros((groups, rows, groups, channels, *layer.taps)), np.arange(groups)
-    spread[own, :, own] = layer.weight.reshape(groups, rows, channels, *layer.taps)
-    return plain_layer(layer.name, spread.reshape(shape), layer.stride, layer.bias)
+    _check_memory(file, "the filters of all groups", 8 * math.prod((count, channels * groups, *layer.taps)))
+    return replace(layer, groups=groups, channel_scale=np.ones(channels * groups))
 
 
 def _without_idle_axes(
@@ -303,44 +359,45 @@ def _without_idle_axes(
     ], tuple(idle)
 
 
-def _without_zero_filters(layers: Sequence[ConvolutionLayer], notes: list[str]) -> list[ConvolutionLayer]:
-    """Leave filters that are zero out, and the channels of the next layer that they feed."""
-    done: list[ConvolutionLayer] = []
-    for layer in layers:
-        weight = layer.weight
-        if done and len(done[-1].kept) < done[-1].stored == weight.shape[1]:
-            weight = weight[:, done[-1].kept]
-        kept = np.flatnonzero(weight.reshape(len(weight), -1).any(axis=1))
-        if not len(kept):
-            raise UserError(f"layer {layer.name!r} has no filter that is not zero: choose other layers with --layers.")
-        if len(kept) < len(weight):
-            notes.append(
-                f"Left out: {len(weight) - len(kept)} of the {len(weight)} filters of {layer.name}, which are zero, "
-                "and the channels that they feed."
-            )
-        ones = np.ones(weight.shape[1])
-        done.append(replace(layer, weight=weight[kept], bias=layer.bias[kept], channel_scale=ones, kept=kept))
-    return done
+def _padding(layer: ConvolutionLayer, properties: Mapping[str, Numbers]) -> Pads | None:
+    """Zeros before and after the input, where they are stated."""
+    if "padding" not in properties:
+        return None
+    stated = properties["padding"]
+    if stated == _PADDINGS["same"]:
+        if set(layer.stride) != {1}:
+            raise UserError(f"padding 'same' of layer {layer.name!r} is not allowed at a stride: give numbers.")
+        return tuple(((taps - 1) // 2, taps // 2) for taps in layer.taps)
+    numbers = stated * layer.rank if len(stated) == 1 else stated
+    if len(numbers) > layer.rank:  # of the axes that were left out there is nothing to pad
+        numbers = tuple(n for n in numbers if n)[: layer.rank] or (0,) * layer.rank
+    if len(numbers) != layer.rank:
+        raise UserError(
+            f"padding {_joined(stated)} of layer {layer.name!r} is not allowed: its filters have {layer.rank} axes, "
+            "give one number, or one an axis."
+        )
+    return tuple((n, n) for n in numbers)
 
 
-def _linked(
-    layers: list[ConvolutionLayer], is_normalised: bool, notes: list[str]
-) -> tuple[list[ConvolutionLayer], bool]:
-    """Make a cascade of layers that follow one another, in which unit-norm filters give the network's supports."""
-    gap = gap_of(layers)
-    if gap:
-        notes.append(f"No cascade: {gap}. Each layer is certified alone.")
-        return layers, False
-    if len(layers) == 1 or is_normalised:
-        return layers, True
-    linked = layers[:1]
-    for layer in layers[1:]:
-        linked.append(replace(layer, channel_scale=linked[-1].norms))
-    notes.append(
-        "A cascade: the norms of each layer's filters are multiplied into the channels of the next layer, so that the "
-        "unit-norm filters have the forward pass of the network, up to positive factors."
-    )
-    return linked, True
+def _above(
+    layers: Sequence[ConvolutionLayer],
+    chains: Sequence[Sequence[str]],
+    properties: Mapping[str, Mapping[str, Numbers]],
+    notes: list[str],
+) -> list[int | None]:
+    """Which layer each one follows, as the chains state it; pooling ends a segment."""
+    place = {layer.name: index for index, layer in enumerate(layers)}
+    above: list[int | None] = [None] * len(layers)
+    for chain in chains:
+        gap = gap_of([layers[place[name]] for name in chain])
+        if gap:
+            raise UserError(f"--chain {','.join(chain)} is not allowed: {gap}.")
+        for first, second in itertools.pairwise(chain):
+            if set(properties[first].get("pool", (1,))) == {1}:
+                above[place[second]] = place[first]
+            else:
+                notes.append(f"The pooling after {first} ends a segment: {second} acts on what it leaves.")
+    return above
 
 
 def _about_scale(layers: Sequence[ConvolutionLayer]) -> list[str]:
@@ -368,9 +425,9 @@ def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[s
     sentences = {
         ("dilation", 1): "Dilated filters are written out with their zeros, which is exact: {}.",
         ("groups", 1): "Grouped filters are written out with zeros at the other channels, which is exact: {}.",
-        ("padding", 0): "Left out: zero padding of {}. The model is periodic, so that only atoms away from the border "
-        "are those of the network.",
-        ("pool", 1): "Left out: pooling after {}. The next layer acts on all positions.",
+        ("padding", 0): "Zero padding of {}: atoms that hang over the border are cut there. The forward pass does so "
+        "here too; the certificates are about whole atoms.",
+        ("pool", 1): "Left out: pooling after {}, where a segment ends.",
     }
     notes = [text.format(_listed(having(*key))) for key, text in sentences.items() if having(*key)]
     unknown = [name for name, numbers in properties.items() if "stride" not in numbers]
@@ -425,6 +482,9 @@ def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _joined(numbers: Iterable[int]) -> str:
+    numbers = tuple(numbers)
+    if numbers == _PADDINGS["same"]:
+        return "same"
     return ",".join(map(str, numbers))
 
 

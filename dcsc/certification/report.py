@@ -27,10 +27,16 @@ _PURSUITS = {
 """The pursuits, and which signs their rungs speak of."""
 
 _SIZES = ("n_filters", "n_channels", "taps", "stride", "grid", "n_atoms", "stripe_size")
-_NUMBERS = ("norms", "thresholds", "mutual_coherence", "welch_bound", "welch_ratio", "babel", "babel2")
+_NUMBERS = (
+    "segment", "activation", "norms", "thresholds", "mutual_coherence", "coherence_alone", "random_coherence",
+    "welch_bound", "welch_ratio", "babel", "babel2", "random_babel",
+)  # fmt: skip
 _MEASURED = (
     "n_atoms", "active", "stripe_sparsity", "contrast", "misfit", "covered_by_biases", "failure_by_biases",
+    "n_whole", "smallest_norm",
 )  # fmt: skip
+_ONCE = ("n_atoms", "n_whole", "smallest_norm")
+"""What is told once of all codes of a layer."""
 
 
 def as_text(certificate: Certificate) -> str:
@@ -196,7 +202,14 @@ def as_record(certificate: Certificate) -> dict[str, Any]:
     settings = {
         name: getattr(certificate, name) for name in ("name", "is_cascade", "contrast", "delta", "draws", "seed")
     }
-    return {**settings, "layers": layers, "measured": measured, "notes": list(certificate.notes)}
+    settings |= {"segments": [list(names) for names in certificate.segments], "sources": list(certificate.sources)}
+    return {
+        **settings,
+        "refused": certificate.refused,
+        "layers": layers,
+        "measured": measured,
+        "notes": list(certificate.notes),
+    }
 
 
 def _json(value: Any) -> Any:
@@ -240,8 +253,9 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
         values = [getattr(layer, f"{name}s") for layer in layers]
         root[f"smallest_{name}"] = ("layer", [of_layer.min() for of_layer in values])
         root[f"largest_{name}"] = ("layer", [of_layer.max() for of_layer in values])
-    for name in ("mutual_coherence", "welch_bound"):
+    for name in ("mutual_coherence", "welch_bound", "coherence_alone", "random_coherence", "segment"):
         root[name] = ("layer", [getattr(layer, name) for layer in layers])
+    root["activation"] = ("layer", np.array([layer.activation for layer in layers], dtype=object))
     root["certified_sparsity"] = by_rung("stripe_sparsity", -1)
     root["certified_limit"] = by_rung("limit", math.nan)
     if certificate.notes:
@@ -250,9 +264,11 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
     for number, layer in enumerate(layers, start=1):
         groups[f"/layer_{number}"] = xr.Dataset({name: ("k", getattr(layer, name)) for name in ("babel", "babel2")})
     for seen in certificate.measured:
-        measured: dict[str, Any] = {name: ("trial", getattr(seen, name)) for name in _MEASURED if name != "n_atoms"}
+        measured: dict[str, Any] = {name: ("trial", getattr(seen, name)) for name in _MEASURED if name not in _ONCE}
         measured |= {
             "n_atoms": seen.n_atoms,
+            "n_whole": -1 if seen.n_whole is None else seen.n_whole,
+            "smallest_norm": seen.smallest_norm,
             "covered": (("rung", "trial"), [seen.covered[rung] for rung in RUNGS]),
         }
         groups[f"/measured_{names.index(seen.name) + 1}"] = xr.Dataset(measured, coords={"rung": list(RUNGS)})

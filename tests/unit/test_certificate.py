@@ -175,7 +175,10 @@ def weights(tmp_path):
     return path
 
 
-ARGUMENTS = ("--stride", "conv2=1", "--padding", "conv1=4", "--padding", "1", "--pool", "2", "--draws", "8")
+ARGUMENTS = (
+    "--chain", "conv1,conv2", "--stride", "conv2=1", "--padding", "conv1=4", "--padding", "1", "--pool", "conv2=2",
+    "--draws", "8",
+)  # fmt: skip
 
 
 def test_the_command_prints_tables_and_what_is_left_out(weights, capsys):
@@ -186,10 +189,10 @@ def test_the_command_prints_tables_and_what_is_left_out(weights, capsys):
         "Babel function",
         "Certified stripe-sparsity",
         "Measured on 3 codes",
-        "zero padding of conv1 (4), conv2 (1)",
-        "pooling after conv1 (2), conv2 (2)",
+        "Zero padding of conv1 (4), conv2 (1)",
+        "pooling after conv2 (2)",
         "batch normalisation conv1_BN",
-        "Zeros are appended to the signals of 41 points",
+        "The certificates speak of whole atoms: conv1 (68 of 84), conv2 (57 of 63)",
     )
     for words in said:
         assert words in " ".join(text.split())
@@ -218,7 +221,8 @@ def test_the_command_writes_a_dataset_that_is_the_same_every_time_and_traceable(
     assert (first / "c.nc").read_bytes() == (second / "c.nc").read_bytes()
     assert (first / "c.nc.sha256").read_bytes() == (second / "c.nc.sha256").read_bytes()
     tree = dcsc.open_results(first / "c.nc")
-    network = dcsc.read_network("net.npz", stated={"stride": {"conv2": (1,)}})
+    stated = {"stride": {"conv2": (1,)}, "padding": {"conv1": (4,), "": (1,)}}
+    network = dcsc.read_network("net.npz", chains=[["conv1", "conv2"]], stated=stated)
     found = dcsc.certify(network, draws=8, signals=np.load("signals.npy"))
     np.testing.assert_array_equal(tree["mutual_coherence"], [layer.mutual_coherence for layer in found.layers])
     np.testing.assert_array_equal(tree["layer_2/babel"], found.layers[1].babel)
