@@ -122,6 +122,8 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
         "--activations", metavar="FILE", help="activations by the name of the layer: (trial, filter, ...)"
     )
     certify.add_argument("--output", metavar="FILE.nc", help="write everything to a netCDF file as well")
+    certify.add_argument("--layer", metavar="NAME", help="print all of one layer instead of a line for each")
+    certify.add_argument("--report", metavar="FILE.html", help="write a page with pictures as well")
     certify.add_argument("--json", action="store_true", help="for programs")
     certify.add_argument("--memory", metavar="GIB", default="2", help="that it may take; default: %(default)s")
     certify.set_defaults(run=_certify)

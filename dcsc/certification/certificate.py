@@ -40,6 +40,23 @@ MOST_FACTORISED = 2048
 """Active atoms of a code up to which their inner products are factorised, which basis pursuit on supports needs."""
 
 
+class CoherentPair(NamedTuple):
+    """Filters of two most coherent atoms, the positions by which the second lies behind the first, and the product."""
+
+    first: int
+    second: int
+    lag: tuple[int, ...]
+    inner: float
+
+
+class Split(NamedTuple):
+    """Largest coherence at the same position, of a filter with its own shift, and of different filters apart."""
+
+    same_position: float
+    own_shift: float
+    across: float
+
+
 @dataclass(frozen=True, eq=False)
 class LayerCertificate:
     """
@@ -71,6 +88,12 @@ class LayerCertificate:
         mu of one draw of Gaussian filters of the same shape.
     random_babel : ndarray, shape (stripe_size,)
         mu_1(k) of these.
+    pair : CoherentPair
+        Where the coherence is reached.
+    split : Split
+        It by the kinds of pairs.
+    groups : int
+        Groups of the convolution.
     """
 
     name: str
@@ -87,6 +110,9 @@ class LayerCertificate:
     coherence_alone: float
     random_coherence: float
     random_babel: NDArray
+    pair: CoherentPair
+    split: Split
+    groups: int
 
     @property
     def welch_ratio(self) -> float:
@@ -359,7 +385,28 @@ def _certified(
     return LayerCertificate(
         layer.name, dictionary, layer.norms, layer.thresholds, mu, welch, babel, babel2, certified, segment,
         layer.activation, alone, coherence.mutual_coherence(drawn), np.asarray(coherence.babel(drawn, counts)),
+        *_pairs(dictionary), layer.groups,
     )  # fmt: skip
+
+
+def _pairs(dictionary: ConvolutionalDictionary) -> tuple[CoherentPair, Split]:
+    """Find the most coherent atoms, and the largest coherence of every kind of pairs."""
+    gram, rank = dictionary.gram(), dictionary.rank
+    middle = tuple(overlap - 1 for overlap in dictionary.overlap)
+    best, split = CoherentPair(0, 0, (0,) * rank, 0.0), [0.0, 0.0, 0.0]
+    for first in range(dictionary.n_filters):
+        row = np.abs(gram[first]).astype(np.float64)
+        row[(first, *middle)] = 0.0  # an atom and itself
+        others = np.arange(dictionary.n_filters) != first
+        apart = row.copy()
+        apart[(slice(None), *middle)] = 0.0
+        same, own, across = row[(slice(None), *middle)], apart[first], apart[others]
+        split = [max(old, float(of.max(initial=0.0))) for old, of in zip(split, (same, own, across), strict=True)]
+        place = np.unravel_index(int(row.argmax()), row.shape)
+        if row[place] > abs(best.inner):
+            lag = tuple(int(n) - m for n, m in zip(place[1:], middle, strict=True))
+            best = CoherentPair(first, int(place[0]), lag, float(gram[(first, *place)]))
+    return best, Split(*split)
 
 
 def _random(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, seed: int) -> ConvolutionalDictionary:

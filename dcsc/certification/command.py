@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dcsc.arrays import GIB, ArrayFile, in_gib, open_arrays
-from dcsc.certification import report
+from dcsc.certification import page, report
 from dcsc.certification.certificate import certify
 from dcsc.certification.network import Network
 from dcsc.certification.network_file import PROPERTIES, Numbers, read_network, stated_numbers, whole_numbers
@@ -42,6 +42,8 @@ def run(options: Mapping[str, Any]) -> str:
     output = options["output"]
     if output is not None and Path(output).suffix != ".nc":
         raise UserError(f"--output {output} is not allowed: name a file that ends in .nc.")
+    if options["report"] is not None and Path(options["report"]).suffix != ".html":
+        raise UserError(f"--report {options['report']} is not allowed: name a file that ends in .html.")
     stated = {key: of for key in PROPERTIES if (of := _by_layer(options[key], key))}
     names = options["layers"].split(",") if options["layers"] is not None else None
     chains = [text.split(",") for text in options["chain"]]
@@ -61,7 +63,11 @@ def run(options: Mapping[str, Any]) -> str:
         report.write(certificate, output, settings, {recorded[name]: path for name, path in files.items()})
     if options["json"]:
         return json.dumps(report.as_record(certificate), indent=1, allow_nan=False)
-    return report.as_text(certificate)
+    text = report.as_text(certificate, options["layer"])
+    if options["report"] is not None:
+        page.write(certificate, options["report"])
+        text += f"\n\nThe pictures are in {options['report']}."
+    return text
 
 
 def _number(text: str, option: str, low: float, high: float) -> float:
