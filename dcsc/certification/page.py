@@ -214,10 +214,23 @@ def _ladder(certificate: Certificate) -> str:
             place = by_name[of.name]
             axes.plot([place, place], [low, high], color="black", linewidth=3, alpha=0.4)
             axes.plot(place, middle, "k_", markersize=12, label="measured" if number == 0 else None)
-    axes.set_yscale("symlog", linthresh=1)
+    _whole_numbers(axes)
     axes.set_ylabel("non-zeros in a stripe")
     figure.legend(loc="outside upper center", ncols=3)
     return _svg(figure, "ladder")
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """Label 0, 1, 2, 5, 10, ... as such on an axis that grows by factors."""
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    axes.set_yscale("symlog", linthresh=1)
+    top = max(axes.get_ylim()[1], 2.0)
+    ticks = [0, *(n * 10**power for power in range(9) for n in (1, 2, 5) if n * 10**power <= 2 * top)]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    axes.set_ylim(0, 1.2 * top)
 
 
 def _coherence(certificate: Certificate) -> str:
@@ -335,7 +348,10 @@ def _babel(certificate: Certificate) -> str:
             axes.plot(k, layer.random_babel[k], color=_RANDOM, label="random")
         axes.axhline(1, color="black", linewidth=0.6, linestyle="--")
         axes.set_xscale("log")
-        axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_yscale("log")
+        axes.set_ylim(
+            bottom=max(min(layer.random_babel[1:2].min(initial=1), layer.babel[1:2].min(initial=1)), 1e-3) / 2
+        )
         axes.set_title(_title(layer))
     handles, labels = panels[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)

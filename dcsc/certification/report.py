@@ -298,7 +298,10 @@ def _common(names: Sequence[str]) -> str:
     start = next((at for at in range(shortest) if len({name[at] for name in names}) > 1), shortest)
     rest = shortest - start
     end = next((back for back in range(rest) if len({name[-1 - back] for name in names}) > 1), rest)
-    return f"{first[:start]}*{first[len(first) - end :] if end else ''}"
+    tail = first[len(first) - end :] if end else ""
+    if any(character.isalpha() for character in tail):
+        return f"{first[:start]}*{tail}"
+    return f"{first}..{names[-1][start:]}"
 
 
 def _cut(name: str, longest: int) -> str:
