@@ -101,11 +101,17 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
     for key, what in {
         "stride": "default: what the file states, else 1",
         "dilation": "written out as zeros",
-        "groups": "written out as zeros",
-        "padding": "zero padding; has no place in the model, and is named in the notes",
-        "pool": "pooling after a layer; has no place in the model, and is named in the notes",
+        "groups": "of channels; default: 1, or what the name of a depthwise kernel tells",
+        "padding": "zero padding: one number, one an axis, those before and then those after, or same",
+        "pool": "pooling after a layer, where a segment ends",
     }.items():
         certify.add_argument(f"--{key}", metavar="[LAYER=]N", action="append", default=[], help=what)
+    certify.add_argument(
+        "--layout",
+        metavar="AXES",
+        help="of arrays whose names do not tell: filters-first (filter, channel, tap, ...), filters-last (tap, ..., "
+        "channel, filter) or one-channel (tap, ..., filter)",
+    )
     certify.add_argument("--grid", metavar="N,...", help="grid of the signal; default: the smallest one that fits")
     certify.add_argument("--contrast", metavar="R", default="1", help="X_min / X_max; default: %(default)s")
     certify.add_argument("--delta", metavar="P", default="0.01", help="admitted failure; default: %(default)s")

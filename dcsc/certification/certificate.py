@@ -556,6 +556,10 @@ def _batch(values: NDArray, rank: int, channels: int, singleton: Sequence[int], 
         if singleton and values.ndim == full + first and all(values.shape[first + axis] == 1 for axis in singleton):
             values = values.reshape([n for axis, n in enumerate(values.shape) if axis - first not in singleton])
             break
+    if singleton and values.ndim == full + 2 and values.shape[1] == channels:
+        # Along these axes the layers do the same everywhere: each place is a trial.
+        values = np.moveaxis(values, [2 + axis for axis in singleton], range(1, 1 + len(singleton)))
+        values = values.reshape(-1, channels, *values.shape[2 + len(singleton) :])
     if values.ndim == rank + 1 and values.shape[0] == channels:
         values = values[None]
     elif values.ndim == rank + 1 and channels == 1:

@@ -47,7 +47,9 @@ def run(options: Mapping[str, Any]) -> str:
     stated = {key: of for key in PROPERTIES if (of := _by_layer(options[key], key))}
     names = options["layers"].split(",") if options["layers"] is not None else None
     chains = [text.split(",") for text in options["chain"]]
-    network = read_network(options["file"], names=names, chains=chains, stated=stated, largest=largest)
+    network = read_network(
+        options["file"], names=names, chains=chains, stated=stated, layout=options["layout"], largest=largest
+    )
     numbers: dict[str, Any] = {
         "contrast": _number(options["contrast"], "--contrast", 0.0, 1.0),
         "delta": _number(options["delta"], "--delta", 0.0, 1.0),
@@ -59,7 +61,15 @@ def run(options: Mapping[str, Any]) -> str:
     certificate = certify(network, grid=grid, largest=largest, **numbers, **_measured(options, network, largest))
     if output is not None:
         recorded = {name: _recorded(path, Path(output)) for name, path in files.items()}
-        settings = {**numbers, **recorded, "layers": names, "chains": chains, "grid": grid, "stated": stated}
+        settings = {
+            **numbers,
+            **recorded,
+            "layers": names,
+            "chains": chains,
+            "layout": options["layout"],
+            "grid": grid,
+            "stated": stated,
+        }
         report.write(certificate, output, settings, {recorded[name]: path for name, path in files.items()})
     if options["json"]:
         return json.dumps(report.as_record(certificate), indent=1, allow_nan=False)

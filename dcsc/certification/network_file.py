@@ -25,7 +25,22 @@ PROPERTIES = ("stride", "padding", "dilation", "groups", "pool")
 Numbers = tuple[int, ...]
 Stated = Mapping[str, Mapping[str, Numbers]]
 
-_WEIGHTS = ("weight", "filters", "kernel")
+LAYOUTS = ("filters-first", "filters-last", "one-channel")
+"""Axes that a name may not tell: (filter, channel, tap, ...), (tap, ..., channel, filter), (tap, ..., filter)."""
+
+_FIRST, _LAST, _ONE, _DEPTHWISE = *LAYOUTS, "depthwise"
+# Names by the conventions of PyTorch and of one's own files; of Keras, Flax and TensorFlow.js, whose axes end with
+# (channel, filter), or (channel, filter of each channel) where it is depthwise.
+_WEIGHTS = {
+    "weight": _FIRST, "filters": _FIRST, "kernel": _LAST, "pointwise_kernel": _LAST, "pointwise_filter": _LAST,
+    "depthwise_kernel": _DEPTHWISE, "depthwise_filter": _DEPTHWISE,
+}  # fmt: skip
+_NO_CONVOLUTION = {
+    "transposed convolution": ("transpose", "deconv"),
+    "attention": ("query", "key", "value", "attention", "attn", "in_proj", "qkv"),
+    "position or token": ("pos_embed", "position", "embedding", "cls_token"),
+}
+"""What arrays of three or more axes are that have one of these words in their names."""
 # Scale and direction of weight normalisation, as PyTorch names them before and since version 2.
 _SCALED = {"weight_v": "weight_g", "parametrizations.weight.original1": "parametrizations.weight.original0"}
 _HIGHEST = 2**20  # beyond any sensible stride, padding or number of groups
@@ -38,6 +53,7 @@ def read_network(
     names: Sequence[str] | None = None,
     chains: Sequence[Sequence[str]] = (),
     stated: Stated | None = None,
+    layout: str | None = None,
     largest: int = LARGEST,
 ) -> Network:
     """
@@ -58,6 +74,9 @@ def read_network(
     stated : mapping of str to mapping of str to tuple of int, optional
         By the property (one of `PROPERTIES`) its numbers, by the layer's name; the name "" stands for all layers
         that are not named.
+    layout : str, optional
+        One of `LAYOUTS`, for arrays whose names do not tell: `kernel` is one of Keras or Flax, (tap, ..., channel,
+        filter); all others have filters first by default.
     largest : int
         Bytes that the weights may take.
 
@@ -72,10 +91,12 @@ def read_network(
         When the file cannot be read, holds no convolution, or what is stated does not fit.
     """
     if Path(path).suffix == SUFFIX:
-        if chains or any((stated or {}).values()):
+        if chains or layout or any((stated or {}).values()):
             raise UserError(f"the graph of {path} tells what its layers do: leave out --chain, --stride and the like.")
         return read_onnx(path, names=names, largest=largest)
     file = open_arrays(path, largest)
+    if layout is not None and layout not in LAYOUTS:
+        raise UserError(f"layout {shown(layout)} is not allowed: {nearest(layout, LAYOUTS)}")
     weights = _weights(file)
     _check_names(file, weights, names, chains, stated or {})
     linked = [name for chain in chains for name in chain]
@@ -86,10 +107,10 @@ def read_network(
     notes: list[str] = []
     if names is None and len(chosen) > 1 and _is_unordered(file):
         notes.append("The format keeps no order: the layers stand in the order of the numbers in their names.")
-    layers = [_layer(file, name, weights[name], properties[name]) for name in chosen]
+    layers = [_layer(file, name, weights[name], properties[name], layout) for name in chosen]
     layers = _ungrouped(file, layers, properties, notes)
     layers, singleton = _without_idle_axes(layers, notes)
-    layers = [replace(layer, padding=_padding(layer, properties[layer.name])) for layer in layers]
+    layers = [replace(layer, padding=_padding(layer, properties[layer.name], singleton)) for layer in layers]
     rest = _rest(file, weights, chosen)
     layers, segments, said = link(layers, _above(layers, chains, properties, notes))
     notes += said
@@ -160,10 +181,13 @@ def whole_numbers(text: str, what: str) -> Numbers:
 def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:
     """Find the arrays of each layer by its name: its weight, or direction and scale of a normalised one."""
     layers: dict[str, tuple[str, ...]] = {}
-    spatial = [name for name, array in file.arrays.items() if len(array.shape) > 2]
+    spatial = [name for name, array in file.arrays.items() if len(array.shape) > 2 and not _other_kind(name)]
     for name in spatial:
-        if name.rpartition(".")[2] in _WEIGHTS:
-            layers[name.rpartition(".")[0] or name] = (name,)
+        parent, last = _split(name)
+        if last in _WEIGHTS:
+            part = last.partition("_")[0]
+            both = {"depthwise", "pointwise"} <= {_split(of)[1].partition("_")[0] for of in _beside(file, parent)}
+            layers[f"{parent}/{part}" if both and part != last else parent or name] = (name,)
         for direction, scale in _SCALED.items():
             stem = name.removesuffix(direction)
             if stem != name and stem + scale in file.arrays:
@@ -176,6 +200,56 @@ def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:
             "conv1.weight, or one named filters."
         )
     return dict(sorted(layers.items(), key=lambda item: natural(item[0]))) if _is_unordered(file) else layers
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The name of a layer, and of its array: conv1.weight, conv1/kernel, conv1/kernel:0."""
+    plain = name.removesuffix(":0")
+    place = max(plain.rfind("."), plain.rfind("/"))
+    return plain[: max(place, 0)], plain[place + 1 :]
+
+
+def _beside(file: ArrayFile, parent: str) -> list[str]:
+    return [name for name in file.arrays if _split(name)[0] == parent]
+
+
+def _other_kind(name: str) -> str:
+    """What else an array of many axes is, by its name; empty for a convolution."""
+    if _split(name)[1] == "weight" and "transpose" not in name.lower() and "deconv" not in name.lower():
+        return ""  # in PyTorch only convolutions have such weights
+    parts = name.lower().replace("/", ".").split(".")
+    for kind, words in _NO_CONVOLUTION.items():
+        if any(word in part if len(word) > 5 else word == part for part in parts for word in words):
+            return kind
+    return ""
+
+
+def _filters_first(file: ArrayFile, array: str, weight: NDArray, layout: str | None) -> tuple[NDArray, int]:
+    """Bring a weight to the axes (filter, channel of its group, *tap), and tell the groups."""
+    last = _split(array)[1]
+    order = _WEIGHTS.get(last)
+    if order == _FIRST and last == "filters" and "/" in array:
+        order = _LAST  # as TensorFlow.js names them
+    if order is None or (last == "filters" and order == _FIRST):
+        if layout is None and _is_ambiguous(weight.shape):
+            raise UserError(
+                f"the array {array!r} of {file.path} has shape {weight.shape}, and its name does not tell which axis "
+                f"counts the filters: state it with --layout, one of {', '.join(LAYOUTS)}."
+            )
+        order = layout or _FIRST
+    if order == _FIRST:
+        return weight, 1
+    if order == _ONE:
+        return np.moveaxis(weight, -1, 0)[:, None], 1
+    if order == _DEPTHWISE:
+        turned = np.moveaxis(weight, (-2, -1), (0, 1))  # (channel, filter of each, *tap)
+        return turned.reshape(-1, 1, *turned.shape[2:]), len(turned)
+    return np.moveaxis(weight, (-1, -2), (0, 1)), 1
+
+
+def _is_ambiguous(shape: Sequence[int]) -> bool:
+    """Whether an array looks as if it had its taps first: two equal small axes before a larger one."""
+    return 1 < shape[0] == shape[1] < shape[-1]
 
 
 def _is_unordered(file: ArrayFile) -> bool:
@@ -262,8 +336,10 @@ def _of_each_filter(file: ArrayFile, name: str, count: int) -> NDArray:
     return values.ravel()
 
 
-def _layer(file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapping[str, Numbers]) -> ConvolutionLayer:
-    weight = _numbers(file, arrays[0])
+def _layer(
+    file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapping[str, Numbers], layout: str | None
+) -> ConvolutionLayer:
+    weight, groups = _filters_first(file, arrays[0], _numbers(file, arrays[0]), layout)
     count, rank = len(weight), weight.ndim - 2
     if len(arrays) == 2:
         weight, norms, _ = scaled_norms(weight)
@@ -272,11 +348,16 @@ def _layer(file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapp
     bias = next((entry for entry in (f"{name}.bias", _bias_beside(arrays[0])) if entry in file.arrays), None)
     weight = _dilated(file, weight, _of_each_axis(name, "dilation", properties, rank))
     stride = _of_each_axis(name, "stride", properties, rank)
-    return plain_layer(name, weight, stride, None if bias is None else _of_each_filter(file, bias, count))
+    layer = plain_layer(name, weight, stride, None if bias is None else _of_each_filter(file, bias, count))
+    return _with_groups(file, layer, groups) if groups > 1 else layer
 
 
 def _bias_beside(weight: str) -> str:
-    return "bias" if "." not in weight else weight.rpartition(".")[0] + ".bias"
+    """The name of the bias, beside that of a weight; of two weights of a separable layer the second has it."""
+    parent, last = _split(weight)
+    if last == "depthwise_kernel" and parent:
+        return ""
+    return weight[: len(parent) + bool(parent)] + "bias" + (":0" if weight.endswith(":0") else "")
 
 
 def _of_each_axis(name: str, key: str, properties: Mapping[str, Numbers], rank: int) -> Numbers:
@@ -313,6 +394,9 @@ def _ungrouped(
     for layer in layers:
         count, channels = layer.weight.shape[:2]
         groups = properties[layer.name].get("groups", (1,))[0]
+        if layer.groups > 1:  # as its name tells
+            done.append(layer)
+            continue
         before = len(done[-1].weight) if done else channels
         if channels == 1 < before and not count % before and "groups" not in properties[layer.name]:
             groups = before
@@ -342,8 +426,7 @@ def _without_idle_axes(
     if any(layer.rank != rank for layer in layers) or rank == 1:
         return layers, ()
     idle = [axis for axis in range(rank) if all(x.taps[axis] == x.stride[axis] == 1 for x in layers)]
-    idle = idle[1:] if len(idle) == rank else idle
-    if not idle:
+    if not idle or len(idle) == rank:
         return layers, ()
     kept = [axis for axis in range(rank) if axis not in idle]
     notes.append(
@@ -359,7 +442,7 @@ def _without_idle_axes(
     ], tuple(idle)
 
 
-def _padding(layer: ConvolutionLayer, properties: Mapping[str, Numbers]) -> Pads | None:
+def _padding(layer: ConvolutionLayer, properties: Mapping[str, Numbers], singleton: Numbers) -> Pads | None:
     """Zeros before and after the input, where they are stated."""
     if "padding" not in properties:
         return None
@@ -368,15 +451,17 @@ def _padding(layer: ConvolutionLayer, properties: Mapping[str, Numbers]) -> Pads
         if set(layer.stride) != {1}:
             raise UserError(f"padding 'same' of layer {layer.name!r} is not allowed at a stride: give numbers.")
         return tuple(((taps - 1) // 2, taps // 2) for taps in layer.taps)
-    numbers = stated * layer.rank if len(stated) == 1 else stated
-    if len(numbers) > layer.rank:  # of the axes that were left out there is nothing to pad
-        numbers = tuple(n for n in numbers if n)[: layer.rank] or (0,) * layer.rank
-    if len(numbers) != layer.rank:
+    full = layer.rank + len(singleton)
+    kept = [axis for axis in range(full) if axis not in singleton]
+    if len(stated) == 1:
+        return ((stated[0], stated[0]),) * layer.rank
+    before, after = stated[: full or 1], stated[-full:]
+    if len(stated) not in (full, 2 * full) or any(before[axis] or after[axis] for axis in singleton):
         raise UserError(
-            f"padding {_joined(stated)} of layer {layer.name!r} is not allowed: its filters have {layer.rank} axes, "
-            "give one number, or one an axis."
+            f"padding {_joined(stated)} of layer {layer.name!r} is not allowed: its filters have {full} axes, give one "
+            "number, one an axis, or those before all axes and then those after, none along axes of one tap."
         )
-    return tuple((n, n) for n in numbers)
+    return tuple((before[axis], after[axis]) for axis in kept)
 
 
 def _above(
@@ -441,7 +526,10 @@ def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[s
     return notes
 
 
-_KINDS = ("batch normalisation", "normalisation or scaling", "fully connected layer", "convolution", "other array")
+_KINDS = (
+    "batch normalisation", "normalisation or scaling", "fully connected layer", "convolution", *_NO_CONVOLUTION,
+    "other array",
+)  # fmt: skip
 
 
 def _rest(file: ArrayFile, weights: Mapping[str, tuple[str, ...]], chosen: Sequence[str]) -> dict[str, list[str]]:
@@ -452,17 +540,20 @@ def _rest(file: ArrayFile, weights: Mapping[str, tuple[str, ...]], chosen: Seque
     others: dict[str, dict[str, int]] = {}
     for name, array in file.arrays.items():
         if name not in used:
-            base, _, last = name.rpartition(".")
+            base, last = _split(name)
             others.setdefault(base or name, {})[last] = len(array.shape)
-    rest = {kind: [name for name, ranks in others.items() if _kind(ranks) == kind] for kind in _KINDS}
+    rest = {kind: [name for name, ranks in others.items() if _kind(name, ranks) == kind] for kind in _KINDS}
     return {**rest, "convolution": [name for name in weights if name not in chosen]}
 
 
-def _kind(ranks: Mapping[str, int]) -> str:
-    """Name what a layer seems to be by the number of axes of each of its arrays."""
-    if {"running_mean", "running_var"} & ranks.keys():
+def _kind(name: str, ranks: Mapping[str, int]) -> str:
+    """Name what a layer seems to be by its name, or by the number of axes of each of its arrays."""
+    if {"running_mean", "running_var", "moving_mean", "moving_variance"} & ranks.keys():
         return "batch normalisation"
-    return {1: "normalisation or scaling", 2: "fully connected layer"}.get(ranks.get("weight", 0), "other array")
+    if max(ranks.values()) > 2:
+        return next((kind for last in ranks if (kind := _other_kind(f"{name}.{last}"))), "other array")
+    rank = max((ranks.get(last, 0) for last in ("weight", "weights", "kernel", "gamma", "scale")), default=0)
+    return {1: "normalisation or scaling", 2: "fully connected layer"}.get(rank, "other array")
 
 
 def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:
@@ -475,7 +566,7 @@ def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:
             "the activation it also rescales the channels of the next layer, whose dictionary then differs from the "
             "one certified here. Fold it into the weights to count it."
         )
-    for kind in ("fully connected layer", "convolution", "other array"):
+    for kind in _KINDS[2:]:
         if rest[kind]:
             notes.append(f"Left out: {kind} {_listed(rest[kind])}.")
     return notes

@@ -117,8 +117,8 @@ def verdict(certificate: Certificate) -> list[str]:
             found = [sharpest(layer.certified, kind) for layer in layers]
             if None not in found:
                 which = "random" if "statistical" in kind else "all"
-                words.append(f"{_range(np.array(found), 6)} non-zeros in a stripe for {which} signs")
-        lines.append(f"{pursuit.capitalize()} is certified up to {' and '.join(words)}.")
+                words.append(f"{_range(np.array(found), 6)} for {which} signs")
+        lines.append(f"{pursuit.capitalize()} is certified up to a stripe-sparsity of {' and '.join(words)}.")
     return [*lines, _of_measured(certificate)]
 
 

@@ -141,6 +141,26 @@ def test_activations_keep_the_axes_of_the_network(tmp_path):
     np.testing.assert_array_equal(layer.active, np.count_nonzero(codes[:, [0, 2]], axis=(1, 2, 3)))
 
 
+def test_a_layer_of_one_tap_takes_its_signals(tmp_path):
+    rng = np.random.default_rng(2)
+    weight, signals = rng.standard_normal((3, 2, 1, 1)), rng.standard_normal((2, 2, 5, 4))
+    np.savez(tmp_path / "net.npz", **{"a.weight": weight})
+    (layer,) = dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0, signals=signals).measured
+    found = np.einsum("fcij,ncab->nfab", weight, signals) > 0
+    np.testing.assert_array_equal(layer.active, found.sum(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(layer.stripe_sparsity, found.sum(axis=1).max(axis=(1, 2)))
+
+
+def test_places_along_an_axis_where_nothing_happens_are_trials(tmp_path):
+    rng = np.random.default_rng(2)
+    weight, signals = rng.standard_normal((3, 2, 4, 1)), rng.standard_normal((2, 2, 9, 5))
+    np.savez(tmp_path / "net.npz", **{"a.weight": weight, "a.padding": 0})
+    (layer,) = dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0, signals=signals).measured
+    windows = np.lib.stride_tricks.sliding_window_view(signals, 4, axis=2)
+    found = np.einsum("fct,ncpwt->nwfp", weight[..., 0], windows) > 0
+    np.testing.assert_array_equal(layer.active, found.sum(axis=(2, 3)).ravel())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -180,7 +180,7 @@ def test_axes_along_which_nothing_happens_are_left_out(written):
     np.testing.assert_array_equal(network.layers[0].weight, weight[..., 0])
     assert any(note.startswith("Taken as 1-dimensional") for note in network.notes)
     both = read_network(written(**{"conv.weight": weight[:, :, :1]}))
-    assert both.layers[0].taps == (1,)
+    assert both.layers[0].taps == (1, 1)  # a layer of one tap acts on all axes of its signals
 
 
 def test_what_the_model_has_no_place_for_is_said(written):
@@ -239,6 +239,13 @@ def test_padding_is_read_as_pytorch_stores_it(written):
     path = written(**{"a.weight": np.ones((2, 2, 4, 3)), "a.padding": "same", "b.weight": np.ones((2, 2, 3, 3)),
                       "b.padding": [1, 2], "c.weight": np.ones((2, 2, 3, 3)), "c.padding": "valid"})  # fmt: skip
     assert [layer.padding for layer in read_network(path).layers] == [((1, 2), (1, 1)), ((1, 1), (2, 2)), ((0, 0),) * 2]
+    path = written(**{"a.weight": np.ones((2, 2, 4, 1))})
+    for stated, expected in (((31, 0, 32, 0), ((31, 32),)), ((31, 0), ((31, 31),)), ((5,), ((5, 5),))):
+        (layer,) = read_network(path, stated={"padding": {"": stated}}).layers
+        assert layer.padding == expected
+    for wrong in ((31, 32), (1, 2, 3)):
+        with pytest.raises(UserError, match="none along axes of one tap"):
+            read_network(path, stated={"padding": {"": wrong}})
 
 
 def test_layers_that_do_not_follow_one_another_are_certified_alone(written):
@@ -264,6 +271,65 @@ def test_filters_of_ones_own_need_no_names_of_a_network(tmp_path):
     (layer,) = read_network(tmp_path / "mine.npz").layers
     assert (layer.name, layer.stride) == ("filters", (2,))
     np.testing.assert_array_equal(layer.bias, [1, 2, 3])
+
+
+def test_names_of_keras_flax_and_tensorflow_tell_their_axes(written):
+    """One layer under every convention, and depthwise ones, whose filters stand channel by channel."""
+    weight, deep = RNG.standard_normal((5, 3, 2, 4)), RNG.standard_normal((3, 2, 2, 4))
+    last, depthwise = np.moveaxis(weight, (0, 1), (3, 2)), np.moveaxis(deep, (0, 1), (2, 3))
+    bias = RNG.standard_normal(5)
+    for name, beside in (("conv/kernel", "conv/bias"), ("conv/kernel:0", "conv/bias:0"), ("conv.kernel", "conv.bias"),
+                         ("params/conv/kernel", "params/conv/bias"), ("conv/filters", "conv/bias")):  # fmt: skip
+        (layer,) = read_network(written(**{name: last, beside: bias})).layers
+        np.testing.assert_array_equal(layer.weight, weight)
+        np.testing.assert_array_equal(layer.bias, bias)
+        assert layer.name in ("conv", "params/conv")
+    for name in ("conv/depthwise_kernel:0", "conv/depthwise_filter"):
+        (layer,) = read_network(written(**{name: depthwise})).layers
+        assert layer.groups == 3
+        np.testing.assert_array_equal(layer.weight, deep.reshape(6, 1, 2, 4))
+    one_tap = RNG.standard_normal((1, 1, 6, 5))
+    network = read_network(
+        written(**{"s/depthwise_kernel": depthwise, "s/pointwise_kernel": one_tap, "s/bias": bias}),
+        chains=[["s/depthwise", "s/pointwise"]],
+    )
+    np.testing.assert_array_equal(network.layers[0].bias, np.zeros(6))
+    np.testing.assert_array_equal(network.layers[1].bias, bias)
+    np.testing.assert_array_equal(network.layers[1].weight, one_tap[0, 0].T[:, :, None, None])
+
+
+def test_what_is_no_convolution_by_its_name_is_left_out(written):
+    network = read_network(
+        written(
+            **{
+                "conv/kernel": np.ones((3, 3, 2, 4)), "conv2d_transpose/kernel": np.ones((3, 3, 2, 4)),
+                "deconv.weight": np.ones((2, 3, 4)), "encoder/query/kernel": np.ones((4, 2, 2)),
+                "pos_embedding": np.ones((1, 4, 4)), "bn/moving_mean": np.ones(4), "scale/weights": np.ones(4),
+                "dense/kernel": np.ones((4, 4)),
+            }
+        )
+    )  # fmt: skip
+    assert [layer.name for layer in network.layers] == ["conv"]
+    said = " ".join(network.notes)
+    for words in ("transposed convolution conv2d_transpose, deconv", "attention encoder/query",
+                  "position or token pos_embedding", "batch normalisation bn, scale", "layer dense"):  # fmt: skip
+        assert words in said
+
+
+def test_an_array_whose_name_does_not_tell_its_axes_is_refused_until_they_are_stated(tmp_path):
+    filters = RNG.standard_normal((8, 8, 32))
+    np.save(tmp_path / "sporco.npy", filters)
+    with pytest.raises(UserError, match="does not tell which axis counts the filters: state it with --layout"):
+        read_network(tmp_path / "sporco.npy")
+    shapes = {"filters-first": (8, 8, 32), "filters-last": (32, 8, 8), "one-channel": (32, 1, 8, 8)}
+    for layout, shape in shapes.items():
+        (layer,) = read_network(tmp_path / "sporco.npy", layout=layout).layers
+        assert layer.weight.shape == shape
+    np.testing.assert_array_equal(
+        read_network(tmp_path / "sporco.npy", layout="one-channel").layers[0].weight[5, 0], filters[:, :, 5]
+    )
+    with pytest.raises(UserError, match="layout 'last' is not allowed: did you mean 'filters-last'"):
+        read_network(tmp_path / "sporco.npy", layout="last")
 
 
 def test_safetensors_are_read_in_the_order_of_their_numbers(tmp_path):
