@@ -92,16 +92,32 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
         "weights; with signals or activations, what was measured of them and which guarantees cover it. "
         "LAYER=N,N states something of one layer, N of all layers that are not named; docs/certify.md explains.",
     )
-    certify.add_argument("file", help="a .npz, .npy or .safetensors file: conv1.weight, conv1.bias, ..., or filters")
-    certify.add_argument("--layers", metavar="NAME,...", help="which layers, in this order; default: all")
+    certify.add_argument(
+        "file",
+        help="a network as .onnx, or a .npz, .npy or .safetensors file: conv1.weight, conv1.bias, ..., or filters",
+    )
+    certify.add_argument("--layers", metavar="NAME,...", help="which layers; default: all")
+    certify.add_argument(
+        "--chain",
+        metavar="NAME,...",
+        action="append",
+        default=[],
+        help="layers of a file of arrays that follow one another with nothing but ReLU in between; may be repeated",
+    )
     for key, what in {
         "stride": "default: what the file states, else 1",
         "dilation": "written out as zeros",
-        "groups": "written out as zeros",
-        "padding": "zero padding; has no place in the model, and is named in the notes",
-        "pool": "pooling after a layer; has no place in the model, and is named in the notes",
+        "groups": "of channels; default: 1, or what the name of a depthwise kernel tells",
+        "padding": "zero padding: one number, one an axis, those before and then those after, or same",
+        "pool": "pooling after a layer, where a segment ends",
     }.items():
         certify.add_argument(f"--{key}", metavar="[LAYER=]N", action="append", default=[], help=what)
+    certify.add_argument(
+        "--layout",
+        metavar="AXES",
+        help="of arrays whose names do not tell: filters-first (filter, channel, tap, ...), filters-last (tap, ..., "
+        "channel, filter) or one-channel (tap, ..., filter)",
+    )
     certify.add_argument("--grid", metavar="N,...", help="grid of the signal; default: the smallest one that fits")
     certify.add_argument("--contrast", metavar="R", default="1", help="X_min / X_max; default: %(default)s")
     certify.add_argument("--delta", metavar="P", default="0.01", help="admitted failure; default: %(default)s")
@@ -118,6 +134,8 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
         "--activations", metavar="FILE", help="activations by the name of the layer: (trial, filter, ...)"
     )
     certify.add_argument("--output", metavar="FILE.nc", help="write everything to a netCDF file as well")
+    certify.add_argument("--layer", metavar="NAME", help="print all of one layer instead of a line for each")
+    certify.add_argument("--report", metavar="FILE.html", help="write a page with pictures as well")
     certify.add_argument("--json", action="store_true", help="for programs")
     certify.add_argument("--memory", metavar="GIB", default="2", help="that it may take; default: %(default)s")
     certify.set_defaults(run=_certify)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from dcsc import sampling
+from dcsc import sampling, seeds
 from dcsc.arrays import LARGEST, in_gib, real_array
-from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
+from dcsc.certification.forward import run_segment
+from dcsc.certification.network import INPUT, ConvolutionLayer, Network, from_dictionaries, placed
 from dcsc.errors import UserError, nearest, shown
 from dcsc.guarantees import as_run, path_interference
 from dcsc.guarantees.rungs import RUNGS, SUPPORT_RUNGS, CertifiedSparsity, certified_stripe_sparsity, ladder
@@ -37,6 +38,23 @@ DRAWN_AT_ONCE = 64
 """Codes that are drawn and held at once."""
 MOST_FACTORISED = 2048
 """Active atoms of a code up to which their inner products are factorised, which basis pursuit on supports needs."""
+
+
+class CoherentPair(NamedTuple):
+    """Filters of two most coherent atoms, the positions by which the second lies behind the first, and the product."""
+
+    first: int
+    second: int
+    lag: tuple[int, ...]
+    inner: float
+
+
+class Split(NamedTuple):
+    """Largest coherence at the same position, of a filter with its own shift, and of different filters apart."""
+
+    same_position: float
+    own_shift: float
+    across: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +78,22 @@ class LayerCertificate:
         mu_1(k) and mu_2(k) for k = 0, 1, ..., stripe_size - 1.
     certified : dict of str to CertifiedSparsity
         By rung.
+    segment : int
+        Which segment of the network it is in, from 0.
+    activation : str
+        What follows it in the network; empty where it is not known.
+    coherence_alone : float
+        mu of the filters on the layer's own input, without the norms of the layer before in the channels.
+    random_coherence : float
+        mu of one draw of Gaussian filters of the same shape.
+    random_babel : ndarray, shape (stripe_size,)
+        mu_1(k) of these.
+    pair : CoherentPair
+        Where the coherence is reached.
+    split : Split
+        It by the kinds of pairs.
+    groups : int
+        Groups of the convolution.
     """
 
     name: str
@@ -71,6 +105,14 @@ class LayerCertificate:
     babel: NDArray
     babel2: NDArray
     certified: dict[str, CertifiedSparsity]
+    segment: int
+    activation: str
+    coherence_alone: float
+    random_coherence: float
+    random_babel: NDArray
+    pair: CoherentPair
+    split: Split
+    groups: int
 
     @property
     def welch_ratio(self) -> float:
@@ -109,6 +151,10 @@ class MeasuredLayer:
         Bound on the probability that soft thresholding with them loses it when the signs are random.
     unexamined : int
         Codes with more than `MOST_FACTORISED` active atoms, which the rungs of basis pursuit on supports pass over.
+    n_whole : int or None
+        Atoms that lie within the input of the layer, of which the guarantees speak; None where its size is not known.
+    smallest_norm : float
+        What the border of the input leaves of the norm of an atom, at least.
     """
 
     name: str
@@ -121,6 +167,8 @@ class MeasuredLayer:
     covered_by_biases: NDArray
     failure_by_biases: NDArray
     unexamined: int
+    n_whole: int | None
+    smallest_norm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +184,12 @@ class Certificate:
         In order.
     measured : tuple of MeasuredLayer
         Of the layers whose codes are known; empty without signals or activations.
-    is_cascade : bool
-        Whether each layer acts on the codes of the one before.
+    segments : tuple of tuple of str
+        Layers that act on the codes of one another.
+    sources : tuple of str
+        What the input of each segment is, in words; empty where nothing is known.
+    refused : dict of str to str
+        Layers that could not be done, and why.
     contrast, delta : float
         r and the admitted failure probability.
     draws, seed : int
@@ -149,12 +201,19 @@ class Certificate:
     name: str
     layers: tuple[LayerCertificate, ...]
     measured: tuple[MeasuredLayer, ...]
-    is_cascade: bool
+    segments: tuple[tuple[str, ...], ...]
+    sources: tuple[str, ...]
+    refused: dict[str, str]
     contrast: float
     delta: float
     draws: int
     seed: int
     notes: tuple[str, ...]
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether each layer acts on the codes of the one before."""
+        return len(self.segments) == 1
 
 
 def certify(
@@ -213,12 +272,7 @@ def certify(
     if signals is not None and activations is not None:
         raise UserError("signals and activations were both given: give one of them.")
     network, grid = _as_network(what, grid)
-    placed = network.dictionaries(grid)
-    layers = []
-    steps = tqdm(zip(network.layers, placed, strict=True), total=len(placed), unit="layer", disable=None, leave=False)
-    for layer, dictionary in steps:
-        _check_memory(layer.name, dictionary, draws, largest)
-        layers.append(_certified(layer, dictionary, contrast, delta, draws, seed))
+    layers, refused = _all_layers(network, grid, contrast, delta, draws, seed, largest)
     notes = list(network.notes)
     given: Iterable[_Codes] = ()
     if signals is not None:
@@ -239,8 +293,9 @@ def certify(
         for of in measured
         if of.unexamined
     ]
+    segments = tuple(tuple(network.layers[index].name for index in segment) for segment in network.segments)
     return Certificate(
-        network.name, tuple(layers), measured, network.is_cascade, contrast, delta, draws, seed, tuple(notes)
+        network.name, layers, measured, segments, network.sources, refused, contrast, delta, draws, seed, tuple(notes)
     )
 
 
@@ -253,16 +308,50 @@ def _as_network(
     return from_dictionaries(dictionaries), dictionaries[0].grid if grid is None else grid
 
 
-def _check_memory(name: str, dictionary: ConvolutionalDictionary, draws: int, largest: int) -> None:
+def _all_layers(
+    network: Network, grid: Sequence[int] | None, contrast: float, delta: float, draws: int, seed: int, largest: int
+) -> tuple[tuple[LayerCertificate, ...], dict[str, str]]:
+    """Certify every layer; one of many that cannot be done is told, and the others are done."""
+    certified: dict[int, LayerCertificate] = {}
+    refused: dict[int, str] = {}
+    grids = network.smallest_grids()
+    steps = tqdm(total=len(network.layers), unit="layer", disable=None, leave=False)
+    for number, segment in enumerate(network.segments):
+        points = grids[segment[0]] if grid is None else tuple(grid)
+        for index in segment:
+            layer = network.layers[index]
+            try:
+                _check_memory(layer.name, layer, points, draws, largest)
+                certified[index] = _certified(layer, number, placed(layer, points), contrast, delta, draws, seed)
+            except UserError as error:
+                if len(network.layers) == 1 or grid is not None:
+                    raise
+                refused[index] = str(error)
+            points = tuple(n // step for n, step in zip(points, layer.stride, strict=True))
+            steps.update()
+    steps.close()
+    if not certified:
+        raise UserError(refused[0])
+    layers = tuple(certified[index] for index in sorted(certified))
+    return layers, {network.layers[index].name: refused[index] for index in sorted(refused)}
+
+
+def _check_memory(
+    name: str, of: ConvolutionLayer | ConvolutionalDictionary, grid: Sequence[int], draws: int, largest: int
+) -> None:
     """Refuse before memory is taken for what a layer needs."""
-    gram = _COPIES * 8 * dictionary.n_filters * dictionary.stripe_size
+    count = len(of.filters) if isinstance(of, ConvolutionalDictionary) else len(of.weight)
+    lags = math.prod(2 * math.ceil(taps / step) - 1 for taps, step in zip(of.taps, of.stride, strict=True))
+    n_atoms = count * math.prod(n // step for n, step in zip(grid, of.stride, strict=True))
+    written = 8 * count * of.n_channels * math.prod(of.taps)
+    gram = _COPIES * max(8 * count**2 * lags, written)
     if gram > largest:
         raise UserError(
             f"the inner products of the atoms of layer {name!r} take about {in_gib(gram)}, more than the "
             f"{in_gib(largest)} allowed: leave it out with --layers, or raise --memory."
         )
     held = min(draws, DRAWN_AT_ONCE)
-    codes = _CODE_COPIES * 8 * dictionary.n_atoms * held
+    codes = _CODE_COPIES * 8 * n_atoms * held
     if codes > largest:
         raise UserError(
             f"{held} codes of layer {name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
@@ -272,6 +361,7 @@ def _check_memory(name: str, dictionary: ConvolutionalDictionary, draws: int, la
 
 def _certified(
     layer: ConvolutionLayer,
+    segment: int,
     dictionary: ConvolutionalDictionary,
     contrast: float,
     delta: float,
@@ -289,7 +379,40 @@ def _certified(
     counts = np.arange(dictionary.stripe_size)
     babel, babel2 = (np.asarray(of(dictionary, counts)) for of in (coherence.babel, coherence.babel2))
     mu, welch = coherence.mutual_coherence(dictionary), coherence.welch_bound(dictionary)
-    return LayerCertificate(layer.name, dictionary, layer.norms, layer.thresholds, mu, welch, babel, babel2, certified)
+    is_scaled = bool((layer.channel_scale != 1).any())
+    alone = coherence.mutual_coherence(placed(layer.alone, dictionary.grid)) if is_scaled else mu
+    drawn = _random(layer, dictionary, seed)
+    return LayerCertificate(
+        layer.name, dictionary, layer.norms, layer.thresholds, mu, welch, babel, babel2, certified, segment,
+        layer.activation, alone, coherence.mutual_coherence(drawn), np.asarray(coherence.babel(drawn, counts)),
+        *_pairs(dictionary), layer.groups,
+    )  # fmt: skip
+
+
+def _pairs(dictionary: ConvolutionalDictionary) -> tuple[CoherentPair, Split]:
+    """Find the most coherent atoms, and the largest coherence of every kind of pairs."""
+    gram, rank = dictionary.gram(), dictionary.rank
+    middle = tuple(overlap - 1 for overlap in dictionary.overlap)
+    best, split = CoherentPair(0, 0, (0,) * rank, 0.0), [0.0, 0.0, 0.0]
+    for first in range(dictionary.n_filters):
+        row = np.abs(gram[first]).astype(np.float64)
+        row[(first, *middle)] = 0.0  # an atom and itself
+        others = np.arange(dictionary.n_filters) != first
+        apart = row.copy()
+        apart[(slice(None), *middle)] = 0.0
+        same, own, across = row[(slice(None), *middle)], apart[first], apart[others]
+        split = [max(old, float(of.max(initial=0.0))) for old, of in zip(split, (same, own, across), strict=True)]
+        place = np.unravel_index(int(row.argmax()), row.shape)
+        if row[place] > abs(best.inner):
+            lag = tuple(int(n) - m for n, m in zip(place[1:], middle, strict=True))
+            best = CoherentPair(first, int(place[0]), lag, float(gram[(first, *place)]))
+    return best, Split(*split)
+
+
+def _random(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, seed: int) -> ConvolutionalDictionary:
+    """Gaussian filters of the same shape and groups."""
+    rng = seeds.stream(seed, purpose="random filters", shape=list(layer.weight.shape), groups=layer.groups)
+    return placed(replace(layer.alone, weight=rng.standard_normal(layer.weight.shape)), dictionary.grid)
 
 
 def _draw(
@@ -315,7 +438,12 @@ def _draw(
 
 
 class _Codes(NamedTuple):
-    """Codes of a layer to be measured, its thresholds, the input that they were computed from, if known, and atoms."""
+    """
+    Codes of a layer to be measured, and its thresholds.
+
+    `given` is the input that they were computed from, if known, and `within` keeps what lies on it; `n_whole` of the
+    `n_atoms` lie there, and `smallest_norm` is left of the others.
+    """
 
     name: str
     dictionary: ConvolutionalDictionary
@@ -323,29 +451,69 @@ class _Codes(NamedTuple):
     thresholds: NDArray
     given: NDArray | None
     n_atoms: int
+    n_whole: int | None
+    smallest_norm: float = 1.0
+    within: Callable[[NDArray], NDArray] = np.asarray
 
 
 def _of_signals(network: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
-    if not network.is_cascade:
-        raise UserError(
-            f"the layers of {network.name} form no cascade, so that signals cannot be run through them: choose layers "
-            "that do with --layers, or give the activations."
-        )
-    rank, channels = network.layers[0].rank, network.layers[0].weight.shape[1]
+    segment = _first_segment(network)
+    rank, channels = segment.layers[0].rank, segment.layers[0].n_channels
     signals = _batch(signals, rank, channels, network.singleton, "signals")
-    grid = network.grids_from(signals.shape[2:])[0]
+    if not network.is_cascade:
+        notes.append(f"Signals are run through the segment {' -> '.join(layer.name for layer in segment.layers)}.")
+    if all(layer.padding is not None for layer in segment.layers):
+        return _as_run(segment, signals, notes)
+    grid = segment.grids_from(signals.shape[2:])[0]
     if signals.shape[2:] != grid:
         notes.append(
             f"Zeros are appended to the signals of {_by(signals.shape[2:])} points: the smallest grid that holds them "
             f"and fits all layers has {_by(grid)}."
         )
     notes.append(
-        "Measured are the codes that the layers themselves compute, with ReLU after each, on the periodic grid; to "
-        "measure those of a network with all its parts, give its activations."
+        "Measured are the codes that the layers themselves compute, with ReLU after each, on the periodic grid, as "
+        "their padding is not known; to measure those of a network with all its parts, give its activations."
     )
-    cascade = network.cascade(grid)
-    steps = zip(network.layers, cascade.dictionaries, network.forward(_extended(signals, grid), cascade), strict=True)
-    return [_Codes(layer.name, of, codes, layer.thresholds, given, of.n_atoms) for layer, of, (given, codes) in steps]
+    cascade = segment.cascade(grid)
+    steps = zip(segment.layers, cascade.dictionaries, segment.forward(_extended(signals, grid), cascade), strict=True)
+    return [
+        _Codes(layer.name, of, codes, layer.thresholds, given, of.n_atoms, of.n_atoms)
+        for layer, of, (given, codes) in steps
+    ]
+
+
+def _first_segment(network: Network) -> Network:
+    """The segment that acts on signals: the only one, or the first that acts on the network's input."""
+    if network.is_cascade:
+        return network.segment(0)
+    for number, source in enumerate(network.sources):
+        if source == INPUT:
+            return network.segment(number)
+    raise UserError(
+        f"the layers of {network.name} are {len(network.segments)} segments, none of which acts on the network's "
+        "input: choose the layers of one with --layers or --chain, or give the activations."
+    )
+
+
+def _as_run(segment: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
+    """The codes that the network itself computes."""
+    runs = run_segment(segment, signals)
+    notes.append(
+        "Measured are the codes that the network computes, with its padding; those of a last layer that another "
+        "activation than ReLU follows are what is above 0 before it."
+    )
+    cut = [run for run in runs if run.n_whole < run.n_atoms]
+    if cut:
+        listed = ", ".join(f"{run.layer.name} ({run.n_whole} of {run.n_atoms})" for run in cut[:8])
+        notes.append(
+            f"The certificates speak of whole atoms: {listed}. The border of the input cuts the others, down to norm "
+            f"{min(run.smallest_norm for run in cut):.2g}; their non-zeros are counted as if they were whole."
+        )
+    return [
+        _Codes(run.layer.name, run.dictionary, run.codes, run.layer.thresholds, run.given, run.n_atoms, run.n_whole,
+               run.smallest_norm, run.within)
+        for run in runs
+    ]  # fmt: skip
 
 
 def _of_activations(network: Network, activations: Mapping[str, ArrayLike], notes: list[str]) -> Iterator[_Codes]:
@@ -372,8 +540,8 @@ def _of_activation(layer: ConvolutionLayer, activation: NDArray, singleton: Sequ
     # With that many empty positions no atom meets another across the border, as in a network, which does not wrap.
     positions = [max(n + o - 1, 2 * o - 1) for n, o in zip(codes.shape[2:], overlap, strict=True)]
     grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
-    dictionary = ConvolutionalDictionary(layer.scaled, layer.stride, grid, normalize=True)
-    return _Codes(layer.name, dictionary, _extended(codes, positions), layer.thresholds, None, codes[0].size)
+    dictionary = placed(layer, grid)
+    return _Codes(layer.name, dictionary, _extended(codes, positions), layer.thresholds, None, codes[0].size, None)
 
 
 def _batch(values: NDArray, rank: int, channels: int, singleton: Sequence[int], what: str) -> NDArray:
@@ -388,6 +556,10 @@ def _batch(values: NDArray, rank: int, channels: int, singleton: Sequence[int], 
         if singleton and values.ndim == full + first and all(values.shape[first + axis] == 1 for axis in singleton):
             values = values.reshape([n for axis, n in enumerate(values.shape) if axis - first not in singleton])
             break
+    if singleton and values.ndim == full + 2 and values.shape[1] == channels:
+        # Along these axes the layers do the same everywhere: each place is a trial.
+        values = np.moveaxis(values, [2 + axis for axis in singleton], range(1, 1 + len(singleton)))
+        values = values.reshape(-1, channels, *values.shape[2 + len(singleton) :])
     if values.ndim == rank + 1 and values.shape[0] == channels:
         values = values[None]
     elif values.ndim == rank + 1 and channels == 1:
@@ -412,7 +584,7 @@ def _by(sizes: Sequence[int]) -> str:
 def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
     """Measure the codes of one layer, as many at a time as the memory allows."""
     dictionary, codes = seen.dictionary, seen.codes
-    _check_memory(seen.name, dictionary, 0, largest)
+    _check_memory(seen.name, dictionary, dictionary.grid, 0, largest)
     capacity = int(largest // (_CODE_COPIES * 8 * dictionary.n_atoms))
     if not capacity:
         raise UserError(
@@ -430,12 +602,12 @@ def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
         run = as_run(paths, [seen.thresholds], rule="soft", delta=delta, by_filter=True)
         by_biases[part], failing[part] = run.covered, run.failure_bound
         if seen.given is not None:
-            misfit[part] = _misfit(seen.given[part], dictionary.synthesize(codes[part]))
+            misfit[part] = _misfit(seen.given[part], seen.within(dictionary.synthesize(codes[part])))
     stripes, contrasts = sparsity.stripe_norm(codes, dictionary), sparsity.contrast(codes, dictionary.rank)
     return MeasuredLayer(
         seen.name, active, seen.n_atoms, np.asarray(stripes), np.asarray(contrasts), misfit,
         {rung: np.concatenate(parts) for rung, parts in covered.items()}, by_biases.astype(bool), failing,
-        int((active > MOST_FACTORISED).sum()),
+        int((active > MOST_FACTORISED).sum()), seen.n_whole, seen.smallest_norm,
     )  # fmt: skip
 
 

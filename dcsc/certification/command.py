@@ -12,10 +12,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dcsc.arrays import GIB, ArrayFile, in_gib, open_arrays
-from dcsc.certification import report
+from dcsc.certification import page, report
 from dcsc.certification.certificate import certify
 from dcsc.certification.network import Network
-from dcsc.certification.network_file import LARGEST_NUMBER, PROPERTIES, Numbers, read_network, whole_numbers
+from dcsc.certification.network_file import (
+    LARGEST_NUMBER,
+    PROPERTIES,
+    Numbers,
+    read_network,
+    stated_numbers,
+    whole_numbers,
+)
 from dcsc.errors import UserError, nearest, shown
 
 
@@ -42,9 +49,14 @@ def run(options: Mapping[str, Any]) -> str:
     output = options["output"]
     if output is not None and Path(output).suffix != ".nc":
         raise UserError(f"--output {output} is not allowed: name a file that ends in .nc.")
-    stated = {key: of for key in PROPERTIES if (of := _by_layer(options[key], f"--{key}"))}
+    if options["report"] is not None and Path(options["report"]).suffix != ".html":
+        raise UserError(f"--report {options['report']} is not allowed: name a file that ends in .html.")
+    stated = {key: of for key in PROPERTIES if (of := _by_layer(options[key], key))}
     names = options["layers"].split(",") if options["layers"] is not None else None
-    network = read_network(options["file"], names=names, stated=stated, largest=largest)
+    chains = [text.split(",") for text in options["chain"]]
+    network = read_network(
+        options["file"], names=names, chains=chains, stated=stated, layout=options["layout"], largest=largest
+    )
     numbers: dict[str, Any] = {
         "contrast": _number(options["contrast"], "--contrast", 0.0, 1.0),
         "delta": _number(options["delta"], "--delta", 0.0, 1.0),
@@ -56,11 +68,23 @@ def run(options: Mapping[str, Any]) -> str:
     certificate = certify(network, grid=grid, largest=largest, **numbers, **_measured(options, network, largest))
     if output is not None:
         recorded = {name: _recorded(path, Path(output)) for name, path in files.items()}
-        settings = {**numbers, **recorded, "layers": names, "grid": grid, "stated": stated}
+        settings = {
+            **numbers,
+            **recorded,
+            "layers": names,
+            "chains": chains,
+            "layout": options["layout"],
+            "grid": grid,
+            "stated": stated,
+        }
         report.write(certificate, output, settings, {recorded[name]: path for name, path in files.items()})
     if options["json"]:
         return json.dumps(report.as_record(certificate), indent=1, allow_nan=False)
-    return report.as_text(certificate)
+    text = report.as_text(certificate, options["layer"])
+    if options["report"] is not None:
+        page.write(certificate, options["report"])
+        text += f"\n\nThe pictures are in {options['report']}."
+    return text
 
 
 def _number(text: str, option: str, low: float, high: float) -> float:
@@ -80,14 +104,15 @@ def _whole(text: str, option: str, largest: int = LARGEST_NUMBER) -> int:
     return numbers[0]
 
 
-def _by_layer(texts: Sequence[str], option: str) -> dict[str, Numbers]:
+def _by_layer(texts: Sequence[str], key: str) -> dict[str, Numbers]:
     """Read LAYER=N,N and N, which stands for the layers that are not named."""
+    option = f"--{key}"
     stated: dict[str, Numbers] = {}
     for text in texts:
         name, _, numbers = text.rpartition("=")
         if name in stated:
             raise UserError(f"{option} states {name or 'all other layers'} twice: state each once.")
-        stated[name] = whole_numbers(numbers, f"{option} {text}" if name else option)
+        stated[name] = stated_numbers(numbers, key, f"{option} {text}" if name else option)
     return stated
 
 

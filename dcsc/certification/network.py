@@ -5,12 +5,12 @@ A forward pass correlates its input with the filters, W y + b, and keeps what is
 it is one-sided soft thresholding of A^T y at -b / norms, scaled: the rows of W are the unit-norm atoms of
 a dictionary A, which is the adjoint of the layer. What has no counterpart in the model is put into words.
 
-========  ==========================  =======================================
-array     axes                        meaning
-========  ==========================  =======================================
-weight    (filter, channel, *tap)     the filters as stored
-bias      (filter,)                   added to the correlations
-========  ==========================  =======================================
+========  ======================================  =======================================
+array     axes                                    meaning
+========  ======================================  =======================================
+weight    (filter, channel of its group, *tap)    the filters as stored
+bias      (filter,)                               added to the correlations
+========  ======================================  =======================================
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,28 +29,47 @@ from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 
+RELU = "ReLU"
+"""The activation of the model."""
+INPUT = "the network's input"
+"""What the first segment of a network acts on."""
+
+Pads = tuple[tuple[int, int], ...]
+SAME = ("SAME_UPPER", "SAME_LOWER")
+"""Paddings that depend on the size of the input, which positions times stride cover; by the end of the odd zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionLayer:
     """
-    One convolution layer.
+    One convolution layer, with the affine maps that were folded into it.
 
     Parameters
     ----------
     name : str
         As the file has it.
-    weight : ndarray, shape (filter, channel, *tap)
-        Its filters, none of them zero.
+    weight : ndarray, shape (filter, channel of its group, *tap)
+        Its filters, none of them zero; holes of a dilation are written out.
     stride : tuple of int
         One number an axis.
     bias : ndarray, shape (filter,)
         Zeros when there is none.
     channel_scale : ndarray, shape (channel,)
-        What the channels of the weight are multiplied by: the norms of the layer before, or ones.
+        What the channels are multiplied by before the weight acts: the norms of the layer before, what was folded, or
+        ones.
     kept : ndarray of int, shape (filter,)
         Which of the `stored` filters of the file these are; zero ones are left out.
     stored : int
         Number of filters in the file.
+    groups : int
+        Groups of filters and channels that see only each other.
+    padding : tuple of (int, int), str or None
+        Zeros before and after the input along each axis, or one of `SAME`; None where it is not known.
+    activation : str
+        What follows: `RELU`, the name of another one, "none", or "" where it is not known.
+    fringe : ndarray, shape (filter, *tap), or None
+        The part of the bias that each tap brings, where a shift of the channels was folded in before zero padding:
+        taps on padded zeros do not bring theirs.
     """
 
     name: str
@@ -60,11 +79,31 @@ class ConvolutionLayer:
     channel_scale: NDArray
     kept: NDArray
     stored: int
+    groups: int = 1
+    padding: Pads | str | None = None
+    activation: str = ""
+    fringe: NDArray | None = None
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of its input."""
+        return self.weight.shape[1] * self.groups
 
     @property
     def scaled(self) -> NDArray:
-        """The filters on the codes of the unit-norm layer before, shape (filter, channel, *tap)."""
-        return self.weight * self.channel_scale.reshape(1, -1, *[1] * self.rank)
+        """The filters on its input, or the codes of the unit-norm layer before, shape of the weight."""
+        scale = np.repeat(self.channel_scale.reshape(self.groups, -1), len(self.weight) // self.groups, axis=0)
+        return self.weight * scale.reshape(*scale.shape, *[1] * self.rank)
+
+    @property
+    def filters(self) -> NDArray:
+        """Those with zeros at the channels of other groups, shape (filter, channel, *tap)."""
+        return over_all_channels(self.scaled, self.groups)
+
+    @property
+    def alone(self) -> ConvolutionLayer:
+        """The layer as it acts on its own input, whatever is before it."""
+        return replace(self, channel_scale=np.ones(self.n_channels))
 
     @cached_property
     def norms(self) -> NDArray:
@@ -104,19 +143,45 @@ class Network:
         Name of the file.
     layers : tuple of ConvolutionLayer
         In order.
-    is_cascade : bool
-        Whether each layer acts on the codes of the one before.
+    segments : tuple of tuple of int
+        Which layers form a cascade, each acting on the codes of the one before; every layer is in one, perhaps alone.
     singleton : tuple of int
         Spatial axes of the stored weights that were left out, because nothing happens along them.
     notes : tuple of str
         What was assumed, changed or left out, a sentence each.
+    sources : tuple of str
+        What the input of each segment is, in words; empty where nothing is known.
     """
 
     name: str
     layers: tuple[ConvolutionLayer, ...]
-    is_cascade: bool
+    segments: tuple[tuple[int, ...], ...]
     singleton: tuple[int, ...]
     notes: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether each layer acts on the codes of the one before."""
+        return len(self.segments) == 1
+
+    def segment(self, number: int) -> Network:
+        """
+        Take the layers of one segment.
+
+        Parameters
+        ----------
+        number : int
+            Which, from 0.
+
+        Returns
+        -------
+        Network
+            A cascade.
+        """
+        layers = tuple(self.layers[index] for index in self.segments[number])
+        sources = self.sources[number : number + 1]
+        return replace(self, layers=layers, segments=(tuple(range(len(layers))),), notes=(), sources=sources)
 
     def dictionaries(self, grid: Sequence[int] | None = None) -> tuple[ConvolutionalDictionary, ...]:
         """
@@ -125,28 +190,26 @@ class Network:
         Parameters
         ----------
         grid : sequence of int, optional
-            Grid of the signal, one number an axis; by default the smallest one that fits all layers.
+            Grid of the input of every segment, one number an axis; by default the smallest ones that fit all layers.
 
         Returns
         -------
         tuple of ConvolutionalDictionary
-            Each on the positions of the one before, or all on grids of their own when they form no cascade.
+            One a layer, each on the positions of the one before it in its segment.
 
         Raises
         ------
         UserError
             When a layer does not fit the grid.
         """
-        built: list[ConvolutionalDictionary] = []
-        for layer, smallest in zip(self.layers, self.smallest_grids(), strict=True):
-            points = smallest if grid is None else tuple(grid)
-            if built and self.is_cascade:
-                points = built[-1].positions
-            try:
-                built.append(ConvolutionalDictionary(layer.scaled, layer.stride, points, normalize=True))
-            except UserError as error:
-                raise UserError(f"layer {layer.name!r}: {error}") from None
-        return tuple(built)
+        grids = self.smallest_grids()
+        built: list[ConvolutionalDictionary | None] = [None] * len(self.layers)
+        for segment in self.segments:
+            points = grids[segment[0]] if grid is None else tuple(grid)
+            for index in segment:
+                made = placed(self.layers[index], points)
+                built[index], points = made, made.positions
+        return tuple(made for made in built if made is not None)
 
     def cascade(self, grid: Sequence[int] | None = None) -> Cascade:
         """
@@ -178,11 +241,13 @@ class Network:
         Returns
         -------
         list of tuple of int
-            In a cascade the positions of one are the grid of the next.
+            In a segment the positions of one are the grid of the next.
         """
-        if not self.is_cascade:
-            return [tuple(n * s for n, s in zip(layer.needed_positions, layer.stride)) for layer in self.layers]
-        return self.grids_from([1] * self.layers[0].rank)
+        grids: dict[int, tuple[int, ...]] = {}
+        for segment in self.segments:
+            layers = [self.layers[index] for index in segment]
+            grids |= dict(zip(segment, _grids_from([1] * layers[0].rank, layers), strict=True))
+        return [grids[index] for index in range(len(self.layers))]
 
     def grids_from(self, points: Sequence[int]) -> list[tuple[int, ...]]:
         """
@@ -198,17 +263,7 @@ class Network:
         list of tuple of int
             One a layer.
         """
-        grids: list[list[int]] = [[] for _ in self.layers]
-        for axis, wanted in enumerate(points):
-            strides = [layer.stride[axis] for layer in self.layers]
-            beyond = [math.prod(strides[index + 1 :]) for index in range(len(strides))]
-            deepest = max(
-                math.ceil(wanted / math.prod(strides)),
-                *[math.ceil(layer.needed_positions[axis] / n) for layer, n in zip(self.layers, beyond, strict=True)],
-            )
-            for index, n in enumerate(beyond):
-                grids[index].append(deepest * n * strides[index])
-        return [tuple(grid) for grid in grids]
+        return _grids_from(points, self.layers)
 
     def forward(self, signals: NDArray, cascade: Cascade) -> list[tuple[NDArray, NDArray]]:
         """
@@ -228,19 +283,97 @@ class Network:
             the layer's own output is the latter times its norms.
         """
         outputs: list[tuple[NDArray, NDArray]] = []
-        current, norms = signals, np.ones(self.layers[0].weight.shape[1])
+        given = signals
         for layer, dictionary in zip(self.layers, cascade.dictionaries, strict=True):
-            # What the dictionary has not absorbed of the scale of its input is multiplied in here.
-            given = current * _of_filters(norms / layer.channel_scale, layer.rank)
-            current = np.maximum(dictionary.correlate(given) - _of_filters(layer.thresholds, layer.rank), 0.0)
-            outputs.append((given, current))
-            norms = layer.norms
+            codes = np.maximum(dictionary.correlate(given) - of_filters(layer.thresholds, layer.rank), 0.0)
+            outputs.append((given, codes))
+            given = codes
         return outputs
 
 
-def _of_filters(values: NDArray, rank: int) -> NDArray:
-    """Shape one number a filter to act on codes."""
+def _grids_from(points: Sequence[int], layers: Sequence[ConvolutionLayer]) -> list[tuple[int, ...]]:
+    grids: list[list[int]] = [[] for _ in layers]
+    for axis, wanted in enumerate(points):
+        strides = [layer.stride[axis] for layer in layers]
+        beyond = [math.prod(strides[index + 1 :]) for index in range(len(strides))]
+        deepest = max(
+            math.ceil(wanted / math.prod(strides)),
+            *[math.ceil(layer.needed_positions[axis] / n) for layer, n in zip(layers, beyond, strict=True)],
+        )
+        for index, n in enumerate(beyond):
+            grids[index].append(deepest * n * strides[index])
+    return [tuple(grid) for grid in grids]
+
+
+def placed(layer: ConvolutionLayer, points: Sequence[int]) -> ConvolutionalDictionary:
+    """
+    Place the unit-norm filters of a layer on a periodic grid.
+
+    Parameters
+    ----------
+    layer : ConvolutionLayer
+        The layer.
+    points : sequence of int
+        The grid, one number an axis.
+
+    Returns
+    -------
+    ConvolutionalDictionary
+        Its dictionary.
+
+    Raises
+    ------
+    UserError
+        When it does not fit the grid.
+    """
+    try:
+        return ConvolutionalDictionary(layer.filters, layer.stride, points, normalize=True)
+    except UserError as error:
+        raise UserError(f"layer {layer.name!r}: {error}") from None
+
+
+def of_filters(values: NDArray, rank: int) -> NDArray:
+    """
+    Shape one number a filter to act on codes.
+
+    Parameters
+    ----------
+    values : ndarray, shape (filter,)
+        The numbers.
+    rank : int
+        Number of spatial axes.
+
+    Returns
+    -------
+    ndarray, shape (filter, 1, ...)
+        The same.
+    """
     return values.reshape(-1, *[1] * rank)
+
+
+def over_all_channels(weight: NDArray, groups: int) -> NDArray:
+    """
+    Write the filters of a grouped convolution out, with zeros at the channels that they do not see.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (filter, channel of its group, *tap)
+        The filters.
+    groups : int
+        Number of groups, which divides that of the filters.
+
+    Returns
+    -------
+    ndarray, shape (filter, channel, *tap)
+        The weight itself when there is one group.
+    """
+    if groups == 1:
+        return weight
+    count, channels = weight.shape[:2]
+    rows, own = count // groups, np.arange(groups)
+    spread = np.zeros((groups, rows, groups, channels, *weight.shape[2:]))
+    spread[own, :, own] = weight.reshape(groups, rows, channels, *weight.shape[2:])
+    return spread.reshape(count, channels * groups, *weight.shape[2:])
 
 
 def plain_layer(name: str, weight: NDArray, stride: tuple[int, ...], bias: NDArray | None = None) -> ConvolutionLayer:
@@ -285,10 +418,8 @@ def gap_of(layers: Sequence[ConvolutionLayer]) -> str:
     for above, below in itertools.pairwise(layers):
         if above.rank != below.rank:
             return f"{above.name} has {above.rank} axes and {below.name} has {below.rank}"
-        if len(above.weight) != below.weight.shape[1]:
-            return (
-                f"{above.name} has {len(above.weight)} filters and {below.name} takes {below.weight.shape[1]} channels"
-            )
+        if len(above.weight) != below.n_channels:
+            return f"{above.name} has {len(above.weight)} filters and {below.name} takes {below.n_channels} channels"
     return ""
 
 
@@ -312,4 +443,5 @@ def from_dictionaries(dictionaries: Sequence[ConvolutionalDictionary], name: str
         plain_layer(f"layer {number}", dictionary.filters.astype(np.float64), dictionary.stride)
         for number, dictionary in enumerate(dictionaries, start=1)
     )
-    return Network(name, layers, not gap_of(layers), (), ())
+    alone = tuple((index,) for index in range(len(layers)))
+    return Network(name, layers, alone if gap_of(layers) else (sum(alone, ()),), (), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.arrays import LARGEST, ArrayFile, in_gib, natural, open_arrays
-from dcsc.certification.network import ConvolutionLayer, Network, gap_of, plain_layer
+from dcsc.certification.network import ConvolutionLayer, Network, Pads, gap_of, plain_layer
+from dcsc.certification.onnx_graph import SUFFIX
+from dcsc.certification.onnx_layers import read_onnx
+from dcsc.certification.segments import link
 from dcsc.convolution.filter_bank import scaled_norms
 from dcsc.errors import UserError, nearest, shown
 
@@ -21,21 +25,41 @@ PROPERTIES = ("stride", "padding", "dilation", "groups", "pool")
 Numbers = tuple[int, ...]
 Stated = Mapping[str, Mapping[str, Numbers]]
 
-_WEIGHTS = ("weight", "filters", "kernel")
+LAYOUTS = ("filters-first", "filters-last", "one-channel")
+"""Axes that a name may not tell: (filter, channel, tap, ...), (tap, ..., channel, filter), (tap, ..., filter)."""
+
+_FIRST, _LAST, _ONE, _DEPTHWISE = *LAYOUTS, "depthwise"
+# Names by the conventions of PyTorch and of one's own files; of Keras, Flax and TensorFlow.js, whose axes end with
+# (channel, filter), or (channel, filter of each channel) where it is depthwise.
+_WEIGHTS = {
+    "weight": _FIRST, "filters": _FIRST, "kernel": _LAST, "pointwise_kernel": _LAST, "pointwise_filter": _LAST,
+    "depthwise_kernel": _DEPTHWISE, "depthwise_filter": _DEPTHWISE,
+}  # fmt: skip
+_NO_CONVOLUTION = {
+    "transposed convolution": ("transpose", "deconv"),
+    "attention": ("query", "key", "value", "attention", "attn", "in_proj", "qkv"),
+    "position or token": ("pos_embed", "position", "embedding", "cls_token"),
+}
+"""What arrays of three or more axes are that have one of these words in their names."""
 # Scale and direction of weight normalisation, as PyTorch names them before and since version 2.
 _SCALED = {"weight_v": "weight_g", "parametrizations.weight.original1": "parametrizations.weight.original0"}
 _HIGHEST = 2**20  # beyond any sensible stride, padding or number of groups
+_PADDINGS = {"same": (-1,), "valid": (0,)}  # words of PyTorch
 
 
 def read_network(
     path: str | Path,
     *,
     names: Sequence[str] | None = None,
+    chains: Sequence[Sequence[str]] = (),
     stated: Stated | None = None,
+    layout: str | None = None,
     largest: int = LARGEST,
 ) -> Network:
     """
-    Read the convolution layers of a .npy, .npz or .safetensors file.
+    Read the convolution layers of a .onnx, .npy, .npz or .safetensors file.
+
+    The graph of an ONNX file tells which layers follow one another; of a file of arrays only the user can.
 
     Parameters
     ----------
@@ -44,10 +68,15 @@ def read_network(
         `stride` and `bias`, of a single dictionary. What may be stated of a layer can stand in the file too, as
         `conv1.stride` and so on, in an array or in the metadata of a safetensors file.
     names : sequence of str, optional
-        The layers to take, in this order; by default all, in the order of the file.
+        The layers to take; by default all, or those of the chains.
+    chains : sequence of sequence of str, optional
+        Layers that follow one another with nothing but ReLU in between, for files of arrays.
     stated : mapping of str to mapping of str to tuple of int, optional
         By the property (one of `PROPERTIES`) its numbers, by the layer's name; the name "" stands for all layers
         that are not named.
+    layout : str, optional
+        One of `LAYOUTS`, for arrays whose names do not tell: `kernel` is one of Keras or Flax, (tap, ..., channel,
+        filter); all others have filters first by default.
     largest : int
         Bytes that the weights may take.
 
@@ -61,25 +90,65 @@ def read_network(
     UserError
         When the file cannot be read, holds no convolution, or what is stated does not fit.
     """
+    if Path(path).suffix == SUFFIX:
+        if chains or layout or any((stated or {}).values()):
+            raise UserError(f"the graph of {path} tells what its layers do: leave out --chain, --stride and the like.")
+        return read_onnx(path, names=names, largest=largest)
     file = open_arrays(path, largest)
+    if layout is not None and layout not in LAYOUTS:
+        raise UserError(f"layout {shown(layout)} is not allowed: {nearest(layout, LAYOUTS)}")
     weights = _weights(file)
-    _check_names(file, weights, names, stated or {})
-    chosen = list(weights if names is None else names)
+    _check_names(file, weights, names, chains, stated or {})
+    linked = [name for chain in chains for name in chain]
+    chosen = [*linked, *(name for name in names or () if name not in linked)]
+    chosen = chosen or list(weights)
     _check_memory(file, "the weights", sum(8 * math.prod(file.arrays[weights[name][0]].shape) for name in chosen))
     properties = {name: _properties(file, name, stated or {}) for name in chosen}
     notes: list[str] = []
     if names is None and len(chosen) > 1 and _is_unordered(file):
         notes.append("The format keeps no order: the layers stand in the order of the numbers in their names.")
-    layers = [_layer(file, name, weights[name], properties[name]) for name in chosen]
+    layers = [_layer(file, name, weights[name], properties[name], layout) for name in chosen]
     layers = _ungrouped(file, layers, properties, notes)
     layers, singleton = _without_idle_axes(layers, notes)
-    layers = _without_zero_filters(layers, notes)
+    layers = [replace(layer, padding=_padding(layer, properties[layer.name], singleton)) for layer in layers]
     rest = _rest(file, weights, chosen)
-    layers, is_cascade = _linked(layers, bool(rest["batch normalisation"] or rest["normalisation or scaling"]), notes)
+    layers, segments, said = link(layers, _above(layers, chains, properties, notes))
+    notes += said
     notes += _about_scale(layers)
     notes += _about_properties(properties)
     notes += _about_rest(rest)
-    return Network(file.path.name, tuple(layers), is_cascade, singleton, tuple(notes))
+    if len(layers) > 1 and not chains:
+        notes.append(
+            "Arrays do not tell which layers follow one another: each is certified alone. State the order of those "
+            "between which there is nothing but ReLU with --chain, or give the network as ONNX."
+        )
+    return Network(file.path.name, tuple(layers), segments, singleton, tuple(notes))
+
+
+def stated_numbers(text: str, key: str, what: str) -> Numbers:
+    """
+    Read what is stated of a layer, such as "4", "4,1", or a word for a padding.
+
+    Parameters
+    ----------
+    text : str
+        The numbers.
+    key : str
+        One of `PROPERTIES`.
+    what : str
+        What they are, for the message.
+
+    Returns
+    -------
+    tuple of int
+        None of them negative but -1, which stands for a padding that keeps the size.
+
+    Raises
+    ------
+    UserError
+        When it is anything else.
+    """
+    return _PADDINGS[text] if key == "padding" and text in _PADDINGS else whole_numbers(text, what)
 
 
 MOST_AXES, LARGEST_NUMBER = 16, 9_999_999
@@ -123,10 +192,13 @@ def whole_numbers(text: str, what: str, largest: int = LARGEST_NUMBER) -> Number
 def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:
     """Find the arrays of each layer by its name: its weight, or direction and scale of a normalised one."""
     layers: dict[str, tuple[str, ...]] = {}
-    spatial = [name for name, array in file.arrays.items() if len(array.shape) > 2]
+    spatial = [name for name, array in file.arrays.items() if len(array.shape) > 2 and not _other_kind(name)]
     for name in spatial:
-        if name.rpartition(".")[2] in _WEIGHTS:
-            layers[name.rpartition(".")[0] or name] = (name,)
+        parent, last = _split(name)
+        if last in _WEIGHTS:
+            part = last.partition("_")[0]
+            both = {"depthwise", "pointwise"} <= {_split(of)[1].partition("_")[0] for of in _beside(file, parent)}
+            layers[f"{parent}/{part}" if both and part != last else parent or name] = (name,)
         for direction, scale in _SCALED.items():
             stem = name.removesuffix(direction)
             if stem != name and stem + scale in file.arrays:
@@ -141,19 +213,76 @@ def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:
     return dict(sorted(layers.items(), key=lambda item: natural(item[0]))) if _is_unordered(file) else layers
 
 
+def _split(name: str) -> tuple[str, str]:
+    """The name of a layer, and of its array: conv1.weight, conv1/kernel, conv1/kernel:0."""
+    plain = name.removesuffix(":0")
+    place = max(plain.rfind("."), plain.rfind("/"))
+    return plain[: max(place, 0)], plain[place + 1 :]
+
+
+def _beside(file: ArrayFile, parent: str) -> list[str]:
+    return [name for name in file.arrays if _split(name)[0] == parent]
+
+
+def _other_kind(name: str) -> str:
+    """What else an array of many axes is, by its name; empty for a convolution."""
+    if _split(name)[1] == "weight" and "transpose" not in name.lower() and "deconv" not in name.lower():
+        return ""  # in PyTorch only convolutions have such weights
+    parts = name.lower().replace("/", ".").split(".")
+    for kind, words in _NO_CONVOLUTION.items():
+        if any(word in part if len(word) > 5 else word == part for part in parts for word in words):
+            return kind
+    return ""
+
+
+def _filters_first(file: ArrayFile, array: str, weight: NDArray, layout: str | None) -> tuple[NDArray, int]:
+    """Bring a weight to the axes (filter, channel of its group, *tap), and tell the groups."""
+    last = _split(array)[1]
+    order = _WEIGHTS.get(last)
+    if order == _FIRST and last == "filters" and "/" in array:
+        order = _LAST  # as TensorFlow.js names them
+    if order is None or (last == "filters" and order == _FIRST):
+        if layout is None and _is_ambiguous(weight.shape):
+            raise UserError(
+                f"the array {array!r} of {file.path} has shape {weight.shape}, and its name does not tell which axis "
+                f"counts the filters: state it with --layout, one of {', '.join(LAYOUTS)}."
+            )
+        order = layout or _FIRST
+    if order == _FIRST:
+        return weight, 1
+    if order == _ONE:
+        return np.moveaxis(weight, -1, 0)[:, None], 1
+    if order == _DEPTHWISE:
+        turned = np.moveaxis(weight, (-2, -1), (0, 1))  # (channel, filter of each, *tap)
+        return turned.reshape(-1, 1, *turned.shape[2:]), len(turned)
+    return np.moveaxis(weight, (-1, -2), (0, 1)), 1
+
+
+def _is_ambiguous(shape: Sequence[int]) -> bool:
+    """Whether an array looks as if it had its taps first: two equal small axes before a larger one."""
+    return 1 < shape[0] == shape[1] < shape[-1]
+
+
 def _is_unordered(file: ArrayFile) -> bool:
     return file.path.suffix == ".safetensors"
 
 
 def _check_names(
-    file: ArrayFile, weights: Mapping[str, tuple[str, ...]], names: Sequence[str] | None, stated: Stated
+    file: ArrayFile,
+    weights: Mapping[str, tuple[str, ...]],
+    names: Sequence[str] | None,
+    chains: Sequence[Sequence[str]],
+    stated: Stated,
 ) -> None:
-    named = [*(names or ()), *(name for numbers in stated.values() for name in numbers if name)]
+    linked = [name for chain in chains for name in chain]
+    named = [*(names or ()), *linked, *(name for numbers in stated.values() for name in numbers if name)]
     for name in named:
         if name not in weights:
             raise UserError(f"the file {file.path} has no layer {shown(name)}: {nearest(name, weights)}")
     if names is not None and (not names or len(set(names)) != len(names)):
         raise UserError("layers are to be chosen at least one, and each once: correct the list.")
+    if len(set(linked)) != len(linked) or not all(chains):
+        raise UserError("a layer is in at most one --chain, and once: correct them.")
 
 
 def _check_memory(file: ArrayFile, what: str, nbytes: int) -> None:
@@ -187,12 +316,16 @@ def _stated_in(file: ArrayFile, name: str, key: str) -> Numbers | None:
     entries = [f"{name}.{key}"] + ([key] if name == "filters" else [])
     for entry in entries:
         if entry in file.arrays:
+            if key == "padding" and file.arrays[entry].dtype[1:] in ("U4", "U5", "S4", "S5"):
+                word = file.load(entry).astype(str).ravel()
+                if word.size == 1 and word[0] in _PADDINGS:
+                    return _PADDINGS[word[0]]
             values = file.read(entry)
             if values.dtype.kind not in "iu" or values.ndim > 1 or not 1 <= values.size <= 16 or (values < 0).any():
                 raise UserError(f"the array {entry!r} of {file.path} is no {key}: store whole numbers, none negative.")
             return tuple(int(value) for value in values.ravel())
         if entry in file.metadata:
-            return whole_numbers(file.metadata[entry], f"{entry} in the metadata of {file.path}")
+            return stated_numbers(file.metadata[entry], key, f"{entry} in the metadata of {file.path}")
     return None
 
 
@@ -214,8 +347,10 @@ def _of_each_filter(file: ArrayFile, name: str, count: int) -> NDArray:
     return values.ravel()
 
 
-def _layer(file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapping[str, Numbers]) -> ConvolutionLayer:
-    weight = _numbers(file, arrays[0])
+def _layer(
+    file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapping[str, Numbers], layout: str | None
+) -> ConvolutionLayer:
+    weight, groups = _filters_first(file, arrays[0], _numbers(file, arrays[0]), layout)
     count, rank = len(weight), weight.ndim - 2
     if len(arrays) == 2:
         weight, norms, _ = scaled_norms(weight)
@@ -224,11 +359,16 @@ def _layer(file: ArrayFile, name: str, arrays: tuple[str, ...], properties: Mapp
     bias = next((entry for entry in (f"{name}.bias", _bias_beside(arrays[0])) if entry in file.arrays), None)
     weight = _dilated(file, weight, _of_each_axis(name, "dilation", properties, rank))
     stride = _of_each_axis(name, "stride", properties, rank)
-    return plain_layer(name, weight, stride, None if bias is None else _of_each_filter(file, bias, count))
+    layer = plain_layer(name, weight, stride, None if bias is None else _of_each_filter(file, bias, count))
+    return _with_groups(file, layer, groups) if groups > 1 else layer
 
 
 def _bias_beside(weight: str) -> str:
-    return "bias" if "." not in weight else weight.rpartition(".")[0] + ".bias"
+    """The name of the bias, beside that of a weight; of two weights of a separable layer the second has it."""
+    parent, last = _split(weight)
+    if last == "depthwise_kernel" and parent:
+        return ""
+    return weight[: len(parent) + bool(parent)] + "bias" + (":0" if weight.endswith(":0") else "")
 
 
 def _of_each_axis(name: str, key: str, properties: Mapping[str, Numbers], rank: int) -> Numbers:
@@ -259,17 +399,20 @@ def _ungrouped(
     properties: Mapping[str, Mapping[str, Numbers]],
     notes: list[str],
 ) -> list[ConvolutionLayer]:
-    """Write the filters of grouped convolutions out, with zeros at the channels that they do not see."""
+    """Tell the groups of convolutions whose filters do not see all channels."""
     done: list[ConvolutionLayer] = []
     guessed = []
     for layer in layers:
         count, channels = layer.weight.shape[:2]
         groups = properties[layer.name].get("groups", (1,))[0]
+        if layer.groups > 1:  # as its name tells
+            done.append(layer)
+            continue
         before = len(done[-1].weight) if done else channels
         if channels == 1 < before and not count % before and "groups" not in properties[layer.name]:
             groups = before
             guessed.append(f"{layer.name} ({groups})")
-        done.append(_without_groups(file, layer, groups) if groups != 1 else layer)
+        done.append(_with_groups(file, layer, groups) if groups != 1 else layer)
     if guessed:
         notes.append(
             f"Read as depthwise convolutions, of as many groups as the layer before has filters: {_listed(guessed)}. "
@@ -278,15 +421,12 @@ def _ungrouped(
     return done
 
 
-def _without_groups(file: ArrayFile, layer: ConvolutionLayer, groups: int) -> ConvolutionLayer:
+def _with_groups(file: ArrayFile, layer: ConvolutionLayer, groups: int) -> ConvolutionLayer:
     count, channels = layer.weight.shape[:2]
     if groups < 1 or count % groups:
         raise UserError(f"groups {groups} of layer {layer.name!r} is not allowed: it must divide the {count} filters.")
-    shape, rows = (count, channels * groups, *layer.taps), count // groups
-    _check_memory(file, "the filters of all groups", 8 * math.prod(shape))
-    spread, own = np.zeros((groups, rows, groups, channels, *layer.taps)), np.arange(groups)
-    spread[own, :, own] = layer.weight.reshape(groups, rows, channels, *layer.taps)
-    return plain_layer(layer.name, spread.reshape(shape), layer.stride, layer.bias)
+    _check_memory(file, "the filters of all groups", 8 * math.prod((count, channels * groups, *layer.taps)))
+    return replace(layer, groups=groups, channel_scale=np.ones(channels * groups))
 
 
 def _without_idle_axes(
@@ -297,8 +437,7 @@ def _without_idle_axes(
     if any(layer.rank != rank for layer in layers) or rank == 1:
         return layers, ()
     idle = [axis for axis in range(rank) if all(x.taps[axis] == x.stride[axis] == 1 for x in layers)]
-    idle = idle[1:] if len(idle) == rank else idle
-    if not idle:
+    if not idle or len(idle) == rank:
         return layers, ()
     kept = [axis for axis in range(rank) if axis not in idle]
     notes.append(
@@ -314,44 +453,47 @@ def _without_idle_axes(
     ], tuple(idle)
 
 
-def _without_zero_filters(layers: Sequence[ConvolutionLayer], notes: list[str]) -> list[ConvolutionLayer]:
-    """Leave filters that are zero out, and the channels of the next layer that they feed."""
-    done: list[ConvolutionLayer] = []
-    for layer in layers:
-        weight = layer.weight
-        if done and len(done[-1].kept) < done[-1].stored == weight.shape[1]:
-            weight = weight[:, done[-1].kept]
-        kept = np.flatnonzero(weight.reshape(len(weight), -1).any(axis=1))
-        if not len(kept):
-            raise UserError(f"layer {layer.name!r} has no filter that is not zero: choose other layers with --layers.")
-        if len(kept) < len(weight):
-            notes.append(
-                f"Left out: {len(weight) - len(kept)} of the {len(weight)} filters of {layer.name}, which are zero, "
-                "and the channels that they feed."
-            )
-        ones = np.ones(weight.shape[1])
-        done.append(replace(layer, weight=weight[kept], bias=layer.bias[kept], channel_scale=ones, kept=kept))
-    return done
+def _padding(layer: ConvolutionLayer, properties: Mapping[str, Numbers], singleton: Numbers) -> Pads | None:
+    """Zeros before and after the input, where they are stated."""
+    if "padding" not in properties:
+        return None
+    stated = properties["padding"]
+    if stated == _PADDINGS["same"]:
+        if set(layer.stride) != {1}:
+            raise UserError(f"padding 'same' of layer {layer.name!r} is not allowed at a stride: give numbers.")
+        return tuple(((taps - 1) // 2, taps // 2) for taps in layer.taps)
+    full = layer.rank + len(singleton)
+    kept = [axis for axis in range(full) if axis not in singleton]
+    if len(stated) == 1:
+        return ((stated[0], stated[0]),) * layer.rank
+    before, after = stated[: full or 1], stated[-full:]
+    if len(stated) not in (full, 2 * full) or any(before[axis] or after[axis] for axis in singleton):
+        raise UserError(
+            f"padding {_joined(stated)} of layer {layer.name!r} is not allowed: its filters have {full} axes, give one "
+            "number, one an axis, or those before all axes and then those after, none along axes of one tap."
+        )
+    return tuple((before[axis], after[axis]) for axis in kept)
 
 
-def _linked(
-    layers: list[ConvolutionLayer], is_normalised: bool, notes: list[str]
-) -> tuple[list[ConvolutionLayer], bool]:
-    """Make a cascade of layers that follow one another, in which unit-norm filters give the network's supports."""
-    gap = gap_of(layers)
-    if gap:
-        notes.append(f"No cascade: {gap}. Each layer is certified alone.")
-        return layers, False
-    if len(layers) == 1 or is_normalised:
-        return layers, True
-    linked = layers[:1]
-    for layer in layers[1:]:
-        linked.append(replace(layer, channel_scale=linked[-1].norms))
-    notes.append(
-        "A cascade: the norms of each layer's filters are multiplied into the channels of the next layer, so that the "
-        "unit-norm filters have the forward pass of the network, up to positive factors."
-    )
-    return linked, True
+def _above(
+    layers: Sequence[ConvolutionLayer],
+    chains: Sequence[Sequence[str]],
+    properties: Mapping[str, Mapping[str, Numbers]],
+    notes: list[str],
+) -> list[int | None]:
+    """Which layer each one follows, as the chains state it; pooling ends a segment."""
+    place = {layer.name: index for index, layer in enumerate(layers)}
+    above: list[int | None] = [None] * len(layers)
+    for chain in chains:
+        gap = gap_of([layers[place[name]] for name in chain])
+        if gap:
+            raise UserError(f"--chain {','.join(chain)} is not allowed: {gap}.")
+        for first, second in itertools.pairwise(chain):
+            if set(properties[first].get("pool", (1,))) == {1}:
+                above[place[second]] = place[first]
+            else:
+                notes.append(f"The pooling after {first} ends a segment: {second} acts on what it leaves.")
+    return above
 
 
 def _about_scale(layers: Sequence[ConvolutionLayer]) -> list[str]:
@@ -379,9 +521,9 @@ def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[s
     sentences = {
         ("dilation", 1): "Dilated filters are written out with their zeros, which is exact: {}.",
         ("groups", 1): "Grouped filters are written out with zeros at the other channels, which is exact: {}.",
-        ("padding", 0): "Left out: zero padding of {}. The model is periodic, so that only atoms away from the border "
-        "are those of the network.",
-        ("pool", 1): "Left out: pooling after {}. The next layer acts on all positions.",
+        ("padding", 0): "Zero padding of {}: atoms that hang over the border are cut there. The forward pass does so "
+        "here too; the certificates are about whole atoms.",
+        ("pool", 1): "Left out: pooling after {}, where a segment ends.",
     }
     notes = [text.format(_listed(having(*key))) for key, text in sentences.items() if having(*key)]
     unknown = [name for name, numbers in properties.items() if "stride" not in numbers]
@@ -395,7 +537,10 @@ def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[s
     return notes
 
 
-_KINDS = ("batch normalisation", "normalisation or scaling", "fully connected layer", "convolution", "other array")
+_KINDS = (
+    "batch normalisation", "normalisation or scaling", "fully connected layer", "convolution", *_NO_CONVOLUTION,
+    "other array",
+)  # fmt: skip
 
 
 def _rest(file: ArrayFile, weights: Mapping[str, tuple[str, ...]], chosen: Sequence[str]) -> dict[str, list[str]]:
@@ -406,17 +551,20 @@ def _rest(file: ArrayFile, weights: Mapping[str, tuple[str, ...]], chosen: Seque
     others: dict[str, dict[str, int]] = {}
     for name, array in file.arrays.items():
         if name not in used:
-            base, _, last = name.rpartition(".")
+            base, last = _split(name)
             others.setdefault(base or name, {})[last] = len(array.shape)
-    rest = {kind: [name for name, ranks in others.items() if _kind(ranks) == kind] for kind in _KINDS}
+    rest = {kind: [name for name, ranks in others.items() if _kind(name, ranks) == kind] for kind in _KINDS}
     return {**rest, "convolution": [name for name in weights if name not in chosen]}
 
 
-def _kind(ranks: Mapping[str, int]) -> str:
-    """Name what a layer seems to be by the number of axes of each of its arrays."""
-    if {"running_mean", "running_var"} & ranks.keys():
+def _kind(name: str, ranks: Mapping[str, int]) -> str:
+    """Name what a layer seems to be by its name, or by the number of axes of each of its arrays."""
+    if {"running_mean", "running_var", "moving_mean", "moving_variance"} & ranks.keys():
         return "batch normalisation"
-    return {1: "normalisation or scaling", 2: "fully connected layer"}.get(ranks.get("weight", 0), "other array")
+    if max(ranks.values()) > 2:
+        return next((kind for last in ranks if (kind := _other_kind(f"{name}.{last}"))), "other array")
+    rank = max((ranks.get(last, 0) for last in ("weight", "weights", "kernel", "gamma", "scale")), default=0)
+    return {1: "normalisation or scaling", 2: "fully connected layer"}.get(rank, "other array")
 
 
 def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:
@@ -429,13 +577,16 @@ def _about_rest(rest: Mapping[str, Sequence[str]]) -> list[str]:
             "the activation it also rescales the channels of the next layer, whose dictionary then differs from the "
             "one certified here. Fold it into the weights to count it."
         )
-    for kind in ("fully connected layer", "convolution", "other array"):
+    for kind in _KINDS[2:]:
         if rest[kind]:
             notes.append(f"Left out: {kind} {_listed(rest[kind])}.")
     return notes
 
 
 def _joined(numbers: Iterable[int]) -> str:
+    numbers = tuple(numbers)
+    if numbers == _PADDINGS["same"]:
+        return "same"
     return ",".join(map(str, numbers))
 
 

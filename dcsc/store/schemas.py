@@ -232,6 +232,12 @@ CERTIFICATE = Schema(
             "largest_threshold": Variable(("layer",), "largest threshold that a bias stands for"),
             "mutual_coherence": Variable(("layer",), "largest inner product of two different atoms"),
             "welch_bound": Variable(("layer",), "lower bound on the mutual coherence at these sizes"),
+            "segment": Variable(("layer",), "cascade that the layer is in, from 0", "i", required=False),
+            "activation": Variable(("layer",), "what follows the layer, empty if not known", "OUT", required=False),
+            "coherence_alone": Variable(
+                ("layer",), "coherence on its own input, without the norms of the layer before", required=False
+            ),
+            "random_coherence": Variable(("layer",), "coherence of random filters of the same shape", required=False),
             "certified_sparsity": Variable(
                 ("rung", "layer"), "largest stripe-sparsity that a rung certifies, -1 where not asked for", "i"
             ),
@@ -245,6 +251,8 @@ CERTIFICATE = Schema(
         r"/measured_\d+": {
             "active": Variable(("trial",), "non-zeros of a code", "i"),
             "n_atoms": Variable((), "number of atoms of the measured codes", "i"),
+            "n_whole": Variable((), "those of them within the input, -1 if not known", "i", required=False),
+            "smallest_norm": Variable((), "what the border of the input leaves of an atom", required=False),
             "stripe_sparsity": Variable(("trial",), "largest number of non-zeros in a stripe", "i"),
             "contrast": Variable(("trial",), "smallest over largest non-zero magnitude"),
             "misfit": Variable(("trial",), "part of the input that the code does not synthesize, in l2"),

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from hypothesis import strategies as st
 import dcsc
 from dcsc import guarantees
 from dcsc.__main__ import main
-from dcsc.certification import report
+from dcsc.certification import page, report
 from dcsc.errors import UserError
 from dcsc.guarantees import RUNGS
 from dcsc.model import coherence, sparsity
 from dcsc.store import schemas
-from tests.strategies import cascades, dictionaries
+from tests.strategies import cascades, dense_matrix, dictionaries
 
 CLOSED = [rung for rung in RUNGS if not rung.endswith("instance")]
 
@@ -140,6 +141,26 @@ def test_activations_keep_the_axes_of_the_network(tmp_path):
     np.testing.assert_array_equal(layer.active, np.count_nonzero(codes[:, [0, 2]], axis=(1, 2, 3)))
 
 
+def test_a_layer_of_one_tap_takes_its_signals(tmp_path):
+    rng = np.random.default_rng(2)
+    weight, signals = rng.standard_normal((3, 2, 1, 1)), rng.standard_normal((2, 2, 5, 4))
+    np.savez(tmp_path / "net.npz", **{"a.weight": weight})
+    (layer,) = dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0, signals=signals).measured
+    found = np.einsum("fcij,ncab->nfab", weight, signals) > 0
+    np.testing.assert_array_equal(layer.active, found.sum(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(layer.stripe_sparsity, found.sum(axis=1).max(axis=(1, 2)))
+
+
+def test_places_along_an_axis_where_nothing_happens_are_trials(tmp_path):
+    rng = np.random.default_rng(2)
+    weight, signals = rng.standard_normal((3, 2, 4, 1)), rng.standard_normal((2, 2, 9, 5))
+    np.savez(tmp_path / "net.npz", **{"a.weight": weight, "a.padding": 0})
+    (layer,) = dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0, signals=signals).measured
+    windows = np.lib.stride_tricks.sliding_window_view(signals, 4, axis=2)
+    found = np.einsum("fct,ncpwt->nwfp", weight[..., 0], windows) > 0
+    np.testing.assert_array_equal(layer.active, found.sum(axis=(2, 3)).ravel())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -175,30 +196,129 @@ def weights(tmp_path):
     return path
 
 
-ARGUMENTS = ("--stride", "conv2=1", "--padding", "conv1=4", "--padding", "1", "--pool", "2", "--draws", "8")
+ARGUMENTS = (
+    "--chain", "conv1,conv2", "--stride", "conv2=1", "--padding", "conv1=4", "--padding", "1", "--pool", "conv2=2",
+    "--draws", "8",
+)  # fmt: skip
 
 
-def test_the_command_prints_tables_and_what_is_left_out(weights, capsys):
-    assert main(["certify", str(weights), *ARGUMENTS, "--signals", str(weights.with_name("signals.npy"))]) == 0
+def test_the_command_prints_a_verdict_and_a_line_a_layer(weights, capsys):
+    command = ["certify", str(weights), *ARGUMENTS, "--signals", str(weights.with_name("signals.npy"))]
+    assert main(command) == 0
     text = capsys.readouterr().out
     said = (
-        "net.npz: a cascade of 2 layers",
-        "Babel function",
-        "Certified stripe-sparsity",
-        "Measured on 3 codes",
-        "zero padding of conv1 (4), conv2 (1)",
-        "pooling after conv1 (2), conv2 (2)",
+        "net.npz: a cascade of 2 layers.",
+        "Coherence ",
+        "Layered thresholding is certified up to",
+        "Basis pursuit is certified up to",
+        "The codes of 3 signals in 2 layers have",
+        "Zero padding of conv1 (4), conv2 (1)",
+        "pooling after conv2 (2)",
         "batch normalisation conv1_BN",
-        "Zeros are appended to the signals of 41 points",
+        "The certificates speak of whole atoms: conv1 (68 of 84), conv2 (57 of 63)",
     )
     for words in said:
         assert words in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= report.WIDTH
-    tables = text[: text.index("\n\nNotes")].split("\n\n")[1:]
-    for table in tables:
-        rows = [line for line in table.splitlines() if line.startswith(("conv1", "conv2"))]
-        assert len(rows) == 2
-        assert len({len(row.rstrip()) for row in rows}) <= 2
+    rows = [line for line in text.splitlines() if line.startswith(("conv1", "> conv2"))]
+    assert len(rows) == 2
+    assert len({len(row.rstrip()) for row in rows}) == 1
+    assert "4x1 of 8 /2" in rows[0]
+
+
+def test_the_command_tells_all_of_one_layer(weights, capsys):
+    assert main(["certify", str(weights), *ARGUMENTS, "--layer", "conv2"]) == 0
+    text = capsys.readouterr().out
+    for words in ("conv2: 3x4 of 3, activation not known, 2 of 2 in its segment", "Babel function",
+                  "Certified stripe-sparsity", "basis pursuit"):  # fmt: skip
+        assert words in " ".join(text.split())
+    assert "\nconv1 " not in text
+    assert main(["certify", str(weights), *ARGUMENTS, "--layer", "conv3"]) == 1
+    assert "no layer 'conv3': did you mean 'conv2'?" in capsys.readouterr().err
+
+
+class OnlyText(HTMLParser):
+    """The words of a page, and what it would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.loads, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loads += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_needs_nothing_else_and_is_the_same_every_time(weights, tmp_path, capsys):
+    command = ["certify", str(weights), *ARGUMENTS, "--signals", str(weights.with_name("signals.npy")), "--report"]
+    assert main([*command, str(tmp_path / "a" / "page.html")]) == 0
+    assert main([*command, str(tmp_path / "b.html")]) == 0
+    content = (tmp_path / "b.html").read_bytes()
+    assert (tmp_path / "a" / "page.html").read_bytes() == content
+    seen = OnlyText()
+    seen.feed(content.decode())
+    assert all(place.startswith(("#", "data:image/png;base64,")) for place in seen.loads)
+    assert "script" not in seen.tags
+    assert seen.tags.count("svg") == 6
+    words = " ".join(" ".join(seen.words).split())
+    for said in ("net.npz: a cascade of 2 layers.", "Ladder by depth", "own shift", "Babel functions", "conv2"):
+        assert said in words
+    capsys.readouterr()
+    assert main([*command, "page.pdf"]) == 1
+    assert "name a file that ends in .html" in capsys.readouterr().err
+
+
+def test_a_name_is_no_markup(tmp_path):
+    name = "<script>alert(1)</script>$x_1$&"
+    np.savez(tmp_path / "net.npz", **{f"{name}.weight": np.eye(3)[:, None]})
+    text = page.as_page(dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+
+
+@given(dictionaries())
+@settings(max_examples=20)
+def test_the_most_coherent_atoms_are_found_and_the_coherence_is_split(dictionary):
+    (layer,) = dcsc.certify(dictionary, draws=0).layers
+    gram = dense_matrix(dictionary).T @ dense_matrix(dictionary)
+    np.fill_diagonal(gram, 0)
+    index = np.array(list(np.ndindex(*dictionary.code_shape)))
+    same = (index[:, None, 1:] == index[None, :, 1:]).all(axis=-1)
+    own = index[:, None, 0] == index[None, :, 0]
+    expected = [np.abs(gram * kind).max() for kind in (same, own, ~same & ~own)]
+    np.testing.assert_allclose(layer.split, expected, atol=1e-12)
+    pair, size = layer.pair, dictionary.positions
+    assert abs(pair.inner) == pytest.approx(layer.mutual_coherence, abs=1e-12)
+    first = np.ravel_multi_index((pair.first, *[0] * len(size)), dictionary.code_shape)
+    behind = [lag % count for lag, count in zip(pair.lag, size, strict=True)]
+    second = np.ravel_multi_index((pair.second, *behind), dictionary.code_shape)
+    if pair.inner:
+        assert gram[first, second] == pytest.approx(pair.inner, abs=1e-12)
+
+
+def test_repeated_blocks_take_one_line_a_layer(tmp_path):
+    rng, state = np.random.default_rng(0), {"stem.weight": np.eye(2)[:, :, None]}
+    for number in range(6):
+        state[f"block{number}.a.weight"] = rng.standard_normal((2, 2, 3))
+        state[f"block{number}.b.weight"] = rng.standard_normal((2, 2, 2))
+    np.savez(tmp_path / "net.npz", **state)
+    text = report.as_text(dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0))
+    rows = [line for line in text.splitlines() if line.startswith(("stem", "block"))]
+    assert [row.split()[0] for row in rows] == ["stem", "block*.a", "block*.b"]
+    assert all(" x6 " in row for row in rows[1:])
+
+
+def test_a_layer_that_cannot_be_done_is_a_line_and_not_the_end(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "net.npz", **{"a.weight": rng.standard_normal((2, 1, 3)),
+                                      "b.weight": rng.standard_normal((60, 1, 300))})  # fmt: skip
+    assert main(["certify", str(tmp_path / "net.npz"), "--draws", "0", "--memory", "0.05"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "net.npz: 2 layers in 2 segments." in text
+    assert "Not done: the inner products of the atoms of layer 'b' take about" in text
 
 
 def test_the_command_speaks_json(weights, capsys):
@@ -218,7 +338,8 @@ def test_the_command_writes_a_dataset_that_is_the_same_every_time_and_traceable(
     assert (first / "c.nc").read_bytes() == (second / "c.nc").read_bytes()
     assert (first / "c.nc.sha256").read_bytes() == (second / "c.nc.sha256").read_bytes()
     tree = dcsc.open_results(first / "c.nc")
-    network = dcsc.read_network("net.npz", stated={"stride": {"conv2": (1,)}})
+    stated = {"stride": {"conv2": (1,)}, "padding": {"conv1": (4,), "": (1,)}}
+    network = dcsc.read_network("net.npz", chains=[["conv1", "conv2"]], stated=stated)
     found = dcsc.certify(network, draws=8, signals=np.load("signals.npy"))
     np.testing.assert_array_equal(tree["mutual_coherence"], [layer.mutual_coherence for layer in found.layers])
     np.testing.assert_array_equal(tree["layer_2/babel"], found.layers[1].babel)
@@ -248,7 +369,7 @@ def test_activations_come_by_the_names_of_the_layers(tmp_path, capsys, rank):
     command = ["certify", str(tmp_path / "net.npz"), "--draws", "0", "--activations", str(tmp_path / "act.npz")]
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "Measured on 4 codes" in text
+    assert "The codes of 4 signals in 1 layer have" in " ".join(text.split())
     assert "No activations were given of b." in text
     np.savez(tmp_path / "act.npz", c=np.ones(3))
     assert main(command) == 1

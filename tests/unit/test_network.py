@@ -59,7 +59,7 @@ def test_the_forward_pass_is_that_of_the_network(tmp_path_factory, network_and_s
     path = tmp_path_factory.mktemp("network") / "weights.npz"
     rest = {"norm.running_mean": np.zeros(1), "norm.running_var": np.ones(1)} if normalised else {}
     np.savez(path, **state, **rest)
-    network = read_network(path, stated={"stride": strides})
+    network = read_network(path, chains=[list(strides)], stated={"stride": strides})
     assert network.is_cascade
     cascade = network.cascade()
     signal = rng.standard_normal(cascade.dictionaries[0].signal_shape)
@@ -79,7 +79,7 @@ def test_the_grid_is_the_smallest_that_fits(tmp_path_factory, network_and_stride
     state, strides, _ = network_and_strides
     path = tmp_path_factory.mktemp("network") / "weights.npz"
     np.savez(path, **state)
-    network = read_network(path, stated={"stride": strides})
+    network = read_network(path, chains=[list(strides)], stated={"stride": strides})
     grids = network.grids_from([points] * network.layers[0].rank)
     assert all(n >= points for n in grids[0])
     network.cascade(grids[0])
@@ -119,9 +119,10 @@ def test_groups_and_dilation_are_written_out_exactly(written):
     first, second = RNG.standard_normal((4, 1, 3)), RNG.standard_normal((4, 2, 3))
     network = read_network(
         written(**{"a.weight": first, "b.weight": second, "b.groups": 2, "b.dilation": 2, "b.stride": 1}),
+        chains=[["a", "b"]],
         stated={"stride": {"": (1,)}},
     )
-    assert network.layers[1].weight.shape == (4, 4, 5)
+    assert network.layers[1].filters.shape == (4, 4, 5)
     signal = RNG.standard_normal((1, *network.smallest_grids()[0]))
     middle = np.maximum(convolution(signal, first, np.zeros(4), (1,)), 0)
     deepest = np.maximum(convolution(middle, second, np.zeros(4), (1,), (2,), groups=2), 0)
@@ -135,7 +136,7 @@ def test_groups_and_dilation_are_written_out_exactly(written):
 
 def test_a_depthwise_layer_is_recognised_by_its_channels(written):
     first, second = RNG.standard_normal((3, 1, 2)), RNG.standard_normal((3, 1, 2))
-    network = read_network(written(**{"a.weight": first, "b.weight": second}))
+    network = read_network(written(**{"a.weight": first, "b.weight": second}), chains=[["a", "b"]])
     signal = RNG.standard_normal((1, *network.smallest_grids()[0]))
     middle = np.maximum(convolution(signal, first, np.zeros(3), (1,)), 0)
     np.testing.assert_allclose(
@@ -164,7 +165,7 @@ def test_weight_normalisation_is_undone(written):
 def test_filters_that_are_zero_are_left_out_with_their_channels(written):
     first, second = RNG.standard_normal((3, 1, 2)), RNG.standard_normal((2, 3, 2))
     first[1] = 0
-    network = read_network(written(**{"a.weight": first, "b.weight": second}))
+    network = read_network(written(**{"a.weight": first, "b.weight": second}), chains=[["a", "b"]])
     assert network.is_cascade
     np.testing.assert_array_equal(network.layers[0].kept, [0, 2])
     np.testing.assert_array_equal(network.layers[1].weight, second[:, [0, 2]])
@@ -179,7 +180,7 @@ def test_axes_along_which_nothing_happens_are_left_out(written):
     np.testing.assert_array_equal(network.layers[0].weight, weight[..., 0])
     assert any(note.startswith("Taken as 1-dimensional") for note in network.notes)
     both = read_network(written(**{"conv.weight": weight[:, :, :1]}))
-    assert both.layers[0].taps == (1,)
+    assert both.layers[0].taps == (1, 1)  # a layer of one tap acts on all axes of its signals
 
 
 def test_what_the_model_has_no_place_for_is_said(written):
@@ -204,20 +205,47 @@ def test_what_the_model_has_no_place_for_is_said(written):
     assert "Not known: zero padding and pooling" in silent
     stated = {"padding": {"conv1": (3,), "": (0,)}, "pool": {"": (2,)}, "stride": {"": (1,)}}
     said = " ".join(read_network(path, stated=stated).notes)
-    assert "zero padding of conv1 (3)." in said
-    assert "pooling after conv1 (2), conv2 (2)." in said
+    assert "Zero padding of conv1 (3):" in said
+    assert "pooling after conv1 (2), conv2 (2)," in said
     assert "Not known" not in said
     assert "Stride 1 is assumed" not in said
     assert "convolution conv2" in " ".join(read_network(path, names=["conv1"]).notes)
 
 
-def test_norms_go_into_the_next_layer_only_if_nothing_normalises_in_between(written):
+def test_norms_go_into_the_next_layer_of_a_chain(written):
     state = {"a.weight": np.array([[[3.0, 4.0]], [[0.0, 1.0]]]), "b.weight": np.ones((1, 2, 1))}
-    linked = read_network(written(**state))
+    linked = read_network(written(**state), chains=[["a", "b"]])
     np.testing.assert_allclose(linked.dictionaries()[1].filters[0, :, 0], np.array([5, 1]) / np.sqrt(26))
     assert any("norms of each layer's filters are multiplied into" in note for note in linked.notes)
-    alone = read_network(written(**state, **{"bn.running_var": np.ones(2)}))
+    alone = read_network(written(**state))
     np.testing.assert_allclose(alone.dictionaries()[1].filters[0, :, 0], np.array([1, 1]) / np.sqrt(2))
+
+
+def test_layers_whose_channels_fit_are_no_cascade_unless_that_is_stated(written):
+    path = written(**{f"{name}.weight": np.ones((2, 2, 3)) for name in "abcd"})
+    network = read_network(path)
+    assert network.segments == ((0,), (1,), (2,), (3,))
+    assert any("Arrays do not tell which layers follow one another" in note for note in network.notes)
+    network = read_network(path, chains=[["c", "a"], ["b", "d"]])
+    assert [layer.name for layer in network.layers] == ["c", "a", "b", "d"]
+    assert network.segments == ((0, 1), (2, 3))
+    assert [layer.name for layer in read_network(path, chains=[["c", "a"]], names=["b"]).layers] == ["c", "a", "b"]
+    pooled = read_network(path, chains=[["a", "b", "c"]], stated={"pool": {"b": (2,)}})
+    assert pooled.segments == ((0, 1), (2,))
+    assert any("pooling after b ends a segment" in note for note in pooled.notes)
+
+
+def test_padding_is_read_as_pytorch_stores_it(written):
+    path = written(**{"a.weight": np.ones((2, 2, 4, 3)), "a.padding": "same", "b.weight": np.ones((2, 2, 3, 3)),
+                      "b.padding": [1, 2], "c.weight": np.ones((2, 2, 3, 3)), "c.padding": "valid"})  # fmt: skip
+    assert [layer.padding for layer in read_network(path).layers] == [((1, 2), (1, 1)), ((1, 1), (2, 2)), ((0, 0),) * 2]
+    path = written(**{"a.weight": np.ones((2, 2, 4, 1))})
+    for stated, expected in (((31, 0, 32, 0), ((31, 32),)), ((31, 0), ((31, 31),)), ((5,), ((5, 5),))):
+        (layer,) = read_network(path, stated={"padding": {"": stated}}).layers
+        assert layer.padding == expected
+    for wrong in ((31, 32), (1, 2, 3)):
+        with pytest.raises(UserError, match="none along axes of one tap"):
+            read_network(path, stated={"padding": {"": wrong}})
 
 
 def test_layers_that_do_not_follow_one_another_are_certified_alone(written):
@@ -226,11 +254,13 @@ def test_layers_that_do_not_follow_one_another_are_certified_alone(written):
     )
     network = read_network(path, names=["a", "b"])
     assert not network.is_cascade
-    assert "No cascade: a has 3 filters and b takes 4 channels. Each layer is certified alone." in network.notes
+    with pytest.raises(UserError, match="--chain a,b is not allowed: a has 3 filters and b takes 4 channels"):
+        read_network(path, chains=[["a", "b"]])
     assert [dictionary.grid for dictionary in network.dictionaries()] == [(7,), (5,)]
     with pytest.raises(UserError, match="do not form a cascade"):
         network.cascade()
-    assert any("a has 1 axes and c has 2" in note for note in read_network(path, names=["a", "c"]).notes)
+    with pytest.raises(UserError, match="a has 1 axes and c has 2"):
+        read_network(path, chains=[["a", "c"]])
 
 
 def test_filters_of_ones_own_need_no_names_of_a_network(tmp_path):
@@ -243,6 +273,65 @@ def test_filters_of_ones_own_need_no_names_of_a_network(tmp_path):
     np.testing.assert_array_equal(layer.bias, [1, 2, 3])
 
 
+def test_names_of_keras_flax_and_tensorflow_tell_their_axes(written):
+    """One layer under every convention, and depthwise ones, whose filters stand channel by channel."""
+    weight, deep = RNG.standard_normal((5, 3, 2, 4)), RNG.standard_normal((3, 2, 2, 4))
+    last, depthwise = np.moveaxis(weight, (0, 1), (3, 2)), np.moveaxis(deep, (0, 1), (2, 3))
+    bias = RNG.standard_normal(5)
+    for name, beside in (("conv/kernel", "conv/bias"), ("conv/kernel:0", "conv/bias:0"), ("conv.kernel", "conv.bias"),
+                         ("params/conv/kernel", "params/conv/bias"), ("conv/filters", "conv/bias")):  # fmt: skip
+        (layer,) = read_network(written(**{name: last, beside: bias})).layers
+        np.testing.assert_array_equal(layer.weight, weight)
+        np.testing.assert_array_equal(layer.bias, bias)
+        assert layer.name in ("conv", "params/conv")
+    for name in ("conv/depthwise_kernel:0", "conv/depthwise_filter"):
+        (layer,) = read_network(written(**{name: depthwise})).layers
+        assert layer.groups == 3
+        np.testing.assert_array_equal(layer.weight, deep.reshape(6, 1, 2, 4))
+    one_tap = RNG.standard_normal((1, 1, 6, 5))
+    network = read_network(
+        written(**{"s/depthwise_kernel": depthwise, "s/pointwise_kernel": one_tap, "s/bias": bias}),
+        chains=[["s/depthwise", "s/pointwise"]],
+    )
+    np.testing.assert_array_equal(network.layers[0].bias, np.zeros(6))
+    np.testing.assert_array_equal(network.layers[1].bias, bias)
+    np.testing.assert_array_equal(network.layers[1].weight, one_tap[0, 0].T[:, :, None, None])
+
+
+def test_what_is_no_convolution_by_its_name_is_left_out(written):
+    network = read_network(
+        written(
+            **{
+                "conv/kernel": np.ones((3, 3, 2, 4)), "conv2d_transpose/kernel": np.ones((3, 3, 2, 4)),
+                "deconv.weight": np.ones((2, 3, 4)), "encoder/query/kernel": np.ones((4, 2, 2)),
+                "pos_embedding": np.ones((1, 4, 4)), "bn/moving_mean": np.ones(4), "scale/weights": np.ones(4),
+                "dense/kernel": np.ones((4, 4)),
+            }
+        )
+    )  # fmt: skip
+    assert [layer.name for layer in network.layers] == ["conv"]
+    said = " ".join(network.notes)
+    for words in ("transposed convolution conv2d_transpose, deconv", "attention encoder/query",
+                  "position or token pos_embedding", "batch normalisation bn, scale", "layer dense"):  # fmt: skip
+        assert words in said
+
+
+def test_an_array_whose_name_does_not_tell_its_axes_is_refused_until_they_are_stated(tmp_path):
+    filters = RNG.standard_normal((8, 8, 32))
+    np.save(tmp_path / "sporco.npy", filters)
+    with pytest.raises(UserError, match="does not tell which axis counts the filters: state it with --layout"):
+        read_network(tmp_path / "sporco.npy")
+    shapes = {"filters-first": (8, 8, 32), "filters-last": (32, 8, 8), "one-channel": (32, 1, 8, 8)}
+    for layout, shape in shapes.items():
+        (layer,) = read_network(tmp_path / "sporco.npy", layout=layout).layers
+        assert layer.weight.shape == shape
+    np.testing.assert_array_equal(
+        read_network(tmp_path / "sporco.npy", layout="one-channel").layers[0].weight[5, 0], filters[:, :, 5]
+    )
+    with pytest.raises(UserError, match="layout 'last' is not allowed: did you mean 'filters-last'"):
+        read_network(tmp_path / "sporco.npy", layout="last")
+
+
 def test_safetensors_are_read_in_the_order_of_their_numbers(tmp_path):
     state = {f"conv{number}.weight": np.ones((2, 2, 3), np.float16) for number in (1, 2, 10)}
     save_file(state, tmp_path / "w.safetensors", metadata={"conv2.stride": "2", "conv10.padding": "(1)"})
@@ -250,7 +339,7 @@ def test_safetensors_are_read_in_the_order_of_their_numbers(tmp_path):
     assert [layer.name for layer in network.layers] == ["conv1", "conv2", "conv10"]
     assert [layer.stride for layer in network.layers] == [(1,), (2,), (1,)]
     assert any("keeps no order" in note for note in network.notes)
-    assert any("zero padding of conv10 (1)" in note for note in network.notes)
+    assert any("Zero padding of conv10 (1)" in note for note in network.notes)
 
 
 MISTAKES = {
