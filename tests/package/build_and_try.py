@@ -36,7 +36,7 @@ codes = dcsc.sampling.sample_codes(dcsc.seeds.stream(0), dictionary, 8, support=
 model = dcsc.Cascade([dictionary])
 signal, code = model.synthesize(codes.to_dense())
 found = dcsc.pursuit.layered_thresholding(model, signal, threshold="uniform", reference=[code])
-covered = dcsc.guarantees.uniform(model, [code]).covered
+covered = dcsc.guarantees.uniform(model, [code]).holds
 assert ((found.codes[0] != 0) == (code != 0)).all(axis=(1, 2))[covered].all()
 np.save("filters.npy", dictionary.filters)
 print(len(dcsc.__all__), "names, from", dcsc.__file__)
