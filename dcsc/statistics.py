@@ -21,6 +21,12 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: flo
     -------
     lower, upper : ndarray
         Ends of the interval.
+
+    Examples
+    --------
+    >>> from dcsc.statistics import proportion_interval
+    >>> [float(end.round(3)) for end in proportion_interval(300, 300)]
+    [0.988, 1.0]
     """
     from statsmodels.stats.proportion import proportion_confint
 

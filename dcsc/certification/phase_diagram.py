@@ -90,9 +90,10 @@ def phase_diagram(
     Dataset
         Along both axes: `recovered` out of `trials` whole paths, `rate` with its Clopper-Pearson ends `lower` and
         `upper`; `covered`, the share of draws that are recovered for all signs; `certified`, a lower confidence limit
-        of the rate over random signs, by theory alone. Along `layer` too: `coherence`, and means of `density` and
-        `stripe_sparsity`. NaN stands where the theory says nothing: under noise, of other pursuits than thresholding
-        and basis pursuit without penalty, and for `certified` where signs are not random or thresholds look at them.
+        of the rate over random signs, by theory alone. Along `layer` too: `mutual_coherence`, `mean_density`
+        and `mean_stripe_sparsity`. NaN stands where the theory says nothing: under noise, of other pursuits than
+        thresholding and basis pursuit without penalty, and for `certified` where signs are not random or thresholds
+        look at them.
 
     Raises
     ------
@@ -202,9 +203,9 @@ def _measured(model: Cascade, cell: Cell, chosen: Mapping[str, Any], settings: _
     layers = list(zip(codes, model.dictionaries, strict=True))
     return {
         "recovered": int(np.concatenate(recovered).sum()),
-        "coherence": [mutual_coherence(dictionary) for dictionary in model.dictionaries],
-        "density": [float(code.row_size.mean()) / dictionary.n_atoms for code, dictionary in layers],
-        "stripe_sparsity": [float(np.mean(stripe_norm(code, dictionary))) for code, dictionary in layers],
+        "mutual_coherence": [mutual_coherence(dictionary) for dictionary in model.dictionaries],
+        "mean_density": [float(code.row_size.mean()) / dictionary.n_atoms for code, dictionary in layers],
+        "mean_stripe_sparsity": [float(np.mean(stripe_norm(code, dictionary))) for code, dictionary in layers],
         **told,
     }
 
@@ -251,9 +252,9 @@ _VARIABLES = {
     "recovered": "draws whose whole path was recovered",
     "covered": "share of draws recovered for all signs",
     "certified": "lower confidence limit of the rate over random signs, by theory",
-    "coherence": "mutual coherence",
-    "density": "mean share of active atoms",
-    "stripe_sparsity": "mean stripe-sparsity",
+    "mutual_coherence": "mutual coherence",
+    "mean_density": "mean share of active atoms",
+    "mean_stripe_sparsity": "mean stripe-sparsity",
     "rate": "share of draws whose whole path was recovered",
     "lower": "lower end of the interval of the rate",
     "upper": "upper end of the interval of the rate",
@@ -272,7 +273,7 @@ def _dataset(axes: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]
     data |= {"rate": (names, recovered / settings.trials), "lower": (names, lower), "upper": (names, upper)}
     data["trials"] = settings.trials
     coordinates = {name: np.asarray(entries) for name, entries in axes.items()}
-    coordinates["layer"] = np.arange(1, len(rows[0]["coherence"]) + 1)
+    coordinates["layer"] = np.arange(1, len(rows[0]["mutual_coherence"]) + 1)
     made = xr.Dataset(data, coordinates, {"confidence": settings.confidence})
     for name, meaning in _VARIABLES.items():
         made[name].attrs["long_name"] = meaning

@@ -126,6 +126,16 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     -------
     int or ndarray of int, shape (...)
         The stripe-sparsity, one a code of the batch.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> import numpy as np
+    >>> dictionary = dcsc.families.create("lapped", grid=64, n_filters=4)
+    >>> code = np.zeros(dictionary.code_shape)
+    >>> code[0, 2] = code[3, 3] = code[1, 9] = 1.0
+    >>> dcsc.stripe_norm(code, dictionary)
+    2
     """
     if _is_listed(code):
         largest = _fullest_stripes(code, dictionary)

@@ -69,16 +69,17 @@ def tracked() -> list[Path]:
 
 
 def interpreter(version: str) -> str | None:
-    """Find a Python: on the PATH, or one that uv keeps; none is downloaded."""
-    if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
-        return sys.executable
-    if found := shutil.which(f"python{version}"):
-        return found
+    """Find a Python that runs: this one, on the PATH, or one that pyenv or uv keeps; none is downloaded."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [sys.executable, shutil.which(f"python{version}")]
+    candidates += map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
     if uv := shutil.which("uv"):
-        asked = subprocess.run(
-            [uv, "python", "find", "--no-python-downloads", version], capture_output=True, text=True, check=False
-        )
-        return asked.stdout.strip() or None
+        question = [uv, "python", "find", "--no-python-downloads", version]
+        candidates.append(subprocess.run(question, capture_output=True, text=True, check=False).stdout.strip())
+    for python in filter(None, candidates):
+        answer = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)
+        if answer.returncode == 0 and answer.stdout.startswith(f"Python {version}."):
+            return python
     return None
 
 

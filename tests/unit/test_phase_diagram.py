@@ -42,10 +42,10 @@ def test_counts_are_those_of_one_code_after_another():
                 right += bool(np.array_equal(np.abs(correlations) > 0.5, code != 0))
             cell = found.sel(cell)
             assert int(cell.recovered) == right
-            assert float(cell.coherence.item()) == dcsc.mutual_coherence(layer)
-            assert float(cell.density.item()) == pytest.approx(size / layer.n_atoms)
+            assert float(cell.mutual_coherence.item()) == dcsc.mutual_coherence(layer)
+            assert float(cell.mean_density.item()) == pytest.approx(size / layer.n_atoms)
             expected = np.mean(dcsc.stripe_norm(codes, layer))
-            assert float(cell.stripe_sparsity.item()) == pytest.approx(expected)
+            assert float(cell.mean_stripe_sparsity.item()) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +94,16 @@ def test_paths_of_several_layers_are_recovered_as_a_whole():
     assert found.sizes["layer"] == 2
     assert (found.covered <= found.rate).all()
     assert found.rate.sel(size=1).item() > 0
-    assert found.coherence.sel(layer=2).to_numpy() == pytest.approx(dcsc.mutual_coherence(deepest))
+    assert found.mutual_coherence.sel(layer=2).to_numpy() == pytest.approx(dcsc.mutual_coherence(deepest))
 
 
 def test_a_further_cell_trial_or_pursuit_changes_no_draw():
     once = diagram(pursuit="oracle-least-squares")
     more = diagram(axes={"perturbation": [0.5, 0.05, 0.2], "size": [12, 3, 2]})
-    xr.testing.assert_equal(once.stripe_sparsity, more.stripe_sparsity.reindex_like(once))
+    xr.testing.assert_equal(once.mean_stripe_sparsity, more.mean_stripe_sparsity.reindex_like(once))
     assert (diagram(trials=72).recovered >= diagram().recovered).all()
     xr.testing.assert_identical(diagram(), diagram())
-    assert not diagram(seed=1).stripe_sparsity.equals(diagram().stripe_sparsity)
+    assert not diagram(seed=1).mean_stripe_sparsity.equals(diagram().mean_stripe_sparsity)
 
 
 def test_noise_lowers_recovery_and_an_axis_may_be_it():
