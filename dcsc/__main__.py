@@ -1,4 +1,4 @@
-"""The command line: `python -m dcsc <command>`."""
+"""The command line: `dcsc <command>`, or `python -m dcsc <command>`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dcsc", description="Questions about results and configurations.")
+    parser = argparse.ArgumentParser(
+        prog="dcsc", description="Certificates of filters; studies begun, estimated, traced."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    _add_certify(commands)
+
+    offered = commands.add_parser("list", help="every family, sampler, pursuit and figure, with its parameters")
+    offered.add_argument("kinds", nargs="*", metavar="kind", help="families, supports, ...; all by default")
+    offered.add_argument("--plugin", metavar="FILE.py", action="append", default=[], help="with what it registers")
+    offered.add_argument("--json", action="store_true", help="for programs")
+    offered.set_defaults(run=_list)
+
+    new = commands.add_parser("new", help="a folder to start a study of your own from")
+    new.add_argument("folder", help="where to write a small configuration with comments, and a plug-in file")
+    new.set_defaults(run=_new)
 
     trace = commands.add_parser("trace", help="from a result back to seeds, settings, code and inputs")
     trace.add_argument("file", help="a .pdf, .svg, .png, .csv or .nc that the workflow wrote")
@@ -58,8 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--forget", action="store_true", help="delete what is wrong, so that the next run makes it")
     verify.add_argument("--json", action="store_true", help="for programs")
     verify.set_defaults(run=_verify)
-
-    _add_certify(commands)
 
     estimate = commands.add_parser("estimate", help="jobs, core-hours, memory and disk of what is to be done")
     estimate.add_argument("targets", nargs="*", metavar="target", help="what to make; everything by default")
@@ -148,6 +160,29 @@ def _certify(chosen: argparse.Namespace) -> int:
     from dcsc.certification import command
 
     print(command.run(vars(chosen)))
+    return 0
+
+
+def _list(chosen: argparse.Namespace) -> int:
+    import json
+    import shutil
+
+    from dcsc import stages
+    from dcsc.study import catalogue
+
+    stages.load_plugins(chosen.plugin)
+    found = catalogue.catalogue(chosen.kinds)
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(json.dumps(catalogue.as_records(found), indent=1) if chosen.json else catalogue.as_text(found, width))
+    return 0
+
+
+def _new(chosen: argparse.Namespace) -> int:
+    from dcsc.study import new
+
+    for path in new.new(chosen.folder):
+        print(printable(str(path)))
+    print(printable(f"How to run it is in {Path(chosen.folder) / 'README.md'}."))
     return 0
 
 

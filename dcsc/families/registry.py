@@ -211,6 +211,16 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
     UserError
         When the family is unknown, a parameter is unknown, missing or not allowed,
         or the sizes do not fit the grid.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dcsc.families.create("gaussian", grid=(32, 32), seed=0, n_filters=3, taps=5)
+    ConvolutionalDictionary(3 filters, 1 channels, taps (5, 5), stride (1, 1), grid (32, 32), float64)
+    >>> dcsc.families.create("gauss", grid=64, n_filters=3, taps=5)
+    Traceback (most recent call last):
+        ...
+    dcsc.errors.UserError: the family 'gauss' is unknown: did you mean 'gaussian'?
     """
     checked = check(name, **given)
     try:

@@ -232,6 +232,16 @@ def as_run(
     ------
     UserError
         When the rule or tail is unknown or does not fit the signs, or the thresholds are not one a layer.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dictionary = dcsc.families.create("perturbed", grid=64, seed=0, base="lapped", n_filters=8, perturbation=0.1)
+    >>> codes = dcsc.sampling.sample_codes(dcsc.seeds.stream(0), dictionary, 50, support={"name": "uniform", "size": 4})
+    >>> paths = dcsc.guarantees.path_interference(dcsc.Cascade([dictionary]), [codes])
+    >>> certified = dcsc.guarantees.as_run(paths, [0.5])
+    >>> bool(certified.failure_rate_bound <= 1 - certified.covered.mean())
+    True
     """
     check_rule(rule, paths.signs)
     check_choice(tail, TAILS, "tail")

@@ -403,6 +403,18 @@ def sample_codes(
     ------
     UserError
         When a name or parameter is not allowed.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dictionary = dcsc.families.create("gaussian", grid=64, seed=0, n_filters=4, taps=8, stride=2)
+    >>> codes = dcsc.sampling.sample_codes(
+    ...     dcsc.seeds.stream(0), dictionary, 5, support={"name": "uniform", "size": 3}, magnitude="uniform"
+    ... )
+    >>> codes.row_size
+    array([3, 3, 3, 3, 3])
+    >>> codes.to_dense().shape
+    (5, 4, 32)
     """
     name, parameters = named(support)
     supports = draw_supports(name, rng, dictionary, trials, **parameters)

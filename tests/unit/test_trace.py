@@ -206,7 +206,7 @@ def test_usage_errors_end_with_two(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         command_line.main(arguments)
     assert ended.value.code == 2
-    assert "usage: python -m dcsc" in capsys.readouterr().err
+    assert "usage: dcsc" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "start"), [("schema", "$schema:"), ("keys", "| key |")])
