@@ -325,10 +325,11 @@ class _Draws:
         by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
-            drawn = {"rng": None if room is None and rung != guarantees.TOP_K_RUNG else self._drawn, "room": room or 0.0}
+            is_drawn = room is not None or rung == guarantees.TOP_K_RUNG
             return guarantees.draw_failures(
-                cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter, **drawn
-            )
+                cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter,
+                rng=self._drawn if is_drawn else None, room=room or 0.0,
+            )  # fmt: skip
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas

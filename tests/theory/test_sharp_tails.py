@@ -239,7 +239,7 @@ def test_sharp_tails_of_drawn_atoms_have_the_bound_as_their_mean(name):
         chosen = of_best[[thresholds[row] == beta for thresholds, _ in with_room], row]
         exact = broken(gram, dense[row], np.full(positions * dictionary.n_filters, beta), 0.0)
         assert exact <= chosen.mean() + 5 * chosen.std() / math.sqrt(len(chosen)) + 1e-12
-        compared += 0 < exact and closed[row] < 1
+        compared += exact > 0 and closed[row] < 1
     assert (of_best <= np.maximum(0.5, best("gaussian")[1]) * (1 + 1e-12) + (best("gaussian")[1] > 1)).all()
     assert compared > 2
 
