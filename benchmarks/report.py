@@ -105,10 +105,9 @@ def _comparisons(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
                 spread = row["ratio"]
                 ratio = f"{spread['median']:.2f} [{spread['low']:.2f}, {spread['high']:.2f}]"
                 aim = "" if row["target"] is None else f"{row['target']:.2g}"
-                lines.append(
-                    f"| {row['case']} | {row['ours']} | {row['microseconds']:.1f} | {_share(row, machine)} "
-                    f"| {row['peer']} | {row['peer_microseconds']:.1f} | {ratio} | {aim} | {verdict(spread, row['target'])} |"
-                )
+                ours = f"{row['ours']} | {row['microseconds']:.1f} | {_share(row, machine)}"
+                peer = f"{row['peer']} | {row['peer_microseconds']:.1f}"
+                lines.append(f"| {row['case']} | {ours} | {peer} | {ratio} | {aim} | {verdict(spread, row['target'])} |")
         lines.append("")
     return "\n".join(lines)
 
