@@ -107,7 +107,8 @@ def _comparisons(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
                 aim = "" if row["target"] is None else f"{row['target']:.2g}"
                 ours = f"{row['ours']} | {row['microseconds']:.1f} | {_share(row, machine)}"
                 peer = f"{row['peer']} | {row['peer_microseconds']:.1f}"
-                lines.append(f"| {row['case']} | {ours} | {peer} | {ratio} | {aim} | {verdict(spread, row['target'])} |")
+                met = verdict(spread, row["target"])
+                lines.append(f"| {row['case']} | {ours} | {peer} | {ratio} | {aim} | {met} |")
         lines.append("")
     return "\n".join(lines)
 
