@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,26 @@ CLOCKS: dict[str, tuple[Callable[[], float], int | None]] = {
 }
 
 
+@dataclass(frozen=True)
+class Work:
+    """
+    What a trial takes at least.
+
+    Parameters
+    ----------
+    kind : {"operations", "bytes"}
+        Multiplications and additions, or what is read and written.
+    amount : float
+        How many.
+    dtype : str
+        Of the numbers.
+    """
+
+    kind: str
+    amount: float
+    dtype: str
+
+
 def gaussian(taps: int | tuple[int, ...], dtype: type, grid: tuple[int, ...] = (N,)) -> ConvolutionalDictionary:
     """Random filters of unit norm, stride 1."""
     shape = (FILTERS, 1, *np.atleast_1d(taps))
@@ -48,6 +69,7 @@ def compare(
     trials: int,
     make: Callable[[int | None], dict[str, Callable[[], Any]]],
     against: list[tuple[str, str, float | None]],
+    work: dict[str, Work] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """
     Time one case by both clocks.
@@ -63,6 +85,8 @@ def compare(
     against : list of (str, str, float or None)
         A call of ours, the peers it is compared with by the start of their names (the fastest of them
         counts), and the ratio that is aimed at.
+    work : dict of str to Work, optional
+        What a trial takes at least, by our call.
 
     Yields
     ------
@@ -85,6 +109,7 @@ def compare(
                 "peer_microseconds": timings[best].median / trials * 1e6,
                 "ratio": ratio(timings[best], timings[ours]),
                 "target": target,
+                "work": asdict(work[ours]) if work and ours in work else None,
             }
 
 
@@ -111,7 +136,8 @@ def analysis(taps: int | tuple[int, ...], dtype: type, grid: tuple[int, ...] = (
 
     title = f"analysis + ReLU, {' x '.join(map(str, np.atleast_1d(taps)))} taps, {np.dtype(dtype).name}"
     title += "" if len(grid) == 1 else f", {' x '.join(map(str, grid))} points"
-    yield from compare(title, trials, make, [("dcsc", "torch", 1.0)])
+    work = Work("operations", 2.0 * dictionary.filters[0].size * dictionary.n_atoms, np.dtype(dtype).name)
+    yield from compare(title, trials, make, [("dcsc", "torch", 1.0)], {"dcsc": work})
 
 
 def synthesis(density: float, dtype: type) -> Iterator[dict[str, Any]]:
@@ -136,7 +162,12 @@ def synthesis(density: float, dtype: type) -> Iterator[dict[str, Any]]:
     title = f"synthesis, density {density:g}, {np.dtype(dtype).name}"
     arrays = "dcsc, codes as arrays"
     against = [("dcsc, codes as lists", "torch", target), (arrays, "torch", target), (arrays, "reading", None)]
-    yield from compare(title, trials, make, against)
+    name, n_active = np.dtype(dtype).name, ragged.atom.size / trials
+    work = {
+        "dcsc, codes as lists": Work("operations", 2.0 * n_active * dictionary.filters[0].size, name),
+        arrays: Work("bytes", codes.nbytes / trials, name),
+    }
+    yield from compare(title, trials, make, against, work)
 
 
 def trial(density: float, dtype: type) -> Iterator[dict[str, Any]]:
@@ -160,7 +191,13 @@ def trial(density: float, dtype: type) -> Iterator[dict[str, Any]]:
 
     title = f"noiseless trial, density {density:g}, {np.dtype(dtype).name}"
     target = {0.002: 12.0, 0.02: 3.0}.get(density) if dtype == np.float64 else None
-    yield from compare(title, trials, make, [("dcsc", "torch", target), ("dcsc", "dense path", 1.0)])
+    # Rows of the Gram kernel, or synthesis and analysis, whichever are fewer operations.
+    n_active, taps = ragged.atom.size / trials, dictionary.filters.shape[-1]
+    sparse = 2.0 * n_active * dictionary.n_filters * (2 * taps - 1)
+    dense = 4.0 * dictionary.n_atoms * taps
+    work = Work("operations", min(sparse, dense), np.dtype(dtype).name)
+    against = [("dcsc", "torch", target), ("dcsc", "dense path", 1.0)]
+    yield from compare(title, trials, make, against, {"dcsc": work})
 
 
 def drawing(density: float) -> Iterator[dict[str, Any]]:
@@ -187,7 +224,8 @@ def measures(density: float) -> Iterator[dict[str, Any]]:
     codes, ragged = sparse_batch(dictionary, density, trials)
     model, out = Cascade([dictionary]), np.empty(codes.shape)
     aim = 1 / 3
-    aims = {"stripe counts": aim, "interference bound": aim, "interference variance": aim, "statistical, instance": aim}
+    aims: dict[str, float | None] = dict.fromkeys(("stripe counts", "interference bound", "interference variance"), aim)
+    aims["statistical, instance, hoeffding tails"] = aim
     aims |= {f"adversary at threshold {beta:g}": aim for beta in (0.3, 0.5, 1)}
     aims |= {"adversary of top-k, sufficient": aim, "adversary of top-k, exact over pairs": None}
 
@@ -202,7 +240,9 @@ def measures(density: float) -> Iterator[dict[str, Any]]:
             "stripe counts": lambda: sparsity.stripe_counts(codes, dictionary),
             "interference bound": lambda: sparse_path.interference_bound(dictionary, ragged, threads=threads),
             "interference variance": lambda: sparse_path.interference_variance(dictionary, ragged, threads=threads),
-            "statistical, instance": lambda: guarantees.statistical(model, [ragged], method="optimised"),
+            "statistical, instance, hoeffding tails": lambda: guarantees.statistical(
+                model, [ragged], method="optimised", tail="hoeffding"
+            ),
             **{f"adversary at threshold {beta:g}": attack(beta) for beta in (0.3, 0.5, 1)},
             "adversary of top-k, sufficient": lambda: adversary.separate_worst_cases(
                 dictionary, ragged, threads=threads
@@ -254,7 +294,11 @@ def certificates() -> Iterator[dict[str, Any]]:
     """Failure bounds of draws with 64 non-zeros: what sharper tails cost, and basis pursuit."""
     trials = 16
     calls = failure_bounds(N, trials)
-    against = [("exact tails", "hoeffding tails", 1 / 20), ("basis pursuit, exact tails", "exact tails", None)]
+    against = [
+        ("exact tails", "hoeffding tails", 1 / 20),
+        ("exact tails of drawn atoms", "exact tails", None),
+        ("basis pursuit, exact tails", "exact tails", None),
+    ]
     yield from compare("certificates, 64 non-zeros", trials, lambda threads: calls, against)
 
 

@@ -40,5 +40,10 @@ def failure_bounds(grid: int, trials: int) -> dict[str, Callable[[], Any]]:
     def bound(tail: str) -> Callable[[], Any]:
         return lambda: sharp_tails.best_failure(dictionary, codes, nothing, nothing, tail=tail)
 
+    def of_drawn_atoms() -> None:
+        drawn = sharp_tails.DrawnAtoms.of(np.random.default_rng(4), trials)
+        sharp_tails.best_failure(dictionary, codes, nothing, nothing, drawn=drawn)
+
     basis_pursuit = {"basis pursuit, exact tails": lambda: guarantees.support_certificates(dictionary, codes)}
-    return {f"{tail} tails": bound(tail) for tail in guarantees.TAILS} | basis_pursuit
+    bounds = {f"{tail} tails": bound(tail) for tail in guarantees.TAILS}
+    return bounds | {"exact tails of drawn atoms": of_drawn_atoms} | basis_pursuit

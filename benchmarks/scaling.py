@@ -93,13 +93,13 @@ CURVES: dict[str, tuple[str, list[int], Callable[[int], Call], float | None]] = 
     ),
     "exact tails of thresholding, density fixed": (
         "grid points",
-        [2**k for k in range(10, 15)],
+        [2**k for k in range(12, 17)],
         lambda n: _bound(n, "exact tails"),
         1.0,
     ),
     "basis pursuit with exact tails, density fixed": (
         "grid points",
-        [2**k for k in range(10, 15)],
+        [2**k for k in range(13, 18)],  # of shorter periods, what an atom makes of others fills the whole
         lambda n: _bound(n, "basis pursuit, exact tails"),
         1.0,
     ),

@@ -142,7 +142,7 @@ def cut_of(active, axis, period, reach):
 
 @compiled
 def order_active(atom, layout, axis, reach):
-    """Order active atoms along an axis from its cut on: gives them, their places from there, their order, and the cut."""
+    """Order active atoms along an axis from its cut on: them, their places from there, their order, and the cut."""
     places, active, n = np.empty(len(atom), np.int64), np.empty((4, len(atom)), np.int64), layout[0]
     for k in range(len(atom)):
         f, position = divmod(np.int64(atom[k]), n[0] * n[1] * n[2])

@@ -423,6 +423,7 @@ def search_by_filter(kind, source, atoms, law, thresholds, sums, lattice):
         if least[f] < sums[f]:
             thresholds[f], sums[f] = own[f], least[f]
 
+
 @compiled
 def draw_members(terms, n, uniforms):
     """Draw atoms with probabilities in proportion to their terms: one from each of equal parts of the sum."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from dcsc import guarantees, seeds
@@ -167,8 +168,6 @@ class _Draws:
     def __init__(self, settings: Certification, cascades: list[Cascade]) -> None:
         self._settings, self._cascades = settings, cascades
         self.codes = functools.lru_cache(maxsize=2048)(self._codes)
-        of_study = {"experiment": settings.draws.experiment, "cascade": settings.draws.cascade}
-        self._drawn = seeds.stream(settings.draws.seed, stage="certificates", what="pairs", **of_study)
         self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
 
     @property
@@ -205,6 +204,13 @@ class _Draws:
         )
         return draw_cell(own, self._cascades[replicate], replicate, law, size, self._of_block(purpose)).codes
 
+    def _sharp_tails(self, law: str, size: int, purpose: str, block: int, replicate: int) -> Generator:
+        """Draw which atoms, or pairs, of a block of draws have sharp tails."""
+        draws = self._settings.draws
+        of_study = {"experiment": draws.experiment, "cascade": draws.cascade, "replicate": replicate}
+        of_block = {"variant": law, "active": size, "block": f"{purpose}, {block}"}
+        return seeds.stream(draws.seed, stage="certificates", what="sharp tails", **of_study, **of_block)
+
     def certified(self, variant: str, rung: str, part: str, rule: _Rule) -> CertifiedSize:
         """The largest size that a rung certifies."""
         law = self._law(variant)
@@ -231,7 +237,9 @@ class _Draws:
 
     def _failures(self, law: str, rung: str, part: str, rule: _Rule, size: int, purpose: str) -> Failures:
         """What each draw, of all dictionaries, adds to the failure rate."""
-        largest, failing = self._largest(law, rule), functools.partial(self._failing, law, rung, part, rule)
+        largest = self._largest(law, rule)
+        sharp_tails = functools.partial(self._sharp_tails, law, size, purpose)
+        failing = functools.partial(self._failing, law, rung, part, rule, sharp_tails)
         sums_tails = rung == "statistical-instance" and (self._cascades[0].depth == 1 or rule[2] or part != PATH)
         wanted = PILOT if purpose == "pilot" else self._settings.n_draws
         codes = functools.partial(self.codes, law, size, purpose)
@@ -244,14 +252,14 @@ class _Draws:
         more = functools.partial(self._codes, law, size, purpose)
         n_many, n_sharp = (int(share * self._settings.n_draws) for share in (MANY, SHARP))
 
-        def excess(replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            return np.maximum(failing(replicate, codes, tail=cheap) - ceiling, 0.0)
+        def excess(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            return np.maximum(failing(block, replicate, codes, tail=cheap) - ceiling, 0.0)
 
-        def sharp(replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            closed = failing(replicate, codes, tail=cheap)
+        def sharp(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
+            closed = failing(block, replicate, codes, tail=cheap)
             rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
-                found = failing(replicate, [take(code, rows) for code in codes], room=ceiling)
+                found = failing(block, replicate, [take(code, rows) for code in codes], room=ceiling)
                 values[rows] = found * np.minimum(1.0, ceiling / closed[rows])
             return values
 
@@ -267,7 +275,7 @@ class _Draws:
         self,
         blocks: list[tuple[int, int]],
         codes: Callable[[int, int], list[RaggedCodes]],
-        failing: Callable[[int, list[RaggedCodes]], NDArray],
+        failing: Callable[[int, int, list[RaggedCodes]], NDArray],
         start: Failures,
     ) -> Failures:
         """
@@ -279,7 +287,7 @@ class _Draws:
         parts: list[NDArray] = []
         most = min(start.largest, start.ceiling)
         for number, (block, replicate) in enumerate(blocks, start=1):
-            parts.append(failing(replicate, codes(block, replicate)))
+            parts.append(failing(block, replicate, codes(block, replicate)))
             found, left = np.concatenate(parts), (len(blocks) - number) * len(parts[0])
             if left and self._is_too_much(replace(start, values=found), left):
                 return replace(start, values=np.append(found, np.full(left, most).astype(found.dtype)))
@@ -303,6 +311,8 @@ class _Draws:
         rung: str,
         part: str,
         rule: _Rule,
+        sharp_tails: Callable[[int, int], Generator],
+        block: int,
         replicate: int,
         codes: list[RaggedCodes],
         tail: str | None = None,
@@ -321,14 +331,15 @@ class _Draws:
             cascade, codes = Cascade([cascade.dictionaries[layer]]), [codes[layer]]
             betas = None if betas is None else [betas[layer]]
         if name == BASIS_PURSUIT:
-            return self._failing_basis_pursuit(cascade, codes, law, rung, tail)
+            return self._failing_basis_pursuit(cascade, codes, law, rung, tail, sharp_tails(block, replicate))
         by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
-            drawn = {"rng": None if room is None and rung != guarantees.TOP_K_RUNG else self._drawn, "room": room or 0.0}
+            rng = sharp_tails(block, replicate) if room is not None or rung == guarantees.TOP_K_RUNG else None
             return guarantees.draw_failures(
-                cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter, **drawn
-            )
+                cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter,
+                rng=rng, room=room or 0.0,
+            )  # fmt: skip
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
@@ -350,11 +361,11 @@ class _Draws:
         paths = guarantees.path_interference(cascade, codes, signs)
         return guarantees.as_run(
             paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2, tail=tail, by_filter=by_filter,
-            rng=None if room is None else self._drawn,
+            rng=None if room is None else sharp_tails(block, replicate),
         ).failure_bound  # fmt: skip
 
     def _failing_basis_pursuit(
-        self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, tail: str
+        self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, tail: str, rng: Generator
     ) -> NDArray:
         """What each draw adds to the failure rate of basis pursuit, of a path or of a layer alone."""
         kind, form = rung.removeprefix("basis-pursuit-").split("-")
@@ -366,8 +377,8 @@ class _Draws:
         signs = _random_signs(draw, cascade.depth) or "rademacher"
         # Where a path is determined, the sum of its layers is capped at 1, and draws of it cannot be.
         is_capped = cascade.depth > 1 and (signs == "deepest" or draw.constraint == "no-overlap")
-        rng = None if is_capped else self._drawn
-        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail, rng=rng).failure_bound
+        drawn = None if is_capped else rng
+        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail, rng=drawn).failure_bound
 
     @staticmethod
     def _alone(
