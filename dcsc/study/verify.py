@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -69,6 +69,8 @@ class Verdict:
         What computed in another version than today's, which is no finding unless the configuration is strict.
     forgotten : list of str
         Files that were deleted.
+    forgets : bool
+        Whether what is wrong was to be deleted.
     """
 
     results: Path
@@ -76,12 +78,13 @@ class Verdict:
     findings: list[Finding]
     versions: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    forgets: bool = False
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is left to tell; after files were deleted, the next run makes what is missing."""
-        gone = set(self.forgotten)
-        return all(finding.path in gone or (self.forgotten and finding.state == MISSING) for finding in self.findings)
+        """Whether nothing is wrong that was not deleted; then the next run makes what is missing."""
+        left = [finding for finding in self.findings if finding.path not in self.forgotten]
+        return not left or (self.forgets and all(finding.state == MISSING for finding in left))
 
 
 @dataclass
@@ -159,7 +162,8 @@ class _Look:
             return _Seen(product, OK, "", head)
         record = trace.record_inside(path)
         head = seals.head_of(record, self._digests[product.path], path.stat().st_size)
-        if (self.folder / product.beside).read_bytes() != seals.beside(path, head).encode():
+        here = head.path == product.path  # else it is that which is told
+        if here and (self.folder / product.beside).read_bytes() != seals.beside(path, head).encode():
             return _Seen(product, DAMAGED, f"{Path(product.beside).name} beside it is not what was written")
         return _Seen(product, OK, "", head, record)
 
@@ -298,23 +302,26 @@ def verify(configuration: str | Path, forget: bool = False) -> Verdict:
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     others = [path for path in files if path not in expected and path not in trace.REPORTS]
     findings = [*look.findings(), *(Finding(path, FOREIGN, "no rule makes it") for path in others)]
-    verdict = Verdict(folder, len(expected), findings, list(look.versions))
+    verdict = Verdict(folder, len(expected), findings, list(look.versions), forgets=forget)
     if forget:
         wrong = {finding.path for finding in findings if finding.state in (DAMAGED, FOREIGN, STALE)} - set(others)
         wrong |= {source for path in wrong for source in look.seen[path].sources}
         wrong |= {finding.path for finding in findings if finding.state == MISSING}  # what lies beside it
         leftovers = [path for path in others if _PARTIAL.fullmatch(Path(path).name)]
-        verdict.forgotten = _deleted(folder, [*sorted(wrong), *leftovers], look.products)
+        damaged = {finding.path for finding in findings if finding.state == DAMAGED}
+        verdict.forgotten = _deleted(folder, [*sorted(wrong), *leftovers], look.products, damaged)
     return verdict
 
 
-def _deleted(folder: Path, paths: Iterable[str], products: Mapping[str, Product]) -> list[str]:
-    """Delete files, and their digests beside them."""
+def _deleted(folder: Path, paths: Iterable[str], products: Mapping[str, Product], damaged: Container[str]) -> list[str]:
+    """Delete files and their digests beside them; what is damaged in a cache that studies share, too."""
     gone = []
     for path in paths:
         beside = products[path].beside if path in products else ""
         for name in filter(None, (path, beside)):
             try:
+                if path in damaged and (folder / name).is_symlink():
+                    (folder / name).resolve().unlink(missing_ok=True)
                 (folder / name).unlink()
             except FileNotFoundError:
                 continue

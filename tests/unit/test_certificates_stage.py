@@ -71,7 +71,11 @@ def certified(member, pursuits, variants, folder=None, basis_pursuit=False, draw
     found = certificates.certify_draws(settings, drawn)
     if folder is not None:
         schema = schemas.CERTIFIED
-        dataset.write(found, folder / "c.nc", provenance.record(schema.name, schema.version, {}, "", {}))
+        dataset.write(
+            found,
+            folder / "c.nc",
+            provenance.record(schema.name, schema.version, {}, {"sha256": "", "modules": {}}, {}),
+        )
         found = dataset.read(folder / "c.nc", schema).to_dataset()
     return found, [readers.cascade_of(drawn, number) for number in range(member["replicates"])]
 

@@ -118,7 +118,7 @@ def test_failing_claims_are_reported_as_failing():
 
 def test_a_table_that_was_edited_is_refused(tmp_path):
     path = tmp_path / "t.csv"
-    dataset.write_text("a,b\n1,2\n", path, provenance.record("figure", 1, {}, "", {}))
+    dataset.write_text("a,b\n1,2\n", path, provenance.record("figure", 1, {}, {"sha256": "", "modules": {}}, {}))
     assert dataset.read_table(path)["b"].tolist() == [2]
     path.write_text("a,b\n1,3\n")
     with pytest.raises(UserError, match="not as the workflow wrote it"):

@@ -48,7 +48,7 @@ PURSUITS = {
 
 def saved(content, path, schema):
     """What a stage reads is what the one before wrote."""
-    dataset.write(content, path, provenance.record(schema.name, schema.version, {}, "", {}))
+    dataset.write(content, path, provenance.record(schema.name, schema.version, {}, {"sha256": "", "modules": {}}, {}))
     return dataset.read(path, schema)
 
 

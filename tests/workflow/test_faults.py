@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from copy import deepcopy
 
+import psutil
 import pytest
 
 from tests.workflow.support import TINY, Workflow, copy_of_repository, digests, environment
@@ -206,3 +210,84 @@ def test_a_run_that_filled_the_disk_goes_on_once_there_is_space(fresh, expected,
     assert "the disk is full" in said
     assert "Traceback" not in said
     assert digests(saved) == expected
+
+
+ROUNDS = 25
+
+
+def lose_files(study, rng):
+    files = sorted(path for path in study.results.rglob("*") if path.is_file())
+    for path in rng.sample(files, rng.randrange(1, 6)):
+        path.unlink()
+
+
+def lose_a_folder(study, rng):
+    folders = sorted(path for path in study.results.rglob("*") if path.is_dir())
+    shutil.rmtree(rng.choice([*folders, study.folder / ".snakemake/metadata", study.folder / "logs"]))
+
+
+def damage_files(study, rng):
+    files = sorted(path for path in study.results.rglob("*") if path.is_file())
+    for path in rng.sample(files, rng.randrange(1, 6)):
+        content = bytearray(path.read_bytes())
+        content[rng.randrange(len(content))] ^= rng.randrange(1, 256)
+        path.write_bytes(content)
+
+
+def truncate_a_file(study, rng):
+    path = rng.choice(sorted(path for path in study.results.rglob("*") if path.is_file()))
+    os.truncate(path, rng.randrange(path.stat().st_size))
+
+
+def run_in_part(study, rng, kill):
+    """Lose some files, begin a run, and kill some of its processes after a while."""
+    lose_files(study, rng)
+    lose_a_folder(study, rng)
+    with (study.folder / "killed.txt").open("w") as output:
+        controller = subprocess.Popen(
+            study.command("--cores", "2"), cwd=study.folder, env=environment(),
+            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    time.sleep(rng.uniform(1, 12))
+    children = []
+    try:
+        children = psutil.Process(controller.pid).children(recursive=True)
+        kill(controller, children)
+    except psutil.NoSuchProcess:
+        pass  # it was quicker
+    controller.wait(timeout=300)
+    psutil.wait_procs(children, timeout=300)  # what a killed controller leaves behind keeps writing
+
+
+def kill_the_controller(study, rng):
+    run_in_part(study, rng, lambda controller, _: controller.kill())
+
+
+def kill_the_jobs(study, rng):
+    run_in_part(study, rng, lambda _, children: [child.kill() for child in children])
+
+
+def kill_everything(study, rng):
+    run_in_part(study, rng, lambda controller, children: [process.kill() for process in (controller, *children)])
+
+
+FAULTS = (
+    lose_files, lose_a_folder, damage_files, truncate_a_file, kill_the_controller, kill_the_jobs, kill_everything
+)  # fmt: skip
+
+
+def test_rounds_of_random_faults_end_in_identical_bytes(undisturbed, expected, tmp_path):
+    rng = random.Random(18)
+    study = undisturbed.copied(tmp_path / "study")
+    study.command()
+    verify = [sys.executable, "-m", "dcsc", "verify", "--configfile", "study.yaml"]
+    for number in range(ROUNDS):
+        fault = FAULTS[number] if number < len(FAULTS) else rng.choice(FAULTS)
+        fault(study, rng)
+        study.snakemake("--unlock")
+        code, output = study.execute([*verify, "--forget"])
+        assert code == 0, (number, fault.__name__, output)
+        study.run()
+        assert digests(study.results) == expected, (number, fault.__name__)
+        code, output = study.execute(verify)
+        assert code == 0, (number, fault.__name__, output)

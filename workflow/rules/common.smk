@@ -51,9 +51,9 @@ def check_results():
         return
     from dcsc.study import verify
 
-    files = workflow.configfiles
+    files = workflow.configfiles or ["config/config.yaml"]
     try:
-        verify.check_start(PLAN, config, files[-1] if files else "config/config.yaml")
+        verify.check_start(PLAN, config, os.path.relpath(files[-1]))
     except UserError as error:
         sys.exit(f"error: {error}")
 
