@@ -30,6 +30,13 @@ def test_what_is_read_of_a_panel_is_what_its_module_tells(name):
     assert GROUPS[f"render_{name.replace('-', '_')}"] == PANELS[name].group
 
 
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_tells_its_columns_once(name):
+    columns = PANELS[name].columns.split()
+    assert columns
+    assert len(set(columns)) == len(columns)
+
+
 def test_every_panel_has_a_caption_and_no_caption_is_left_over():
     captions = {path.stem for path in (ROOT / "workflow/report").glob("*.rst")} - {"workflow"}
     assert captions == set(panels())

@@ -72,6 +72,7 @@ COMMANDS = {
     "a configuration nested deeply": (["--configfile", "deep.yaml"], "nested too deeply"),
     "two configurations": (["--configfile", "config/smoke.yaml", "config/iterative.yaml"], "name one"),
     "a key without a value": (["--config", "seed"], "give key=value"),
+    "a part of a configuration": (["--configfile", "part.yaml"], "missing key cascades"),
 }
 
 
@@ -79,7 +80,9 @@ COMMANDS = {
 def test_what_snakemake_could_not_read_is_said_before_it_does(clone, tmp_path, name):
     arguments, words = COMMANDS[name]
     (tmp_path / "deep.yaml").write_text("a: " + "[" * 3000 + "]" * 3000, encoding="utf-8")
-    arguments = [str(tmp_path / argument) if argument == "deep.yaml" else argument for argument in arguments]
+    (tmp_path / "part.yaml").write_text("seed: 3\n", encoding="utf-8")
+    here = ("deep.yaml", "part.yaml")
+    arguments = [str(tmp_path / argument) if argument in here else argument for argument in arguments]
     code, output = Workflow(clone).execute([sys.executable, "-m", "snakemake", "-n", *arguments])
     assert_one_sentence(code, output, "error in the configuration: ", words)
 
