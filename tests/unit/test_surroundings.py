@@ -104,6 +104,7 @@ WRONG = {
     "no value": (["--config"], "--config has no value: give key=value"),
     "a key alone": (["--config", "seed"], "--config 'seed' is not allowed: give key=value"),
     "a short key": (["-C", "n=3"], "--config 'n=3' is not allowed: .* a key of two letters"),
+    "a key twice in a line": (["--config", "seed=1", "-C", "seed=2"], "gives the key 'seed' twice"),
     "a value alone": (["--config", "=3"], "'=3' is not allowed"),
     "depth": (["--configfile", "deep.yaml"], "deep.yaml: the configuration is nested too deeply"),
     "a key twice": (["--configfile", "twice.yaml"], "twice.yaml: the key 'seed' stands twice, at lines 1 and 3"),
