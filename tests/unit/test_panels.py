@@ -99,6 +99,6 @@ def test_the_documented_figure_is_drawn():
     results = Results({"a": xr.DataTree.from_dict({"layer_1": first})})
     table = names["tidy"](results, settings_of({}))
     assert table["ambient_dimension"].tolist() == [48]
-    assert names["PANEL"] == Panel(needs=("dictionaries",))
+    assert names["PANEL"] == Panel(needs=("dictionaries",), columns=" ".join(table))
     (panel,) = names["draw"](table, settings_of({})).axes
     assert [patch.get_height() for patch in panel.patches] == [48]
