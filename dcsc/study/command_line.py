@@ -41,12 +41,16 @@ def check(arguments: Sequence[str]) -> None:
         raise UserError("--configfile names no file: give the path of a configuration after it.")
     if given.config == []:
         raise UserError("--config has no value: give key=value after it, such as seed=7.")
+    keys = [entry.split("=", 1)[0] for entry in given.config or ()]
     for entry in given.config or ():
         if not KEY_AND_VALUE.match(entry):
             raise UserError(
                 f"--config {shown(entry)} is not allowed: give key=value, such as seed=7, with a key of two letters "
                 "or more."
             )
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"--config gives the key {shown(twice)} twice: give it once.")
     config.check_files(given.configfile or ())
 
 

@@ -98,6 +98,8 @@ def check_files(paths: Sequence[str | Path]) -> None:
             "--configfile)."
         )
     for path in paths:
+        if Path(path).is_fifo():
+            raise UserError(f"configuration {path} is a pipe, which can be read but once: name a file.")
         read(path)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
+import logging
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dcsc.errors import UserError, shortened
@@ -88,6 +91,38 @@ def _existing(path: Path) -> Path:
         raise UserError(
             f"the folder {shortened(str(path))} cannot be looked at ({error.strerror}): name another one."
         ) from None
+
+
+_FAILED = re.compile(r"^\w*Error: \[Errno (\d+)\] ([^\n]*)\Z", re.MULTILINE)
+_UNWRITABLE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+
+
+def unwritable_in_one_sentence(results: str) -> Callable[[logging.LogRecord], bool]:
+    """
+    Make one sentence of the traceback with which a workflow manager ends when it cannot write in the middle of a run.
+
+    Parameters
+    ----------
+    results : str
+        The results folder.
+
+    Returns
+    -------
+    callable
+        A filter for its logger, which lets everything pass.
+    """
+
+    def reworded(record: logging.LogRecord) -> bool:
+        found = _FAILED.search(record.getMessage().rstrip()) if record.levelno >= logging.ERROR else None
+        if found and int(found[1]) in _UNWRITABLE:
+            record.args = ()
+            record.msg = (
+                f"error: the folder {results}, or that of the workflow, can no longer be written ({found[2]}): make it "
+                "writable or make room, and run again; what is finished is kept."
+            )
+        return True
+
+    return reworded
 
 
 def check_records(folder: Path = Path()) -> None:

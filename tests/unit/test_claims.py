@@ -60,7 +60,7 @@ def test_one_row_is_measured_with_its_interval():
         ({"contains": -0.9}, True),
         ({"contains": -0.8}, False),
         ({"at_least": -1, "enough": 2}, False),
-        ({"at_least": -1, "at_most": -1.5}, False),
+        ({"at_least": -0.9, "at_most": 1}, False),
     ],
 )
 def test_every_part_of_a_criterion_decides(criterion, holds):

@@ -39,6 +39,22 @@ from tests.unit.test_certificates_stage import OVERCOMPLETE, certified
 from tests.unit.test_stages import DEEP, EQUALITY, MEMBER, PURSUITS, SPARSE, chain
 
 STYLE = StyleOptions().model_dump()
+DRAWN = (basis_pursuit, comparison, compute, depth, local_snr, paper_table, prediction, real_signals, recovery,
+         uniform_density)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def told_columns(monkeypatch):
+    """A table has no column that its panel, or one that it shows beside it, does not tell: claims rely on it."""
+    for module in DRAWN:
+
+        def checked(results, settings, module=module, tidy=module.tidy):
+            table = tidy(results, settings)
+            beside = {column for shown in results.beside.values() for column in shown}
+            assert set(table) <= beside | set(module.PANEL.columns.split())
+            return table
+
+        monkeypatch.setattr(module, "tidy", checked)
 
 
 def test_figure_depth_counts_the_paths_of_codes_with_any_atom(tmp_path):

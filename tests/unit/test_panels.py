@@ -30,6 +30,13 @@ def test_what_is_read_of_a_panel_is_what_its_module_tells(name):
     assert GROUPS[f"render_{name.replace('-', '_')}"] == PANELS[name].group
 
 
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_tells_its_columns_once(name):
+    columns = PANELS[name].columns.split()
+    assert columns
+    assert len(set(columns)) == len(columns)
+
+
 def test_every_panel_has_a_caption_and_no_caption_is_left_over():
     captions = {path.stem for path in (ROOT / "workflow/report").glob("*.rst")} - {"workflow"}
     assert captions == set(panels())
@@ -92,6 +99,6 @@ def test_the_documented_figure_is_drawn():
     results = Results({"a": xr.DataTree.from_dict({"layer_1": first})})
     table = names["tidy"](results, settings_of({}))
     assert table["ambient_dimension"].tolist() == [48]
-    assert names["PANEL"] == Panel(needs=("dictionaries",))
+    assert names["PANEL"] == Panel(needs=("dictionaries",), columns=" ".join(table))
     (panel,) = names["draw"](table, settings_of({})).axes
     assert [patch.get_height() for patch in panel.patches] == [48]

@@ -10,8 +10,6 @@ import pytest
 import dcsc
 from dcsc import families, sampling, seeds, stages
 from dcsc.errors import UserError
-from dcsc.figures.inputs import FigureSettings, Results
-from dcsc.figures.panels import Panel
 from dcsc.pursuit import protocol
 from dcsc.registry import Registry
 from dcsc.sampling import registry as samplers
@@ -104,20 +102,6 @@ def test_the_documented_plug_ins_run_from_a_configuration_as_printed(tmp_path):
     study = study_of([paths["my_families.py"], paths["my_pursuits.py"]], [EXPONENTIAL], TWICE)
     _, measured = run(study, tmp_path)
     assert measured["path_recovered"].to_numpy().any()
-
-
-def test_the_documented_figure_draws(tmp_path):
-    namespace = {}
-    exec(compile(documented(tmp_path)["sizes.py"].read_text(), "sizes.py", "exec"), namespace)
-    member = {"grid": [64], "replicates": 1, "layers": [{"family": "lapped", "parameters": {"n_filters": 4}}]}
-    made = saved(dictionaries.draw_dictionaries(member, 1), tmp_path / "d.nc", schemas.DICTIONARIES)
-    style = {"context": "paper", "palette": "deep", "width": 17.0, "dpi": 100}
-    given = {"series": {}, "variants": {}, "pursuits": {}, "delta": 0.1, "seed": 1, "confidence": 0.9, "style": style}
-    settings = FigureSettings.from_json(given)
-    table = namespace["tidy"](Results({"it": made}), settings)
-    assert isinstance(namespace["PANEL"], Panel)
-    assert set(table) == set(namespace["PANEL"].columns.split())
-    assert namespace["draw"](table, settings).axes
 
 
 def test_the_samplers_and_signals_of_the_docstrings_run_from_a_configuration(tmp_path, monkeypatch):

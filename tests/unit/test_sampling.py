@@ -331,7 +331,7 @@ def test_a_plug_in_adds_a_support_and_a_magnitude():
         ({"magnitude": {"name": "constant", "value": -1}}, "positive numbers"),
         ({"magnitude": {"name": "uniform", "contrast": 0}}, "above 0"),
         ({"signs": "radmacher"}, "did you mean 'rademacher'?"),
-        ({"signs": {"name": "given", "signs": [2.0]}}, "other values than"),
+        ({"signs": {"name": "given", "signs": [2.0]}}, "must return one -1 or +1"),
     ],
 )
 def test_misuse_is_refused_with_a_sentence(choice, words):

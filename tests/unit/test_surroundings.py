@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,9 +104,11 @@ WRONG = {
     "no value": (["--config"], "--config has no value: give key=value"),
     "a key alone": (["--config", "seed"], "--config 'seed' is not allowed: give key=value"),
     "a short key": (["-C", "n=3"], "--config 'n=3' is not allowed: .* a key of two letters"),
+    "a key twice in a line": (["--config", "seed=1", "-C", "seed=2"], "gives the key 'seed' twice"),
     "a value alone": (["--config", "=3"], "'=3' is not allowed"),
     "depth": (["--configfile", "deep.yaml"], "deep.yaml: the configuration is nested too deeply"),
     "a key twice": (["--configfile", "twice.yaml"], "twice.yaml: the key 'seed' stands twice, at lines 1 and 3"),
+    "a pipe": (["--configfile", "pipe"], "pipe is a pipe, which can be read but once"),
     "no YAML": (["--configfile=broken.yaml"], "broken.yaml is not valid YAML at line 1"),
 }
 
@@ -116,6 +119,7 @@ def files(folder):
         "good": "seed: 1\n", "other": "seed: 2\n", "deep": "a: " + "[" * 3000 + "]" * 3000, "broken": "a: [",
         "twice": "seed: 1\nresults: x\nseed: 2\n",
     }  # fmt: skip
+    os.mkfifo(folder / "pipe")
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
 

@@ -1,10 +1,12 @@
 """What goes wrong ends with one sentence that names the culprit and the remedy, and finished work is kept."""
 
+import base64
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 from copy import deepcopy
 
 import netCDF4
@@ -12,7 +14,7 @@ import pytest
 
 from dcsc.errors import UserError
 from dcsc.study import config
-from tests.workflow.support import TINY, digests
+from tests.workflow.support import TINY, Workflow, digests, rules_of
 
 LAYER = ("cascades", "lapped", "layers", 0)
 SIGNALS = ("experiments", "transition", "signals")
@@ -63,6 +65,38 @@ def test_a_mistake_in_the_configuration_stops_the_workflow_before_any_job(study,
     code, output = study.configured(mistaken(path, value)).snakemake("--cores", "2")
     assert_one_sentence(code, output, "error in the configuration", "did you mean")
     assert digests(study.results) == before
+
+
+COMMANDS = {
+    "a missing configuration": (["--configfile", "missing.yaml"], "missing.yaml cannot be read"),
+    "a configuration nested deeply": (["--configfile", "deep.yaml"], "nested too deeply"),
+    "two configurations": (["--configfile", "config/smoke.yaml", "config/iterative.yaml"], "name one"),
+    "a key without a value": (["--config", "seed"], "give key=value"),
+    "a part of a configuration": (["--configfile", "part.yaml"], "missing key cascades"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_snakemake_could_not_read_is_said_before_it_does(clone, tmp_path, name):
+    arguments, words = COMMANDS[name]
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 3000 + "]" * 3000, encoding="utf-8")
+    (tmp_path / "part.yaml").write_text("seed: 3\n", encoding="utf-8")
+    here = ("deep.yaml", "part.yaml")
+    arguments = [str(tmp_path / argument) if argument in here else argument for argument in arguments]
+    code, output = Workflow(clone).execute([sys.executable, "-m", "snakemake", "-n", *arguments])
+    assert_one_sentence(code, output, "error in the configuration: ", words)
+
+
+def test_a_damaged_record_of_snakemake_is_named_with_what_to_delete(study):
+    made = study.results / "dictionaries/lapped-perturbation-0.1.nc"
+    name = base64.urlsafe_b64encode(f"{study.results.name}/dictionaries/{made.name}".encode()).decode()
+    record = study.folder / ".snakemake/metadata" / name
+    record.write_text(record.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    code, output = study.snakemake("-n")
+    assert_one_sentence(code, output, f"metadata/{name} is damaged: delete it and", made.name)
+    record.unlink()
+    made.unlink()
+    assert "draw_dictionaries" in rules_of(study.planned())
 
 
 def truncate(file):
@@ -142,6 +176,21 @@ def test_a_read_only_results_folder_is_named_before_any_job(study):
     assert_one_sentence(code, output, "results-tiny", "cannot be written", "make it writable")
     assert study.planned() != []  # a plan needs no writing, and no lock is left
     study.run()
+
+
+@needs_mounts
+def test_a_results_folder_that_turns_read_only_during_the_run_is_one_sentence(study):
+    shutil.rmtree(study.results)
+    study.results.mkdir()
+    folder = study.results
+    mount = (
+        f"mount --bind {folder} {folder}\n"
+        f"( until ls {folder}/dictionaries/*.nc; do sleep 0.05; done; mount -o remount,ro,bind {folder} ) >&2 &"
+    )
+    code, output = mounted(study, mount, "dictionaries")
+    assert_one_sentence(code, output, "results-tiny", "Read-only file system")
+    assert "kept " in output
+    study.run("dictionaries")
 
 
 @needs_mounts

@@ -40,6 +40,16 @@ CONFIGURATIONS = {
         {"sample_signals"} | (BELOW_SIGNALS - {"render_local_snr"}),
         {"transition"},
     ),
+    "name of a pursuit": (
+        changed(
+            "experiments",
+            "transition",
+            "pursuits",
+            {"firm": {"rule": "hard", "threshold": "statistical"}, "top-k": {"rule": "top-k"}},
+        ),
+        {"certify_draws"} | (BELOW_SIGNALS - {"render_local_snr"}),
+        {"transition"},
+    ),
     "threshold of one pursuit": (
         changed("experiments", "accuracy", "pursuits", "soft", "threshold", 0.25),
         BELOW_SIGNALS - {"render_recovery", "render_thresholds"},
@@ -55,6 +65,8 @@ def test_a_key_of_the_configuration_reruns_what_depends_on_it(study, name):
     jobs = study.configured(configuration).planned()
     assert rules_of(jobs) == rules
     assert experiments_of(jobs, TINY) == experiments
+    if name == "trials":  # the first block is full, and its chunk stays as it is
+        assert not any("/000000." in path for job in jobs for path in job.outputs)
 
 
 def test_a_further_value_of_a_series_redoes_no_other_cascade(study):

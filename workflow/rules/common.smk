@@ -1,6 +1,7 @@
 """What the rules share: the plan of the validated study, and what every rule says around its work."""
 
 import inspect
+import logging
 import math
 import os
 
@@ -24,25 +25,30 @@ try:
     configuration.check_files(workflow.configfiles)
     STUDY = configuration.validate(config)
     surroundings.check_results(STUDY.results)
-    if workflow.is_main_process:
-        surroundings.check_records()
 except UserError as error:
     sys.exit(f"error in the configuration: {error}")
 
 RESULTS = STUDY.results
 SIZES = StudySizes(STUDY, look=False)
 PLAN = SIZES.plan
+logging.getLogger("snakemake.logging").addFilter(
+    surroundings.unwritable_in_one_sentence(RESULTS)
+)
 PAGES = os.path.relpath(
     ROOT / "workflow/report"
 )  # relative, as provenance must not name a machine
 
 
-def check_writable(folder):
-    """End with one sentence, before any job, when the results cannot be written."""
+def stop_unless(check, *arguments):
+    """End with one sentence when something around the study is not as it should be."""
     try:
-        surroundings.check_writable(folder)
+        check(*arguments)
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+if workflow.is_main_process:
+    stop_unless(surroundings.check_records)
 
 
 def check_results():
@@ -52,10 +58,7 @@ def check_results():
     from dcsc.study import verify
 
     files = workflow.configfiles or ["config/config.yaml"]
-    try:
-        verify.check_start(PLAN, config, os.path.relpath(files[-1]))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    stop_unless(verify.check_start, PLAN, config, os.path.relpath(files[-1]))
 
 
 def of_job(function):
