@@ -1,5 +1,7 @@
 """Networks as ONNX graphs: the layers compute what the graph computes, and only those form a cascade that do."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,7 +102,7 @@ def chains(draw):
 
 
 @given(chains())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_chain_is_one_cascade_that_computes_what_the_graph_computes(tmp_path_factory, chain):
     built, ends, signals = chain
     network = dcsc.read_network(built.save(tmp_path_factory.mktemp("graph") / "net.onnx", *ends))
@@ -359,3 +361,12 @@ def test_a_layer_used_twice_is_two_layers(tmp_path):
     network = dcsc.read_network(built.save(tmp_path / "net.onnx"))
     assert [layer.name for layer in network.layers] == ["a", "a (2)"]
     assert network.segments == ((0, 1),)
+
+
+def test_without_the_package_a_sentence_tells_what_to_install(tmp_path, monkeypatch):
+    built = Builder(2)
+    built.conv("x", weights(2, 2, 3))
+    path = built.save(tmp_path / "net.onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"needs the package onnx to be read: install dcsc\[onnx\]"):
+        dcsc.read_network(path)
