@@ -276,7 +276,7 @@ def certify(
     notes = list(network.notes)
     given: Iterable[_Codes] = ()
     if signals is not None:
-        given = _of_signals(network, np.asarray(signals), notes)
+        given = _of_signals(network, np.asarray(signals), notes, largest)
     elif activations is not None:
         given = _of_activations(network, activations, notes)
     measured = tuple(_measured(codes, delta, largest) for codes in given)
@@ -456,14 +456,14 @@ class _Codes(NamedTuple):
     within: Callable[[NDArray], NDArray] = np.asarray
 
 
-def _of_signals(network: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
+def _of_signals(network: Network, signals: NDArray, notes: list[str], largest: int) -> list[_Codes]:
     segment = _first_segment(network)
     rank, channels = segment.layers[0].rank, segment.layers[0].n_channels
     signals = _batch(signals, rank, channels, network.singleton, "signals")
     if not network.is_cascade:
         notes.append(f"Signals are run through the segment {' -> '.join(layer.name for layer in segment.layers)}.")
     if all(layer.padding is not None for layer in segment.layers):
-        return _as_run(segment, signals, notes)
+        return _as_run(segment, signals, notes, largest)
     grid = segment.grids_from(signals.shape[2:])[0]
     if signals.shape[2:] != grid:
         notes.append(
@@ -495,9 +495,9 @@ def _first_segment(network: Network) -> Network:
     )
 
 
-def _as_run(segment: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
+def _as_run(segment: Network, signals: NDArray, notes: list[str], largest: int) -> list[_Codes]:
     """The codes that the network itself computes."""
-    runs = run_segment(segment, signals)
+    runs = run_segment(segment, signals, largest)
     notes.append(
         "Measured are the codes that the network computes, with its padding; those of a last layer that another "
         "activation than ReLU follows are what is above 0 before it."
