@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from dcsc import sampling
 from dcsc.arrays import LARGEST, in_gib, real_array
+from dcsc.certification import costs
 from dcsc.certification.network import ConvolutionLayer, Network, from_dictionaries
 from dcsc.errors import UserError, nearest, shown
 from dcsc.guarantees import as_run, path_interference
@@ -26,15 +28,9 @@ from dcsc.guarantees.rungs import RUNGS, SUPPORT_RUNGS, CertifiedSparsity, certi
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import cores
 from dcsc.ragged import RaggedCodes
 
-_COPIES = 6
-"""Arrays of the size of the Gram kernel that a layer needs at once, as measured."""
-
-_CODE_COPIES = 24
-"""Arrays of the size of a batch of codes that the guarantees need at once, as measured."""
-DRAWN_AT_ONCE = 64
-"""Codes that are drawn and held at once."""
 MOST_FACTORISED = 2048
 """Active atoms of a code up to which their inner products are factorised, which basis pursuit on supports needs."""
 
@@ -214,18 +210,28 @@ def certify(
         raise UserError("signals and activations were both given: give one of them.")
     network, grid = _as_network(what, grid)
     placed = network.dictionaries(grid)
-    layers = []
+    layers, notes, refusals = [], list(network.notes), []
+    estimate = costs.told(placed, draws, cores())
+    if estimate:
+        print(estimate, file=sys.stderr)
     steps = tqdm(zip(network.layers, placed, strict=True), total=len(placed), unit="layer", disable=None, leave=False)
     for layer, dictionary in steps:
-        _check_memory(layer.name, dictionary, draws, largest)
-        layers.append(_certified(layer, dictionary, contrast, delta, draws, seed))
-    notes = list(network.notes)
+        try:
+            drawn, note = costs.draws_within(layer.name, dictionary, draws, largest)
+        except UserError as refusal:
+            refusals.append(refusal)
+            notes.append(f"Left out: {refusal}")
+            continue
+        notes += [note] * bool(note)
+        layers.append(_certified(layer, dictionary, contrast, delta, drawn, seed))
+    if not layers:
+        raise refusals[0]
     given: Iterable[_Codes] = ()
     if signals is not None:
         given = _of_signals(network, real_array(signals, "signals"), notes)
     elif activations is not None:
         given = _of_activations(network, activations, notes)
-    measured = tuple(_measured(codes, delta, largest) for codes in given)
+    measured = _all_measured(given, delta, largest, notes)
     if measured:
         notes.append(
             "A rung covers a code if the pursuit is sure, or for random signs likely, to find its support in the "
@@ -253,23 +259,6 @@ def _as_network(
     return from_dictionaries(dictionaries), dictionaries[0].grid if grid is None else grid
 
 
-def _check_memory(name: str, dictionary: ConvolutionalDictionary, draws: int, largest: int) -> None:
-    """Refuse before memory is taken for what a layer needs."""
-    gram = _COPIES * 8 * dictionary.n_filters * dictionary.stripe_size
-    if gram > largest:
-        raise UserError(
-            f"the inner products of the atoms of layer {name!r} take about {in_gib(gram)}, more than the "
-            f"{in_gib(largest)} allowed: leave it out with --layers, or raise --memory."
-        )
-    held = min(draws, DRAWN_AT_ONCE)
-    codes = _CODE_COPIES * 8 * dictionary.n_atoms * held
-    if codes > largest:
-        raise UserError(
-            f"{held} codes of layer {name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
-            "allowed: lower --draws or --grid, or raise --memory."
-        )
-
-
 def _certified(
     layer: ConvolutionLayer,
     dictionary: ConvolutionalDictionary,
@@ -279,7 +268,7 @@ def _certified(
     seed: int,
 ) -> LayerCertificate:
     certified = {}
-    draw = functools.partial(_draw, dictionary, layer.name, contrast, draws, seed)
+    draw = costs.kept(functools.partial(_draw, dictionary, layer.name, contrast, draws, seed), draws)
     for rung in RUNGS:
         on_draws = rung.endswith("instance")
         if draws or not on_draws:
@@ -296,10 +285,11 @@ def _draw(
     dictionary: ConvolutionalDictionary, name: str, contrast: float, draws: int, seed: int, size: int
 ) -> Iterator[RaggedCodes]:
     """Draw codes of a given size, part by part; their signs do not matter to the guarantees."""
-    for first in range(0, draws, DRAWN_AT_ONCE):
+    at_once = costs.drawn_at_once(dictionary)
+    for first in range(0, draws, at_once):
         yield sampling.draw_blocks(
             seed,
-            min(DRAWN_AT_ONCE, draws - first),
+            min(at_once, draws - first),
             lambda rng, trials: sampling.sample_codes(
                 rng,
                 dictionary,
@@ -409,11 +399,25 @@ def _by(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
+def _all_measured(given: Iterable[_Codes], delta: float, largest: int, notes: list[str]) -> tuple[MeasuredLayer, ...]:
+    """Measure what can be; what cannot is a note, unless nothing can."""
+    measured, refusals = [], []
+    for codes in given:
+        try:
+            measured.append(_measured(codes, delta, largest))
+        except UserError as refusal:
+            refusals.append(refusal)
+    if refusals and not measured:
+        raise refusals[0]
+    notes += [f"Not measured: {refusal}" for refusal in refusals]
+    return tuple(measured)
+
+
 def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
     """Measure the codes of one layer, as many at a time as the memory allows."""
     dictionary, codes = seen.dictionary, seen.codes
-    _check_memory(seen.name, dictionary, 0, largest)
-    capacity = int(largest // (_CODE_COPIES * 8 * dictionary.n_atoms))
+    costs.check_kernel(seen.name, dictionary, largest)
+    capacity = int(largest // (costs.CODE_COPIES * 8 * dictionary.n_atoms))
     if not capacity:
         raise UserError(
             f"a code of layer {seen.name!r} has {dictionary.n_atoms} atoms, which takes more than the "

@@ -380,6 +380,7 @@ CALLS: dict[str, dict[str, Given]] = {
 UNUSED = {"noise", "reference"}
 """What every pursuit takes, and not every one looks at."""
 LEFT_OUT = {
+    "draw_blocks": "takes what draws",
     "certified_stripe_sparsity": "reads codes as the guarantees of its rungs do",
     "draw_magnitudes": "reads atoms alone",
     "patch_l2_of_bounds": "takes bounds, which may be infinite",
