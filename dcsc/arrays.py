@@ -130,6 +130,7 @@ def real_numbers(
     low: float = -math.inf,
     whole: bool = False,
     finite: bool = False,
+    missing: bool = False,
 ) -> NDArray:
     """
     Take what a user gives as one number or several, such as thresholds or sizes.
@@ -146,11 +147,13 @@ def real_numbers(
         The least number allowed.
     whole, finite : bool
         Whether fractions, and infinity, are refused; a whole number is finite.
+    missing : bool
+        Whether NaN is allowed, for what was not used.
 
     Returns
     -------
     ndarray
-        The numbers, of that shape; NaN is none.
+        The numbers, of that shape.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def real_numbers(
         array = np.asarray(values)
     except (TypeError, ValueError):
         array = np.empty(0, dtype=object)
-    is_allowed = array.dtype.kind in REAL and bool(np.all(array >= low))
+    is_allowed = array.dtype.kind in REAL and bool(np.all((array >= low) | (np.isnan(array) & missing)))
     if is_allowed and array.dtype.kind == "f" and (whole or finite):
         is_allowed = bool(np.isfinite(array).all()) and not (whole and np.any(array != np.floor(array)))
     if not is_allowed:

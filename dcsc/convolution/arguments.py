@@ -154,7 +154,7 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     Parameters
     ----------
     threshold : array_like, shape (), (filter,) or (..., filter)
-        beta; the last axis is always that of the filters, and may be of length 1.
+        beta; the last axis is always that of the filters, and may be of length 1. NaN where none was used.
     batch : tuple of int
         The batch axes.
     n_filters : int
@@ -170,7 +170,8 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     UserError
         When the shape does not fit, or something is no number.
     """
-    given, shape = real_numbers(threshold, "threshold").astype(np.float64), (*batch, n_filters)
+    given = real_numbers(threshold, "threshold", missing=True).astype(np.float64)
+    shape = (*batch, n_filters)
     try:
         return np.broadcast_to(given, shape)
     except ValueError:
