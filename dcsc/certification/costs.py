@@ -34,6 +34,7 @@ _LAYER = 2e-3
 _CALL = 2.5e-3
 _CODE = 5e-5
 _CODE_ATOM = 2e-8
+_SUPPORT_ATOM = 5e-10
 _SIZES = 9
 _RUNGS_ON_SUPPORTS = 4
 
@@ -186,7 +187,10 @@ def seconds(layer: Sizes, draws: int) -> float:
     if not draws:
         return closed
     calls = math.ceil(draws / drawn_at_once(layer))
-    return closed + _SIZES * _RUNGS_ON_SUPPORTS * (calls * _CALL + draws * (_CODE + _CODE_ATOM * layer.n_atoms))
+    # Basis pursuit solves for every atom on the support, whose size grows as the root of the entries of an atom.
+    entries_of_atom = layer.n_channels // blocks[0] * math.prod(layer.taps)
+    a_code = _CODE + _CODE_ATOM * layer.n_atoms + _SUPPORT_ATOM / 2 * layer.n_atoms * entries_of_atom
+    return closed + _SIZES * _RUNGS_ON_SUPPORTS * (calls * _CALL + draws * a_code)
 
 
 def told(layers: Iterable[Sizes], draws: int, cores: int = 1) -> str:

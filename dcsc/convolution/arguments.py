@@ -217,11 +217,10 @@ def rule_of(
     given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
     if given is None:
         raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
-    numbers = real_numbers(given, name, batch, low=0, whole=rule == "top-k").ravel()
+    is_size = rule == "top-k"
+    numbers = real_numbers(given, name, batch, low=0, high=n_atoms if is_size else math.inf, whole=is_size).ravel()
     sizes, thresholds = np.zeros(math.prod(batch), np.int64), np.zeros(math.prod(batch), dtype)
-    if rule == "top-k":
-        if np.any(numbers > n_atoms):
-            raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {n_atoms}.")
+    if is_size:
         sizes = numbers.astype(np.int64)
     else:
         thresholds = numbers.astype(dtype)
