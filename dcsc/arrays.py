@@ -1,8 +1,8 @@
 """
-Named arrays of a NumPy or safetensors file, read without trusting the file.
+Arrays that others give: those that functions take, and named ones of a NumPy or safetensors file.
 
-Nothing of a file is run (no pickle), every size is known and checked before memory is taken for it, and
-whatever is wrong ends in one sentence.
+The one place that says what an array must be: real numbers, finite, of a shape. Of a file nothing is run (no pickle),
+and every size is known and checked before memory is taken for it. Whatever is wrong ends in one sentence.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from dcsc.errors import UserError
+from dcsc.errors import UserError, shown
 
 GIB = 2**30
 LARGEST = 2 * GIB
@@ -34,6 +34,184 @@ _SAFETENSORS_TYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
     "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1",
 }  # fmt: skip
+
+
+REAL = "fiub"
+"""Kinds of NumPy's types that stand for real numbers, truth values among them."""
+
+
+def real_array(values: ArrayLike, what: str, last: tuple[int, ...] = (), *, finite: bool = True) -> NDArray:
+    """
+    Take what a user gives as an array of real numbers.
+
+    Parameters
+    ----------
+    values : array_like, shape (..., *last)
+        What was given; its batch axes may be empty.
+    what : str
+        What it is, in the plural, for the message.
+    last : tuple of int
+        The last axes that it must have.
+    finite : bool
+        Whether NaN and infinity are refused. That costs a sum over the array: do it where values come in, once.
+
+    Returns
+    -------
+    ndarray
+        The same values, in the type that they have.
+
+    Raises
+    ------
+    UserError
+        When it holds anything but real numbers, is not finite, or of another shape.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):  # nested sequences of different lengths
+        raise UserError(f"{what} have parts of different lengths: give an array of real numbers.") from None
+    check_kind(array.dtype, what)
+    if array.ndim < len(last) or array.shape[array.ndim - len(last) :] != tuple(last):
+        raise UserError(f"{what} of shape {array.shape} do not fit: the last axes must be {tuple(last)}.")
+    if finite:
+        check_finite(array, what)
+    return array
+
+
+def check_kind(dtype: np.dtype, what: str) -> None:
+    """
+    Refuse arrays of anything but real numbers.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Type of the array.
+    what : str
+        What it is, in the plural, for the message.
+
+    Raises
+    ------
+    UserError
+        When its numbers are complex, or it holds no numbers.
+    """
+    if dtype.kind not in REAL:
+        raise UserError(f"{what} of type {dtype} are not allowed: give real numbers.")
+
+
+def check_finite(array: NDArray, what: str) -> None:
+    """
+    Refuse NaN and infinity.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of real numbers.
+    what : str
+        What it is, in the plural, for the message.
+
+    Raises
+    ------
+    UserError
+        When a number is not finite.
+    """
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A finite sum has finite terms, and is had without an array of its own; large terms may have an infinite one.
+        finite = np.isfinite(array.sum()) or np.isfinite(array).all()
+    if not finite:
+        raise UserError(f"the {what} hold values that are not finite: remove NaN and infinity.")
+
+
+def real_numbers(
+    values: Any,
+    what: str,
+    shape: tuple[int, ...] | None = None,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    whole: bool = False,
+    finite: bool = False,
+    missing: bool = False,
+) -> NDArray:
+    """
+    Take what a user gives as one number or several, such as thresholds or sizes.
+
+    Parameters
+    ----------
+    values : array_like
+        What was given.
+    what : str
+        The name of the argument, for the message.
+    shape : tuple of int, optional
+        The shape that it is broadcast to.
+    low, high : float
+        The least and the largest number allowed.
+    whole, finite : bool
+        Whether fractions, and infinity, are refused; a whole number is finite.
+    missing : bool
+        Whether NaN is allowed, for what was not used.
+
+    Returns
+    -------
+    ndarray
+        The numbers, of that shape.
+
+    Raises
+    ------
+    UserError
+        When it is anything else.
+    """
+    kind = "whole " if whole else "finite " if finite else ""
+    bounds = f" from {low:g}" * (low > -math.inf) + f" to {high:g}" * (high < math.inf)
+    allowed = f"give {kind}numbers{bounds}"
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):
+        array = np.empty(0, dtype=object)
+    is_allowed = array.dtype.kind in REAL and bool(
+        np.all(((array >= low) & (array <= high)) | (np.isnan(array) & missing))
+    )
+    if is_allowed and array.dtype.kind == "f" and (whole or finite):
+        is_allowed = bool(np.isfinite(array).all()) and not (whole and np.any(array != np.floor(array)))
+    if not is_allowed:
+        raise UserError(f"{what} = {shown(values)} is not allowed: {allowed}.")
+    if shape is None:
+        return array
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise UserError(
+            f"{what} of shape {array.shape} does not fit batch axes {shape}: give a number, or one a trial."
+        ) from None
+
+
+def common_batch(what: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """
+    Find the batch axes of several arrays together.
+
+    Parameters
+    ----------
+    what : str
+        What they are, for the message.
+    *shapes : tuple of int
+        Batch axes of each.
+
+    Returns
+    -------
+    tuple of int
+        That they broadcast to.
+
+    Raises
+    ------
+    UserError
+        When they do not fit one another.
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise UserError(
+            f"{what} have batch axes {', '.join(map(str, dict.fromkeys(shapes)))}: make them agree."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import check_kind, real_array
 from dcsc.errors import UserError
 from dcsc.kernels.arguments import Codes, Entries
 
@@ -32,7 +33,7 @@ class RaggedCodes:
     Raises
     ------
     UserError
-        When sizes disagree or an atom lies outside the code.
+        When sizes disagree, an atom lies outside the code, or the values are no real numbers.
     """
 
     row_size: NDArray
@@ -41,6 +42,9 @@ class RaggedCodes:
     code_shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        check_kind(self.value.dtype, "values of ragged codes")
+        if self.row_size.dtype.kind not in "iu" or self.atom.dtype.kind not in "iu":
+            raise UserError("the row sizes and atoms of ragged codes must be whole numbers: give arrays of integers.")
         total = int(self.row_size.sum())
         if not total == len(self.atom) == len(self.value):
             raise UserError(
@@ -77,8 +81,13 @@ class RaggedCodes:
         -------
         RaggedCodes
             With the values' own dtype.
+
+        Raises
+        ------
+        UserError
+            When the codes are no finite real numbers, or of another shape.
         """
-        codes = np.asarray(codes)
+        codes = real_array(codes, "codes", code_shape)
         batch = codes.shape[: codes.ndim - len(code_shape)]
         flat = codes.reshape(math.prod(batch), math.prod(code_shape))
         active = flat != 0

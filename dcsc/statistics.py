@@ -5,6 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import check_finite, common_batch, real_array, real_numbers
+from dcsc.errors import UserError
+
+_ROUNDING = 1e-9
+
+
+def _counts(successes: ArrayLike, trials: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Counts that fit one another, of the same shape."""
+    counts = [real_numbers(given, name, low=0) for name, given in (("successes", successes), ("trials", trials))]
+    for array in counts:
+        check_finite(array, "counts")
+    shape = common_batch("successes and trials", *[array.shape for array in counts])
+    won, of_all = (np.broadcast_to(array, shape) for array in counts)
+    if np.any(won > of_all):
+        raise UserError("there are more successes than trials: make the counts agree.")
+    return won, of_all
+
 
 def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[NDArray, NDArray]:
     """
@@ -21,11 +38,17 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: flo
     -------
     lower, upper : ndarray
         Ends of the interval.
+
+    Raises
+    ------
+    UserError
+        When the counts are no finite numbers from 0, do not fit, or exceed the trials.
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    successes, trials = np.broadcast_arrays(np.asarray(successes), np.asarray(trials))
-    lower, upper = proportion_confint(successes.ravel(), trials.ravel(), alpha=1 - confidence, method="beta")
+    successes, trials = _counts(successes, trials)
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing is known without trials
+        lower, upper = proportion_confint(successes.ravel(), trials.ravel(), alpha=1 - confidence, method="beta")
     # At the ends the beta quantile is not defined, and the limit is known.
     lower = np.where(successes.ravel() == 0, 0.0, lower)
     upper = np.where(successes.ravel() == trials.ravel(), 1.0, upper)
@@ -72,11 +95,20 @@ def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     -------
     float
         In [0, 1]; 1 without values.
+
+    Raises
+    ------
+    UserError
+        When a value is no number in [0, 1].
     """
     from scipy.optimize import brentq
     from scipy.special import logsumexp
 
-    values = np.asarray(values, dtype=np.float64).ravel()
+    values = real_array(values, "values").astype(np.float64).ravel()
+    if np.any(values < -_ROUNDING) or np.any(values > 1 + _ROUNDING):
+        raise UserError(
+            "the values leave [0, 1], where the limit is valid: divide them by the largest that there can be."
+        )
     stakes, money = np.array([0.99, 0.5, 0.25, 0.1, 0.03]), np.array([0.5, 0.125, 0.125, 0.125, 0.125])
 
     def evidence(mean: float) -> float:
@@ -106,10 +138,15 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     -------
     mean, lower, upper : float
         The ends are NaN with fewer than two replicates.
+
+    Raises
+    ------
+    UserError
+        When they hold anything but real numbers.
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
-    finite = np.asarray(values, dtype=np.float64)
+    finite = real_array(values, "values", finite=False).astype(np.float64)
     finite = finite[np.isfinite(finite)]
     if len(finite) < 2:
         return (float(finite[0]) if len(finite) else np.nan), np.nan, np.nan
@@ -136,8 +173,15 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     -------
     difference, lower, upper : float
         Rate of the first minus rate of the second; NaN without trials.
+
+    Raises
+    ------
+    UserError
+        When they are no finite numbers, or of different shapes.
     """
-    first, second = np.atleast_2d(np.asarray(first, dtype=bool)), np.atleast_2d(np.asarray(second, dtype=bool))
+    first, second = (np.atleast_2d(real_array(given, "successes").astype(bool)) for given in (first, second))
+    if first.shape != second.shape:
+        raise UserError(f"successes of shapes {first.shape} and {second.shape} are not of the same trials: pair them.")
     if not first.size:
         return float("nan"), float("nan"), float("nan")
     alone = [np.count_nonzero(first & ~second), np.count_nonzero(second & ~first)]
@@ -172,12 +216,21 @@ def transition_point(
         the first one when it is below from the start.
     censored : {'', 'above', 'below'}
         Whether the transition lies beyond the cells, and on which side.
+
+    Raises
+    ------
+    UserError
+        When there is no cell, the sparsity is not positive and ascending, or the counts do not fit.
     """
     from scipy.optimize import isotonic_regression
 
-    sparsity = np.asarray(sparsity, dtype=np.float64)
-    rates = np.asarray(successes) / np.asarray(trials)
-    monotone = isotonic_regression(rates, weights=np.asarray(trials, dtype=np.float64), increasing=False).x
+    sparsity = real_array(sparsity, "sparsities").astype(np.float64)
+    if sparsity.ndim != 1 or not sparsity.size or sparsity[0] <= 0 or np.any(np.diff(sparsity) < 0):
+        raise UserError("the sparsities of the cells must be positive and ascending: give at least one cell, in order.")
+    successes, trials = _counts(successes, trials)
+    if successes.shape != sparsity.shape or not trials.all():
+        raise UserError(f"counts of shape {successes.shape} do not fit {len(sparsity)} cells of one trial or more.")
+    monotone = isotonic_regression(successes / trials, weights=trials.astype(np.float64), increasing=False).x
     if monotone[-1] >= level:
         return float(sparsity[-1]), "above"
     if monotone[0] < level:
@@ -185,6 +238,16 @@ def transition_point(
     after = int(np.argmax(monotone < level))
     share = (monotone[after - 1] - level) / (monotone[after - 1] - monotone[after])
     return float(np.exp((1 - share) * np.log(sparsity[after - 1]) + share * np.log(sparsity[after]))), ""
+
+
+def _scored(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Scores, infinite ones among them, and what happened."""
+    numbers, happened = real_numbers(scores, "scores"), real_array(positive, "outcomes").astype(bool)
+    if numbers.ndim != 1 or numbers.shape != happened.shape:
+        raise UserError(
+            f"scores of shape {numbers.shape} and outcomes of shape {happened.shape}: give one for each trial."
+        )
+    return numbers, happened
 
 
 def auc(scores: ArrayLike, positive: ArrayLike) -> float:
@@ -202,15 +265,20 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     -------
     float
         In [0, 1], NaN when all or none are positive.
+
+    Raises
+    ------
+    UserError
+        When the scores are no numbers, or there is not one outcome for each.
     """
     from scipy.stats import rankdata
 
-    positive = np.asarray(positive, dtype=bool)
+    scores, positive = _scored(scores, positive)
     n_positive = np.count_nonzero(positive)
     n_negative = len(positive) - n_positive
     if n_positive == 0 or n_negative == 0:
         return float("nan")
-    ranks = rankdata(np.asarray(scores))[positive].sum()
+    ranks = rankdata(scores)[positive].sum()
     return float((ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
@@ -229,8 +297,13 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray, NDArray]
     -------
     false_alarms, hits : ndarray, shape (distinct scores + 1,)
         From (0, 0) to (1, 1).
+
+    Raises
+    ------
+    UserError
+        When the scores are no numbers, or there is not one outcome for each.
     """
-    scores, positive = np.asarray(scores), np.asarray(positive, dtype=bool)
+    scores, positive = _scored(scores, positive)
     levels = np.unique(scores)[::-1]
     at_or_above = [
         np.concatenate([[0], len(part) - np.searchsorted(np.sort(part), levels, side="left")]) / max(len(part), 1)

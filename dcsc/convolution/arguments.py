@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import check_finite, check_kind, real_numbers
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import selection
@@ -37,8 +38,7 @@ def working_type(dictionary: FilterBank, array: NDArray) -> np.dtype:
     UserError
         When the array does not hold real numbers.
     """
-    if array.dtype.kind not in "fiub":
-        raise UserError(f"arrays of type {array.dtype} have no products with filters: give real numbers.")
+    check_kind(array.dtype, "arrays")
     return np.dtype(np.float32 if np.result_type(dictionary.dtype, array.dtype) == np.float32 else np.float64)
 
 
@@ -57,7 +57,13 @@ def type_of_lists(dictionary: FilterBank, lists: RaggedCodes) -> np.dtype:
     -------
     dtype
         As from `working_type`.
+
+    Raises
+    ------
+    UserError
+        When a value is not finite.
     """
+    check_finite(lists.value, "codes")
     return working_type(dictionary, dictionary.filters if lists.value.dtype.kind in "iu" else lists.value)
 
 
@@ -148,7 +154,7 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     Parameters
     ----------
     threshold : array_like, shape (), (filter,) or (..., filter)
-        beta; the last axis is always that of the filters, and may be of length 1.
+        beta; the last axis is always that of the filters, and may be of length 1. NaN where none was used.
     batch : tuple of int
         The batch axes.
     n_filters : int
@@ -162,9 +168,10 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     Raises
     ------
     UserError
-        When the shape does not fit.
+        When the shape does not fit, or something is no number.
     """
-    given, shape = np.asarray(threshold, np.float64), (*batch, n_filters)
+    given = real_numbers(threshold, "threshold", missing=True).astype(np.float64)
+    shape = (*batch, n_filters)
     try:
         return np.broadcast_to(given, shape)
     except ValueError:
@@ -210,18 +217,11 @@ def rule_of(
     given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
     if given is None:
         raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
-    numbers = np.asarray(given)
-    try:
-        numbers = np.broadcast_to(numbers, batch).ravel()
-    except ValueError:
-        raise UserError(f"{name} of shape {numbers.shape} does not fit codes of batch shape {batch}.") from None
+    is_size = rule == "top-k"
+    numbers = real_numbers(given, name, batch, low=0, high=n_atoms if is_size else math.inf, whole=is_size).ravel()
     sizes, thresholds = np.zeros(math.prod(batch), np.int64), np.zeros(math.prod(batch), dtype)
-    if rule == "top-k":
-        if np.any(numbers < 0) or np.any(numbers > n_atoms) or np.any(numbers != np.floor(numbers)):
-            raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {n_atoms}.")
+    if is_size:
         sizes = numbers.astype(np.int64)
     else:
-        if not np.all(numbers >= 0):
-            raise UserError(f"threshold = {threshold} is not allowed: give numbers that are not negative.")
         thresholds = numbers.astype(dtype)
     return Rule(RULES[rule], thresholds, np.nextafter(thresholds, dtype.type(np.inf)), sizes)

@@ -13,6 +13,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import check_finite, real_array
+from dcsc.convolution import gram
 from dcsc.errors import UserError
 from dcsc.kernels.arguments import read_only
 from dcsc.ragged import RaggedCodes
@@ -97,17 +99,14 @@ def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: FilterBank) -> Ragg
     Raises
     ------
     UserError
-        When the shape does not fit or a value is not finite.
+        When the shape does not fit or a value is no finite real number.
     """
-    given = codes if isinstance(codes, RaggedCodes) else np.asarray(codes)
     shape = dictionary.code_shape
-    found = (*given.batch_shape, *given.code_shape) if isinstance(given, RaggedCodes) else given.shape
-    if len(found) < len(shape) or tuple(found[-len(shape) :]) != shape:
+    listed = codes if isinstance(codes, RaggedCodes) else RaggedCodes.from_dense(codes, shape)
+    if tuple(listed.code_shape) != shape:
+        found = (*listed.batch_shape, *listed.code_shape)
         raise UserError(f"codes of shape {found} do not fit: the last axes must be {shape}.")
-    values = given.value if isinstance(given, RaggedCodes) else given
-    if not np.isfinite(values).all():
-        raise UserError("the codes hold values that are not finite: remove NaN and infinity.")
-    listed = given if isinstance(given, RaggedCodes) else RaggedCodes.from_dense(given, shape)
+    check_finite(listed.value, "codes")
     if not listed.value.all():
         listed = RaggedCodes.from_dense(listed.to_dense(), shape)
     return listed.with_values(listed.value.astype(np.float64, copy=False))
@@ -146,15 +145,13 @@ class FilterBank:
         normalize: bool = False,
         integer_filters: ArrayLike | None = None,
     ) -> None:
-        array = np.array(filters)
+        array = np.array(real_array(filters, "filters"))
         if array.ndim < 3:
             raise UserError(f"filters of shape {array.shape} are not allowed: give (filter, channel, tap, ...).")
         if not array.size:
             raise UserError(f"filters of shape {array.shape} are empty: give at least one filter, channel and tap.")
         if array.dtype not in (np.float32, np.float64):
             array = array.astype(np.float64)
-        if not np.isfinite(array).all():
-            raise UserError("the filters hold values that are not finite: remove NaN and infinity.")
         rank = array.ndim - 2
         scaled, norms, exponents = scaled_norms(array)
         if normalize:
@@ -180,8 +177,12 @@ class FilterBank:
                 )
         integers = None
         if integer_filters is not None:
-            integers = np.array(integer_filters, dtype=np.int64)
-            if integers.shape != array.shape or np.abs(integers * self._integer_scale(integers) - array).max() > 1e-9:
+            integers = np.array(real_array(integer_filters, "integer_filters"), dtype=np.int64)
+            if (
+                integers.shape != array.shape
+                or not integers[0].any()
+                or np.abs(integers * self._integer_scale(integers) - array).max() > 1e-9
+            ):
                 raise UserError("integer_filters are not proportional to the filters by one factor: use from_integers.")
         values = {"filters": array, "stride": steps, "grid": sizes, "normalize": normalize}
         self.__setstate__({**values, "integer_filters": integers})
@@ -244,7 +245,7 @@ class FilterBank:
         UserError
             When the values are not integers or the norms differ.
         """
-        given = np.asarray(integer_filters)
+        given = real_array(integer_filters, "integer filters")
         integers = given.astype(np.int64)
         if (integers != given).any():
             raise UserError("integer_filters hold fractions: give integers.")
@@ -383,17 +384,21 @@ class FilterBank:
 
     def _gram(self, blocks: NDArray) -> NDArray:
         overlap, n_filters, zero = self.overlap, self.n_filters, (0,) * self.rank
-        gram = np.empty((n_filters, n_filters, *[2 * n - 1 for n in overlap]), blocks.dtype)
+        kernel = np.empty((n_filters, n_filters, *[2 * n - 1 for n in overlap]), blocks.dtype)
+        if gram.is_long(blocks[None]):
+            rows = gram.GramRows.of(blocks[None])
+            for span in rows.spans():
+                kernel[span[1]] = np.moveaxis(rows(span)[0], -1, 1)
+            return read_only(kernel)
         for lag in product(*[range(1 - n, n) for n in overlap]):
             if lag < zero:
                 continue  # the lag -d is the transpose of the lag d
-            first = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(lag, overlap, strict=True))
-            second = tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in zip(lag, overlap, strict=True))
+            first, second = gram.shared(lag, overlap)
             here = blocks[(slice(None), *first)].reshape(n_filters, -1)
             there = blocks[(slice(None), *second)].reshape(n_filters, -1)
             entries = here @ there.T
             index: tuple[Any, ...] = tuple(n - 1 + d for d, n in zip(lag, overlap, strict=True))
             mirror: tuple[Any, ...] = tuple(n - 1 - d for d, n in zip(lag, overlap, strict=True))
-            gram[(slice(None), slice(None), *index)] = entries
-            gram[(slice(None), slice(None), *mirror)] = entries.T
-        return read_only(gram)
+            kernel[(slice(None), slice(None), *index)] = entries
+            kernel[(slice(None), slice(None), *mirror)] = entries.T
+        return read_only(kernel)

@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array, real_numbers
 from dcsc.convolution import costs, dense_path, layouts, sparse_path
 from dcsc.convolution.arguments import checked_type, rule_of, thresholds_by_filter, type_of_lists
 from dcsc.convolution.filter_bank import FilterBank
@@ -102,7 +103,7 @@ def _noise_of(dictionary: FilterBank, codes: RaggedCodes, noise: ArrayLike | Non
     """The noise as (trial, channel, *space)."""
     if noise is None:
         return None
-    noise = np.asarray(noise)
+    noise = real_array(noise, "noise")
     shape = (*codes.batch_shape, *dictionary.signal_shape)
     if noise.shape != shape:
         raise UserError(f"noise of shape {noise.shape} does not fit the codes: it must be {shape}.")
@@ -385,7 +386,7 @@ def _by_filter(
     """Threshold by filter, from what exceeds a threshold of each trial: the lowest holds what exceeds all others."""
     if rule not in ("hard", "soft", "relu") or threshold is None:
         raise UserError(f"rule {rule!r} takes no thresholds by filter: give them to hard, soft or relu.")
-    betas = thresholds_by_filter(threshold, batch, dictionary.n_filters).astype(dtype)
+    betas = thresholds_by_filter(real_numbers(threshold, "threshold", low=0), batch, dictionary.n_filters).astype(dtype)
     found = exceeding(threshold=betas.min(axis=-1))
     beta, values = betas.reshape(-1)[places_by_filter(found)], found.value
     kept = (values if rule == "relu" else np.abs(values)) > beta

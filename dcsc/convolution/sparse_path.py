@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array
 from dcsc.convolution.arguments import checked_codes, checked_type, output, rule_of
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.convolution.layouts import as_blocks, input_patterns, run_patterns, scratch_of, tiled_patterns
@@ -191,7 +192,7 @@ def _additions(dictionary: FilterBank, codes: RaggedCodes, addition: ArrayLike |
     if addition is None:
         return read_only(np.empty((1, 0, 0), dtype))
     shape = (*codes.batch_shape, *dictionary.code_shape)
-    addition = np.asarray(addition, dtype)
+    addition = real_array(addition, "additions").astype(dtype, copy=False)
     if addition.shape != shape:
         raise UserError(f"addition of shape {addition.shape} does not fit the codes: it must be {shape}.")
     shape = (codes.row_size.size, dictionary.n_filters, math.prod(dictionary.positions))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array
 from dcsc.convolution.filter_bank import per_axis
 from dcsc.errors import UserError
 from dcsc.families.registry import register
@@ -121,7 +122,7 @@ def minimise_coherence(
     comes to 1.18 times the Welch bound for 2 filters of 256, 1024 or 4096 taps.
     """
     at_least(0, iterations=iterations, tolerance=tolerance)
-    point = _normalised(np.array(filters, dtype=np.float64))
+    point = _normalised(np.array(real_array(filters, "filters"), dtype=np.float64))
     stride = per_axis(stride, point.ndim - 2, "stride")
     least, best = coherence_norm(point, stride, EXPONENTS[-1])[2], point
     step = 0

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.convolution import layouts
+from dcsc.convolution.arguments import checked_type
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
 from dcsc.guarantees.interference import propagated_columns
@@ -107,7 +109,7 @@ class SupportPath:
     @property
     def failure_rate_bound(self) -> float:
         """Bound on the failure rate: the mean of the sums, then capped; an estimate, as good as the batch is large."""
-        return min(1.0, float(np.mean(self.failure_bound)))
+        return min(1.0, float(np.mean(self.failure_bound))) if self.failure_bound.size else 1.0
 
     def for_all_signs(self, noiseless: ArrayLike = True) -> CertifiedSupports:
         """
@@ -123,7 +125,8 @@ class SupportPath:
         CertifiedSupports
             By the exact recovery condition at every layer.
         """
-        return CertifiedSupports(self.holds & noiseless, "some signs may defeat it on the support of a layer")
+        silent = real_numbers(noiseless, "noiseless", self.holds.shape).astype(bool)
+        return CertifiedSupports(self.holds & silent, "some signs may defeat it on the support of a layer")
 
     def for_random_signs(self, delta: float, noiseless: ArrayLike = True) -> CertifiedSupports:
         """
@@ -142,7 +145,8 @@ class SupportPath:
             Paths with b(S) of at most delta / L at every layer (docs/theory.md, "Basis pursuit on an instance").
         """
         likely = [layer.probability <= delta / len(self.layers) for layer in self.layers]
-        holds = np.logical_and.reduce(likely) & self.applies & noiseless
+        silent = real_numbers(noiseless, "noiseless", self.applies.shape).astype(bool)
+        holds = np.logical_and.reduce(likely) & self.applies & silent
         return CertifiedSupports(holds, f"the failure probability of a layer exceeds {delta / len(self.layers):g}")
 
 
@@ -204,8 +208,7 @@ def support_certificates(
         When the tail is unknown or the codes are of another dictionary.
     """
     check_choice(tail, TAILS, "tail")
-    if tuple(codes.code_shape) != dictionary.code_shape:
-        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
+    checked_type(dictionary, codes)
     patterns = layouts.gram_patterns(dictionary, "signed", np.float64)
     atoms, starts = codes.atom.astype(np.int32), codes.starts
     groups = np.zeros(len(starts) - 1, np.int64)

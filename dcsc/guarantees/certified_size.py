@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dcsc import statistics
+from dcsc.arrays import real_array
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class CertifiedSize:
     draws: int
 
 
-def failure_limit(failures: NDArray, confidence: float, largest: float = 1.0) -> float:
+def failure_limit(failures: ArrayLike, confidence: float, largest: float = 1.0) -> float:
     """
     Upper confidence limit of a failure rate.
 
     Parameters
     ----------
-    failures : ndarray of bool or float, shape (draw,)
+    failures : array_like of bool or float, shape (draw,)
         Whether each draw fails, or its part in a mean that bounds the failure rate, from 0 to `largest`.
     confidence : float
         Level of the limit.
@@ -53,8 +54,14 @@ def failure_limit(failures: NDArray, confidence: float, largest: float = 1.0) ->
     float
         After Clopper and Pearson for counts. For bounds the smaller of two, each at half the error: by
         `dcsc.statistics.mean_upper_limit`, and by the count of those that are not 0, as if each were the largest
-        (docs/theory.md, "Certified sizes").
+        (docs/theory.md, "Certified sizes"); 1 without draws.
+
+    Raises
+    ------
+    UserError
+        When a part is no number from 0 to `largest`.
     """
+    failures = real_array(failures, "failures")
     if failures.dtype == bool:
         return 1 - float(statistics.proportion_lower_limit(np.count_nonzero(~failures), failures.size, confidence))
     each = (1 + confidence) / 2

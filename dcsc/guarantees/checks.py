@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError, nearest
 from dcsc.model.cascade import Cascade
@@ -74,13 +75,7 @@ def check_path(
     if len(batches) != 1:
         raise UserError(f"the codes of the layers have different batch axes {sorted(batches)}: make them agree.")
     batch = batches.pop()
-    noise = np.asarray(noise, dtype=np.float64)
-    if not np.all(noise >= 0):
-        raise UserError("the bound on the noise is negative or not a number: give 0 or more.")
-    try:
-        return listed, np.broadcast_to(noise, batch)
-    except ValueError:
-        raise UserError(f"the noise of shape {noise.shape} does not fit codes of batch axes {batch}.") from None
+    return listed, real_numbers(noise, "noise", batch, low=0).astype(np.float64)
 
 
 def flat_path(

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.guarantees.interference import LayerInterference, rare_level
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.model.sparsity import patch_l2, patch_norm
+from dcsc.model.sparsity import patch_l2_of_bounds, patch_norm
 from dcsc.ragged import RaggedCodes, places_by_filter, reduce_codes
 
 THRESHOLDS = ("lower", "midpoint")
@@ -140,7 +141,7 @@ def choose_threshold(levels: Levels, eps: NDArray, guard: NDArray, threshold: st
     elif levels.by_filter:
         beta = thresholds_by_filter(threshold, batch, lower.shape[-1])
     else:
-        beta = np.broadcast_to(np.asarray(threshold, dtype=np.float64), lower.shape)
+        beta = real_numbers(threshold, "threshold", lower.shape, missing=True).astype(np.float64)
     contains = is_open & (beta >= lower + guard) & (beta <= upper - guard)
     return Interval(lower, upper, beta, is_open, contains.all(axis=-1) if levels.by_filter else contains)
 
@@ -177,7 +178,7 @@ def error_bound(
         each = levels.each + np.repeat(eps.ravel(), code.row_size.ravel()) + shrink.reshape(-1)[places_by_filter(code)]
     else:
         each = levels.each + np.repeat((eps + shrink).ravel(), code.row_size.ravel())
-    return np.asarray(patch_l2(code.with_values(each), below, rank))
+    return np.asarray(patch_l2_of_bounds(code.with_values(each), below, rank))
 
 
 def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequence[str | ArrayLike]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
 from dcsc.guarantees.basis_pursuit_instance import CertifiedSupports, basis_pursuit_on_supports
@@ -143,7 +144,7 @@ def ladder(
     wanted = [rung for rung in rungs if not noise_deviation or rung.startswith("statistical")]
     if any(rung in SUPPORT_RUNGS for rung in wanted):
         supports = basis_pursuit_on_supports(model, codes, tail=tail)
-        noiseless = np.broadcast_to(np.asarray(noise) == 0, supports.holds.shape)
+        noiseless = real_numbers(noise, "noise", supports.holds.shape, low=0) == 0
     found: dict[str, Rung] = {}
     for rung in wanted:
         kind, form = rung.removeprefix("basis-pursuit-").split("-")
@@ -464,7 +465,7 @@ def _basis_pursuit_failures(model: Cascade, codes: RaggedCodes, noise: ArrayLike
     kind, form = rung.removeprefix("basis-pursuit-").split("-")
     if form != "instance":
         return ~basis_pursuit(model, [codes], noise, form=form).holds
-    if np.any(np.asarray(noise) > 0):
+    if np.any(real_numbers(noise, "noise", low=0) > 0):
         raise UserError(f"rung {rung!r} is about signals without noise: leave the noise out, or use its closed forms.")
     found = basis_pursuit_on_supports(model, [codes], tail=tail)
     return ~found.holds if kind == "uniform" else found.layers[0].probability

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dcsc.guarantees.interference import Interference
 from dcsc.guarantees.tails import best_threshold, false_alarm, two_sided
 from dcsc.model.cascade import Cascade
-from dcsc.model.sparsity import patch_l2
+from dcsc.model.sparsity import patch_l2_of_bounds
 from dcsc.ragged import RaggedCodes
 
 _FRACTIONS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
@@ -73,7 +73,7 @@ def optimise_levels(
             )
             each = each + (error + (0.0 if rule == "hard" else beta))[:, None]
             each = np.where(interferences[index].active, each, 0.0).reshape(-1, *codes[index].code_shape)
-            error = np.asarray(patch_l2(each, model.next_dictionary(index + 1), model.rank))
+            error = np.asarray(patch_l2_of_bounds(each, model.next_dictionary(index + 1), model.rank))
             layers.append((beta, error, probability))
         beta, probability = best_threshold(interferences[-1], error, guards[-1])
         return [*layers, (beta, np.full(len(eps), np.inf), probability)]

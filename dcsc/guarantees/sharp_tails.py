@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array, real_numbers
 from dcsc.convolution import layouts
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
@@ -81,12 +82,14 @@ def tail_probability(
         When the tail is unknown, sizes disagree or a number is not finite or negative where it must not be.
     """
     check_choice(tail, TAILS, "tail")
-    coefficients, sizes = np.array(coefficients, np.float64), np.asarray(row_size, np.int64)
+    coefficients = np.array(real_array(coefficients, "coefficients"), np.float64)
+    sizes = real_numbers(row_size, "row_size", whole=True).astype(np.int64)
     if sizes.ndim != 1 or coefficients.ndim != 1 or (sizes < 0).any() or sizes.sum() != len(coefficients):
         raise UserError(f"row sizes add up to {sizes.sum()} for {coefficients.size} coefficients: make them agree.")
-    margins, guards, sides = (np.broadcast_to(given, sizes.shape) for given in (margin, guard, two_sided))
-    if not (np.isfinite(coefficients).all() and not np.isnan(margins).any()):
-        raise UserError("a coefficient or margin is not a number: remove NaN and infinity.")
+    margins, guards, sides = (
+        real_numbers(given, name, sizes.shape)
+        for name, given in (("margin", margin), ("guard", guard), ("two_sided", two_sided))
+    )
     if not (noise_variance >= 0 and (guards >= 0).all() and (step is None or step > 0)):
         raise UserError("the noise variance and guard must be 0 or more, and the step above 0.")
     bounds = np.empty(len(sizes))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import closed_form, closed_variance, least_squares_gain
 from dcsc.guarantees.by_filter import check_form, closed_failure, layer_levels, plain_levels, rare_levels
@@ -313,7 +314,7 @@ def statistical(
 
 def _shares(depth: int, split: Sequence[float] | None) -> NDArray:
     """Give each layer its share of delta."""
-    weights = np.full(depth, 1 / depth) if split is None else np.asarray(split, dtype=np.float64)
+    weights = np.full(depth, 1 / depth) if split is None else real_numbers(split, "split").astype(np.float64)
     if weights.shape != (depth,) or (weights <= 0).any() or abs(weights.sum() - 1) > 1e-9:
         raise UserError(f"split {split} is not allowed: give {depth} positive shares that add up to 1.")
     return weights

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array, real_numbers
 from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.errors import UserError
 from dcsc.guarantees.bounds import independent_atoms
@@ -167,9 +168,17 @@ def failure_rate_bound(covered: ArrayLike, failure_bound: ArrayLike) -> float:
     -------
     float
         The share of draws that are not covered, the mean of the bounds, or 1, whichever is least
-        (docs/theory.md, "Means and caps").
+        (docs/theory.md, "Means and caps"); 1 without draws.
+
+    Raises
+    ------
+    UserError
+        When something is no finite number.
     """
-    return min(1.0, float(np.mean(np.asarray(failure_bound))), float(1 - np.mean(np.asarray(covered))))
+    sure, bounds = real_array(covered, "covered"), real_array(failure_bound, "bounds")
+    if not sure.size or not bounds.size:
+        return 1.0
+    return min(1.0, float(np.mean(bounds)), float(1 - np.mean(sure)))
 
 
 def as_run(
@@ -291,7 +300,9 @@ def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None, by_f
         counts = [layer.n_filters for layer in paths.model.dictionaries]
         each = [thresholds_by_filter(beta, paths.batch, n) for beta, n in zip(thresholds, counts, strict=True)]
         return [beta.reshape(-1, beta.shape[-1]) for beta in each]
-    return [np.broadcast_to(np.asarray(beta, dtype=np.float64), paths.batch).ravel() for beta in thresholds]
+    return [
+        real_numbers(beta, "threshold", paths.batch, missing=True).astype(np.float64).ravel() for beta in thresholds
+    ]
 
 
 def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> NDArray:

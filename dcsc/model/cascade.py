@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import common_batch, real_array
 from dcsc.errors import UserError
 from dcsc.model.dictionary import ConvolutionalDictionary
 
@@ -50,13 +51,11 @@ class Cascade:
         if signs is not None:
             if len(signs) != len(dictionaries):
                 raise UserError(f"{len(signs)} arrays of signs for {len(dictionaries)} layers: give one a layer.")
-            arrays = tuple(np.asarray(sign) for sign in signs)
-            for layer, (sign, dictionary) in enumerate(zip(arrays, dictionaries, strict=True), start=1):
-                if sign.shape[-len(dictionary.code_shape) :] != dictionary.code_shape:
-                    raise UserError(
-                        f"signs of layer {layer} have shape {sign.shape}: "
-                        f"the last axes must be {dictionary.code_shape}."
-                    )
+            arrays = tuple(
+                real_array(sign, f"signs of layer {layer}", dictionary.code_shape, finite=False)
+                for layer, (sign, dictionary) in enumerate(zip(signs, dictionaries, strict=True), start=1)
+            )
+            for layer, sign in enumerate(arrays, start=1):
                 if not ((sign == 1) | (sign == -1)).all():
                     raise UserError(f"signs of layer {layer} hold values other than -1 and 1.")
         object.__setattr__(self, "dictionaries", dictionaries)
@@ -89,9 +88,14 @@ class Cascade:
         return self.dictionaries[layer] if layer < self.depth else None
 
     def _signed(self, layer: int, codes: NDArray) -> NDArray:
-        return codes if self.signs is None else self.signs[layer - 1].astype(codes.dtype) * codes
+        if self.signs is None:
+            return codes
+        signs = self.signs[layer - 1]
+        inner = self.rank + 1
+        common_batch(f"codes and signs of layer {layer}", codes.shape[: codes.ndim - inner], signs.shape[:-inner])
+        return signs.astype(codes.dtype) * codes
 
-    def synthesize_layer(self, layer: int, codes: NDArray) -> NDArray:
+    def synthesize_layer(self, layer: int, codes: ArrayLike) -> NDArray:
         """
         Apply one layer, A^(l) T^(l) x.
 
@@ -99,17 +103,27 @@ class Cascade:
         ----------
         layer : int
             1..L.
-        codes : ndarray, shape (..., filter, *position)
+        codes : array_like, shape (..., filter, *position)
             Codes of that layer.
 
         Returns
         -------
         ndarray, shape (..., channel, *space)
             The signals, or the codes of the layer above.
-        """
-        return self.dictionaries[layer - 1].synthesize(self._signed(layer, codes))
 
-    def correlate_layer(self, layer: int, signals: NDArray) -> NDArray:
+        Raises
+        ------
+        UserError
+            When the codes are no finite real numbers of that shape.
+        """
+        dictionary = self.dictionaries[layer - 1]
+        if self.signs is None:
+            return dictionary.synthesize(codes)
+        return dictionary.synthesize(
+            self._signed(layer, real_array(codes, "codes", dictionary.code_shape, finite=False))
+        )
+
+    def correlate_layer(self, layer: int, signals: ArrayLike) -> NDArray:
         """
         Apply the adjoint of one layer, T^(l) A^(l)^T y.
 
@@ -117,13 +131,18 @@ class Cascade:
         ----------
         layer : int
             1..L.
-        signals : ndarray, shape (..., channel, *space)
+        signals : array_like, shape (..., channel, *space)
             Signals, or codes of the layer above.
 
         Returns
         -------
         ndarray, shape (..., filter, *position)
             Correlations with the signed atoms.
+
+        Raises
+        ------
+        UserError
+            When the signals are no finite real numbers of that shape.
         """
         return self._signed(layer, self.dictionaries[layer - 1].correlate(signals))
 
@@ -147,11 +166,11 @@ class Cascade:
         Raises
         ------
         UserError
-            When the integers would exceed 64 bits.
+            When the code is no finite real numbers of that shape, or the integers would exceed 64 bits.
         """
-        current = np.asarray(deepest)
+        current = real_array(deepest, "codes", self.dictionaries[-1].code_shape)
         scale = 1.0
-        layers = [current.astype(np.float64) if current.dtype.kind in "iu" else current]
+        layers = [current if current.dtype.kind == "f" else current.astype(np.float64)]
         for layer in range(self.depth, 0, -1):
             dictionary = self.dictionaries[layer - 1]
             exact = current.dtype.kind in "iu" and dictionary.integer_filters is not None

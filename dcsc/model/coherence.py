@@ -1,14 +1,25 @@
-"""How alike atoms are: mutual coherence, Babel functions and the Welch bound, from the Gram kernel."""
+"""
+How alike atoms are: mutual coherence, Babel functions and the Welch bound, from the Gram kernel.
+
+Of large banks the kernel is not held: its rows pass by, a few at a time, in float64 (`dcsc.convolution.gram`).
+"""
 
 from __future__ import annotations
 
 import math
+import threading
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dcsc.errors import UserError
+from dcsc.arrays import real_numbers
+from dcsc.convolution.gram import GramRows, Span, is_streamed
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.grouped import GroupedDictionary, grouped_blocks
+from dcsc.parallel import over_trials
+
+Atoms = ConvolutionalDictionary | GroupedDictionary
 
 
 def off_diagonal(dictionary: ConvolutionalDictionary) -> NDArray:
@@ -49,6 +60,8 @@ def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
     """
 
     def make() -> NDArray:
+        if is_streamed(dictionary.filter_blocks[None]):
+            return _streamed_peaks(GramRows.of(dictionary.filter_blocks[None]))
         magnitudes = np.abs(dictionary.gram().astype(np.float64)).reshape(*[dictionary.n_filters] * 2, -1)
         np.einsum("iil->il", magnitudes)[:, magnitudes.shape[-1] // 2] = 0  # an atom and itself
         return magnitudes.max(axis=-1)
@@ -56,13 +69,13 @@ def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
     return dictionary.prepared("filter coherence", make)
 
 
-def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
+def mutual_coherence(dictionary: Atoms) -> float:
     """
     Largest inner product of two different atoms, mu = max |g_ij| over i != j.
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         The dictionary.
 
     Returns
@@ -73,32 +86,141 @@ def mutual_coherence(dictionary: ConvolutionalDictionary) -> float:
     return float(_largest_sums(dictionary, 1)[1])
 
 
-def _largest_sums(dictionary: ConvolutionalDictionary, power: int) -> NDArray:
+def _largest_sums(dictionary: Atoms, power: int) -> NDArray:
     """Largest over the atoms of the sum of the k largest |g_ij|^power, for every k; kept, as guarantees ask often."""
+    blocks = grouped_blocks(dictionary)
+    if isinstance(dictionary, GroupedDictionary) or is_streamed(blocks):
+        return dictionary.prepared("streamed sums", lambda: _streamed_sums(GramRows.of(blocks)))[power - 1]
+    return dictionary.prepared(("largest sums", power), lambda: _sums_at_once(dictionary, power))
 
-    def make() -> NDArray:
-        descending = -np.sort(-(off_diagonal(dictionary).astype(np.float64) ** power), axis=1)
-        sums = np.concatenate([np.zeros((len(descending), 1)), np.cumsum(descending, axis=1)], axis=1).max(axis=0)
-        return sums if len(sums) > 1 else np.zeros(2)
 
-    return dictionary.prepared(("largest sums", power), make)
+def _sums_at_once(dictionary: ConvolutionalDictionary, power: int) -> NDArray:
+    descending = -np.sort(-(off_diagonal(dictionary).astype(np.float64) ** power), axis=1)
+    sums = np.concatenate([np.zeros((len(descending), 1)), np.cumsum(descending, axis=1)], axis=1).max(axis=0)
+    return sums if len(sums) > 1 else np.zeros(2)
+
+
+def _magnitudes(rows: GramRows, span: Span) -> NDArray:
+    """Magnitudes of some rows of the Gram kernel, 0 for an atom and itself: (group, row, lag, filter)."""
+    made = rows(span)
+    magnitudes = np.abs(made, out=made).reshape(*made.shape[:2], -1, made.shape[-1])
+    own = np.arange(magnitudes.shape[1])
+    magnitudes[:, own, magnitudes.shape[2] // 2, span[1].start + own] = 0
+    return magnitudes
+
+
+def _streamed_sums(rows: GramRows) -> tuple[NDArray, NDArray]:
+    """The largest sums of magnitudes and of their squares, of all numbers of atoms, with a few rows at a time."""
+    spans, lock = list(rows.spans()), threading.Lock()
+    stripe = rows.blocks.shape[1] * math.prod(2 * n - 1 for n in rows.overlap)
+    largest = np.zeros((2, max(stripe, 2)))
+
+    def work(index: int) -> None:
+        magnitudes = _magnitudes(rows, spans[index])
+        ascending = magnitudes.reshape(-1, stripe)
+        ascending.sort(axis=1)  # the 0 of an atom and itself comes last from the large end, where it adds nothing
+        others = ascending[:, :0:-1]
+        for power, total in enumerate(largest, start=1):
+            sums = np.cumsum(others if power == 1 else np.square(others), axis=1).max(axis=0)
+            with lock:
+                np.maximum(total[1:stripe], sums, out=total[1:stripe])
+
+    over_trials(len(spans), work)
+    return largest[0], largest[1]
+
+
+class Coherent(NamedTuple):
+    """
+    Where a dictionary is most coherent.
+
+    Parameters
+    ----------
+    first, second : int
+        Filters of the most coherent atoms (first, p) and (second, p + lag).
+    lag : tuple of int
+        In positions, one number an axis.
+    inner : float
+        Their inner product, with its sign; 0 where no two atoms meet.
+    same_position, own_shift, across : float
+        Largest |g_ij| of filters at the same position, of a filter and itself shifted, of different filters shifted.
+    """
+
+    first: int
+    second: int
+    lag: tuple[int, ...]
+    inner: float
+    same_position: float
+    own_shift: float
+    across: float
+
+
+def most_coherent(dictionary: Atoms) -> Coherent:
+    """
+    Find the most coherent atoms, and the largest coherence of every kind of pairs.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary or GroupedDictionary
+        The dictionary; a few rows of its Gram kernel are held at a time.
+
+    Returns
+    -------
+    Coherent
+        The largest of its three numbers is the mutual coherence.
+    """
+    rows = GramRows.of(grouped_blocks(dictionary))
+    spans = list(rows.spans())
+
+    def work(index: int) -> Coherent:
+        return _most_coherent(rows, spans[index])
+
+    parts = over_trials(len(spans), work)
+    best = max(parts, key=lambda part: abs(part.inner))
+    kinds = np.max([part[4:] for part in parts], axis=0)
+    return best._replace(same_position=float(kinds[0]), own_shift=float(kinds[1]), across=float(kinds[2]))
+
+
+def _most_coherent(rows: GramRows, span: Span) -> Coherent:
+    """The same among some rows."""
+    made = rows(span)
+    lags, n_filters = made.shape[2:-1], made.shape[-1]
+    flat = made.reshape(*made.shape[:2], -1, n_filters)
+    own, middle = np.arange(flat.shape[1]), flat.shape[2] // 2
+    flat[:, own, middle, span[1].start + own] = 0  # an atom and itself
+    magnitudes = np.abs(flat)
+    group, row, lag, second = np.unravel_index(int(magnitudes.argmax()), magnitudes.shape)
+    first_filter = int(span[0].start + group) * n_filters
+    shift = tuple(int(n) - size // 2 for n, size in zip(np.unravel_index(lag, lags), lags, strict=True))
+    same = magnitudes[:, :, middle].max()
+    magnitudes[:, :, middle] = 0
+    shifted = magnitudes[:, own, :, span[1].start + own].max()
+    magnitudes[:, own, :, span[1].start + own] = 0
+    return Coherent(
+        first_filter + int(span[1].start + row), first_filter + int(second), shift,
+        float(flat[group, row, lag, second]), float(same), float(shifted), float(magnitudes.max()),
+    )  # fmt: skip
+
+
+def _streamed_peaks(rows: GramRows) -> NDArray:
+    """The largest magnitude of each pair of filters of one group, with a few rows at a time."""
+    spans = list(rows.spans())
+    parts = over_trials(len(spans), lambda index: _magnitudes(rows, spans[index])[0].max(axis=1))
+    return np.concatenate(parts)
 
 
 def _of_atoms(sums: NDArray, k: ArrayLike) -> NDArray:
     """The sums for numbers of atoms, which stay those of all atoms beyond their number."""
-    counts = np.asarray(k)
-    if np.any(counts < 0) or np.any(counts != np.floor(counts)):
-        raise UserError(f"k = {k} is not allowed: give a whole number of atoms, 0 or more.")
+    counts = real_numbers(k, "k", low=0, whole=True)
     return sums[np.minimum(counts.astype(np.int64), len(sums) - 1)]
 
 
-def babel(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
+def babel(dictionary: Atoms, k: ArrayLike) -> NDArray | float:
     """
     Babel function, mu_1(k) = max_i of the sum of the k largest |g_ij|, j != i.
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         The dictionary.
     k : int or array_like of int
         Numbers of other atoms; beyond the stripe the function stays constant.
@@ -117,13 +239,13 @@ def babel(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
     return sums if np.ndim(k) else float(sums)
 
 
-def babel2(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float:
+def babel2(dictionary: Atoms, k: ArrayLike) -> NDArray | float:
     """
     2-Babel function, mu_2(k) = max_i of the l2 norm of the k largest |g_ij|, j != i ([SV07]).
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         The dictionary.
     k : int or array_like of int
         Numbers of other atoms; beyond the stripe the function stays constant.
@@ -142,7 +264,7 @@ def babel2(dictionary: ConvolutionalDictionary, k: ArrayLike) -> NDArray | float
     return sums if np.ndim(k) else float(sums)
 
 
-def welch_bound(dictionary: ConvolutionalDictionary) -> float:
+def welch_bound(dictionary: Atoms) -> float:
     """
     Lower bound on the mutual coherence of any dictionary of the same sizes.
 
@@ -152,8 +274,8 @@ def welch_bound(dictionary: ConvolutionalDictionary) -> float:
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
-        The dictionary; only its sizes count.
+    dictionary : ConvolutionalDictionary or GroupedDictionary
+        The dictionary; only its sizes count, those of a group where there are groups.
 
     Returns
     -------
@@ -164,4 +286,5 @@ def welch_bound(dictionary: ConvolutionalDictionary) -> float:
     redundancy = dictionary.n_filters / (dictionary.n_channels * reached)
     if redundancy <= 1:
         return 0.0
-    return math.sqrt((redundancy - 1) / (dictionary.stripe_size - 1))
+    groups = dictionary.n_groups if isinstance(dictionary, GroupedDictionary) else 1
+    return math.sqrt((redundancy - 1) / (dictionary.stripe_size // groups - 1))

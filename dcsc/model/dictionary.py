@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array
 from dcsc.convolution.filter_bank import FilterBank
-from dcsc.errors import UserError
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -84,7 +84,7 @@ class ConvolutionalDictionary(FilterBank):
         Raises
         ------
         UserError
-            When the shape or the type of the codes does not fit.
+            When the codes are no finite real numbers of that shape.
         """
         from dcsc.convolution import dense_path
 
@@ -117,7 +117,7 @@ class ConvolutionalDictionary(FilterBank):
         Raises
         ------
         UserError
-            When the shape or the type of the signals does not fit.
+            When the signals are no finite real numbers of that shape.
         """
         from dcsc.convolution import dense_path
 
@@ -190,9 +190,7 @@ class ConvolutionalDictionary(FilterBank):
         return ConvolutionalDictionary(self.filters.astype(dtype), self.stride, self.grid)
 
     def _checked(self, array: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray:
-        array = np.asarray(array)
-        if array.ndim < len(shape) or array.shape[-len(shape) :] != shape:
-            raise UserError(f"{name} of shape {array.shape} do not fit: the last axes must be {shape}.")
+        array = real_array(array, name, shape)
         if array.dtype == np.bool_:
             return array.astype(self.dtype)
         return array

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dcsc.convolution.arguments import checked_type
 from dcsc.convolution.layouts import filter_taps
 from dcsc.kernels import deep
 from dcsc.kernels.arguments import Entries
@@ -48,8 +49,10 @@ def synthesize_sparse(
     Raises
     ------
     UserError
-        When integers would exceed 64 bits, or the dictionary has no integer filters for them.
+        When the codes are not of the dictionary's shape, no finite numbers, or integers that would exceed 64 bits or
+        for which the dictionary has no integer filters.
     """
+    checked_type(dictionary, codes)
     exact = codes.value.dtype.kind in "iu"
     dtype = np.dtype(np.int64 if exact else np.float64)
     listed, n_trials = kernel_codes(codes, dtype), codes.row_size.size

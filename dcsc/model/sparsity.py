@@ -7,7 +7,9 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import check_finite, real_array
 from dcsc.convolution.layouts import AXES, padded
+from dcsc.errors import UserError
 from dcsc.kernels import local
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
@@ -49,13 +51,29 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
     return np.take(total, first + length, axis=axis) - np.take(total, first, axis=axis)
 
 
-def _is_listed(code: ArrayLike | RaggedCodes) -> TypeGuard[RaggedCodes]:
+def _is_listed(code: NDArray | RaggedCodes) -> TypeGuard[RaggedCodes]:
     """Whether codes are taken as the lists they are; those of more axes than the kernels have are expanded."""
     return isinstance(code, RaggedCodes) and len(code.code_shape) - 1 <= AXES
 
 
-def _as_array(code: ArrayLike | RaggedCodes) -> NDArray:
-    return code.to_dense() if isinstance(code, RaggedCodes) else np.asarray(code)
+def _checked(
+    code: ArrayLike | RaggedCodes, last: tuple[int, ...] | None, rank: int, what: str = "codes"
+) -> NDArray | RaggedCodes:
+    """Check what was given, once: its shape, or where none is known the number of its axes, and its values."""
+    if isinstance(code, RaggedCodes):
+        check_finite(code.value, what)
+        found = tuple(code.code_shape)
+        if (found != last) if last is not None else (len(found) != rank + 1):
+            raise UserError(f"{what} of shape {found} do not fit: they must be {last or f'of {rank + 1} axes'}.")
+        return code
+    array = real_array(code, what, last or ())
+    if array.ndim < rank + 1:
+        raise UserError(f"{what} of shape {array.shape} do not fit: give (..., filter, *position), {rank + 1} axes.")
+    return array
+
+
+def _as_array(code: NDArray | RaggedCodes) -> NDArray:
+    return code.to_dense() if isinstance(code, RaggedCodes) else code
 
 
 def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
@@ -85,8 +103,11 @@ def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: Conv
     return largest.reshape(codes.batch_shape)
 
 
-def _active_per_position(code: ArrayLike, rank: int) -> NDArray:
-    return np.count_nonzero(np.asarray(code), axis=-rank - 1).astype(np.int64)
+def _stripe_counts(code: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
+    counts = np.count_nonzero(code, axis=-dictionary.rank - 1).astype(np.int64)
+    for axis, overlap in enumerate(dictionary.overlap, start=-dictionary.rank):
+        counts = window_sums(counts, 1 - overlap, 2 * overlap - 1, 1, axis + counts.ndim)
+    return counts
 
 
 def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
@@ -104,11 +125,13 @@ def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictio
     -------
     ndarray of int, shape (..., *position)
         Non-zeros among all atoms that overlap the atoms at that position.
+
+    Raises
+    ------
+    UserError
+        When the codes are no finite real numbers of the dictionary's shape.
     """
-    counts = _active_per_position(_as_array(code), dictionary.rank)
-    for axis, overlap in enumerate(dictionary.overlap, start=-dictionary.rank):
-        counts = window_sums(counts, 1 - overlap, 2 * overlap - 1, 1, axis + counts.ndim)
-    return counts
+    return _stripe_counts(_as_array(_checked(code, dictionary.code_shape, dictionary.rank)), dictionary)
 
 
 def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray | int:
@@ -126,11 +149,17 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     -------
     int or ndarray of int, shape (...)
         The stripe-sparsity, one a code of the batch.
+
+    Raises
+    ------
+    UserError
+        When the codes are no finite real numbers of the dictionary's shape.
     """
-    if _is_listed(code):
-        largest = _fullest_stripes(code, dictionary)
+    checked = _checked(code, dictionary.code_shape, dictionary.rank)
+    if _is_listed(checked):
+        largest = _fullest_stripes(checked, dictionary)
     else:
-        counts = stripe_counts(code, dictionary)
+        counts = _stripe_counts(_as_array(checked), dictionary)
         largest = counts.max(axis=tuple(range(-dictionary.rank, 0)))
     return largest if largest.ndim else int(largest)
 
@@ -156,6 +185,19 @@ def patch_sums(values: NDArray, next_dictionary: ConvolutionalDictionary) -> NDA
     for axis, (taps, step) in enumerate(zip(next_dictionary.taps, next_dictionary.stride, strict=True), start=-rank):
         sums = window_sums(sums, 0, taps, step, axis + sums.ndim)
     return sums
+
+
+def _checked_patches(
+    code: ArrayLike | RaggedCodes,
+    next_dictionary: ConvolutionalDictionary | None,
+    rank: int | None,
+    what: str,
+) -> NDArray | RaggedCodes:
+    if next_dictionary is not None:
+        return _checked(code, next_dictionary.signal_shape, next_dictionary.rank, what)
+    if isinstance(code, RaggedCodes):
+        return _checked(code, None, len(code.code_shape) - 1, what)
+    return _checked(code, None, 1 if rank is None else rank, what)
 
 
 def _largest_patch(values: NDArray, next_dictionary: ConvolutionalDictionary | None, rank: int | None) -> NDArray:
@@ -185,11 +227,17 @@ def patch_norm(
     -------
     int or ndarray of int, shape (...)
         One count a code of the batch.
+
+    Raises
+    ------
+    UserError
+        When the codes are no finite real numbers, or of another shape.
     """
-    if _is_listed(code):
-        largest = _largest_patches(code, np.ones(len(code.atom)), next_dictionary).astype(np.int64)
+    checked = _checked_patches(code, next_dictionary, rank, "codes")
+    if _is_listed(checked):
+        largest = _largest_patches(checked, np.ones(len(checked.atom)), next_dictionary).astype(np.int64)
     else:
-        active = (_as_array(code) != 0).astype(np.int64)
+        active = (_as_array(checked) != 0).astype(np.int64)
         largest = _largest_patch(active, next_dictionary, rank)
     return largest if largest.ndim else int(largest)
 
@@ -213,11 +261,42 @@ def patch_l2(
     -------
     float or ndarray, shape (...)
         One norm a member of the batch.
+
+    Raises
+    ------
+    UserError
+        When the errors are no finite real numbers, or of another shape.
     """
-    if _is_listed(error):
-        largest = np.sqrt(_largest_patches(error, error.value.astype(np.float64) ** 2, next_dictionary))
+    checked = _checked_patches(error, next_dictionary, rank, "errors")
+    if _is_listed(checked):
+        largest = np.sqrt(_largest_patches(checked, checked.value.astype(np.float64) ** 2, next_dictionary))
     else:
-        largest = np.sqrt(_largest_patch(_as_array(error).astype(np.float64) ** 2, next_dictionary, rank))
+        largest = np.sqrt(_largest_patch(_as_array(checked).astype(np.float64) ** 2, next_dictionary, rank))
+    return largest if largest.ndim else float(largest)
+
+
+def patch_l2_of_bounds(
+    bounds: NDArray | RaggedCodes, next_dictionary: ConvolutionalDictionary | None, rank: int | None = None
+) -> NDArray | float:
+    """
+    Largest l2 norm of a patch of bounds on an error, which may be infinite.
+
+    Parameters
+    ----------
+    bounds : RaggedCodes
+        A bound for each non-zero of codes.
+    next_dictionary, rank
+        As for `patch_l2`.
+
+    Returns
+    -------
+    float or ndarray, shape (...)
+        One norm a member of the batch.
+    """
+    if _is_listed(bounds):
+        largest = np.sqrt(_largest_patches(bounds, bounds.value.astype(np.float64) ** 2, next_dictionary))
+    else:
+        largest = np.sqrt(_largest_patch(_as_array(bounds).astype(np.float64) ** 2, next_dictionary, rank))
     return largest if largest.ndim else float(largest)
 
 
@@ -236,11 +315,17 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     -------
     smallest, largest : ndarray, shape (...)
         Infinity and 0 for a code without non-zeros, so that nothing asked of it fails.
+
+    Raises
+    ------
+    UserError
+        When the codes are no finite real numbers, or have too few axes.
     """
+    code = _checked(code, None, rank)
     if isinstance(code, RaggedCodes):
         listed = np.abs(code.value.astype(np.float64))
         return reduce_codes(np.minimum, listed, code, np.inf), reduce_codes(np.maximum, listed, code, 0.0)
-    magnitudes = np.abs(np.asarray(code, dtype=np.float64))
+    magnitudes = np.abs(code.astype(np.float64))
     axes = tuple(range(-rank - 1, 0))
     smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=axes)
     return smallest, magnitudes.max(axis=axes)
@@ -260,6 +345,7 @@ def extremes_by_filter(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
     smallest, largest : ndarray, shape (..., filter)
         Infinity and 0 for a filter without non-zeros.
     """
+    check_finite(codes.value, "codes")
     magnitudes = np.abs(codes.value.astype(np.float64))
     smallest = reduce_by_filter(np.minimum, magnitudes, codes, np.inf)
     return smallest, reduce_by_filter(np.maximum, magnitudes, codes, 0.0)
@@ -280,6 +366,11 @@ def contrast(code: ArrayLike | RaggedCodes, rank: int) -> NDArray | float:
     -------
     float or ndarray, shape (...)
         In (0, 1]; 1 for a code without non-zeros.
+
+    Raises
+    ------
+    UserError
+        When the codes are no finite real numbers, or have too few axes.
     """
     smallest, largest = extreme_magnitudes(code, rank)
     ratio = np.where(largest > 0, smallest / np.where(largest > 0, largest, 1.0), 1.0)

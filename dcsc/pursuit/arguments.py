@@ -1,14 +1,42 @@
-"""What pursuits are given: signals and true codes as arrays, and options told once or layer by layer."""
+"""What pursuits are given: signals and true codes as arrays, checked once, and options told once or layer by layer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import common_batch, real_array, real_numbers
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
+
+
+def checked_signals(model: Cascade, signals: ArrayLike) -> NDArray:
+    """
+    Take the signals of a pursuit.
+
+    Parameters
+    ----------
+    model : Cascade
+        The cascade.
+    signals : array_like, shape (..., channel, *space)
+        X^(0), or X^(0) + E; the batch may be empty.
+
+    Returns
+    -------
+    ndarray, shape (..., channel, *space)
+        The same.
+
+    Raises
+    ------
+    UserError
+        When they are no finite real numbers, or the last axes are not those of a signal of the cascade.
+    """
+    array = real_array(signals, "signals", model.dictionaries[0].signal_shape)
+    return array.astype(np.float64) if array.dtype.kind == "b" else array
 
 
 def batch_shape(model: Cascade, signals: NDArray) -> tuple[int, ...]:
@@ -20,7 +48,7 @@ def batch_shape(model: Cascade, signals: NDArray) -> tuple[int, ...]:
     model : Cascade
         The cascade.
     signals : ndarray, shape (..., channel, *space)
-        X^(0), or X^(0) + E.
+        From `checked_signals`.
 
     Returns
     -------
@@ -30,12 +58,10 @@ def batch_shape(model: Cascade, signals: NDArray) -> tuple[int, ...]:
     Raises
     ------
     UserError
-        When the last axes are not those of a signal of the cascade.
+        When the batch axes of signals and signs do not fit one another.
     """
-    expected = model.dictionaries[0].signal_shape
-    if signals.shape[-len(expected) :] != expected:
-        raise UserError(f"signals of shape {signals.shape} do not fit: the last axes must be {expected}.")
-    return np.broadcast_shapes(*[array.shape[: -model.rank - 1] for array in (signals, *(model.signs or ()))])
+    axes = [array.shape[: array.ndim - model.rank - 1] for array in (signals, *(model.signs or ()))]
+    return common_batch("signals and signs", *axes)
 
 
 def flat_batch(arrays: NDArray, batch: tuple[int, ...], shape: tuple[int, ...]) -> NDArray:
@@ -56,7 +82,7 @@ def flat_batch(arrays: NDArray, batch: tuple[int, ...], shape: tuple[int, ...]) 
     ndarray, shape (trial, *shape)
         The members, in C order of the batch.
     """
-    return np.broadcast_to(arrays, (*batch, *shape)).reshape(-1, *shape)
+    return np.broadcast_to(arrays, (*batch, *shape)).reshape(math.prod(batch), *shape)
 
 
 def float_type(model: Cascade, signals: NDArray) -> np.dtype:
@@ -78,12 +104,14 @@ def float_type(model: Cascade, signals: NDArray) -> np.dtype:
     return np.result_type(model.dictionaries[0].dtype, signals if signals.dtype.kind == "f" else np.float32)
 
 
-def true_codes(reference: Sequence[ArrayLike] | None) -> list[NDArray]:
+def true_codes(model: Cascade, reference: Sequence[ArrayLike] | None) -> list[NDArray]:
     """
     Make arrays of the true codes.
 
     Parameters
     ----------
+    model : Cascade
+        The cascade.
     reference : sequence of array_like or None
         [X^(1), ..., X^(L)], if they are known.
 
@@ -91,8 +119,19 @@ def true_codes(reference: Sequence[ArrayLike] | None) -> list[NDArray]:
     -------
     list of ndarray
         The same; empty when they are not known.
+
+    Raises
+    ------
+    UserError
+        When they are not one a layer, or no finite real numbers of its shape.
     """
-    return [] if reference is None else [np.asarray(code) for code in reference]
+    if reference is None:
+        return []
+    if len(reference) != model.depth:
+        raise UserError(f"{len(reference)} arrays of codes for {model.depth} layers: give [X^(1), ..., X^(L)].")
+    shapes = [dictionary.code_shape for dictionary in model.dictionaries]
+    numbered = enumerate(zip(reference, shapes, strict=True), start=1)
+    return [real_array(code, f"reference codes of layer {layer}", shape) for layer, (code, shape) in numbered]
 
 
 def support_sizes(codes: NDArray, rank: int) -> NDArray:
@@ -135,7 +174,7 @@ def check_layers(n_layers: int, **options: object) -> None:
             raise UserError(f"{name} has {len(option)} entries for {n_layers} layers: give one, or one a layer.")
 
 
-def of_layer(option: object, layer: int) -> NDArray:
+def of_layer(option: Any, layer: int) -> Any:
     """
     Take what an option says of a layer.
 
@@ -148,10 +187,10 @@ def of_layer(option: object, layer: int) -> NDArray:
 
     Returns
     -------
-    ndarray, shape () or (...)
-        A number, or one a trial.
+    array_like, shape () or (...)
+        A number, or one a trial, as the user gave it.
     """
-    return np.asarray(option[layer - 1] if isinstance(option, Sequence) else option)
+    return option[layer - 1] if isinstance(option, Sequence) and not isinstance(option, str) else option
 
 
 def non_negative_of_layer(option: object, layer: int, batch: tuple[int, ...], name: str) -> NDArray:
@@ -177,31 +216,31 @@ def non_negative_of_layer(option: object, layer: int, batch: tuple[int, ...], na
     Raises
     ------
     UserError
-        When a number is negative.
+        When a number is negative, or none, or they do not fit the batch.
     """
-    numbers = of_layer(option, layer).astype(np.float64)
-    if not (numbers >= 0).all():
-        raise UserError(f"{name} {numbers.min():g} of layer {layer} is not allowed: give numbers from 0.")
-    return np.broadcast_to(numbers, batch)
+    return real_numbers(of_layer(option, layer), f"{name} of layer {layer}", batch, low=0).astype(np.float64)
 
 
-def check_whole(numbers: NDArray, most: int, what: str) -> None:
+def sizes_of_layer(option: object, layer: int, batch: tuple[int, ...], most: int, name: str) -> NDArray:
     """
-    Demand whole numbers within bounds.
+    Take what an option says of a layer, in whole numbers within bounds.
 
     Parameters
     ----------
-    numbers : ndarray
-        What the user gave.
+    option, layer, batch, name
+        As for `non_negative_of_layer`.
     most : int
         The largest allowed number; the smallest is 0.
-    what : str
-        The option and its value, for the message.
+
+    Returns
+    -------
+    ndarray of int64, shape (...)
+        One number a trial.
 
     Raises
     ------
     UserError
-        When a number is not whole, negative or too large.
+        When a number is not whole, negative or too large, or they do not fit the batch.
     """
-    if np.any(numbers < 0) or np.any(numbers > most) or np.any(numbers != np.floor(numbers)):
-        raise UserError(f"{what} is not allowed: give whole numbers from 0 to {most}.")
+    given, what = of_layer(option, layer), f"{name} of layer {layer}"
+    return real_numbers(given, what, batch, low=0, high=most, whole=True).astype(np.int64)

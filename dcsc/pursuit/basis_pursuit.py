@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model.cascade import Cascade
@@ -19,6 +20,7 @@ from dcsc.parallel import over_trials
 from dcsc.pursuit.arguments import (
     batch_shape,
     check_layers,
+    checked_signals,
     flat_batch,
     float_type,
     non_negative_of_layer,
@@ -77,7 +79,7 @@ def equality(
         oriented = None if orientation is None else orientation[row]
         return _equality_of_trial(dictionary, signals[row].astype(np.float64), tolerance, oriented)
 
-    return LassoSolution.of_trials(over_trials(len(signals), work, progress))
+    return LassoSolution.of_trials(over_trials(len(signals), work, progress), dictionary.code_shape)
 
 
 def _equality_of_trial(
@@ -173,7 +175,7 @@ def discrepancy_penalties(
 
     solved = over_trials(len(signals), work, progress)
     penalties = np.array([penalty for penalty, *_ in solved])
-    return penalties, LassoSolution.of_trials([trial[1:] for trial in solved])
+    return penalties, LassoSolution.of_trials([trial[1:] for trial in solved], dictionary.code_shape)
 
 
 def _by_discrepancy(
@@ -230,11 +232,11 @@ def guaranteed_penalties(
     list of ndarray, each of shape (...)
         Defined whether or not the theorem applies (`dcsc.guarantees.basis_pursuit` tells).
     """
-    eps = np.broadcast_to(np.asarray(noise, dtype=np.float64), batch)
+    eps = real_numbers(noise, "noise", batch, low=0, finite=True).astype(np.float64)
     penalties = []
     for layer, code in enumerate(reference, start=1):
         penalties.append(4 * eps)
-        eps = 7.5 * eps * np.sqrt(patch_norm(np.asarray(code), model.next_dictionary(layer), model.rank))
+        eps = 7.5 * eps * np.sqrt(patch_norm(code, model.next_dictionary(layer), model.rank))
     return penalties
 
 
@@ -308,9 +310,10 @@ def layered_basis_pursuit(
     Raises
     ------
     UserError
-        When an option is unknown or incomplete, or non-negative codes are asked of a layer of mixed signs.
+        When the signals are no finite real numbers, an option is unknown or incomplete, or non-negative codes are asked
+        of a layer of mixed signs.
     """
-    current, truth = np.asarray(signals), true_codes(reference)
+    current, truth = checked_signals(model, signals), true_codes(model, reference)
     check_choice(solver, SOLVERS, "solver")
     check_choice(stop, STOPS, "stop")
     _check(model, penalty, discrepancy, non_negative, truth)
@@ -319,7 +322,8 @@ def layered_basis_pursuit(
         tolerance = 1e-4 if solver == "proximal-gradient" and dtype == np.float32 else 1e-8
     rule = StoppingRule(stop, tolerance, _MAX_ITERATIONS[solver] if max_iterations is None else max_iterations)
     solve = working_set if solver == "working-set" else partial(proximal_gradient, accelerate=accelerate, step=step)
-    if penalty == "guaranteed":
+    named = penalty if isinstance(penalty, str) else ""
+    if named == "guaranteed":
         penalty = guaranteed_penalties(model, truth, noise, batch)
     codes, penalties, iterations, optimality = [], [], [], []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
@@ -330,7 +334,7 @@ def layered_basis_pursuit(
             orientation = flat_batch(np.ones(code_shape) if signs is None else signs, batch, dictionary.code_shape)
         flat = flat_batch(current, batch, dictionary.signal_shape).astype(dtype)
         title = f"basis pursuit, layer {layer}" if progress else ""
-        if penalty == "discrepancy":
+        if named == "discrepancy":
             norms = _residual_norms(model, layer, current, truth) if discrepancy is None else discrepancy
             norms = non_negative_of_layer(norms, layer, batch, "discrepancy").ravel()
             xi, solution = discrepancy_penalties(dictionary, flat, norms, rule, orientation, title)
@@ -389,9 +393,10 @@ def _check(
     if isinstance(penalty, str):
         check_choice(penalty, PENALTIES, "penalty")
     check_layers(model.depth, penalty=penalty, discrepancy=discrepancy, non_negative=non_negative)
-    if penalty == "discrepancy" and discrepancy is None and not truth:
+    named = penalty if isinstance(penalty, str) else ""
+    if named == "discrepancy" and discrepancy is None and not truth:
         raise UserError("penalty 'discrepancy' needs the norm of the residual: pass it as discrepancy, or the codes.")
-    if penalty == "guaranteed" and not truth:
+    if named == "guaranteed" and not truth:
         raise UserError("penalty 'guaranteed' derives from the true codes: pass them as reference.")
     if model.signs is not None and any(of_layer(non_negative, layer) for layer in range(1, model.depth)):
         raise UserError(

@@ -15,9 +15,10 @@ from dcsc.parallel import over_trials
 from dcsc.pursuit.arguments import (
     batch_shape,
     check_layers,
-    check_whole,
+    checked_signals,
     flat_batch,
-    of_layer,
+    non_negative_of_layer,
+    sizes_of_layer,
     support_sizes,
     true_codes,
 )
@@ -73,8 +74,11 @@ def orthogonal_matching_pursuit(
         relative = float(np.sqrt(square / energy)) if energy else 0.0
         return code.reshape(dictionary.code_shape), len(atoms), relative, left
 
-    codes, chosen, residuals, correlations = zip(*over_trials(len(signals), work, progress), strict=True)
-    return np.stack(codes), np.array(chosen), np.array(residuals), np.array(correlations)
+    solved = over_trials(len(signals), work, progress)
+    codes = np.array([code for code, *_ in solved]).reshape(-1, *dictionary.code_shape)
+    chosen = np.array([count for _, count, *_ in solved], dtype=np.int64)
+    residuals, correlations = np.array([of[2:] for of in solved]).reshape(-1, 2).T
+    return codes, chosen, residuals, correlations
 
 
 @register("layered-matching-pursuit")
@@ -118,20 +122,20 @@ def layered_matching_pursuit(
     Raises
     ------
     UserError
-        When sizes are missing, not allowed or too large.
+        When the signals are no finite real numbers, or sizes are missing, not allowed or too large.
     """
-    current, truth = np.asarray(signals, dtype=np.float64), true_codes(reference)
+    given, truth = checked_signals(model, signals), true_codes(model, reference)
+    current = given.astype(np.float64)
     batch = batch_shape(model, current)
     if k is None and not truth:
         raise UserError("layered-matching-pursuit needs k, or the reference codes to count.")
     check_layers(model.depth, k=k, residual=residual)
-    dtype = np.result_type(model.dictionaries[0].dtype, np.asarray(signals).dtype)
+    dtype = np.result_type(model.dictionaries[0].dtype, given.dtype)
     codes, measures = [], []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
-        sizes = support_sizes(truth[layer - 1], model.rank) if k is None else of_layer(k, layer)
-        check_whole(sizes, min(dictionary.n_atoms, MAX_ATOMS), f"k = {sizes.tolist()} of layer {layer}")
-        sizes = np.broadcast_to(sizes, batch).astype(np.int64).ravel()
-        norms = np.broadcast_to(of_layer(residual, layer), batch).astype(float).ravel()
+        wanted = [support_sizes(code, model.rank) for code in truth] if k is None else k
+        sizes = sizes_of_layer(wanted, layer, batch, min(dictionary.n_atoms, MAX_ATOMS), "k").ravel()
+        norms = non_negative_of_layer(residual, layer, batch, "residual").ravel()
         title = f"matching pursuit, layer {layer}" if progress else ""
         inputs = flat_batch(current, batch, dictionary.signal_shape)
         flat, *measured = orthogonal_matching_pursuit(dictionary, inputs, sizes, norms, title)

@@ -8,9 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
-from dcsc.pursuit.arguments import batch_shape, check_layers, check_whole, of_layer, support_sizes, true_codes
+from dcsc.pursuit.arguments import (
+    batch_shape,
+    check_layers,
+    checked_signals,
+    sizes_of_layer,
+    support_sizes,
+    true_codes,
+)
 from dcsc.pursuit.least_squares import fit_dense
 from dcsc.pursuit.multilayer import deepest_columns
 from dcsc.pursuit.protocol import PursuitResult, register
@@ -39,7 +47,7 @@ def null_basis(matrix: NDArray) -> NDArray:
     ndarray, shape (column, dimension)
         One basis vector a column.
     """
-    if not len(matrix):
+    if not matrix.size:
         return np.eye(matrix.shape[1])
     values, vectors = np.linalg.eigh(matrix.T @ matrix)
     return vectors[:, values <= _RANK * max(1.0, values[-1])]
@@ -126,17 +134,18 @@ def holistic_pursuit(
     Raises
     ------
     UserError
-        When numbers of zeros are missing or not allowed, or the cascade is too large.
+        When the signals are no finite real numbers, numbers of zeros are missing or not allowed, or the cascade is too
+        large.
     """
     from tqdm import tqdm
 
-    given = np.asarray(signals, dtype=np.float64)
+    given = checked_signals(model, signals).astype(np.float64)
     n_atoms = model.dictionaries[-1].n_atoms
     if n_atoms > MAX_ATOMS:
         raise UserError(f"holistic-pursuit takes up to {MAX_ATOMS} deepest atoms, not {n_atoms}: use another pursuit.")
     batch = batch_shape(model, given)
     counts = _zeros(model, zeros, reference, batch)
-    penalties = np.broadcast_to(np.asarray(penalty, dtype=np.float64), batch)
+    penalties = real_numbers(penalty, "penalty", batch, low=0).astype(np.float64)
     given = np.broadcast_to(given, (*batch, *model.dictionaries[0].signal_shape))
     dtype = np.result_type(model.dictionaries[0].dtype, np.float32)
     codes = [np.zeros((*batch, *dictionary.code_shape), dtype=dtype) for dictionary in model.dictionaries]
@@ -187,14 +196,11 @@ def _zeros(
     batch: tuple[int, ...],
 ) -> list[NDArray]:
     """Numbers of zeros to be found in the layers 1..L-1, one a trial."""
-    upper, truth = model.dictionaries[:-1], true_codes(reference)
+    upper, truth = model.dictionaries[:-1], true_codes(model, reference)
     if zeros is None and not truth:
         raise UserError("holistic-pursuit needs the numbers of zeros of the upper layers: pass the codes as reference.")
     check_layers(len(upper), zeros=zeros)
-    counts = []
-    for layer, dictionary in enumerate(upper, start=1):
-        n_atoms = dictionary.n_atoms
-        count = n_atoms - support_sizes(truth[layer - 1], model.rank) if zeros is None else of_layer(zeros, layer)
-        check_whole(count, n_atoms, f"zeros = {zeros}")
-        counts.append(np.broadcast_to(count, batch))
-    return counts
+    wanted: object = zeros
+    if zeros is None:
+        wanted = [of.n_atoms - support_sizes(code, model.rank) for of, code in zip(upper, truth, strict=False)]
+    return [sizes_of_layer(wanted, layer, batch, of.n_atoms, "zeros") for layer, of in enumerate(upper, start=1)]

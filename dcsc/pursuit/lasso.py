@@ -74,22 +74,25 @@ class LassoSolution:
     optimality: NDArray
 
     @classmethod
-    def of_trials(cls, solved: Sequence[tuple[NDArray, int, float]]) -> LassoSolution:
+    def of_trials(cls, solved: Sequence[tuple[NDArray, int, float]], code_shape: tuple[int, ...]) -> LassoSolution:
         """
         Put the solutions of trials together.
 
         Parameters
         ----------
         solved : sequence of tuple
-            Code, iterations and optimality of each trial.
+            Code, iterations and optimality of each trial; there may be none.
+        code_shape : tuple of int
+            Shape of a code.
 
         Returns
         -------
         LassoSolution
             Of all trials.
         """
-        codes, iterations, optimality = zip(*solved, strict=True)
-        return cls(np.stack(codes), np.array(iterations), np.array(optimality))
+        codes = np.array([code for code, _, _ in solved]).reshape(len(solved), *code_shape)
+        iterations = np.array([count for _, count, _ in solved], dtype=np.int64)
+        return cls(codes, iterations, np.array([measure for *_, measure in solved], dtype=np.float64))
 
 
 class Trial:
@@ -276,7 +279,8 @@ def working_set(
 
     if groups:
         over_trials(len(groups), finish, f"{progress}, dense codes" if progress else "")
-    return LassoSolution.of_trials([(state.trial.code(), state.iterations, state.optimality) for state in solved])
+    found = [(state.trial.code(), state.iterations, state.optimality) for state in solved]
+    return LassoSolution.of_trials(found, dictionary.code_shape)
 
 
 def _most_active(dictionary: ConvolutionalDictionary) -> float:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import common_batch
 from dcsc.convolution.layouts import AXES, filter_taps, padded_gram
 from dcsc.errors import UserError
 from dcsc.kernels import least_squares as kernels
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
+from dcsc.pursuit.arguments import checked_signals, flat_batch, true_codes
 from dcsc.pursuit.protocol import PursuitResult, register
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def least_squares(model: Cascade, layer: int, signals: NDArray, support: NDArray
     """
     dictionary = model.dictionaries[layer - 1]
     batch = support.shape[: -model.rank - 1]
-    targets = np.broadcast_to(signals, (*batch, *dictionary.signal_shape)).reshape(-1, *dictionary.signal_shape)
+    targets = flat_batch(signals, batch, dictionary.signal_shape)
     rows, atoms = np.divmod(np.flatnonzero(support), dictionary.n_atoms)
     starts = np.searchsorted(rows, np.arange(len(targets) + 1))
     fitted = np.zeros((len(targets), dictionary.n_atoms))
@@ -274,14 +276,16 @@ def oracle_least_squares(
     Raises
     ------
     UserError
-        When the reference is missing.
+        When the reference is missing, or the signals are no finite real numbers.
     """
     if reference is None:
         raise UserError("oracle-least-squares fits on the true supports: pass the codes as reference.")
-    current = np.asarray(signals)
+    current, supports = checked_signals(model, signals), [code != 0 for code in true_codes(model, reference)]
+    batch = common_batch("signals and reference codes", *[of.shape[: -model.rank - 1] for of in (current, *supports)])
     codes: list[NDArray] = []
-    for layer, truth in enumerate(reference, start=1):
-        current = least_squares(model, layer, current, np.asarray(truth) != 0)
+    for layer, support in enumerate(supports, start=1):
+        everywhere = np.broadcast_to(support, (*batch, *model.dictionaries[layer - 1].code_shape))
+        current = least_squares(model, layer, current, everywhere)
         codes.append(current)
     shape = (*codes[0].shape[: -model.rank - 1], model.depth)
     zeros = [np.zeros(shape[:-1]) for _ in codes]

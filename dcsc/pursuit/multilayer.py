@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.convolution.spectrum import lipschitz_constant
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
-from dcsc.pursuit.arguments import batch_shape, check_layers, float_type, non_negative_of_layer
+from dcsc.pursuit.arguments import batch_shape, check_layers, checked_signals, float_type, non_negative_of_layer
 from dcsc.pursuit.least_squares import fit_dense
 from dcsc.pursuit.protocol import Pursuit, PursuitResult, register, stopped_at
 from dcsc.pursuit.thresholding import relu, soft
@@ -119,7 +119,7 @@ class _Descent:
 
 def _arrays(model: Cascade, signals: ArrayLike, penalty: object) -> tuple[NDArray, list[NDArray]]:
     """The signals and, for each layer, penalties that broadcast against its codes, all in one type."""
-    given = np.asarray(signals)
+    given = checked_signals(model, signals)
     batch, dtype = batch_shape(model, given), float_type(model, given)
     check_layers(model.depth, penalty=penalty)
     of_layers = [non_negative_of_layer(penalty, layer, batch, "penalty") for layer in range(1, model.depth + 1)]
@@ -233,6 +233,9 @@ def deepest_columns(model: Cascade, atoms: NDArray, trial: tuple[int, ...] = (),
         One column an atom.
     """
     shape = model.dictionaries[-1].code_shape
+    if not len(atoms):
+        below = model.dictionaries[layer].signal_shape
+        return np.zeros((math.prod(below), 0))
     codes = np.zeros((len(atoms), math.prod(shape)))
     codes[np.arange(len(atoms)), atoms] = 1.0
     columns = one_trial(model, trial).synthesize(codes.reshape(-1, *shape))[layer]

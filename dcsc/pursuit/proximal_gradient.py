@@ -71,7 +71,7 @@ def proximal_gradient(
         code, iterations, optimality = descent(target, energy, float(penalties[row]), oriented)
         return code.astype(np.float64), iterations, optimality
 
-    return LassoSolution.of_trials(over_trials(len(signals), work, progress))
+    return LassoSolution.of_trials(over_trials(len(signals), work, progress), dictionary.code_shape)
 
 
 @dataclass(frozen=True, eq=False)

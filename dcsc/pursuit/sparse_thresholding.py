@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array
 from dcsc.convolution import one_step, sparse_path
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
@@ -97,7 +98,7 @@ def threshold_codes(
         raise UserError(f"rule {rule!r} needs {name}: a number, or one a layer.")
     if rule == "relu" and model.signs is not None:
         raise UserError("relu cannot recover codes of both signs: use rule 'soft' or 'hard' with signs T.")
-    source = _Input(_signed(model, 1, codes), None if noise is None else np.asarray(noise), is_codes=True)
+    source = _Input(_signed(model, 1, codes), None if noise is None else real_array(noise, "noise"), is_codes=True)
     found = []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
         options: dict[str, Any] = {"rule": rule, name: of_layer(given, layer)}

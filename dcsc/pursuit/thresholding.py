@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,13 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc import guarantees
+from dcsc.arrays import real_numbers
 from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
-from dcsc.pursuit.arguments import check_layers, check_whole, of_layer, support_sizes, true_codes
+from dcsc.pursuit.arguments import (
+    check_layers,
+    checked_signals,
+    of_layer,
+    sizes_of_layer,
+    support_sizes,
+    true_codes,
+)
 from dcsc.pursuit.least_squares import least_squares
 from dcsc.pursuit.protocol import PursuitResult, register
 from dcsc.ragged import RaggedCodes
@@ -62,7 +71,8 @@ def soft(correlations: NDArray, threshold: ArrayLike) -> NDArray:
         Of the shape of the correlations.
     """
     kept = np.abs(correlations) > threshold
-    return np.where(kept, correlations - np.sign(correlations) * threshold, 0)
+    with np.errstate(invalid="ignore"):  # an infinite threshold keeps nothing
+        return np.where(kept, correlations - np.sign(correlations) * threshold, 0)
 
 
 def relu(correlations: NDArray, threshold: ArrayLike) -> NDArray:
@@ -108,10 +118,8 @@ def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
         When k is negative, fractional or exceeds the number of atoms.
     """
     batch = correlations.shape[: -rank - 1]
-    flat = np.abs(correlations).reshape(*batch, -1)
-    sizes = np.broadcast_to(np.asarray(k), batch)
-    check_whole(sizes, flat.shape[-1], f"k = {k}")
-    sizes = sizes.astype(np.int64)[..., None]
+    flat = np.abs(correlations).reshape(*batch, math.prod(correlations.shape[-rank - 1 :]))
+    sizes = real_numbers(k, "k", batch, low=0, high=flat.shape[-1], whole=True).astype(np.int64)[..., None]
     descending = -np.sort(-flat, axis=-1)
     smallest_kept = np.take_along_axis(descending, np.maximum(sizes - 1, 0), axis=-1)
     above = flat > smallest_kept
@@ -143,7 +151,7 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int, rule: Rul
     """
     batch = correlations.shape[: -rank - 1]
     magnitudes = correlations if rule == "relu" else np.abs(correlations)
-    descending = -np.sort(-magnitudes.reshape(*batch, -1), axis=-1)
+    descending = -np.sort(-magnitudes.reshape(*batch, math.prod(correlations.shape[-rank - 1 :])), axis=-1)
     padded = np.concatenate([np.full((*batch, 1), np.inf), descending, np.zeros((*batch, 1))], axis=-1)
     last, following = (np.take_along_axis(padded, (k + step)[..., None], axis=-1)[..., 0] for step in (0, 1))
     following = np.maximum(following, 0)
@@ -263,31 +271,32 @@ def layered_thresholding(
     Raises
     ------
     UserError
-        When the rule or threshold is unknown or incomplete, or of a shape that does not fit, or ReLU meets signed
+        When the signals are no finite real numbers, the rule or threshold is unknown, incomplete, negative, or of a
+        shape that does not fit, or ReLU meets signed
         inner codes.
     """
-    truth = true_codes(reference)
+    current, truth = checked_signals(model, signals), true_codes(model, reference)
     _check(model, rule, threshold, k, truth)
     by_filter = rule != "top-k" and (by_filter or (isinstance(threshold, str) and is_by_filter(threshold)))
     if isinstance(threshold, str) and not threshold.startswith("oracle") and rule != "top-k":
         threshold = derived_thresholds(threshold, model, truth, rule, noise)
-    current = np.asarray(signals)
     codes: list[NDArray] = []
     thresholds: list[NDArray] = []
     for layer in range(1, model.depth + 1):
         correlations = model.correlate_layer(layer, current)
         batch = correlations.shape[: -model.rank - 1]
         if rule == "top-k":
-            size = support_sizes(truth[layer - 1], model.rank) if k is None else of_layer(k, layer)
+            wanted = [support_sizes(known, model.rank) for known in truth] if k is None else k
+            size = sizes_of_layer(wanted, layer, batch, model.dictionaries[layer - 1].n_atoms, "k")
             code = top_k(correlations, size, model.rank)
-            beta = separating_threshold(correlations, np.broadcast_to(size, batch).astype(np.int64), model.rank)
+            beta = separating_threshold(correlations, size, model.rank)
         else:
             if isinstance(threshold, str):  # the oracle; the others are numbers by now
                 beta = _oracle(correlations, truth[layer - 1], model.rank, rule, by_filter)
             elif by_filter:
                 beta = thresholds_by_filter(of_layer(threshold, layer), batch, correlations.shape[len(batch)])
             else:
-                beta = _one_a_trial(of_layer(threshold, layer), batch)
+                beta = _one_a_trial(np.asarray(of_layer(threshold, layer)), batch)
             spread = beta.astype(correlations.dtype)[(..., *[None] * (model.rank + (not by_filter)))]
             code = {"hard": hard, "soft": soft, "relu": relu}[rule](correlations, spread)
         if debias:
@@ -328,6 +337,9 @@ def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Seque
         raise UserError(f"rule {rule!r} needs a threshold: a number, one a layer, or one of {', '.join(THRESHOLDS)}.")
     if isinstance(threshold, str) and not truth:
         raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
+    if rule != "top-k" and not isinstance(threshold, str):
+        for layer in range(1, model.depth + 1):
+            real_numbers(of_layer(threshold, layer), f"threshold of layer {layer}", low=0)
     if rule == "relu":
         check_signs(model, rule, [listed_codes(*layer) for layer in zip(truth, model.dictionaries, strict=False)])
 

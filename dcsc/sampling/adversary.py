@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
+from dcsc.convolution.arguments import checked_type
 from dcsc.convolution.layouts import padded, padded_gram, scratch_of, tiled_patterns
 from dcsc.convolution.sparse_path import correlate_codes, interference_bound
-from dcsc.errors import UserError
 from dcsc.kernels import worst_case
 from dcsc.kernels.independence import INJECTIVE
 from dcsc.model.coherence import filter_coherence
@@ -136,11 +137,13 @@ def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> tup
 
 
 def _in_blocks(
-    codes: RaggedCodes, work: Callable[[RaggedCodes, slice], tuple[NDArray, ...]], threads: int | None
+    dictionary: ConvolutionalDictionary,
+    codes: RaggedCodes,
+    work: Callable[[RaggedCodes, slice], tuple[NDArray, ...]],
+    threads: int | None,
 ) -> list[NDArray]:
     """Work on blocks of codes, with magnitudes as values; gives the signs first, then arrays of one value a trial."""
-    if codes.row_size.size == 0:
-        raise UserError("there are no codes to attack: give at least one.")
+    checked_type(dictionary, codes)
     magnitudes = np.abs(codes.value.astype(np.float64))
     flat = RaggedCodes(codes.row_size.ravel(), codes.atom.astype(np.int32), magnitudes, codes.code_shape)
 
@@ -148,7 +151,7 @@ def _in_blocks(
         trials = slice(first, last)
         return work(flat.rows(trials), trials)
 
-    parts = over_blocks(len(flat.row_size), span, threads)
+    parts = over_blocks(len(flat.row_size), span, threads) or [span(0, 0)]
     signs, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
     return [signs, *[column.reshape(codes.batch_shape) for column in others]]
 
@@ -186,10 +189,7 @@ def worst_signs_for_threshold(
     UserError
         When shapes do not fit or a threshold is negative.
     """
-    thresholds = np.asarray(threshold, dtype=np.float64)
-    if thresholds.shape not in ((), codes.batch_shape) or not np.all(thresholds >= 0):
-        raise UserError(f"threshold = {threshold} is not allowed: give one that is not negative, or one a trial.")
-    thresholds = np.array(np.broadcast_to(thresholds, codes.batch_shape)).ravel()
+    thresholds = np.array(real_numbers(threshold, "threshold", codes.batch_shape, low=0), dtype=np.float64).ravel()
     gram, positions = _gram_and_positions(dictionary)
     peaks = filter_coherence(dictionary)
 
@@ -202,7 +202,7 @@ def worst_signs_for_threshold(
         worst_case.signs_against(gram, positions, block.atom, block.starts, target, signs)
         return signs, target, attacks[:, 1], attacks[:, 2] != 0, attacks[:, 3] != 0
 
-    return ThresholdAttack(*_in_blocks(codes, work, threads))
+    return ThresholdAttack(*_in_blocks(dictionary, codes, work, threads))
 
 
 def worst_signs_of_atom(
@@ -229,10 +229,8 @@ def worst_signs_of_atom(
     UserError
         When an atom does not exist or the shapes do not fit.
     """
-    targets = np.asarray(atom)
-    if targets.shape not in ((), codes.batch_shape) or np.any(targets < 0) or np.any(targets >= dictionary.n_atoms):
-        raise UserError(f"atom = {atom} is not allowed: give one of 0..{dictionary.n_atoms - 1}, or one a trial.")
-    targets = np.broadcast_to(targets, codes.batch_shape).ravel().astype(np.int64)
+    last = dictionary.n_atoms - 1
+    targets = real_numbers(atom, "atom", codes.batch_shape, low=0, high=last, whole=True).ravel().astype(np.int64)
     gram, positions = _gram_and_positions(dictionary)
 
     def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
@@ -240,7 +238,7 @@ def worst_signs_of_atom(
         worst_case.signs_against(gram, positions, block.atom, block.starts, targets[trials], signs)
         return (signs,)
 
-    return _in_blocks(codes, work, threads)[0]
+    return _in_blocks(dictionary, codes, work, threads)[0]
 
 
 def worst_signs_for_top_k(
@@ -286,7 +284,7 @@ def worst_signs_for_top_k(
             )
         return signs, pairs[:, 0], pairs[:, 1], margin, margin <= 0
 
-    return TopKAttack(*_in_blocks(codes, work, threads))
+    return TopKAttack(*_in_blocks(dictionary, codes, work, threads))
 
 
 def worst_signs_for_basis_pursuit(
@@ -315,8 +313,6 @@ def worst_signs_for_basis_pursuit(
     UserError
         When the codes do not fit.
     """
-    if tuple(codes.code_shape) != dictionary.code_shape:
-        raise UserError(f"codes of shape {tuple(codes.code_shape)} do not fit: they must be {dictionary.code_shape}.")
 
     def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:
         signs = np.ones(len(block.atom), np.int8)
@@ -333,7 +329,7 @@ def worst_signs_for_basis_pursuit(
                 signs[start:stop] = np.where(projected[:, worst] < 0, -1, 1)
         return signs, atoms, constants
 
-    return BasisPursuitAttack(*_in_blocks(codes, work, threads))
+    return BasisPursuitAttack(*_in_blocks(dictionary, codes, work, threads))
 
 
 def _projected(dictionary: ConvolutionalDictionary, active: NDArray) -> NDArray | None:
@@ -380,4 +376,4 @@ def separate_worst_cases(
         extremes, _ = _worst_cases(dictionary, block)
         return np.empty(0, np.int8), extremes[:, 0], extremes[:, 1]
 
-    return Separation(*_in_blocks(codes, work, threads)[1:])
+    return Separation(*_in_blocks(dictionary, codes, work, threads)[1:])

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dcsc.convolution.arguments import checked_type
 from dcsc.convolution.layouts import padded
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import deep
@@ -305,7 +306,13 @@ def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: Ragged
     -------
     DeepDraw
         In the plain model; such codes carry the uniform guarantees alone.
+
+    Raises
+    ------
+    UserError
+        When the codes are no finite numbers, or of another shape.
     """
+    checked_type(dictionaries[-1], deepest)
     codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)
     refused = np.zeros(deepest.row_size.shape, np.int64)
     return DeepDraw(codes, None, _contrasts(codes), cancelled, refused, certificates("none", len(codes), False, False))

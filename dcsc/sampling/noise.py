@@ -6,6 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import common_batch, real_array, real_numbers
 from dcsc.errors import UserError
 from dcsc.model.dictionary import ConvolutionalDictionary
 
@@ -54,13 +55,32 @@ def snr(signals: ArrayLike, noise: ArrayLike, rank: int) -> NDArray | float:
     Returns
     -------
     float or ndarray, shape (...), in dB
-        Infinity without noise.
+        Infinity without noise, NaN without a signal either.
+
+    Raises
+    ------
+    UserError
+        When they are no finite real numbers of shapes that fit.
     """
     axes = tuple(range(-rank - 1, 0))
-    power, noise_power = ((np.asarray(array, dtype=np.float64) ** 2).sum(axis=axes) for array in (signals, noise))
+    arrays = _signals_and_noise(signals, noise, rank)
+    power, noise_power = ((array**2).sum(axis=axes) for array in arrays)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = 10 * np.log10(power / noise_power)
     return ratio if np.ndim(ratio) else float(ratio)
+
+
+def _signals_and_noise(signals: ArrayLike, noise: ArrayLike, rank: int) -> list[NDArray]:
+    """Both in float64; their batch axes fit, and they have the axes of a signal."""
+    arrays = [real_array(given, what) for given, what in ((signals, "signals"), (noise, "noise"))]
+    for array in arrays:
+        if array.ndim < rank + 1 or array.shape[-rank - 1 :] != arrays[0].shape[-rank - 1 :]:
+            raise UserError(
+                f"signals of shape {arrays[0].shape} and noise of shape {arrays[1].shape} do not fit: give both "
+                f"(..., channel, *space), with {rank} axes of space."
+            )
+    common_batch("signals and noise", *[array.shape[: -rank - 1] for array in arrays])
+    return [array.astype(np.float64, copy=False) for array in arrays]
 
 
 def scale_to_snr(signals: ArrayLike, noise: ArrayLike, decibels: ArrayLike, rank: int) -> NDArray:
@@ -84,11 +104,11 @@ def scale_to_snr(signals: ArrayLike, noise: ArrayLike, decibels: ArrayLike, rank
     Raises
     ------
     UserError
-        When the noise of a trial is zero, so that no factor gives the ratio.
+        When the noise of a trial is zero, so that no factor gives the ratio, or an array is not as it must be.
     """
-    noise = np.asarray(noise, dtype=np.float64)
+    noise = _signals_and_noise(signals, noise, rank)[1]
     present = np.asarray(snr(signals, noise, rank))
     if not np.all(np.isfinite(present)):
         raise UserError("a signal or its noise is zero, so that no factor gives the ratio: leave such trials out.")
-    factor = 10.0 ** ((present - np.asarray(decibels)) / 20)
+    factor = 10.0 ** ((present - real_numbers(decibels, "decibels", present.shape, finite=True)) / 20)
     return noise * np.reshape(factor, (*np.shape(factor), *[1] * (rank + 1)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_numbers
 from dcsc.convolution.filter_bank import per_axis
 from dcsc.convolution.layouts import AXES, padded
 from dcsc.errors import UserError
@@ -69,8 +70,8 @@ def _supports(dictionary: ConvolutionalDictionary, sizes: NDArray, atoms: NDArra
 
 
 def _sizes(size: ArrayLike, trials: int, largest: int, what: str, name: str = "size") -> NDArray:
-    sizes = np.asarray(size)
-    if sizes.shape not in ((), (trials,)) or sizes.dtype.kind not in "iuf" or np.any(sizes != np.floor(sizes)):
+    sizes = real_numbers(size, name, whole=True)
+    if sizes.shape not in ((), (trials,)):
         raise UserError(f"{name} = {size} is not allowed: give a whole number, or one for each of {trials} trials.")
     if np.any(sizes < 0) or np.any(sizes > largest):
         raise UserError(f"{name} = {size} is not allowed: {what} takes 0 to {largest} atoms.")

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import real_array
+from dcsc.convolution.arguments import checked_type
 from dcsc.errors import UserError
 from dcsc.model import coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -203,6 +205,7 @@ def draw_signs(
     UserError
         When the name or parameters are not allowed, or other values come out.
     """
+    checked_type(dictionary, magnitudes)
     signs = np.asarray(SIGNS.check(name, parameters)(rng, dictionary, magnitudes, **parameters))
     if signs.shape != magnitudes.value.shape or not np.isin(signs, (-1, 1)).all():
         raise UserError(f"sign rule {name!r} gave other values than one -1 or +1 for each non-zero.")
@@ -282,7 +285,7 @@ def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ragge
     ndarray of int8, shape (non-zero,)
         The signs.
     """
-    signs = np.asarray(signs)
+    signs = real_array(signs, "signs", finite=False)
     if signs.ndim == 1:
         return signs
     shape = (*magnitudes.batch_shape, *dictionary.code_shape)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.convolution.arguments import checked_type
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.model.layers import layers_of
 from dcsc.ragged import RaggedCodes
@@ -34,7 +35,13 @@ def worst_layer_signs(
     -------
     tuple of ndarray of int8, each of shape (trial, filter, *position)
         T^(1), ..., T^(L), with +1 off the supports.
+
+    Raises
+    ------
+    UserError
+        When the codes or thresholds are no numbers, or of another shape.
     """
+    checked_type(dictionaries[-1], deepest)
     trials, current, chosen = len(deepest.row_size), deepest, []
     for layer in range(len(dictionaries), 0, -1):
         dictionary = dictionaries[layer - 1]

@@ -286,7 +286,7 @@ def given_thresholds(
     if isinstance(threshold, str):
         return thresholding.derived_thresholds(threshold, cascade, codes, rule, noise)
     check_layers(cascade.depth, threshold=threshold)
-    each = [of_layer(threshold, layer).astype(np.float64) for layer in range(1, cascade.depth + 1)]
+    each = [np.asarray(of_layer(threshold, layer), np.float64) for layer in range(1, cascade.depth + 1)]
     if thresholding.is_by_filter(threshold):
         return [
             thresholds_by_filter(beta, code.batch_shape, code.code_shape[0])

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,12 @@ from dcsc.store.schemas import BATCH, SCHEMAS, Schema, Variable
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NETCDF = threading.RLock()
+"""Held while a file is opened, read or written: the netCDF library knows no threads, and xarray guards only a part."""
+
+if hasattr(os, "register_at_fork"):  # a child must not inherit a library in the midst of a file
+    os.register_at_fork(before=NETCDF.acquire, after_in_parent=NETCDF.release, after_in_child=NETCDF.release)
 
 
 def codes_to_dataset(codes: RaggedCodes) -> xr.Dataset:
@@ -163,7 +170,7 @@ def write(
         }
         for node in tree.subtree
     }
-    with replacing(path) as temporary:
+    with NETCDF, replacing(path) as temporary:
         tree.to_netcdf(temporary, engine="netcdf4", encoding=encoding, write_inherited_coords=True)
         text = f"{provenance.file_digest(temporary)}  {path.name}\n"
     with replacing(sidecar(path)) as temporary:
@@ -223,13 +230,17 @@ def open_results(path: str | Path) -> xr.DataTree:
 
 
 def _loaded(path: Path) -> tuple[xr.DataTree, dict[str, Any]]:
-    """Load a dataset whose digest is right, and its provenance."""
+    """Load a dataset whose digest is right, and its provenance; nothing of it is left to be read later."""
     provenance.check_digest(path)
-    try:
-        with xr.open_datatree(path, engine="netcdf4") as tree:
-            loaded = tree.load()
-    except Exception:  # the C libraries raise OSError, RuntimeError, ValueError or KeyError on a damaged file
-        raise UserError(f"{path} is not a readable netCDF file: delete it and run again.") from None
+    loaded = None
+    with NETCDF:
+        try:
+            with xr.open_datatree(path, engine="netcdf4") as tree:
+                loaded = tree.load()
+        except Exception:  # the C libraries raise OSError, RuntimeError, ValueError or KeyError on a damaged file
+            pass  # the error holds the open file, and is dropped here, where no other thread reads
+    if loaded is None:
+        raise UserError(f"{path} is not a readable netCDF file: delete it and run again.")
     return loaded, record_of(loaded, path)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dcsc.errors import UserError, printable
 from dcsc.store import provenance
+from dcsc.store.dataset import NETCDF
 from dcsc.study.plan import FILES
 
 OK, DIFFERS, MISSING, UNREADABLE, UNRECORDED = "ok", "DIFFERS", "missing", "no provenance", "not recorded"
@@ -167,7 +168,7 @@ def _is_text(value: Any) -> bool:
 def _of_netcdf(path: Path) -> str:
     import netCDF4
 
-    with netCDF4.Dataset(path, "r") as dataset:
+    with NETCDF, netCDF4.Dataset(path, "r") as dataset:
         return dataset.getncattr("provenance")
 
 

@@ -24,8 +24,9 @@ FLOORS = {
     "convolution": "banks of filters; convolution dense, by lists of non-zeros, and the choice",
     "ragged": "codes as lists of their non-zeros",
     "kernels": "compiled loops over arrays",
-    "arrays parallel registry": "files of weights; threads; functions that a configuration names",
-    "errors seeds statistics": "a user's mistake, random numbers, intervals",
+    "parallel registry statistics": "threads; functions that a configuration names; intervals",
+    "arrays": "what an array must be; files of weights",
+    "errors seeds": "a user's mistake, random numbers",
 }
 ROOMS = [floor.split() for floor in FLOORS]
 FLOOR = {room: len(ROOMS) - number for number, rooms in enumerate(ROOMS) for room in rooms}

@@ -1,7 +1,10 @@
 """Datasets on disk: exact round trips, identical bytes, atomic writing, and refusal of what is not right."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import netCDF4
 import numpy as np
@@ -205,3 +208,40 @@ def test_chunks_join_along_the_trials():
     parts = [whole.isel(trial=slice(0, 2)), whole.isel(trial=slice(2, 5))]
     assert dataset.join_chunks(parts).identical(whole)
     assert dataset.join_chunks([whole]).identical(whole)
+
+
+_MANY_READERS = """
+import os, signal, sys, threading
+import dcsc
+
+path, trees = sys.argv[1], []
+dcsc.open_results(path)  # what is imported in the midst of a fork is no matter of ours
+
+def read():
+    for _ in range(6):
+        trees.append(dcsc.open_results(path))
+
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads:
+    thread.start()
+children = []
+for _ in range(3):  # in the midst of the reading of others
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(0 if dcsc.open_results(path).identical(dcsc.open_results(path)) else 1)
+    children.append(child)
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+for thread in threads:
+    thread.join()
+assert codes == [0] * 3 and len(trees) == 48, (codes, len(trees))
+assert all(tree.identical(trees[0]) for tree in trees)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are started anew here")
+def test_threads_and_processes_read_at_once(file):
+    # In a process of its own, which a library that knows no threads would end.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _MANY_READERS, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

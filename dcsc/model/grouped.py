@@ -1,0 +1,185 @@
+"""Dictionaries of grouped convolutions, each of whose filters sees one group of the channels: blocks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dcsc.errors import UserError
+from dcsc.model.dictionary import ConvolutionalDictionary
+
+T = TypeVar("T")
+
+
+class GroupedDictionary:
+    """
+    Independent dictionaries of equal size on groups of the channels, as grouped and depthwise convolutions have them.
+
+    Atoms of different groups share no channel, hence are orthogonal: nothing is written out with zeros.
+
+    Parameters
+    ----------
+    filters : array_like, shape (filter, channel of a group, *tap)
+        The filters, those of one group after those of another.
+    groups : int
+        How many groups there are; as many as channels for a depthwise convolution.
+    stride, grid, normalize
+        As for `ConvolutionalDictionary`.
+
+    Raises
+    ------
+    UserError
+        When the groups do not divide the filters, and as `ConvolutionalDictionary` does.
+    """
+
+    def __init__(
+        self,
+        filters: ArrayLike,
+        groups: int,
+        stride: int | Sequence[int] = 1,
+        grid: int | Sequence[int] = 0,
+        normalize: bool = False,
+    ) -> None:
+        self.bank = ConvolutionalDictionary(filters, stride, grid, normalize)
+        if int(groups) != groups or groups < 1 or self.bank.n_filters % groups:
+            raise UserError(
+                f"groups {groups} are not allowed: give a number that divides the {self.n_filters} filters."
+            )
+        self.n_groups = int(groups)
+
+    @property
+    def n_filters(self) -> int:
+        """Number of filters of all groups."""
+        return self.bank.n_filters
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels of a signal."""
+        return self.bank.n_channels * self.n_groups
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Size of a filter along each axis, in grid points."""
+        return self.bank.taps
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Distance between neighbouring positions along each axis, in grid points."""
+        return self.bank.stride
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Size of the periodic grid along each axis."""
+        return self.bank.grid
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return self.bank.rank
+
+    @property
+    def overlap(self) -> tuple[int, ...]:
+        """Number of neighbouring positions that one atom spans along each axis."""
+        return self.bank.overlap
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Number of positions along each axis."""
+        return self.bank.positions
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """Shape (filter, *position) of a code."""
+        return self.bank.code_shape
+
+    @property
+    def signal_shape(self) -> tuple[int, ...]:
+        """Shape (channel, *space) of a signal."""
+        return (self.n_channels, *self.grid)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms, filters times positions."""
+        return self.bank.n_atoms
+
+    @property
+    def stripe_size(self) -> int:
+        """Number of atoms in a stripe, those of all groups."""
+        return self.bank.stripe_size
+
+    def __repr__(self) -> str:
+        """Say the sizes, not the values."""
+        return f"GroupedDictionary({self.n_groups} groups, {self.n_channels} channels in all, {self.bank!r})"
+
+    def prepared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """
+        Give what is made of the dictionary once and then kept by it.
+
+        Parameters
+        ----------
+        key, make
+            As for `FilterBank.prepared`.
+
+        Returns
+        -------
+        object
+            What `make` returned at first.
+        """
+        return self.bank.prepared(("groups", self.n_groups, key), make)
+
+    def group(self, number: int) -> ConvolutionalDictionary:
+        """
+        Take one group as a dictionary of its own.
+
+        Parameters
+        ----------
+        number : int
+            0..groups - 1.
+
+        Returns
+        -------
+        ConvolutionalDictionary
+            On the channels of the group.
+        """
+        size = self.n_filters // self.n_groups
+        return ConvolutionalDictionary(self.bank.filters[number * size : (number + 1) * size], self.stride, self.grid)
+
+    def written_out(self) -> ConvolutionalDictionary:
+        """
+        Write the groups out as one dictionary, with zeros at the channels that a filter does not see.
+
+        Returns
+        -------
+        ConvolutionalDictionary
+            Of the same atoms, for the functions that know no groups; `groups` times as large.
+        """
+        rows, channels = self.n_filters // self.n_groups, self.bank.n_channels
+        spread = np.zeros((self.n_groups, rows, self.n_groups, channels, *self.taps), self.bank.dtype)
+        own = np.arange(self.n_groups)
+        spread[own, :, own] = self.bank.filters.reshape(self.n_groups, rows, channels, *self.taps)
+        return ConvolutionalDictionary(
+            spread.reshape(self.n_filters, self.n_channels, *self.taps), self.stride, self.grid
+        )
+
+
+def grouped_blocks(dictionary: ConvolutionalDictionary | GroupedDictionary) -> NDArray:
+    """
+    Cut the filters of a dictionary into stride-sized blocks, group by group.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary or GroupedDictionary
+        The dictionary; a plain one is one group.
+
+    Returns
+    -------
+    ndarray, shape (group, filter, *overlap, point)
+        As `dcsc.convolution.gram` takes them.
+    """
+    if isinstance(dictionary, GroupedDictionary):
+        blocks = dictionary.bank.filter_blocks
+        return blocks.reshape(dictionary.n_groups, -1, *blocks.shape[1:])
+    return dictionary.filter_blocks[None]
