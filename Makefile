@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 PAGE = $(if $(filter config/config.yaml,$(CONFIG)),reproduction,$(basename $(notdir $(CONFIG))))
 
-.PHONY: help reproduce reproduce-all smoke report docs estimate profile orphans test test-all test-slurm benchmark tutorial lint format schema lock clean
+.PHONY: help reproduce reproduce-all smoke report docs estimate profile verify orphans test test-all test-slurm benchmark tutorial package site lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -52,6 +52,9 @@ estimate: $(READY)  ## jobs, core-hours, memory and disk of what is to be done, 
 profile: $(READY)  ## where the time of the last run went, by rule, experiment and job
 	@$(BIN)/python -m dcsc profile --configfile $(CONFIG)
 
+verify: $(READY)  ## every file of the results against the configuration, the code and the inputs of today
+	@$(BIN)/python -m dcsc verify --configfile $(CONFIG) $(if $(FORGET),--forget)
+
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
 	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)
 
@@ -74,6 +77,18 @@ benchmark: $(READY)  ## times beside the peers, in an environment of its own: do
 tutorial: $(READY)  ## execute docs/tutorial.ipynb and store what it shows (after make smoke)
 	$(BIN)/python docs/execute_tutorial.py
 
+package: $(READY)  ## wheel and sdist in dist/, tried in clean environments of the Pythons that are found
+	$(BIN)/python tests/package/build_and_try.py
+
+.venv-site/.ready: docs/site/requirements.lock
+	@echo "Making the environment of the site in .venv-site (about a minute) ..."
+	@$(PYTHON) -m venv .venv-site
+	@.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/site/requirements.lock
+	@touch $@
+
+site: .venv-site/.ready  ## the documentation as a site, in an environment of its own: docs/site/_build/html/index.html
+	.venv-site/bin/python docs/site/build.py
+
 lint: $(READY)  ## style and types of the code, style of the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -93,6 +108,7 @@ schema: $(READY)  ## write the files that derive from dcsc/study/options
 
 lock: $(READY)  ## resolve requirements.lock anew (needs uv on the PATH)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra develop --extra slurm pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra docs -c requirements.lock pyproject.toml -o docs/site/requirements.lock
 
 clean:  ## remove what the workflow made, not the environment
 	rm -rf results results-smoke results-iterative logs .snakemake

@@ -29,10 +29,12 @@ _HOMES = {
     "open_results": "store.dataset",
     "read_network": "certification.network_file",
     "certify": "certification.certificate",
+    "phase_diagram": "certification.phase_diagram",
 }
 _MODULES = {
     "adversary": "sampling.adversary",
     "arrays": "arrays",
+    "catalogue": "study.catalogue",
     "certificate": "certification.certificate",
     "certificate_report": "certification.report",
     "coherence": "model.coherence",
@@ -68,4 +70,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*(name for name in globals() if name.startswith("_")), *__all__])

@@ -1,4 +1,4 @@
-"""The command line: `python -m dcsc <command>`."""
+"""The command line: `dcsc <command>`, or `python -m dcsc <command>`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dcsc", description="Questions about results and configurations.")
+    parser = argparse.ArgumentParser(
+        prog="dcsc", description="Certificates of filters; studies begun, estimated, traced."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    _add_certify(commands)
+
+    offered = commands.add_parser("list", help="every family, sampler, pursuit and figure, with its parameters")
+    offered.add_argument("kinds", nargs="*", metavar="kind", help="families, supports, ...; all by default")
+    offered.add_argument("--plugin", metavar="FILE.py", action="append", default=[], help="with what it registers")
+    offered.add_argument("--json", action="store_true", help="for programs")
+    offered.set_defaults(run=_list)
+
+    new = commands.add_parser("new", help="a folder to start a study of your own from")
+    new.add_argument("folder", help="where to write a small configuration with comments, and a plug-in file")
+    new.set_defaults(run=_new)
 
     trace = commands.add_parser("trace", help="from a result back to seeds, settings, code and inputs")
     trace.add_argument("file", help="a .pdf, .svg, .png, .csv or .nc that the workflow wrote")
@@ -53,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     orphans.add_argument("--results", metavar="FOLDER", help="default: the one that the configuration names")
     orphans.set_defaults(run=_orphans)
 
-    _add_certify(commands)
+    verify = commands.add_parser("verify", help="every file of the results against configuration, code and inputs")
+    verify.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
+    verify.add_argument("--forget", action="store_true", help="delete what is wrong, so that the next run makes it")
+    verify.add_argument("--json", action="store_true", help="for programs")
+    verify.set_defaults(run=_verify)
 
     estimate = commands.add_parser("estimate", help="jobs, core-hours, memory and disk of what is to be done")
     estimate.add_argument("targets", nargs="*", metavar="target", help="what to make; everything by default")
@@ -145,6 +163,29 @@ def _certify(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _list(chosen: argparse.Namespace) -> int:
+    import json
+    import shutil
+
+    from dcsc import stages
+    from dcsc.study import catalogue
+
+    stages.load_plugins(chosen.plugin)
+    found = catalogue.catalogue(chosen.kinds)
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(json.dumps(catalogue.as_records(found), indent=1) if chosen.json else catalogue.as_text(found, width))
+    return 0
+
+
+def _new(chosen: argparse.Namespace) -> int:
+    from dcsc.study import new
+
+    for path in new.new(chosen.folder):
+        print(printable(str(path)))
+    print(printable(f"How to run it is in {Path(chosen.folder) / 'README.md'}."))
+    return 0
+
+
 def _trace(chosen: argparse.Namespace) -> int:
     from dcsc.study import trace
 
@@ -160,6 +201,14 @@ def _orphans(chosen: argparse.Namespace) -> int:
     for path, reason in found.items():
         print(printable(f"{path}: {reason}"))
     return int(bool(found))
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from dcsc.study import verify
+
+    found = verify.verify(chosen.configfile, chosen.forget)
+    print(verify.as_json(found) if chosen.json else verify.as_text(found))
+    return int(not found.is_well)
 
 
 def _estimate(chosen: argparse.Namespace) -> int:

@@ -29,6 +29,14 @@ def stream(study_seed: int, **key: Any) -> np.random.Generator:
     -------
     numpy.random.Generator
         The same for the same key, independent of every other key.
+
+    Examples
+    --------
+    >>> from dcsc.seeds import stream
+    >>> bool((stream(0, experiment="a").random(3) == stream(0, experiment="a").random(3)).all())
+    True
+    >>> bool((stream(0, experiment="a").random(3) == stream(0, experiment="b").random(3)).any())
+    False
     """
     return np.random.default_rng(np.random.SeedSequence(entropy(study_seed, **key)))
 

@@ -43,6 +43,12 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: flo
     ------
     UserError
         When the counts are no finite numbers from 0, do not fit, or exceed the trials.
+
+    Examples
+    --------
+    >>> from dcsc.statistics import proportion_interval
+    >>> [float(end.round(3)) for end in proportion_interval(300, 300)]
+    [0.988, 1.0]
     """
     from statsmodels.stats.proportion import proportion_confint
 

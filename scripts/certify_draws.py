@@ -11,12 +11,13 @@ from dcsc.store import dataset, schemas
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
+    read, output = job.inputs(snakemake), snakemake.output.certificates
+    dictionaries = read.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
     with job.computing():
         certificates = certify_draws(snakemake.params.settings, dictionaries)
     inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
-    record = job.record(snakemake, "certificates", schemas.CERTIFIED.version, inputs)
-    dataset.write(certificates, snakemake.output.certificates, record)
+    record = job.record(snakemake, "certificates", schemas.CERTIFIED.version, read, inputs, output)
+    dataset.write(certificates, output, record)
 
 
 job.run(snakemake, main)  # noqa: F821

@@ -11,13 +11,13 @@ from dcsc.store import dataset, schemas
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    settings = snakemake.params.settings
+    settings, output = snakemake.params.settings, snakemake.output.dictionaries
     with job.computing():
         drawn = draw_dictionaries(settings["cascade"], settings["seed"])
-    record = job.record(
-        snakemake, "dictionaries", schemas.DICTIONARIES.version, [*snakemake.input.plugins, *snakemake.input.files]
-    )
-    dataset.write(drawn, snakemake.output.dictionaries, record)
+    files = [*snakemake.input.plugins, *snakemake.input.files]
+    version = schemas.DICTIONARIES.version
+    record = job.record(snakemake, "dictionaries", version, job.inputs(snakemake), files, output)
+    dataset.write(drawn, output, record)
 
 
 job.run(snakemake, main)  # noqa: F821

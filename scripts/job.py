@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from dcsc.errors import UserError  # noqa: E402
 from dcsc.store import provenance  # noqa: E402
+from dcsc.store.inputs import Inputs  # noqa: E402
 
 
 def run(snakemake: Any, work: Callable[[Any], None]) -> None:
@@ -91,7 +92,26 @@ def _library(snakemake: Any) -> Mapping[str, Any]:
     return library
 
 
-def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapping[str, Any]:
+def inputs(snakemake: Any) -> Inputs:
+    """
+    Open what a script reads.
+
+    Parameters
+    ----------
+    snakemake : object
+        Its params hold `results`.
+
+    Returns
+    -------
+    Inputs
+        Which refuse what does not belong where it lies.
+    """
+    return Inputs(snakemake.params.results)
+
+
+def record(
+    snakemake: Any, schema: str, version: int, read: Inputs, files: Sequence[str], output: str
+) -> dict[str, Any]:
     """
     Describe the provenance of what a script writes.
 
@@ -103,16 +123,20 @@ def record(snakemake: Any, schema: str, version: int, inputs: list[str]) -> Mapp
         What is written.
     version : int
         Version of its schema.
-    inputs : list of str
-        Files that were read.
+    read : Inputs
+        What the script read.
+    files : sequence of str
+        Of these and other files, those that it is made from.
+    output : str
+        The file that is written.
 
     Returns
     -------
     dict
         From `provenance.record`.
     """
-    folder = Path(snakemake.params.results)
-    digests = {
-        path if os.path.isabs(path) else os.path.relpath(path, folder): provenance.file_digest(path) for path in inputs
-    }
-    return provenance.record(schema, version, snakemake.params.settings, _library(snakemake), digests)
+    # What studies share names a results folder that is as deep, but another.
+    place = Path(*Path(output).parts[len(Path(snakemake.params.results).parts) :]).as_posix()
+    plugins = snakemake.input.get("plugins", [])
+    settings, library = snakemake.params.settings, _library(snakemake)
+    return provenance.record(schema, version, settings, library, read.digests(files), place, plugins)

@@ -11,19 +11,19 @@ from dcsc.study.options.claims import ClaimOptions
 
 
 def main(snakemake: Any) -> None:
-    settings, output = snakemake.params.settings, snakemake.output
+    settings, read = snakemake.params.settings, job.inputs(snakemake)
     tables = {
-        figure: dataset.read_table(path)
-        for figure, path in zip(settings["figures"], snakemake.input.tables, strict=True)
+        figure: read.read_table(path) for figure, path in zip(settings["figures"], snakemake.input.tables, strict=True)
     }
     with job.computing():
         findings = [
             claims.evaluate(name, ClaimOptions.model_validate(claim), tables, settings["confidence"])
             for name, claim in settings["claims"].items()
         ]
-    record = job.record(snakemake, "claims", 1, list(snakemake.input.tables))
-    dataset.write_text(json.dumps(claims.as_records(findings), indent=1) + "\n", output.json, record)
-    dataset.write_text(claims.as_markdown(findings), output.md, record)
+    pages = {"json": json.dumps(claims.as_records(findings), indent=1) + "\n", "md": claims.as_markdown(findings)}
+    for kind, text in pages.items():
+        output = snakemake.output[kind]
+        dataset.write_text(text, output, job.record(snakemake, "claims", 1, read, snakemake.input.tables, output))
 
 
 job.run(snakemake, main)  # noqa: F821

@@ -9,14 +9,15 @@ from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
-    inputs = snakemake.input
-    pursuits = dataset.read(inputs.pursuits, schemas.PURSUITS)
-    signals = dataset.read(inputs.signals, schemas.SIGNALS)
-    dictionaries = dataset.read(inputs.dictionaries, schemas.DICTIONARIES)
+    inputs, read, output = snakemake.input, job.inputs(snakemake), snakemake.output.metrics
+    pursuits = read.read(inputs.pursuits, schemas.PURSUITS)
+    signals = read.read(inputs.signals, schemas.SIGNALS)
+    dictionaries = read.read(inputs.dictionaries, schemas.DICTIONARIES)
     with job.computing():
         measured = measure_recovery(snakemake.params.settings, pursuits, signals, dictionaries)
     files = [inputs.pursuits, inputs.signals, inputs.dictionaries]
-    dataset.write(measured, snakemake.output.metrics, job.record(snakemake, "metrics", schemas.METRICS.version, files))
+    record = job.record(snakemake, "metrics", schemas.METRICS.version, read, files, output)
+    dataset.write(measured, output, record)
 
 
 job.run(snakemake, main)  # noqa: F821

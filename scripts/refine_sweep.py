@@ -11,11 +11,12 @@ from dcsc.store import dataset, schemas
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
+    read, output = job.inputs(snakemake), snakemake.output.sweeps
+    dictionaries = read.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
     with job.computing():
         sweep = refine_sweep(snakemake.params.settings, dictionaries)
     inputs = [snakemake.input.dictionaries, *snakemake.input.plugins]
-    dataset.write(sweep, snakemake.output.sweeps, job.record(snakemake, "sweeps", schemas.SWEEPS.version, inputs))
+    dataset.write(sweep, output, job.record(snakemake, "sweeps", schemas.SWEEPS.version, read, inputs, output))
 
 
 job.run(snakemake, main)  # noqa: F821

@@ -9,7 +9,7 @@ import job
 
 from dcsc.figures import style
 from dcsc.figures.inputs import FigureSettings, Results, TrialsOnDemand
-from dcsc.store import dataset, schemas
+from dcsc.store import schemas
 
 READ = ("summary", "metrics", "signals", "pursuits", "certificates", "dictionaries", "beside")
 """Inputs that a figure is made from; the others are the digests beside them."""
@@ -24,37 +24,43 @@ def by_cascade(snakemake: Any, paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def main(snakemake: Any) -> None:
-    settings, inputs = snakemake.params.settings, snakemake.input
+    settings, inputs, read = snakemake.params.settings, snakemake.input, job.inputs(snakemake)
     figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
     results = Results(
         dictionaries={
-            name: dataset.read(path, schemas.DICTIONARIES)
+            name: read.read(path, schemas.DICTIONARIES)
             for name, path in zip(settings["cascades"], inputs.dictionaries, strict=True)
         },
-        counts=dataset.read(inputs.summary[0], schemas.SUMMARY).to_dataset() if inputs.summary else None,
-        trials=TrialsOnDemand(by_cascade(snakemake, inputs.metrics)),
+        counts=read.read(inputs.summary[0], schemas.SUMMARY).to_dataset() if inputs.summary else None,
+        trials=TrialsOnDemand(
+            by_cascade(snakemake, inputs.metrics), lambda paths: read.read_each(paths, schemas.METRICS)
+        ),
         **{
             stage: {
-                name: [dataset.read(path, schema) for path in paths]
+                name: [read.read(path, schema) for path in paths]
                 for name, paths in by_cascade(snakemake, inputs[stage]).items()
             }
             for stage, schema in (("signals", schemas.SIGNALS), ("pursuits", schemas.PURSUITS))
         },
         certificates={
-            name: dataset.read(path, schemas.CERTIFIED).to_dataset()
+            name: read.read(path, schemas.CERTIFIED).to_dataset()
             for name, path in zip(settings["cascades"] if inputs.certificates else (), inputs.certificates, strict=True)
         },
-        beside={Path(path).stem: dataset.read_table(path) for path in inputs.beside},
+        beside={Path(path).stem: read.read_table(path) for path in inputs.beside},
     )
     typed = FigureSettings.from_json(settings)
     with job.computing():
         table = figure_module.tidy(results, typed)
     files = [path for name in READ for path in inputs[name]]
-    record = job.record(snakemake, "figure", 1, files)
+    pictures = [snakemake.output[name] for name in style.FORMATS]
+    records = {
+        output: job.record(snakemake, "figure", 1, read, files, output) for output in (*pictures, snakemake.output.csv)
+    }
     with style.applied(typed.style), job.computing():
         figure = figure_module.draw(table, typed)
-    style.save(figure, [snakemake.output[name] for name in style.FORMATS], typed.style, record)
-    style.save_table(table, snakemake.output.csv, record)
+    for output in pictures:
+        style.save(figure, [output], typed.style, records[output])
+    style.save_table(table, snakemake.output.csv, records[snakemake.output.csv])
 
 
 job.run(snakemake, main)  # noqa: F821

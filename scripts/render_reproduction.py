@@ -9,17 +9,14 @@ from typing import Any
 import jinja2
 import job
 
-from dcsc.errors import UserError
-from dcsc.store import dataset, provenance
+from dcsc.store import dataset, seals
 from dcsc.study import claims
 
 
 def main(snakemake: Any) -> None:
-    settings, inputs = snakemake.params.settings, snakemake.input
+    settings, inputs, read = snakemake.params.settings, snakemake.input, job.inputs(snakemake)
     path = Path(inputs.claims)
-    metadata = json.loads(Path(inputs.metadata).read_text(encoding="utf-8"))
-    if metadata["sha256"] != provenance.file_digest(path):
-        raise UserError(f"{path} is not as the workflow wrote it: delete it and run again.")
+    seals.check_text(path, read.place(path))
     findings = [claims.Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     captions = {
@@ -39,8 +36,8 @@ def main(snakemake: Any) -> None:
         number=claims.number,
         interval=claims.interval,
     )
-    record = job.record(snakemake, "page", 1, [inputs.claims, inputs.template, *inputs.captions])
-    dataset.write_text(page, snakemake.output.page, record)
+    files, output = [inputs.claims, inputs.template, *inputs.captions], snakemake.output.page
+    dataset.write_text(page, output, job.record(snakemake, "page", 1, read, files, output))
 
 
 def sentence(row: Mapping[str, Any], findings: list[claims.Finding]) -> dict[str, str]:

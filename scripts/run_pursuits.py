@@ -11,12 +11,13 @@ from dcsc.store import dataset, schemas
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    signals = dataset.read(snakemake.input.signals, schemas.SIGNALS)
-    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
+    read, output = job.inputs(snakemake), snakemake.output.pursuits
+    signals = read.read(snakemake.input.signals, schemas.SIGNALS)
+    dictionaries = read.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
     with job.computing():
         found = run_pursuits(snakemake.params.settings, signals, dictionaries)
     inputs = [snakemake.input.signals, snakemake.input.dictionaries, *snakemake.input.plugins]
-    dataset.write(found, snakemake.output.pursuits, job.record(snakemake, "pursuits", schemas.PURSUITS.version, inputs))
+    dataset.write(found, output, job.record(snakemake, "pursuits", schemas.PURSUITS.version, read, inputs, output))
 
 
 job.run(snakemake, main)  # noqa: F821

@@ -11,13 +11,14 @@ from dcsc.store import dataset, schemas
 
 def main(snakemake: Any) -> None:
     stages.load_plugins(snakemake.input.plugins)
-    dictionaries = dataset.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
-    sweeps = [dataset.read(path, schemas.SWEEPS).to_dataset() for path in snakemake.input.sweep]
+    read, output = job.inputs(snakemake), snakemake.output.signals
+    dictionaries = read.read(snakemake.input.dictionaries, schemas.DICTIONARIES)
+    sweeps = [read.read(path, schemas.SWEEPS).to_dataset() for path in snakemake.input.sweep]
     with job.computing():
         signals = sample_signals(snakemake.params.settings, dictionaries, *sweeps)
     inputs = [snakemake.input.dictionaries, *snakemake.input.sweep, *snakemake.input.plugins]
-    record = job.record(snakemake, "signals", schemas.SIGNALS.version, inputs)
-    dataset.write(signals, snakemake.output.signals, record)
+    record = job.record(snakemake, "signals", schemas.SIGNALS.version, read, inputs, output)
+    dataset.write(signals, output, record)
 
 
 job.run(snakemake, main)  # noqa: F821

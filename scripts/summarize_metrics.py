@@ -9,22 +9,19 @@ from dcsc.store import dataset, schemas
 
 
 def main(snakemake: Any) -> None:
+    read, output = job.inputs(snakemake), snakemake.output.summary
     paths = {name: [] for name in snakemake.params.settings["cascades"]}
     for path, name in zip(snakemake.input.metrics, snakemake.params.cascade_of_metrics, strict=True):
         paths[name].append(path)
-    chunks = {name: dataset.read_each(parts, schemas.METRICS) for name, parts in paths.items()}
+    chunks = {name: read.read_each(parts, schemas.METRICS) for name, parts in paths.items()}
     dictionaries = {
-        name: dataset.read(path, schemas.DICTIONARIES)
+        name: read.read(path, schemas.DICTIONARIES)
         for name, path in zip(paths, snakemake.input.dictionaries, strict=True)
     }
     files = [*snakemake.input.metrics, *snakemake.input.dictionaries]
     with job.computing():
         summary = summarize(chunks, dictionaries)
-    dataset.write(
-        summary,
-        snakemake.output.summary,
-        job.record(snakemake, "summary", schemas.SUMMARY.version, files),
-    )
+    dataset.write(summary, output, job.record(snakemake, "summary", schemas.SUMMARY.version, read, files, output))
 
 
 job.run(snakemake, main)  # noqa: F821

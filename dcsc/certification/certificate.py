@@ -260,6 +260,14 @@ def certify(
     ------
     UserError
         When a number is out of range, shapes do not fit, or a layer takes too much memory.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dictionary = dcsc.families.create("lapped", grid=64, n_filters=4)
+    >>> network = dcsc.network.from_dictionaries([dictionary])
+    >>> [layer.name for layer in dcsc.certify(network, draws=0).layers]
+    ['layer 1']
     """
     if not (0 < contrast <= 1 and 0 < delta < 1):
         raise UserError(f"contrast {contrast} and delta {delta} are not allowed: give one in (0, 1] and one in (0, 1).")

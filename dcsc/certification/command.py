@@ -15,7 +15,14 @@ from dcsc.arrays import GIB, ArrayFile, in_gib, open_arrays
 from dcsc.certification import page, report
 from dcsc.certification.certificate import certify
 from dcsc.certification.network import Network
-from dcsc.certification.network_file import PROPERTIES, Numbers, read_network, stated_numbers, whole_numbers
+from dcsc.certification.network_file import (
+    LARGEST_NUMBER,
+    PROPERTIES,
+    Numbers,
+    read_network,
+    stated_numbers,
+    whole_numbers,
+)
 from dcsc.errors import UserError, nearest, shown
 
 
@@ -54,7 +61,7 @@ def run(options: Mapping[str, Any]) -> str:
         "contrast": _number(options["contrast"], "--contrast", 0.0, 1.0),
         "delta": _number(options["delta"], "--delta", 0.0, 1.0),
         "draws": _whole(options["draws"], "--draws"),
-        "seed": _whole(options["seed"], "--seed"),
+        "seed": _whole(options["seed"], "--seed", 2**63),
     }
     grid = _grid(options["grid"], network)
     files = {name: options[name] for name in ("file", "signals", "activations") if options[name] is not None}
@@ -90,8 +97,8 @@ def _number(text: str, option: str, low: float, high: float) -> float:
     return value
 
 
-def _whole(text: str, option: str) -> int:
-    numbers = whole_numbers(text, option)
+def _whole(text: str, option: str, largest: int = LARGEST_NUMBER) -> int:
+    numbers = whole_numbers(text, option, largest)
     if len(numbers) != 1:
         raise UserError(f"{option} {shown(text)} is not allowed: give one whole number.")
     return numbers[0]

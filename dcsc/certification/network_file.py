@@ -151,7 +151,11 @@ def stated_numbers(text: str, key: str, what: str) -> Numbers:
     return _PADDINGS[text] if key == "padding" and text in _PADDINGS else whole_numbers(text, what)
 
 
-def whole_numbers(text: str, what: str) -> Numbers:
+MOST_AXES, LARGEST_NUMBER = 16, 9_999_999
+"""Numbers that a text may give, and the largest of them: no layer has more axes or is larger."""
+
+
+def whole_numbers(text: str, what: str, largest: int = LARGEST_NUMBER) -> Numbers:
     """
     Read numbers such as "4" or "4,1".
 
@@ -161,6 +165,8 @@ def whole_numbers(text: str, what: str) -> Numbers:
         The numbers, with commas between them.
     what : str
         What they are, for the message.
+    largest : int
+        The largest that is allowed.
 
     Returns
     -------
@@ -173,9 +179,14 @@ def whole_numbers(text: str, what: str) -> Numbers:
         When it is anything else.
     """
     parts = [part.strip() for part in text.strip().strip("()[]").split(",") if part.strip()]
-    if not 1 <= len(parts) <= 16 or not all(part.isascii() and part.isdecimal() and len(part) < 8 for part in parts):
+    if not parts or not all(part.isascii() and part.isdecimal() for part in parts):
         raise UserError(f"{what} is {shown(text)}: give whole numbers that are not negative, with commas between them.")
-    return tuple(map(int, parts))
+    if len(parts) > MOST_AXES:
+        raise UserError(f"{what} gives {len(parts)} numbers: give one an axis, {MOST_AXES} at most.")
+    digits = [part.lstrip("0") or "0" for part in parts]
+    if any(len(part) > len(str(largest)) or int(part) > largest for part in digits):
+        raise UserError(f"{what} is {shown(text)}: give numbers of at most {largest:,}.")
+    return tuple(map(int, digits))
 
 
 def _weights(file: ArrayFile) -> dict[str, tuple[str, ...]]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import math
-import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,7 @@ import numpy as np
 
 from dcsc.errors import UserError
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.registry import Registry
+from dcsc.registry import Registry, checked_value, described, is_integer
 
 Family = Callable[..., ConvolutionalDictionary]
 Seed = int | np.random.SeedSequence | np.random.Generator | None
@@ -176,8 +172,12 @@ def check(name: str, **given: Any) -> dict[str, Any]:
         When the family is unknown, or a parameter is unknown, missing or of a wrong type.
     """
     allowed = parameters(name)
-    FAMILIES.check(name, given, {key: _describe(parameter.annotation) for key, parameter in allowed.items()})
-    checked = {key: _checked_value(name, allowed[key], value) for key, value in given.items() if key in allowed}
+    FAMILIES.check(name, given, {key: described(parameter.annotation) for key, parameter in allowed.items()})
+    checked = {
+        key: checked_value(f"family {name!r}", key, allowed[key].annotation, value)
+        for key, value in given.items()
+        if key in allowed
+    }
     if FAMILIES.passes_on(name):
         base = checked["base"]
         if FAMILIES.passes_on(base):
@@ -211,86 +211,44 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
     UserError
         When the family is unknown, a parameter is unknown, missing or not allowed,
         or the sizes do not fit the grid.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dcsc.families.create("gaussian", grid=(32, 32), seed=0, n_filters=3, taps=5)
+    ConvolutionalDictionary(3 filters, 1 channels, taps (5, 5), stride (1, 1), grid (32, 32), float64)
+    >>> dcsc.families.create("gauss", grid=64, n_filters=3, taps=5)
+    Traceback (most recent call last):
+        ...
+    dcsc.errors.UserError: the family 'gauss' is unknown: did you mean 'gaussian'?
     """
     checked = check(name, **given)
     try:
-        dictionary = FAMILIES.get(name)(_checked_grid(grid), _generator(seed), **checked)
+        dictionary = FAMILIES.call(name, _checked_grid(grid), _generator(seed), **checked)
     except MemoryError:
         raise UserError(f"the family {name!r} of these sizes does not fit in memory: lower the sizes.") from None
     if not isinstance(dictionary, ConvolutionalDictionary):
         raise UserError(
-            f"the family {name!r} returned a {type(dictionary).__name__}: make it return a ConvolutionalDictionary."
+            f"{FAMILIES.described(name)} returned a {type(dictionary).__name__}: make it return a "
+            "ConvolutionalDictionary."
+        )
+    if dictionary.grid != _checked_grid(grid):
+        raise UserError(
+            f"{FAMILIES.described(name)} returned a dictionary on grid {dictionary.grid}: it must be on the grid that "
+            f"it is given, {_checked_grid(grid)}."
         )
     return dictionary
 
 
 def _checked_grid(grid: int | Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(grid) if isinstance(grid, Sequence | np.ndarray) else (grid,)
-    if not sizes or not all(_is_integer(points) and points > 0 for points in sizes):
+    if not sizes or not all(is_integer(points) and points > 0 for points in sizes):
         raise UserError(f"grid {grid!r} is not allowed: give one positive integer an axis.")
     return tuple(int(points) for points in sizes)
 
 
 def _generator(seed: Seed) -> np.random.Generator:
     known = seed is None or isinstance(seed, np.random.SeedSequence | np.random.Generator)
-    if known or (_is_integer(seed) and seed >= 0):
+    if known or (is_integer(seed) and seed >= 0):
         return np.random.default_rng(seed)
     raise UserError(f"seed {seed!r} is not allowed: give an integer that is not negative, or None.")
-
-
-def _is_integer(value: Any) -> typing.TypeGuard[int]:
-    # True and False are integers to Python, but a slip in a configuration.
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _checked_value(name: str, parameter: Parameter, value: Any) -> Any:
-    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
-        value = tuple(value)
-    if isinstance(value, str) and parameter.annotation is float:
-        with contextlib.suppress(ValueError):
-            value = float(value)  # YAML takes 1e-3 for a text
-    if not _fits(value, parameter.annotation):
-        raise UserError(
-            f"the parameter {parameter.name!r} of the family {name!r} is {value!r}, which is not allowed: "
-            f"give {_describe(parameter.annotation)}."
-        )
-    return value
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is of an annotated type: numbers, text, tuples, and unions and literals of them."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, choice) for choice in typing.get_args(annotation))
-    if origin is typing.Literal:
-        return any(type(value) is type(choice) and value == choice for choice in typing.get_args(annotation))
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(entry, typing.get_args(annotation)[0]) for entry in value)
-    if annotation is int:
-        return _is_integer(value)
-    if annotation is float:
-        return isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
-    if annotation is None or annotation is type(None):
-        return value is None
-    return not isinstance(annotation, type) or isinstance(value, annotation)
-
-
-def _is_finite(value: Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the largest float
-        return False
-
-
-def _describe(annotation: Any) -> str:
-    """Say in words what an annotation allows."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_describe(choice) for choice in typing.get_args(annotation))
-    if origin is typing.Literal:
-        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(annotation))
-    if origin is tuple:
-        return f"{_describe(typing.get_args(annotation)[0])} for each axis"
-    words = {int: "an integer", float: "a finite number", str: "a text", bool: "true or false"}
-    words |= {Path: "a path", type(None): "nothing"}
-    return words.get(annotation, "a " + getattr(annotation, "__name__", "value"))

@@ -83,8 +83,10 @@ def gabor(
 
     Parameters
     ----------
-    grid, rng, taps, stride, n_channels
-        As for `dct`, on one or two axes and with 2 taps or more; by default of stride 1.
+    grid, rng, taps, n_channels
+        As for `dct`, on one or two axes and with 2 taps or more.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions.
     n_filters : int
         2 * F * n_channels in 1-D, 2 * F * n_orientations * n_channels in 2-D.
     n_orientations : int

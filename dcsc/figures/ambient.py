@@ -12,7 +12,12 @@ from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(
+    needs=("certificates",),
+    columns="ambient_dimension pursuit variant level cascade mutual_coherence value value_lower value_upper replicates "
+    "censored kind quantity slope slope_lower slope_upper cascades lowest_coherence highest_coherence rung "
+    "next_value draws measured_upper above_measured trials of_measured of_measured_lower of_measured_upper",
+)
 
 QUANTITIES = {"active": "activations recovered", "stripe_sparsity": "stripe-sparsity (atoms)"}
 

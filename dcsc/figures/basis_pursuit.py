@@ -13,7 +13,14 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 
-PANEL = Panel(needs=("certificates", "beside"))
+PANEL = Panel(
+    needs=("certificates", "beside"),
+    columns="cascade mutual_coherence pursuit variant active stripe_sparsity rate trials covered violations bounded "
+    "bounded_failures assured assured_failures recovered failure_bound rate_lower rate_upper uniform_limit "
+    "replicates falls cells_in_fall resolved bound_tested bound_exceeded kind rung next_stripe_sparsity draws "
+    "measured_upper above_measured of_measured of_measured_lower of_measured_upper theorem_11 theorem_11_limit "
+    "gain gain_over_limit",
+)
 
 LABELS = (
     "all signs: Theorem 11",

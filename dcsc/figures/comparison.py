@@ -16,7 +16,10 @@ from dcsc.figures.inputs import FigureSettings, Results, ran, truths
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select, share
 
-PANEL = Panel(reads_trials=True)
+PANEL = Panel(
+    reads_trials=True,
+    columns="cascade variant active kind pursuit trials recovered rate rate_lower rate_upper covered violations versus",
+)
 
 ENOUGH = 16
 """Draws of a number of active atoms from which its rate is worth a point; fewer are drawn together."""

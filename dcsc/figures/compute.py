@@ -15,7 +15,12 @@ from dcsc.figures.panels import Panel
 from dcsc.figures.tables import quantiles, select, share
 from dcsc.pursuit import work
 
-PANEL = Panel(needs=("errors",), reads_trials=True)
+PANEL = Panel(
+    needs=("errors",),
+    reads_trials=True,
+    columns="cascade variant active cell pursuit recovered trials rate rate_lower rate_upper error_lower error "
+    "error_upper iterations multiply_adds forward_passes",
+)
 
 EXACT = 1e-8
 """Errors below are rounding, and drawn there."""

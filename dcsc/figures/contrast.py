@@ -11,7 +11,12 @@ from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(
+    needs=("certificates",),
+    columns="pursuit variant level cascade mutual_coherence stripe_sparsity stripe_sparsity_lower "
+    "stripe_sparsity_upper replicates censored kind rung next_stripe_sparsity draws measured_upper "
+    "above_measured signs contrast trials of_measured of_measured_lower of_measured_upper",
+)
 
 SIGNS = ("random signs", "worst-case signs")
 

@@ -14,7 +14,12 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import mean_of, select
 
-PANEL = Panel(needs=("certificates",), reads_trials=True)
+PANEL = Panel(
+    needs=("certificates",),
+    reads_trials=True,
+    columns="cascade depth pursuit variant kind of layer active next_active density draws density_lower density_upper "
+    "replicates censored gain gain_lower gain_upper trials",
+)
 
 
 class Kind(NamedTuple):

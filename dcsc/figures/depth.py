@@ -19,7 +19,13 @@ from dcsc.figures.panels import Panel
 from dcsc.figures.tables import bound_tests, select, with_shares
 from dcsc.guarantees.certified_size import failure_limit
 
-PANEL = Panel(needs=("beside",), reads_trials=True)
+PANEL = Panel(
+    needs=("beside",),
+    reads_trials=True,
+    columns="cascade depth mutual_coherence pursuit variant density active recovered rate trials certified covered "
+    "violations assured failure_bound bounded bounded_failures rate_lower rate_upper bound_tested bound_exceeded "
+    "replicates kind rule threshold_over_x blocks failures exact inside",
+)
 
 LEVEL = 0.95
 """Share of paths at which the contours are drawn."""

@@ -16,7 +16,11 @@ from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select, share
 from dcsc.model.dictionary import ConvolutionalDictionary
 
-PANEL = Panel(reads_trials=True)
+PANEL = Panel(
+    reads_trials=True,
+    columns="cascade pursuit rule threshold_over_x variant blocks trials failures rate rate_lower rate_upper exact "
+    "inside",
+)
 
 LARGEST = 2**16
 """Sign patterns that are enumerated at most."""

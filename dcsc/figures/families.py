@@ -21,7 +21,11 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes
 from dcsc.store.readers import cascades_of
 
-PANEL = Panel(needs=("dictionaries",))
+PANEL = Panel(
+    needs=("dictionaries",),
+    columns="cascade mutual_coherence welch_bound kind rung stripe_sparsity k mu_1 mu_2 mutual_coherence_lower "
+    "mutual_coherence_upper welch_ratio rank filters taps stride channels atoms stripe_size replicates",
+)
 
 DRAWS, PILOT = 768, 64
 """Supports drawn for each number of active atoms that the instance rungs look at."""
@@ -112,9 +116,14 @@ def _pooled(name: str, replicates: list[ConvolutionalDictionary], rung: str, set
             yield dictionary, sampling.sample_codes(stream, dictionary, trials, support=support)
 
     def failures(size: int, purpose: str) -> guarantees.Failures:
-        drawn = codes(size, purpose)
+        atoms = seeds.stream(settings.seed, purpose=f"families, {purpose}, sharp tails", cascade=name, active=size)
         found = guarantees.Failures(
-            np.concatenate([guarantees.draw_failures(Cascade([d]), x, None, rung=rung) for d, x in drawn])
+            np.concatenate(
+                [
+                    guarantees.draw_failures(Cascade([dictionary]), drawn, None, rung=rung, rng=atoms, room=1.0)
+                    for dictionary, drawn in codes(size, purpose)
+                ]
+            )
         )
         return found.repeated(DRAWS, 0) if purpose == "pilot" else found
 

@@ -20,7 +20,12 @@ from dcsc.model.cascade import Cascade
 from dcsc.store.dataset import codes_from_dataset
 from dcsc.store.readers import codes_of_replicate, layer_signs_of_replicate, noise_of_replicate
 
-PANEL = Panel(needs=("signals", "pursuits", "errors"), reads_trials=True)
+PANEL = Panel(
+    needs=("signals", "pursuits", "errors"),
+    reads_trials=True,
+    columns="layer place value filter position correlation threshold outcome active trial path_recovered recovered "
+    "trials rate_lower rate_upper",
+)
 
 OUTCOMES = ("hit", "miss", "false alarm")
 

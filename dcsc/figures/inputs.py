@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc.model.cascade import Cascade
-from dcsc.store import dataset, schemas
+from dcsc.store import dataset
 from dcsc.store.readers import cascade_of
 
 
@@ -24,16 +24,20 @@ class TrialsOnDemand(Mapping[str, xr.Dataset]):
     ----------
     paths : mapping of str to sequence of str
         The chunks of the metrics stage, by cascade.
+    read_each : callable
+        Reads such chunks one after another, given their paths.
     """
 
-    def __init__(self, paths: Mapping[str, Sequence[str]]) -> None:
-        self._paths = paths
+    def __init__(
+        self, paths: Mapping[str, Sequence[str]], read_each: Callable[[Sequence[str]], Iterable[xr.Dataset]]
+    ) -> None:
+        self._paths, self._read_each = paths, read_each
         self._read: dict[str, xr.Dataset] = {}
 
     def __getitem__(self, name: str) -> xr.Dataset:
         """Read all chunks of a cascade, once."""
         if name not in self._read:
-            self._read[name] = dataset.join_chunks(list(dataset.read_each(self._paths[name], schemas.METRICS)))
+            self._read[name] = dataset.join_chunks(list(self._read_each(self._paths[name])))
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -12,7 +12,12 @@ from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
 from dcsc.guarantees import TOP_K_RUNG
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(
+    needs=("certificates",),
+    columns="series pursuit variant level cascade mutual_coherence stripe_sparsity stripe_sparsity_lower "
+    "stripe_sparsity_upper replicates censored kind trials rung next_stripe_sparsity draws measured_upper "
+    "above_measured of_measured of_measured_lower of_measured_upper",
+)
 
 RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in style.RUNGS} | {TOP_K_RUNG: "s"}
 """Those of closed forms, of what looks at the supports themselves, and of what does so pair by pair."""

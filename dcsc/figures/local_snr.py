@@ -11,7 +11,12 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 
-PANEL = Panel(needs=("errors",), reads_trials=True)
+PANEL = Panel(
+    needs=("errors",),
+    reads_trials=True,
+    columns="pursuit layer replicate variant active trial error error_bound magnitude stripe_sparsity "
+    "support_recovered covered cascade local_snr_db bound_db violations",
+)
 
 ROUNDING = 1e-9
 """Share of the largest patch by which an error that is bounded by 0 may come out."""

@@ -11,7 +11,12 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import quantiles, select, with_shares
 
-PANEL = Panel(needs=("errors",), reads_trials=True)
+PANEL = Panel(
+    needs=("errors",),
+    reads_trials=True,
+    columns="cascade pursuit noise_db layer recovered trials error_lower error error_upper covered bound violations "
+    "rate rate_lower rate_upper",
+)
 
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:

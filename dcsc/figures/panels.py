@@ -26,11 +26,15 @@ class Panel:
         Whether it reads every trial and not the counts alone, which its cost depends on.
     group : str
         The group of its rule in the profile of a cluster.
+    columns : str
+        Columns that its table may have, with blanks between, which claims are checked against before a run; none when
+        the panel does not tell.
     """
 
     needs: tuple[Need, ...] = ()
     reads_trials: bool = False
     group: str = "figures"
+    columns: str = ""
 
     @property
     def is_measured(self) -> bool:

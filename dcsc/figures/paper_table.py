@@ -12,7 +12,9 @@ from dcsc.figures import style
 from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 
-PANEL = Panel(reads_trials=True)
+PANEL = Panel(
+    reads_trials=True, columns="quantity layer printed_low printed_high measured_low measured_high agrees realisations"
+)
 
 LENGTH, CODE = "length of the layer's signal", "length of the deepest code"
 COHERENCE, STRIPES, RATIO = "mutual coherence", "stripe-sparsity", "mean signal-to-noise ratio (dB)"

@@ -17,7 +17,13 @@ from dcsc.figures.tables import mean_of, select
 from dcsc.figures.transitions import LEVELS
 from dcsc.pursuit.thresholding import BY_FILTER, is_by_filter
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(
+    needs=("certificates",),
+    columns="pursuit variant level cascade mutual_coherence stripe_sparsity stripe_sparsity_lower "
+    "stripe_sparsity_upper replicates censored kind rung next_stripe_sparsity draws measured_upper "
+    "above_measured of_measured of_measured_lower of_measured_upper of gain gain_lower gain_upper below "
+    "trials",
+)
 
 RUNG = "statistical-instance"
 """What is certified for random signs."""

@@ -19,7 +19,9 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import mean_of, select, with_shares
 
-PANEL = Panel(reads_trials=True)
+PANEL = Panel(
+    reads_trials=True, columns="variant x failures trials y y_lower y_upper predictor kind pursuit replicates"
+)
 
 PREDICTORS = {
     "stripe_sparsity": "stripe-sparsity",

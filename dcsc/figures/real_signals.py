@@ -20,7 +20,12 @@ from dcsc.model.coherence import babel, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.store.readers import codes_of_replicate, noise_of_replicate
 
-PANEL = Panel(needs=("signals", "errors"), reads_trials=True)
+PANEL = Panel(
+    needs=("signals", "errors"),
+    reads_trials=True,
+    columns="cascade variant active kind layer value_lower value value_upper limit contrast trials pursuit successes "
+    "recall precision error place synthesis",
+)
 
 GUARANTEES = (("--", "0.1", 1), (":", "0.1", 1.3), ("-", "0.65", 1.8), ("-.", "0.45", 1))
 """Line, shade and width of each guarantee; the first lie on top of those that they may coincide with."""

@@ -12,7 +12,11 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import bound_tests, select, with_shares
 
-PANEL = Panel()
+PANEL = Panel(
+    columns="cascade mutual_coherence pursuit variant active stripe_sparsity rate trials covered violations bounded "
+    "bounded_failures assured assured_failures recovered failure_bound rate_lower rate_upper uniform_limit "
+    "replicates falls cells_in_fall resolved bound_tested bound_exceeded",
+)
 
 FALL, ENOUGH = (0.05, 0.95), 6
 """Recovery rates between which a transition must be resolved, and by how many cells."""

@@ -13,7 +13,11 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(
+    needs=("certificates",),
+    columns="pursuit curve slope slope_lower slope_upper cascades replicates lowest_coherence highest_coherence kind "
+    "series span coherence",
+)
 
 CURVE = ["pursuit", "curve"]
 """Columns that tell curves apart."""

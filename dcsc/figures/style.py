@@ -23,7 +23,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from dcsc.errors import UserError
 from dcsc.figures.inputs import FigureSettings, Style
 from dcsc.figures.tables import bar_lengths, select
-from dcsc.store import dataset, provenance
+from dcsc.store import dataset, provenance, seals
 from dcsc.store.dataset import replacing
 
 FORMATS = ("pdf", "svg", "png")
@@ -533,9 +533,9 @@ def save(figure: Figure, paths: Sequence[str], style: Style, record: Mapping[str
     style : Style
         The style.
     record : mapping
-        From `provenance.record`; stands in Keywords, Description or a text chunk.
+        From `provenance.record`; stands in Keywords, Description or a text chunk, with a seal of the whole file.
     """
-    text = provenance.canonical(dict(record))
+    text = provenance.canonical({**record, "seal": seals.BLANK})
     metadata = {
         ".pdf": {"Keywords": text, "Creator": "dcsc", "Producer": "matplotlib", "CreationDate": None},
         ".svg": {"Description": text, "Creator": "dcsc", "Date": None},
@@ -545,6 +545,7 @@ def save(figure: Figure, paths: Sequence[str], style: Style, record: Mapping[str
         for path in map(Path, paths):
             with replacing(path) as temporary:
                 figure.savefig(temporary, dpi=style.dpi, metadata=metadata[path.suffix])
+                seals.seal_file(temporary)
 
 
 def save_table(table: pd.DataFrame, path: str | Path, record: Mapping[str, Any]) -> None:

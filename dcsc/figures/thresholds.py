@@ -12,7 +12,12 @@ from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
 
-PANEL = Panel(needs=("certificates",))
+PANEL = Panel(
+    needs=("certificates",),
+    columns="series pursuit variant level cascade mutual_coherence stripe_sparsity stripe_sparsity_lower "
+    "stripe_sparsity_upper replicates censored kind trials rung next_stripe_sparsity draws measured_upper "
+    "above_measured of_measured of_measured_lower of_measured_upper",
+)
 
 tidy = transitions.along_series
 

@@ -13,7 +13,12 @@ from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select, with_shares
 
-PANEL = Panel()
+PANEL = Panel(
+    columns="ambient_dimension cascade pursuit variant active trials recovered covered violations stripe_sparsity "
+    "mutual_coherence replicates rate certified rate_lower rate_upper kind limit active_lower active_upper "
+    "censored slope slope_lower slope_upper cascades lowest_coherence highest_coherence density density_lower "
+    "density_upper",
+)
 
 CURVE = ["pursuit", "variant", "limit"]
 LIMITS = {"certified": "certified for all signs", "recovered": "recovered in every draw"}

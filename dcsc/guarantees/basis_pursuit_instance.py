@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.arrays import real_numbers
@@ -29,6 +30,9 @@ from dcsc.ragged import RaggedCodes
 
 SPAN = 4
 """Codes a task of a thread."""
+
+DRAWN = 24
+"""Inactive atoms that are drawn of a code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,8 @@ class SupportPath:
         Whether the signs of every layer are as `probability` takes them.
     determined : ndarray of bool, shape (...)
         Whether the deepest support and magnitudes fix those of every layer.
+    is_drawn : bool
+        Whether every `probability` is a draw of it, for a mean over codes.
     """
 
     layers: tuple[SupportLayer, ...]
@@ -78,6 +84,7 @@ class SupportPath:
     tail: str
     applies: NDArray
     determined: NDArray
+    is_drawn: bool = False
 
     @property
     def holds(self) -> NDArray:
@@ -99,11 +106,14 @@ class SupportPath:
         """
         The sum, capped at 1 where `determined` or not `applies`, and 0 where the path `holds`, shape (...).
 
+        Draws are not capped, which would lower their mean.
+
         Where `determined` it bounds the failure of the path given its deepest support. Elsewhere it is the draw's part
         in a mean, as in `dcsc.guarantees.AsRun` (docs/theory.md, "Means and caps").
         """
         total = self.sum_of_probabilities
-        bound = np.where(self.determined | ~self.applies, np.minimum(total, 1.0), total)
+        is_capped = ~self.applies | (self.determined & (not self.is_drawn))
+        bound = np.where(is_capped, np.minimum(total, 1.0), total)
         return np.where(self.holds, 0.0, bound)
 
     @property
@@ -181,6 +191,7 @@ def support_certificates(
     tail: str = "exact",
     group: NDArray | None = None,
     sign: NDArray | None = None,
+    rng: Generator | None = None,
 ) -> SupportLayer:
     """
     Certify basis pursuit on the supports of one layer, for all signs and for random ones.
@@ -196,6 +207,9 @@ def support_certificates(
     group, sign : ndarray, shape (non-zero,), optional
         Non-zeros of one group, numbered from 0 in every code, have the sign of the group times their own one; by
         default all signs are independent.
+    rng : numpy.random.Generator, optional
+        With one, sharp tails are taken of inactive atoms that it draws, and `probability` is a draw of b(S) where
+        closed tails add up to 1 at most (docs/theory.md, "Sharp tails of some atoms").
 
     Returns
     -------
@@ -218,6 +232,7 @@ def support_certificates(
         filled = np.flatnonzero(np.diff(starts))
         groups[filled] = np.maximum.reduceat(group, starts[filled]) + 1 if len(filled) else 0
     group, sign, certified = group.astype(np.int64), np.asarray(sign, np.float64), np.empty((len(starts) - 1, 3))
+    uniforms = np.empty((len(certified), 0)) if rng is None else rng.random((len(certified), DRAWN))
 
     def work(first: int, last: int) -> None:
         fuchs.layer_certificates(
@@ -228,6 +243,7 @@ def support_certificates(
             group,
             sign,
             groups[first:last],
+            uniforms[first:last],
             certified[first:last],
         )
 
@@ -236,7 +252,12 @@ def support_certificates(
 
 
 def basis_pursuit_on_supports(
-    model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], *, tail: str = "exact", signs: str = "rademacher"
+    model: Cascade,
+    codes: Sequence[ArrayLike | RaggedCodes],
+    *,
+    tail: str = "exact",
+    signs: str = "rademacher",
+    rng: Generator | None = None,
 ) -> SupportPath:
     """
     Certify layered basis pursuit (equality form, no noise) on the supports of paths.
@@ -252,6 +273,8 @@ def basis_pursuit_on_supports(
     signs : {"rademacher", "deepest"}
         Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain D-CSC, where the
         propagated columns of its active atoms must be disjoint).
+    rng : numpy.random.Generator, optional
+        As for `support_certificates`.
 
     Returns
     -------
@@ -275,11 +298,12 @@ def basis_pursuit_on_supports(
         groups = [_groups(flat[-1], column, code) for column, code in zip(columns, flat, strict=True)]
     layers = []
     for dictionary, code, (group, sign) in zip(model.dictionaries, flat, groups, strict=True):
-        certified = support_certificates(dictionary, code, tail=tail, group=group, sign=sign)
+        certified = support_certificates(dictionary, code, tail=tail, group=group, sign=sign, rng=rng)
         probability = np.where(applies, certified.probability, 1.0)
         shaped = (certified.smallest_eigenvalue, certified.recovery_constant, probability)
         layers.append(SupportLayer(*(values.reshape(batch) for values in shaped)))
-    return SupportPath(tuple(layers), signs, tail, applies.reshape(batch), determined.reshape(batch))
+    applies, determined = applies.reshape(batch), determined.reshape(batch)
+    return SupportPath(tuple(layers), signs, tail, applies, determined, rng is not None)
 
 
 def _groups(deepest: RaggedCodes, columns: RaggedCodes, codes: RaggedCodes) -> tuple[NDArray, NDArray]:

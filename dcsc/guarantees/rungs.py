@@ -19,7 +19,7 @@ from dcsc.guarantees.bounds import closed_form
 from dcsc.guarantees.by_filter import check_form, closed_failure
 from dcsc.guarantees.certified_size import Failures, certify_upwards
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
-from dcsc.guarantees.sharp_tails import best_failure, failure_at
+from dcsc.guarantees.sharp_tails import DrawnAtoms, best_failure, failure_at
 from dcsc.guarantees.sparse_recovery import BasisPursuitPath, basis_pursuit
 from dcsc.guarantees.statistical_thresholding import StatisticalPath, statistical
 from dcsc.guarantees.tails import TAILS, squared_level
@@ -241,7 +241,7 @@ def certified_stripe_sparsity(
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound on the tails of the statistical rungs, as for `statistical`.
     rng : numpy.random.Generator, optional
-        Draws the pairs of `TOP_K_RUNG`; by default one with seed 0.
+        Draws the atoms, or for `TOP_K_RUNG` the pairs, that have sharp tails; by default one with seed 0.
 
     Returns
     -------
@@ -405,6 +405,7 @@ def draw_failures(
     tail: str = "exact",
     by_filter: bool = False,
     rng: Generator | None = None,
+    room: float = 0.0,
 ) -> NDArray:
     """
     Tell, draw by draw, which codes of one layer a rung leaves to fail.
@@ -426,7 +427,10 @@ def draw_failures(
     by_filter : bool
         Whether thresholds are given for each filter; not for the Babel forms.
     rng : numpy.random.Generator, optional
-        For `TOP_K_RUNG`, as for `top_k_failure`.
+        With one, sharp tails are taken of atoms that it draws, for `TOP_K_RUNG` of pairs: see `DrawnAtoms` and
+        `top_k_failure`.
+    room : float
+        As for `DrawnAtoms`.
 
     Returns
     -------
@@ -443,7 +447,7 @@ def draw_failures(
     if rung == TOP_K_RUNG:
         return top_k_failure(model.dictionaries[0], codes, noise, tail=tail, rng=rng)
     if rung in BASIS_PURSUIT_RUNGS:
-        return _basis_pursuit_failures(model, codes, noise, rung, tail)
+        return _basis_pursuit_failures(model, codes, noise, rung, tail, rng)
     kind, form = rung.split("-")
     if kind == "uniform":
         choice = "midpoint" if threshold is None else [threshold]
@@ -452,23 +456,27 @@ def draw_failures(
     listed, eps = check_path(model, [codes], noise)
     if form == "instance":
         guard = rounding_guard(dictionary, listed[0], eps)
+        drawn = None if rng is None else DrawnAtoms.of(rng, eps.size, room)
         if threshold is None:
-            return best_failure(dictionary, listed[0], eps, guard, tail=tail)[1]
-        return failure_at(dictionary, listed[0], threshold, eps, guard, tail=tail)
+            return best_failure(dictionary, listed[0], eps, guard, tail=tail, drawn=drawn)[1]
+        return failure_at(dictionary, listed[0], threshold, eps, guard, tail=tail, drawn=drawn)
     if by_filter:
         check_form(form)
         return closed_failure(dictionary, listed[0], eps, threshold=threshold, tail=tail)[1]
     return closed_form(dictionary, listed[0], eps, form, 0.0, threshold, tail=tail)[1]
 
 
-def _basis_pursuit_failures(model: Cascade, codes: RaggedCodes, noise: ArrayLike, rung: str, tail: str) -> NDArray:
+def _basis_pursuit_failures(
+    model: Cascade, codes: RaggedCodes, noise: ArrayLike, rung: str, tail: str, rng: Generator | None
+) -> NDArray:
     kind, form = rung.removeprefix("basis-pursuit-").split("-")
     if form != "instance":
         return ~basis_pursuit(model, [codes], noise, form=form).holds
     if np.any(real_numbers(noise, "noise", low=0) > 0):
         raise UserError(f"rung {rung!r} is about signals without noise: leave the noise out, or use its closed forms.")
-    found = basis_pursuit_on_supports(model, [codes], tail=tail)
-    return ~found.holds if kind == "uniform" else found.layers[0].probability
+    if kind == "uniform":
+        return ~basis_pursuit_on_supports(model, [codes], tail="hoeffding").holds
+    return basis_pursuit_on_supports(model, [codes], tail=tail, rng=rng).layers[0].probability
 
 
 def _default_sizes(n_atoms: int) -> list[int]:

@@ -16,9 +16,11 @@ Statements and proofs are in docs/theory.md, "Tails".
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.arrays import real_array, real_numbers
@@ -35,6 +37,50 @@ from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes
 
 SPAN = 4
 """Codes a task of a thread: one of them takes milliseconds."""
+
+DRAWN = 36
+"""Atoms that are drawn of a code."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnAtoms:
+    """
+    Which atoms of each code have sharp tails, drawn in proportion to the closed ones.
+
+    Then a bound becomes a random number whose mean it is, or which is above it: its mean over draws of codes bounds a
+    failure rate by a confidence limit, at a fraction of the cost (docs/theory.md, "Sharp tails of some atoms").
+
+    Parameters
+    ----------
+    uniforms : ndarray, shape (code, drawn)
+        Independent, uniform in [0, 1).
+    room : float
+        What the closed bound may rise to where a better threshold is looked for; at 0 that of closed tails is taken.
+    """
+
+    uniforms: NDArray
+    room: float = 0.0
+
+    @classmethod
+    def of(cls, rng: Generator, n_codes: int, room: float = 0.0) -> DrawnAtoms:
+        """
+        Draw them.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            The source.
+        n_codes : int
+            How many codes there are.
+        room : float
+            As above.
+
+        Returns
+        -------
+        DrawnAtoms
+            `DRAWN` of each code.
+        """
+        return cls(rng.random((n_codes, DRAWN)), room)
 
 
 def tail_probability(
@@ -109,6 +155,7 @@ def failure_at(
     *,
     tail: str = "exact",
     noise_variance: float = 0.0,
+    drawn: DrawnAtoms | None = None,
 ) -> NDArray:
     """
     Bound the probability that thresholding one layer at given thresholds returns a wrong support (D-CSC-R).
@@ -127,14 +174,17 @@ def failure_at(
         The bound on the tails.
     noise_variance : float
         sigma^2 of Gaussian noise on the input.
+    drawn : DrawnAtoms, optional
+        Sharp tails of these atoms alone, for a mean over codes.
 
     Returns
     -------
     ndarray, shape (code,)
         Sum of the two-sided tails off the support at beta - eps and the one-sided ones on it at |x_i| - beta - eps,
-        capped at 1 (docs/theory.md, "Sharper tails of a layer").
+        capped at 1 (docs/theory.md, "Sharper tails of a layer"); with `drawn` a draw of it, unless the sum of closed
+        tails exceeds 1.
     """
-    return _at(_of_layer(dictionary, codes), threshold, eps, guard, tail, noise_variance)
+    return _at(_of_layer(dictionary, codes), threshold, eps, guard, tail, noise_variance, drawn)
 
 
 def best_failure(
@@ -146,16 +196,17 @@ def best_failure(
     tail: str = "exact",
     noise_variance: float = 0.0,
     by_filter: bool = False,
+    drawn: DrawnAtoms | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
     Minimise the failure bound of one layer over the threshold, which may depend on all but the signs (D-CSC-R).
 
     Parameters
     ----------
-    dictionary, codes, eps, guard, tail, noise_variance
+    dictionary, codes, eps, guard, tail, noise_variance, drawn
         As for `failure_at`.
     by_filter : bool
-        Whether every filter has a threshold of its own.
+        Whether every filter has a threshold of its own; not where atoms are drawn.
 
     Returns
     -------
@@ -164,7 +215,7 @@ def best_failure(
     probability : ndarray, shape (code,)
         The bound at it, never above that of a looser tail, or of one threshold for all filters.
     """
-    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter)
+    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn)
 
 
 def plain_failure_at(
@@ -178,6 +229,7 @@ def plain_failure_at(
     tail: str = "exact",
     noise_variance: float = 0.0,
     known: tuple[RaggedCodes, Interference] | None = None,
+    drawn: DrawnAtoms | None = None,
 ) -> NDArray:
     """
     As `failure_at`, for a layer of the plain model, where the propagated columns have disjoint supports.
@@ -190,7 +242,7 @@ def plain_failure_at(
         X^(L), batch shape (code,).
     layer : int
         1..L.
-    threshold, eps, guard, tail, noise_variance
+    threshold, eps, guard, tail, noise_variance, drawn
         As for `failure_at`.
     known : tuple of RaggedCodes and Interference, optional
         What `propagated_columns` and `plain_interference` give for the layer, when they are at hand.
@@ -200,7 +252,7 @@ def plain_failure_at(
     ndarray, shape (code,)
         The bound; what an active entry's own column makes is locked to its sign (docs/theory.md, "Plain model").
     """
-    return _at(_of_columns(model, deepest, layer, known), threshold, eps, guard, tail, noise_variance)
+    return _at(_of_columns(model, deepest, layer, known), threshold, eps, guard, tail, noise_variance, drawn)
 
 
 def plain_best_failure(
@@ -214,23 +266,24 @@ def plain_best_failure(
     noise_variance: float = 0.0,
     by_filter: bool = False,
     known: tuple[RaggedCodes, Interference] | None = None,
+    drawn: DrawnAtoms | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
     As `best_failure`, for a layer of the plain model, where the propagated columns have disjoint supports.
 
     Parameters
     ----------
-    model, deepest, layer, eps, guard, tail, noise_variance, known
+    model, deepest, layer, eps, guard, tail, noise_variance, known, drawn
         As for `plain_failure_at`.
     by_filter : bool
-        Whether every filter has a threshold of its own.
+        Whether every filter has a threshold of its own; not where atoms are drawn.
 
     Returns
     -------
     threshold, probability : ndarray
         As from `best_failure`.
     """
-    return _best(_of_columns(model, deepest, layer, known), eps, guard, tail, noise_variance, by_filter)
+    return _best(_of_columns(model, deepest, layer, known), eps, guard, tail, noise_variance, by_filter, drawn)
 
 
 class _Sums(NamedTuple):
@@ -244,7 +297,7 @@ class _Sums(NamedTuple):
     dictionary: ConvolutionalDictionary
     n_codes: int
     closed: Callable[[NDArray, NDArray, float], tuple[NDArray, NDArray]]
-    sharpen: Callable[[slice, tuple[int, bool, bool], tuple[float, NDArray, NDArray], tuple[NDArray, NDArray]], None]
+    sharpen: Callable[[slice, tuple, tuple, tuple[NDArray, NDArray]], None]
 
 
 def _of_layer(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _Sums:
@@ -286,25 +339,41 @@ def _of_columns(
     return _Sums(dictionary, deepest.row_size.size, closed, sharpened)
 
 
-def _at(sums: _Sums, threshold: ArrayLike, eps: NDArray, guard: NDArray, tail: str, noise_variance: float) -> NDArray:
+def _at(
+    sums: _Sums,
+    threshold: ArrayLike,
+    eps: NDArray,
+    guard: NDArray,
+    tail: str,
+    noise_variance: float,
+    drawn: DrawnAtoms | None,
+) -> NDArray:
     given, shape = np.asarray(threshold, np.float64), (sums.n_codes, sums.dictionary.n_filters)
     if given.shape not in ((), shape[:1], shape):
         raise UserError(f"thresholds of shape {given.shape} do not fit: give one, {shape[:1]} or {shape}.")
     if np.isnan(given).any():
         raise UserError("a threshold is not a number: give numbers.")
     by_filter = given[:, None] if given.ndim == 1 else given
-    return _sharpened(sums, by_filter, eps, guard, noise_variance, tail)[1]
+    return _sharpened(sums, by_filter, eps, guard, noise_variance, tail, drawn=drawn)[1]
 
 
 def _best(
-    sums: _Sums, eps: NDArray, guard: NDArray, tail: str, noise_variance: float, by_filter: bool
+    sums: _Sums,
+    eps: NDArray,
+    guard: NDArray,
+    tail: str,
+    noise_variance: float,
+    by_filter: bool,
+    drawn: DrawnAtoms | None,
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
+    if by_filter and drawn is not None:
+        raise UserError("thresholds by filter are looked for with the tails of all atoms: leave `drawn` out.")
     start, closed = sums.closed(np.array(eps, np.float64), np.array(guard, np.float64), noise_variance)
     if tail == "hoeffding" and not by_filter:
         return start, closed
-    thresholds, sharper = _sharpened(sums, start[:, None], eps, guard, noise_variance, tail, True, by_filter)
-    is_worse = sharper >= closed
+    thresholds, sharper = _sharpened(sums, start[:, None], eps, guard, noise_variance, tail, True, by_filter, drawn)
+    is_worse = (sharper >= closed) & (drawn is None)  # the smaller of a draw and a bound would be too small on average
     thresholds = np.where(is_worse[:, None], start[:, None], thresholds)
     return thresholds if by_filter else thresholds[:, 0], np.where(is_worse, closed, sharper)
 
@@ -318,16 +387,20 @@ def _sharpened(
     tail: str,
     is_search: bool = False,
     by_filter: bool = False,
+    drawn: DrawnAtoms | None = None,
 ) -> tuple[NDArray, NDArray]:
     """The thresholds of all filters, as they are given or after a search that begins there, and the bound at them."""
     check_choice(tail, TAILS, "tail")
     eps, guard, bounds = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(sums.n_codes)
     thresholds = np.array(np.broadcast_to(thresholds, (sums.n_codes, sums.dictionary.n_filters)))
 
+    drawn = drawn or DrawnAtoms(np.empty((sums.n_codes, 0)))
+    kind = (TAILS.index(tail), is_search, by_filter, float(drawn.room))
+
     def work(first: int, last: int) -> None:
         here = slice(first, last)
-        error = (float(noise_variance), eps[here], guard[here])
-        sums.sharpen(here, (TAILS.index(tail), is_search, by_filter), error, (thresholds[here], bounds[here]))
+        error = (float(noise_variance), eps[here], guard[here], drawn.uniforms[here])
+        sums.sharpen(here, kind, error, (thresholds[here], bounds[here]))
 
     over_spans(sums.n_codes, SPAN, work)
     return thresholds, bounds

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.arrays import real_array, real_numbers
@@ -23,7 +24,7 @@ from dcsc.guarantees.interference import (
 )
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound, levels_of
 from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
-from dcsc.guarantees.sharp_tails import best_failure, failure_at, plain_best_failure, plain_failure_at
+from dcsc.guarantees.sharp_tails import DrawnAtoms, best_failure, failure_at, plain_best_failure, plain_failure_at
 from dcsc.guarantees.tails import TAILS, squared_level
 from dcsc.model.cascade import Cascade
 from dcsc.ragged import RaggedCodes
@@ -83,20 +84,20 @@ class PathInterference:
         described = (self.random if is_random else self.uniform)(layer, growth)
         return layer_levels(dictionary, described, growth) if by_filter else levels_of(described, growth)
 
-    def failure(self, layer: int, beta: NDArray | None, tail: str) -> NDArray:
-        """Bound the failure of a layer whose input has no error, at a threshold, by default the best one."""
+    def failure(self, layer: int, beta: NDArray | None, tail: str, rng: Generator | None = None) -> NDArray:
+        """Bound the failure of a layer whose input has no error, or draw it, at a threshold, by default the best."""
         dictionary, code = self.model.dictionaries[layer], self.codes[layer]
         guard = rounding_guard(dictionary, code, 0.0)
-        eps = np.zeros_like(guard)
+        eps, drawn = np.zeros_like(guard), None if rng is None else DrawnAtoms.of(rng, len(guard))
         if self.propagated is None:
             if beta is None:
-                return best_failure(dictionary, code, eps, guard, tail=tail)[1]
-            return failure_at(dictionary, code, beta, eps, guard, tail=tail)
+                return best_failure(dictionary, code, eps, guard, tail=tail, drawn=drawn)[1]
+            return failure_at(dictionary, code, beta, eps, guard, tail=tail, drawn=drawn)
         plain = (self.model, self.codes[-1], layer + 1)
         known = self.propagated[layer]
         if beta is None:
-            return plain_best_failure(*plain, eps, guard, tail=tail, known=known)[1]
-        return plain_failure_at(*plain, beta, eps, guard, tail=tail, known=known)
+            return plain_best_failure(*plain, eps, guard, tail=tail, known=known, drawn=drawn)[1]
+        return plain_failure_at(*plain, beta, eps, guard, tail=tail, known=known, drawn=drawn)
 
 
 def path_interference(
@@ -190,6 +191,7 @@ def as_run(
     delta: float = 0.01,
     tail: str = "exact",
     by_filter: bool = False,
+    rng: Generator | None = None,
 ) -> AsRun:
     """
     Evaluate the instance forms at the thresholds that a pursuit used, without noise.
@@ -217,6 +219,9 @@ def as_run(
     by_filter : bool
         Whether the last axis of every threshold is that of the filters: shape (), (filter,) or (..., filter)
         (docs/theory.md, "A threshold for each filter").
+    rng : numpy.random.Generator, optional
+        With one, sharp tails are taken of atoms that it draws, and sums of layers are draws as well, without a cap
+        (see `DrawnAtoms`).
 
     Returns
     -------
@@ -227,6 +232,16 @@ def as_run(
     ------
     UserError
         When the rule or tail is unknown or does not fit the signs, or the thresholds are not one a layer.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dictionary = dcsc.families.create("perturbed", grid=64, seed=0, base="lapped", n_filters=8, perturbation=0.1)
+    >>> codes = dcsc.sampling.sample_codes(dcsc.seeds.stream(0), dictionary, 50, support={"name": "uniform", "size": 4})
+    >>> paths = dcsc.guarantees.path_interference(dcsc.Cascade([dictionary]), [codes])
+    >>> certified = dcsc.guarantees.as_run(paths, [0.5])
+    >>> bool(certified.failure_rate_bound <= 1 - certified.covered.mean())
+    True
     """
     check_rule(rule, paths.signs)
     check_choice(tail, TAILS, "tail")
@@ -234,11 +249,11 @@ def as_run(
     exact = debias or paths.model.depth == 1
     covered = _holds_for_all_signs(paths, betas, rule, debias)
     if exact:
-        capped = np.array([paths.failure(layer, beta, tail) for layer, beta in enumerate(betas)])
+        capped = np.array([paths.failure(layer, beta, tail, rng) for layer, beta in enumerate(betas)])
         if debias:
             covered = _injective(paths, covered, capped) & covered
         total = capped.sum(axis=0)
-        bound = np.where(covered, 0.0, np.where(paths.determined, np.minimum(total, 1.0), total))
+        bound = np.where(covered, 0.0, np.where(paths.determined & (rng is None), np.minimum(total, 1.0), total))
     else:
         shares = [delta / (paths.model.depth * layer.n_atoms) for layer in paths.model.dictionaries]
         growths = [squared_level(share, tail) for share in shares]

@@ -112,6 +112,17 @@ def uniform(
     ------
     UserError
         When an option is unknown or shapes do not fit.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> import numpy as np
+    >>> dictionary = dcsc.families.create("hadamard-dirac", grid=64, taps=16)
+    >>> codes = np.zeros((2, *dictionary.code_shape))
+    >>> codes[0, 3, 1] = codes[1, :3, 1] = 1.0
+    >>> model = dcsc.Cascade([dictionary])
+    >>> dcsc.guarantees.uniform(model, [codes], form="coherence").holds
+    array([ True, False])
     """
     check_choice(rule, RULES, "rule")
     check_choice(form, FORMS, "form")

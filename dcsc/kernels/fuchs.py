@@ -1,10 +1,10 @@
 """
 What active atoms make of an inactive one, W_j = G_SS^{-1} G_Sj, and the basis pursuit certificates from it.
 
-Active atoms are ordered along the longest axis, folded so that both ends of a period meet: then G_SS is a band,
-however long the grid, and is factorised within its envelope. All filters of a position are solved for together; entries
-far from the position decay, and are left out where they are negligible. What that and rounding may cost is part of a
-margin.
+Active atoms are ordered along the longest axis, from a cut of the period on. Those beside the cut come last, as a
+border that couples both ends: without them G_SS is a band, however long the grid, and it is factorised within its
+envelope. All filters of a position are solved for together; entries far from the position decay, and are left out where
+they are negligible, and so is the border of most positions. What that and rounding may cost is part of a margin.
 
 =========  ==============  ====================================================================
 array      axes            meaning
@@ -28,7 +28,7 @@ from dcsc.kernels.compile import compiled
 from dcsc.kernels.independence import INJECTIVE
 from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
 from dcsc.kernels.scatter import coordinates
-from dcsc.kernels.sharpen import HOPELESS, SHARE, choose, closed_terms, sharpen
+from dcsc.kernels.sharpen import HOPELESS, SHARE, choose, closed_terms, draw_members, ratios_of, sharpen
 from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 LANES = ROW_BYTES // 8
@@ -46,20 +46,27 @@ class Factor(NamedTuple):
 
     Parameters
     ----------
+    inner : int
+        Rows before those of the border.
     first : ndarray of int64, shape (row,)
         First column of each row.
     lowest, upto : ndarray of int64
-        As from `reaches_of`.
+        As from `reaches_of`, of the rows before the border.
     begins : ndarray of int64, shape (row + 1,)
         Where the rows begin in `lower`.
     lower : ndarray, shape (entry,)
         The factor, row after row.
     columns : ndarray of int64, shape (row + 1,)
-        Where its columns, below the diagonal, begin in `rows_of` and `values_of`.
+        Where its columns, below the diagonal, begin in `rows_of` and `values_of`; before the border without its rows.
     rows_of, values_of : ndarray, shape (entry below the diagonal,)
         Their rows and entries.
+    border : ndarray, shape (inner, row of the border)
+        What the rows of the border have in the columns before it.
+    largest : ndarray, shape (inner,)
+        The largest magnitude of each of them.
     """
 
+    inner: int
     first: NDArray
     lowest: NDArray
     upto: NDArray
@@ -68,6 +75,8 @@ class Factor(NamedTuple):
     columns: NDArray
     rows_of: NDArray
     values_of: NDArray
+    border: NDArray
+    largest: NDArray
 
 
 class Space(NamedTuple):
@@ -78,8 +87,8 @@ class Space(NamedTuple):
     ----------
     solution, grouped : ndarray, shape (row * lane,)
         Right sides, then solutions; and what groups of rows make of them.
-    row_sums, sums, squares, magnitudes : ndarray, shape (lane,)
-        Sums of a row of the factor times solutions; and those that `summarise` finds.
+    row_sums, more, sums, squares, magnitudes : ndarray, shape (lane,)
+        Sums of a row of the factor times solutions, in two parts; and those that `summarise` finds.
     numbers, rows_at : ndarray of int64, shape (row + 1,) and (row,)
         0, 1, 2, ...; and where each row begins in `solution`.
     """
@@ -87,6 +96,7 @@ class Space(NamedTuple):
     solution: NDArray
     grouped: NDArray
     row_sums: NDArray
+    more: NDArray
     sums: NDArray
     squares: NDArray
     magnitudes: NDArray
@@ -97,9 +107,9 @@ class Space(NamedTuple):
 @compiled
 def new_space(n, n_groups, width):
     """Arrays for a number of active atoms and groups of them."""
-    row_sums, sums, squares, magnitudes = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    row_sums, more, sums, squares, magnitudes = np.empty((5, width))
     solution, grouped = np.empty(max(n, n_groups) * width), np.empty(n_groups * width)
-    return Space(solution, grouped, row_sums, sums, squares, magnitudes, np.arange(n + 1), np.arange(n) * width)
+    return Space(solution, grouped, row_sums, more, sums, squares, magnitudes, np.arange(n + 1), np.arange(n) * width)
 
 
 @compiled
@@ -116,16 +126,33 @@ def run_of(patterns, f, p0, p1, p2, q0, q1, q2):
 
 
 @compiled
-def order_active(atom, layout, axis):
-    """Order active atoms along a folded axis; returns them, their folded places, and their order."""
+def cut_of(active, axis, period, reach):
+    """Where to cut a period: after the run of places, as long as atoms reach, that has the fewest active ones."""
+    counts, run = np.zeros(period, np.int64), min(reach, period)
+    for k in range(active.shape[1]):
+        counts[active[1 + axis, k]] += 1
+    inside = counts[:run].sum()
+    fewest, cut = inside, run
+    for place in range(run, period):
+        inside += counts[place] - counts[place - run]
+        if inside < fewest:
+            fewest, cut = inside, place + 1
+    return cut
+
+
+@compiled
+def order_active(atom, layout, axis, reach):
+    """Order active atoms along an axis from its cut on: gives them, their places from there, their order, and the cut."""
     places, active, n = np.empty(len(atom), np.int64), np.empty((4, len(atom)), np.int64), layout[0]
     for k in range(len(atom)):
         f, position = divmod(np.int64(atom[k]), n[0] * n[1] * n[2])
         active[0, k] = f
         active[1, k], active[2, k], active[3, k] = coordinates(position, n)
-        places[k] = min(active[1 + axis, k], n[axis] - active[1 + axis, k])
+    cut = cut_of(active, axis, n[axis], reach)
+    for k in range(len(atom)):
+        places[k] = (active[1 + axis, k] - cut) % n[axis]
     order = np.argsort(places, kind="mergesort")
-    return active[:, order], places[order], order
+    return active[:, order], places[order], order, cut
 
 
 @compiled
@@ -135,7 +162,7 @@ def place_of(active, k):
 
 
 @compiled
-def list_gram(active, folded, reach, patterns):
+def list_gram(active, unrolled, inner, reach, patterns):
     """The Gram matrix of active atoms within its envelope: first columns, beginnings and entries."""
     n, flat = active.shape[1], patterns.pattern.ravel()
     first, begins = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
@@ -143,7 +170,8 @@ def list_gram(active, folded, reach, patterns):
     for filling in range(2):
         start = 0
         for i in range(n):
-            while folded[start] < folded[i] - reach:
+            start = 0 if i >= inner else start
+            while i < inner and unrolled[start] < unrolled[i] - reach:
                 start += 1
             first[i] = first[i] if filling else i
             for m in range(first[i] if filling else start, i + 1):
@@ -184,21 +212,25 @@ def factorise(matrix, first, begins, shift, lower):
 
 
 @compiled
-def list_columns_of(first, begins, lower):
-    """The columns of a factor below its diagonal."""
+def list_columns_of(inner, first, begins, lower):
+    """The columns of a factor below its diagonal, rows of the border and the others apart."""
     n = len(first)
-    columns = np.zeros(n + 1, np.int64)
+    columns, border, largest = np.zeros(n + 1, np.int64), np.zeros((inner, n - inner)), np.zeros(inner)
     for i in range(n):
-        for m in range(first[i], i):
+        for m in range(first[i] if i < inner else max(first[i], inner), i):
             columns[m + 1] += 1
     for m in range(n):
         columns[m + 1] += columns[m]
     at, rows_of, values_of = columns[:n].copy(), np.empty(columns[n], np.int64), np.empty(columns[n])
     for i in range(n):
         for m in range(first[i], i):
-            rows_of[at[m]], values_of[at[m]] = i, lower[begins[i] + m - first[i]]
-            at[m] += 1
-    return columns, rows_of, values_of
+            value = lower[begins[i] + m - first[i]]
+            if i >= inner > m:
+                border[m, i - inner], largest[m] = value, max(largest[m], abs(value))
+            else:
+                rows_of[at[m]], values_of[at[m]] = i, value
+                at[m] += 1
+    return columns, rows_of, values_of, border, largest
 
 
 @compiled
@@ -211,53 +243,93 @@ def negligible_rows(solution, start, stop, width):
 
 
 @compiled
-def solve_position(position, factor, active, folded, reach, axis, patterns, space):
+def needs_border(place, period, reach, largest, lo, end):
+    """
+    Whether the rows of the border get more than is negligible, at a position that reaches rows lo to end before it.
+
+    What the forward substitution gives has norm 1 at most: that of a projection of an atom.
+    """
+    if place < reach or place >= period - 2 * reach:  # it may reach atoms of the border themselves, or across the cut
+        return True
+    squares = 0.0
+    for k in range(lo, end):
+        squares += largest[k] * largest[k]
+    return squares > NEGLIGIBLE * NEGLIGIBLE
+
+
+@compiled
+def substitute_forward(i, lo, end, is_near, place, factor, active, flat, n_filters, patterns, space):
+    """A row of the forward substitution: what the rows lo to end, and those of the border before it, leave of it."""
+    inner, first, begins, lower = factor.inner, factor.first, factor.begins, factor.lower
+    solution, sums, more, numbers, rows_at = space.solution, space.row_sums, space.more, space.numbers, space.rows_at
+    width, pivot = len(sums), 1 / lower[begins[i + 1] - 1]
+    row = solution[i * width : (i + 1) * width]
+    row[:] = 0.0
+    if is_near:
+        here = run_of(patterns, *place_of(active, i), *place)
+        if here >= 0:
+            row[:n_filters] = flat[here : here + n_filters]
+    start = max(first[i], lo)
+    many, where = max(0, end - start), begins[i] + start - first[i]
+    for lane in range(0, width, LANES):
+        multiply_row(sums, lane, 0, lower, where, 0, numbers[:many], solution, lane, rows_at[start : start + many])
+    if i > inner:
+        start = max(first[i], inner)
+        many, where = i - start, begins[i] + start - first[i]
+        for lane in range(0, width, LANES):
+            multiply_row(more, lane, 0, lower, where, 0, numbers[:many], solution, lane, rows_at[start:i])
+        for lane in range(width):
+            sums[lane] += more[lane]
+    for lane in range(width):
+        row[lane] = (row[lane] - sums[lane]) * pivot
+
+
+@compiled
+def solve_position(position, factor, active, unrolled, cut, reach, axis, patterns, space):
     """Solve G_SS W = G_Sj for all filters j at a position; returns the rows beyond which solutions are negligible."""
-    first, lowest, upto, begins, lower, columns, rows_of, values_of = factor
+    inner, first, lowest, upto, begins, lower, columns, rows_of, values_of, border, largest = factor
     n, flat, layout, n_filters = len(first), patterns.pattern.ravel(), patterns.layout, patterns.layout[3, 2]
-    solution, sums, numbers, rows_at, width = (
-        space.solution,
-        space.row_sums,
-        space.numbers,
-        space.rows_at,
-        len(space.sums),
-    )
+    solution, sums, numbers, rows_at = space.solution, space.row_sums, space.numbers, space.rows_at
     q0, q1, q2 = coordinates(position, layout[0])
-    place = q0 if axis == 0 else (q1 if axis == 1 else q2)
-    place = min(place, layout[0, axis] - place)
-    lo, hi = np.searchsorted(folded, place - reach), np.searchsorted(folded, place + reach, side="right")
-    end = n
-    for i in range(lo, n):
+    period, width = layout[0, axis], len(sums)
+    place = ((q0 if axis == 0 else (q1 if axis == 1 else q2)) - cut) % period
+    lo, hi = np.searchsorted(unrolled[:inner], place - reach), np.searchsorted(unrolled[:inner], place + reach, "right")
+    if place + reach >= period:
+        lo, hi = np.int64(0), inner
+    end, begin = inner, 0
+    for i in range(lo, inner):
         if i >= hi and negligible_rows(solution, max(lowest[i], lo), i, width):
             end = i
             break
-        row = solution[i * width : (i + 1) * width]
-        row[:] = 0.0
-        if i < hi:
-            here = run_of(patterns, *place_of(active, i), q0, q1, q2)
-            if here >= 0:
-                row[:n_filters] = flat[here : here + n_filters]
-        start, pivot = max(first[i], lo), 1 / lower[begins[i + 1] - 1]
-        where = begins[i] + start - first[i]
-        for lane in range(0, width, LANES):
-            multiply_row(sums, lane, 0, lower, where, 0, numbers[: i - start], solution, lane, rows_at[start:i])
-        for lane in range(width):
-            row[lane] = (row[lane] - sums[lane]) * pivot
-    begin = 0
-    for i in range(end - 1, -1, -1):
+        substitute_forward(i, lo, i, i < hi, (q0, q1, q2), factor, active, flat, n_filters, patterns, space)
+    has_border = inner < n and needs_border(place, period, reach, largest, lo, end)
+    stop = n if has_border else end
+    if has_border:
+        for i in range(inner, n):
+            substitute_forward(i, lo, end, True, (q0, q1, q2), factor, active, flat, n_filters, patterns, space)
+    for i in range(stop - 1, -1, -1):
         row, pivot = solution[i * width : (i + 1) * width], 1 / lower[begins[i + 1] - 1]
-        start, stop = columns[i], columns[i + 1]
-        while stop > start and rows_of[stop - 1] >= end:
-            stop -= 1
+        start, last = columns[i], columns[i + 1]
+        while last > start and rows_of[last - 1] >= stop:
+            last -= 1
+        known = lo <= i < end or i >= inner
+        places = rows_at[rows_of[start:last]]
         for lane in range(0, width, LANES):
-            places = rows_at[rows_of[start:stop]]
-            multiply_row(sums, lane, 0, values_of, start, 0, numbers[: stop - start], solution, lane, places)
+            multiply_row(sums, lane, 0, values_of, start, 0, numbers[: last - start], solution, lane, places)
         for lane in range(width):
-            row[lane] = ((row[lane] if i >= lo else 0.0) - sums[lane]) * pivot
-        if i <= lo and i > 0 and negligible_rows(solution, i, max(i, min(upto[i], end)), width):
+            row[lane] = (row[lane] if known else 0.0) - sums[lane]
+        if has_border and i < inner:
+            here = border[i]
+            for lane in range(0, width, LANES):
+                multiply_row(sums, lane, 0, here, 0, 0, numbers[: n - inner], solution, lane, rows_at[inner:])
+            for lane in range(width):
+                row[lane] -= sums[lane]
+        for lane in range(width):
+            row[lane] *= pivot
+        if not has_border and i <= lo and i > 0 and negligible_rows(solution, i, max(i, min(upto[i], end)), width):
             begin = i
             break
-    return begin, end
+    return begin, stop
 
 
 @compiled
@@ -306,7 +378,9 @@ def summarise(space, begin, end, n_filters, group, sign):
 
     Solutions are replaced by those of groups, whose rows are returned.
     """
-    solution, grouped, _, sums, squares, magnitudes, _, _ = space
+    solution, grouped, sums, squares, magnitudes = (
+        space.solution, space.grouped, space.sums, space.squares, space.magnitudes,
+    )  # fmt: skip
     width = len(sums)
     magnitudes[:], sums[:], squares[:] = 0.0, 0.0, 0.0
     for k in range(begin, end):
@@ -330,6 +404,23 @@ def summarise(space, begin, end, n_filters, group, sign):
 
 
 @compiled
+def list_magnitudes(solution, begin, end, width, lane, entries, written):
+    """Append the magnitudes of a column of solutions, ascending, without the smallest ones; returns the new length."""
+    here = entries[written : written + end - begin]
+    for k in range(end - begin):
+        here[k] = abs(solution[(begin + k) * width + lane])
+    here.sort()
+    small, total = 0, 0.0
+    while small < len(here) and total + here[small] <= DROPPED:
+        total += here[small]
+        small += 1
+    for k in range(small, len(here)):
+        entries[written] = here[k]
+        written += 1
+    return written
+
+
+@compiled
 def positions_reached(active, layout, reach):
     """Positions with an atom that meets an active one."""
     n0, n1, n2 = layout[0, 0], layout[0, 1], layout[0, 2]
@@ -344,25 +435,28 @@ def positions_reached(active, layout, reach):
 
 
 @compiled
-def code_certificates(kind, patterns, atom, group, sign, n_groups, lattice, out):
+def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lattice, out):
     """
     Certificates of one support: smallest eigenvalue (a lower bound), largest |W_j|_1 (an upper one), and b(S).
 
-    Signs are independent over groups of rows; without groups (none are given), over rows.
+    Signs are independent over groups of rows; without groups (none are given), over rows. With uniform numbers b(S) is
+    a draw of it, by as many inactive atoms, unless the sum of closed tails exceeds 1.
     """
     n, layout, n_filters = len(atom), patterns.layout, patterns.layout[3, 2]
     reach, axis = -layout[2], np.argmax(layout[0])
     out[0], out[1], out[2] = np.inf, 0.0, 0.0
     if n == 0:
         return
-    active, folded, order = order_active(atom, layout, axis)
-    first, begins, matrix = list_gram(active, folded, reach[axis], patterns)
+    active, unrolled, order, cut = order_active(atom, layout, axis, reach[axis])
+    inner = np.searchsorted(unrolled, layout[0, axis] - reach[axis])
+    first, begins, matrix = list_gram(active, unrolled, inner, reach[axis], patterns)
     lower = np.empty(len(matrix))
     out[0], widest = smallest_eigenvalue(matrix, first, begins, lower)
     if out[0] == 0:
         out[1], out[2] = np.inf, 1.0
         return
-    factor = Factor(first, *reaches_of(first), begins, lower, *list_columns_of(first, begins, lower))
+    reaches, columns = reaches_of(first[:inner]), list_columns_of(inner, first, begins, lower)
+    factor = Factor(inner, first, *reaches, begins, lower, *columns)
     width = -(-n_filters // LANES) * LANES
     space = new_space(n, n_groups, width)
     of_row, sign_of = np.zeros(n, np.int64), np.ones(n)
@@ -373,7 +467,7 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, lattice, out)
     listing, places = np.zeros((4, len(visited) * n_filters)), np.empty(len(visited) * n_filters, np.int64)
     m, largest, longest = 0, 0.0, 0.0
     for position in visited:
-        begin, end = solve_position(position, factor, active, folded, reach[axis], axis, patterns, space)
+        begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
         summarise(space, begin, end, n_filters, of_row, sign_of)
         for f in range(n_filters):
             here = np.searchsorted(taken, f * size + position)
@@ -389,31 +483,29 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, lattice, out)
     thresholds, terms, totals = np.ones((1, 1)), np.empty((1, m)), np.empty((1, 1))
     closed_terms(min(kind, GAUSSIAN), listing, 0, m, thresholds, 0.0, guard, 0.0, terms, totals)
     chosen, fresh = np.zeros(m, np.bool_), np.empty(m, np.bool_)
-    if terms[0].sum() > HOPELESS[0]:
+    closed = terms.sum()
+    if closed > HOPELESS[0]:
         kind = GAUSSIAN
-    while kind >= CHERNOFF and choose(terms[0], chosen, m, SHARE, fresh) > 0:
-        members = np.flatnonzero(fresh)
+    drawing = len(uniforms) > 0 and kind >= CHERNOFF and 0 < closed <= 1
+    while kind >= CHERNOFF and (drawing or choose(terms[0], chosen, m, SHARE, fresh) > 0):
+        members = draw_members(terms[0], m, uniforms) if drawing else np.flatnonzero(fresh)
         entries, starts, before, begin, end = np.empty(len(members) * max(n, n_groups)), [0], -1, 0, 0
         written = 0
         for member in members:
             position, f = divmod(places[member], n_filters)
             if position != before:
-                begin, end = solve_position(position, factor, active, folded, reach[axis], axis, patterns, space)
+                begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
                 begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
                 before = position
-            here = entries[written : written + end - begin]
-            for k in range(end - begin):
-                here[k] = abs(space.solution[(begin + k) * width + f])
-            here.sort()
-            small, total = 0, 0.0
-            while small < len(here) and total + here[small] <= DROPPED:
-                total += here[small]
-                small += 1
-            for k in range(small, len(here)):
-                entries[written] = here[k]
-                written += 1
+            written = list_magnitudes(space.solution, begin, end, width, f, entries, written)
             starts.append(written)
-        slack, n_on, at = guard + DROPPED, 0, 0
+        slack = guard + DROPPED
+        if drawing:
+            law = (0.0, slack, 0.0)
+            ratio = ratios_of(kind, members, entries, np.array(starts), listing, 0, thresholds, law, terms, lattice)[0]
+            out[2] = closed * min(1.0, ratio * (1 + 1e-12))
+            return
+        n_on, at = 0, 0
         sharpen(
             kind, members, entries, np.array(starts), listing, n_on, thresholds, at, 0.0, slack, 0.0, terms, lattice
         )
@@ -421,9 +513,11 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, lattice, out)
 
 
 @compiled
-def layer_certificates(kind, patterns, atom, starts, group, sign, n_groups, out):
+def layer_certificates(kind, patterns, atom, starts, group, sign, n_groups, uniforms, out):
     """Certificates (code, 3) of consecutive supports; groups are numbered within a code, none of them for 0."""
     lattice = np.empty((2, LONGEST))
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
-        code_certificates(kind, patterns, atom[here], group[here], sign[here], n_groups[code], lattice, out[code])
+        code_certificates(
+            kind, patterns, atom[here], group[here], sign[here], n_groups[code], uniforms[code], lattice, out[code]
+        )

@@ -57,6 +57,8 @@ HOPELESS = 100.0, 50.0
 """Sums of closed tails, and of Chernoff's, from which on sharper ones are not tried: their sum is seldom below 1."""
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""
+CHOOSING = 1 / 3
+"""Share of the drawn atoms that only say which threshold is best."""
 
 # Below, constants are handed on as np.int64 or np.bool_: numba compiles what it is given a literal for once a literal.
 
@@ -421,10 +423,92 @@ def search_by_filter(kind, source, atoms, law, thresholds, sums, lattice):
         if least[f] < sums[f]:
             thresholds[f], sums[f] = own[f], least[f]
 
+@compiled
+def draw_members(terms, n, uniforms):
+    """Draw atoms with probabilities in proportion to their terms: one from each of equal parts of the sum."""
+    members, total, last = np.empty(len(uniforms), np.int64), 0.0, 0
+    for i in range(n):
+        total += terms[i]
+        last = i if terms[i] > 0 else last
+    at, before = 0, 0.0
+    for k in range(len(uniforms)):
+        wanted = (k + uniforms[k]) / len(uniforms) * total
+        while at < last and before + terms[at] <= wanted:
+            before += terms[at]
+            at += 1
+        members[k] = at
+    return members
+
 
 @compiled
-def code_bound(kind, seeking, by_filter, source, atoms, law, thresholds, lattice):
-    """Bound at the thresholds of all filters, or at better ones, which are written over them."""
+def mean_ratios(kind, uniforms, source, atoms, grid, law, terms, lattice):
+    """Sharp tails at the thresholds of a grid over the closed one at its middle: their means over atoms drawn by it."""
+    members = draw_members(terms[len(grid) // 2], atoms[3], uniforms)
+    coefficients, starts = list_members(source, atoms[1][members])
+    return ratios_of(kind, members, coefficients, starts, atoms[0], atoms[2], grid, law, terms, lattice)
+
+
+@compiled
+def ratios_of(kind, members, coefficients, starts, listing, n_on, grid, law, terms, lattice):
+    """As `mean_ratios`, for drawn atoms whose lists come one after another."""
+    (eps, slack, noise), n_thresholds, middle, longest = law, len(grid), len(grid) // 2, 0
+    margins, values, ratios = np.empty(n_thresholds), np.empty(n_thresholds), np.zeros(n_thresholds)
+    for m in range(len(members)):
+        longest = max(longest, starts[m + 1] - starts[m])
+    listed, powers = np.zeros((2, longest + VECTOR))
+    for m, i in enumerate(members):
+        for g in range(n_thresholds):
+            margins[g], values[g] = margin_at(listing, i, n_on, grid, g, eps), terms[g, i]
+        a = coefficients[starts[m] : starts[m + 1]]
+        factor = 1.0 if i < n_on else 2.0
+        lower_by_chernoff(a, listing[0, i], margins, factor, slack, noise, values, listed, powers)
+        if kind >= EXACT and len(a) <= MOST_COUNTED:
+            lower_by_lattice(a, margins, factor, slack, noise, 0.0, values, lattice)
+        for g in range(n_thresholds):
+            ratios[g] += values[g] / (terms[middle, i] * len(members))
+    return ratios
+
+
+@compiled
+def drawn_bound(kind, seeking, room, uniforms, source, atoms, law, thresholds, lattice):
+    """
+    Draw a number whose mean is the bound with sharp tails: that with closed ones, times what they are too large by.
+
+    The latter is a mean over drawn atoms. A threshold that other ones of them chose may raise the closed bound up to
+    `room`. Where that with closed tails exceeds 1 it is returned.
+    """
+    (listing, _, n_on, n), (eps, slack, noise), n_filters = atoms, law, len(thresholds)
+    grid, totals, terms = np.empty((FINE, n_filters)), np.empty((FINE, n_filters)), np.empty((FINE, n))
+    one, of_one, closed, sums = grid[:1], totals[:1], terms[:1], np.empty(n_filters)
+    one[0] = thresholds
+    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, eps, slack, noise, closed, of_one)
+    sums[:] = of_one[0]
+    if seeking and sums.sum() > 0:
+        search(np.int64(GAUSSIAN), source, atoms, np.bool_(False), law, thresholds, sums, lattice)
+    bound, n_choosing = sums.sum(), np.int64(math.ceil(CHOOSING * len(uniforms))) if seeking else 0
+    if kind < CHERNOFF or bound == 0 or bound > 1:
+        return bound
+    if seeking and room > 0:
+        grid_around(thresholds, FINE_WIDTH, eps, grid)
+        closed_terms(np.int64(GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
+        ratios, best = mean_ratios(kind, uniforms[:n_choosing], source, atoms, grid, law, terms, lattice), FINE // 2
+        for g in range(FINE):
+            if ratios[g] < ratios[best] and totals[g].sum() <= max(bound, min(room, 1.0)):
+                best = g
+        thresholds[:] = grid[best]
+    one[0] = thresholds
+    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, eps, slack, noise, closed, of_one)
+    ratio = mean_ratios(kind, uniforms[n_choosing:], source, atoms, one, law, closed, lattice)[0]
+    return of_one.sum() * min(1.0, ratio * (1 + 1e-12))
+
+
+@compiled
+def code_bound(kind, seeking, by_filter, room, uniforms, source, atoms, law, thresholds, lattice):
+    """Bound, or a draw of it, at the thresholds of all filters or at better ones, which are written over them."""
+    if len(uniforms):
+        bound = drawn_bound(kind, seeking, room, uniforms, source, atoms, law, thresholds, lattice)
+        if bound <= 1:
+            return bound
     sums, grid = np.empty(len(thresholds)), np.empty((1, len(thresholds)))
     terms, totals = np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
     grid[0] = thresholds
@@ -439,8 +523,14 @@ def code_bound(kind, seeking, by_filter, source, atoms, law, thresholds, lattice
 
 
 @compiled
-def sharpened_layer(kind, seeking, by_filter, scratch, patterns, codes, noise, eps, guard, thresholds, probabilities):
-    """Bounds of consecutive codes whose signs are independent, at thresholds (code, filter) or better ones."""
+def sharpened_layer(
+    kind, seeking, by_filter, room, scratch, patterns, codes, noise, eps, guard, uniforms, thresholds, probabilities
+):
+    """
+    Bounds of consecutive codes whose signs are independent, at thresholds (code, filter) or better ones.
+
+    With uniform numbers (code, drawn atom) draws of them, see `drawn_bound`.
+    """
     longest, size = longest_of(codes.starts), all_tiles(patterns.layout)
     kept, on = Sums(np.empty(size), np.empty(size)), Sums(np.empty(longest), np.empty(longest))
     listing, places, lattice = np.empty((4, size + longest)), np.empty(size + longest, np.int64), np.empty((2, LONGEST))
@@ -452,13 +542,15 @@ def sharpened_layer(kind, seeking, by_filter, scratch, patterns, codes, noise, e
         source = Source(scratch, patterns, atom, magnitude, none, False)
         atoms = (listing, places, len(atom), n)
         law = (eps[code], guard[code] / 2, noise)
-        probabilities[code] = code_bound(kind, seeking, by_filter, source, atoms, law, thresholds[code], lattice)
+        probabilities[code] = code_bound(
+            kind, seeking, by_filter, room, uniforms[code], source, atoms, law, thresholds[code], lattice
+        )
 
 
 @compiled
 def sharpened_columns(
-    kind, seeking, by_filter, scratch, patterns, columns, starts, noise, eps, guard, everywhere, thresholds,
-    probabilities,
+    kind, seeking, by_filter, room, scratch, patterns, columns, starts, noise, eps, guard, uniforms, everywhere,
+    thresholds, probabilities,
 ):  # fmt: skip
     """
     As `sharpened_layer`, for codes whose non-zeros share signs, those of a column one.
@@ -476,4 +568,6 @@ def sharpened_columns(
         firsts = columns.starts[starts[code] : starts[code + 1] + 1]
         source = Source(scratch, patterns, columns.atom, columns.value, firsts, True)
         atoms, law = (listing, places, n_on, n), (eps[code], guard[code] / 2, noise)
-        probabilities[code] = code_bound(kind, seeking, by_filter, source, atoms, law, thresholds[code], lattice)
+        probabilities[code] = code_bound(
+            kind, seeking, by_filter, room, uniforms[code], source, atoms, law, thresholds[code], lattice
+        )

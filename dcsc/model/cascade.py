@@ -31,6 +31,16 @@ class Cascade:
     ------
     UserError
         When the layers or the signs do not fit one another.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> import numpy as np
+    >>> first = dcsc.families.create("lapped", grid=64, n_filters=4)
+    >>> second = dcsc.families.create("gaussian", grid=16, seed=0, n_filters=6, taps=2, n_channels=4)
+    >>> model = dcsc.Cascade([first, second])
+    >>> [codes.shape for codes in model.synthesize(np.zeros((5, *second.code_shape)))]
+    [(5, 1, 64), (5, 4, 16), (5, 6, 16)]
     """
 
     dictionaries: tuple[ConvolutionalDictionary, ...]

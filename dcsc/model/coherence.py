@@ -82,6 +82,12 @@ def mutual_coherence(dictionary: Atoms) -> float:
     -------
     float
         mu in [0, 1]; 0 for an orthonormal system.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> round(dcsc.mutual_coherence(dcsc.families.create("hadamard-dirac", grid=64, taps=16)), 6)
+    0.25
     """
     return float(_largest_sums(dictionary, 1)[1])
 
@@ -234,6 +240,12 @@ def babel(dictionary: Atoms, k: ArrayLike) -> NDArray | float:
     ------
     UserError
         When k is negative or fractional.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dcsc.babel(dcsc.families.create("hadamard-dirac", grid=64, taps=16), [0, 1, 2, 4]).round(6)
+    array([0.  , 0.25, 0.5 , 1.  ])
     """
     sums = _of_atoms(_largest_sums(dictionary, 1), k)
     return sums if np.ndim(k) else float(sums)
@@ -281,6 +293,15 @@ def welch_bound(dictionary: Atoms) -> float:
     -------
     float
         sqrt((rho - 1) / (overlapping atoms - 1)), or 0 when rho <= 1.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dictionary = dcsc.families.create("gaussian", grid=64, seed=0, n_filters=4, taps=8, stride=2)
+    >>> dcsc.welch_bound(dictionary) < dcsc.mutual_coherence(dictionary)
+    True
+    >>> dcsc.welch_bound(dcsc.families.create("lapped", grid=64, n_filters=4))
+    0.0
     """
     reached = math.prod(min(step, taps) for step, taps in zip(dictionary.stride, dictionary.taps, strict=True))
     redundancy = dictionary.n_filters / (dictionary.n_channels * reached)

@@ -53,6 +53,18 @@ class ConvolutionalDictionary(FilterBank):
     UserError
         When shapes do not fit, norms are not 1, the stride does not divide the
         grid, or the grid is too short for the stripe to be exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dcsc import ConvolutionalDictionary
+    >>> dictionary = ConvolutionalDictionary(np.ones((1, 1, 4)), stride=2, grid=16, normalize=True)
+    >>> dictionary.code_shape, dictionary.signal_shape
+    ((1, 8), (1, 16))
+    >>> code = np.zeros(dictionary.code_shape)
+    >>> code[0, 3] = 2.0
+    >>> dictionary.synthesize(code)[0, 4:12]
+    array([0., 0., 1., 1., 1., 1., 0., 0.])
     """
 
     def synthesize(

@@ -154,6 +154,16 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     ------
     UserError
         When the codes are no finite real numbers of the dictionary's shape.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> import numpy as np
+    >>> dictionary = dcsc.families.create("lapped", grid=64, n_filters=4)
+    >>> code = np.zeros(dictionary.code_shape)
+    >>> code[0, 2] = code[3, 3] = code[1, 9] = 1.0
+    >>> dcsc.stripe_norm(code, dictionary)
+    2
     """
     checked = _checked(code, dictionary.code_shape, dictionary.rank)
     if _is_listed(checked):

@@ -20,7 +20,7 @@ A pursuit is a function of a cascade and signals. To add one::
 
 
     @register("my-pursuit")
-    def my_pursuit(model, signals, *, reference=None, **parameters):
+    def my_pursuit(model, signals, *, reference=None, noise=0.0, **parameters):
         codes, thresholds = ...
         return PursuitResult(codes, thresholds, iterations, optimality, "converged")
 

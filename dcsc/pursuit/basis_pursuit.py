@@ -312,6 +312,18 @@ def layered_basis_pursuit(
     UserError
         When the signals are no finite real numbers, an option is unknown or incomplete, or non-negative codes are asked
         of a layer of mixed signs.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> import numpy as np
+    >>> dictionary = dcsc.families.create("gaussian", grid=64, seed=0, n_filters=4, taps=8, stride=2)
+    >>> code = np.zeros(dictionary.code_shape)
+    >>> code[0, 3], code[2, 10] = 1.0, -0.1
+    >>> model = dcsc.Cascade([dictionary])
+    >>> found = dcsc.pursuit.layered_basis_pursuit(model, dictionary.synthesize(code), penalty=0)
+    >>> bool(np.allclose(found.codes[0], code))
+    True
     """
     current, truth = checked_signals(model, signals), true_codes(model, reference)
     check_choice(solver, SOLVERS, "solver")

@@ -274,6 +274,20 @@ def layered_thresholding(
         When the signals are no finite real numbers, the rule or threshold is unknown, incomplete, negative, or of a
         shape that does not fit, or ReLU meets signed
         inner codes.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> import numpy as np
+    >>> dictionary = dcsc.families.create("lapped", grid=64, n_filters=4)
+    >>> model = dcsc.Cascade([dictionary])
+    >>> code = np.zeros(dictionary.code_shape)
+    >>> code[1, 5] = -1.0
+    >>> found = dcsc.pursuit.layered_thresholding(model, dictionary.synthesize(code), rule="hard", threshold=0.5)
+    >>> np.argwhere(found.supports[0])
+    array([[1, 5]])
+    >>> found.codes[0][1, 5].round(6)
+    np.float64(-1.0)
     """
     current, truth = checked_signals(model, signals), true_codes(model, reference)
     _check(model, rule, threshold, k, truth)

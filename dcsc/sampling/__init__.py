@@ -5,17 +5,21 @@ Every draw takes a numpy Generator and a number of trials: open a stream of its 
 of `dcsc.seeds.BLOCK` trials (as `draw_blocks` does), and what is drawn depends on that block alone.
 To add a support, write a function of a generator, a dictionary and a number of trials::
 
+    import numpy as np
+
     from dcsc import RaggedCodes
     from dcsc.sampling import register_support
 
 
     @register_support("first-filter")
-    def first_filter(rng, dictionary, trials, *, density):
-        active = rng.random((trials, *dictionary.code_shape)) < density
-        active[:, 1:] = False
-        return RaggedCodes.from_dense(active.astype("int8"), dictionary.code_shape)
+    def first_filter(rng, dictionary, trials, *, size):
+        codes = np.zeros((trials, *dictionary.code_shape), np.int8)
+        for code in codes:
+            code[0].flat[rng.choice(code[0].size, size, replace=False)] = 1
+        return RaggedCodes.from_dense(codes, dictionary.code_shape)
 
-and name the file under ``plugins:`` in the configuration. Magnitudes (`register_magnitude`) are
+and name the file under ``plugins:`` in the configuration, which gives the numbers of active atoms
+as `size`. Magnitudes (`register_magnitude`) are
 functions of a generator and a count, and of the keyword `supports` if they ask for it, signs
 (`register_signs`) of a generator, a dictionary and the magnitudes on their supports.
 """

@@ -51,13 +51,31 @@ def draw_supports(
     UserError
         When the name or parameters are not allowed, or what was drawn does not fit the layer.
     """
-    drawn = SUPPORTS.check(name, parameters)(rng, dictionary, trials, **parameters)
-    if drawn.batch_shape != (trials,) or tuple(drawn.code_shape) != dictionary.code_shape:
+    SUPPORTS.check(name, parameters)
+    drawn = SUPPORTS.call(name, rng, dictionary, trials, **parameters)
+    wrong = _misfit(drawn, dictionary, trials)
+    if wrong:
         raise UserError(
-            f"support {name!r} drew codes {tuple(drawn.code_shape)} of batch shape {drawn.batch_shape}: "
-            f"it must draw {dictionary.code_shape} of batch shape ({trials},)."
+            f"{SUPPORTS.described(name)} returned {wrong}: it must return RaggedCodes of code shape "
+            f"{dictionary.code_shape} and batch shape ({trials},), of each code the atoms in ascending order, with "
+            "value 1."
         )
     return drawn
+
+
+def _misfit(drawn: Any, dictionary: ConvolutionalDictionary, trials: int) -> str:
+    """What is wrong with supports that were drawn; nothing when they are as they should be."""
+    if not isinstance(drawn, RaggedCodes):
+        return f"a {type(drawn).__name__}"
+    if drawn.batch_shape != (trials,) or tuple(drawn.code_shape) != dictionary.code_shape:
+        return f"code shape {tuple(drawn.code_shape)} and batch shape {drawn.batch_shape}"
+    if drawn.row_size.dtype.kind not in "iu" or drawn.atom.dtype.kind not in "iu" or np.any(drawn.row_size < 0):
+        return "sizes or atoms that are no whole numbers"
+    descends = np.diff(drawn.atom, prepend=-1) <= 0
+    descends[drawn.starts[:-1][drawn.row_size > 0]] = False  # where another code begins
+    if descends.any():
+        return "atoms that do not ascend"
+    return "" if (drawn.value == 1).all() else "other values than 1"
 
 
 def _supports(dictionary: ConvolutionalDictionary, sizes: NDArray, atoms: NDArray) -> RaggedCodes:

@@ -17,6 +17,7 @@ from dcsc.errors import UserError
 from dcsc.model import coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes, reduce_codes
+from dcsc.registry import returned
 from dcsc.sampling import adversary
 from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude, register_signs
 from dcsc.sampling.supports import draw_supports
@@ -51,14 +52,16 @@ def draw_magnitudes(
     UserError
         When the name or parameters are not allowed, the supports are missing, or what was drawn is not positive.
     """
-    law = MAGNITUDES.check(name, parameters)
+    law, owner = MAGNITUDES.check(name, parameters), MAGNITUDES.described(name)
     if "supports" in inspect.signature(law).parameters:
         if supports is None or len(supports.atom) != count:
             raise UserError(f"magnitude {name!r} depends on the supports: pass those of the {count} atoms.")
         parameters["supports"] = supports
-    drawn = np.asarray(law(rng, count, **parameters), dtype=np.float64)
-    if drawn.shape != (count,) or not np.all((drawn > 0) & np.isfinite(drawn)):
-        raise UserError(f"magnitude {name!r} drew shape {drawn.shape}: it must draw {count} positive numbers.")
+    expected = f"{count} positive numbers"
+    drawn = returned(owner, MAGNITUDES.call(name, rng, count, **parameters), expected, (count,))
+    drawn = drawn.astype(np.float64, copy=False)
+    if np.any(drawn <= 0):
+        raise UserError(f"{owner} returned numbers that are not positive: it must return {expected}.")
     return drawn
 
 
@@ -206,9 +209,12 @@ def draw_signs(
         When the name or parameters are not allowed, or other values come out.
     """
     checked_type(dictionary, magnitudes)
-    signs = np.asarray(SIGNS.check(name, parameters)(rng, dictionary, magnitudes, **parameters))
-    if signs.shape != magnitudes.value.shape or not np.isin(signs, (-1, 1)).all():
-        raise UserError(f"sign rule {name!r} gave other values than one -1 or +1 for each non-zero.")
+    SIGNS.check(name, parameters)
+    owner, shape = SIGNS.described(name), magnitudes.value.shape
+    expected = f"one -1 or +1 for each of {shape[0]} non-zeros"
+    signs = returned(owner, SIGNS.call(name, rng, dictionary, magnitudes, **parameters), expected, shape)
+    if not np.isin(signs, (-1, 1)).all():
+        raise UserError(f"{owner} returned other values: it must return {expected}.")
     return signs.astype(np.int8)
 
 
@@ -397,6 +403,18 @@ def sample_codes(
     ------
     UserError
         When a name or parameter is not allowed.
+
+    Examples
+    --------
+    >>> import dcsc
+    >>> dictionary = dcsc.families.create("gaussian", grid=64, seed=0, n_filters=4, taps=8, stride=2)
+    >>> codes = dcsc.sampling.sample_codes(
+    ...     dcsc.seeds.stream(0), dictionary, 5, support={"name": "uniform", "size": 3}, magnitude="uniform"
+    ... )
+    >>> codes.row_size
+    array([3, 3, 3, 3, 3])
+    >>> codes.to_dense().shape
+    (5, 4, 32)
     """
     name, parameters = named(support)
     supports = draw_supports(name, rng, dictionary, trials, **parameters)

@@ -8,9 +8,11 @@ configuration that it needs, and knows nothing of the workflow that calls it.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from dcsc import registry
 from dcsc.errors import UserError
 
 
@@ -33,9 +35,11 @@ def load_plugins(paths: Iterable[str | Path]) -> None:
         spec = importlib.util.spec_from_file_location(f"dcsc_plugin_{path.stem}", path)
         if path.suffix != ".py" or not path.is_file() or spec is None or spec.loader is None:
             raise UserError(f"plugin {path} is not a Python file: give the path of one that exists.")
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # classes in it look for it there
         try:
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
-        except UserError:
-            raise
-        except Exception as error:  # a plug-in may fail in any way
+            with registry.unchanged():
+                spec.loader.exec_module(module)
+        except UserError as error:
+            raise UserError(f"plugin {path}: {error}") from None
+        except (Exception, SystemExit) as error:  # a plug-in may fail in any way
             raise UserError(f"plugin {path} fails ({type(error).__name__}: {error}): correct it.") from None

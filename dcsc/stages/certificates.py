@@ -29,7 +29,7 @@ PILOT = 64
 """Draws, over all dictionaries, that only say where to look."""
 CEILING = 20
 """Over delta: what cheap bounds may exceed by a mean that is much below delta, at a size that is certified."""
-MANY, SHARP = 4.0, 1 / 2
+MANY, SHARP = 4.0, 1.0
 """Draws with a cheap bound, and with the sharpest one, over those that a yes or no takes."""
 
 BASIS_PURSUIT = "basis pursuit"
@@ -168,7 +168,7 @@ class _Draws:
         self._settings, self._cascades = settings, cascades
         self.codes = functools.lru_cache(maxsize=2048)(self._codes)
         of_study = {"experiment": settings.draws.experiment, "cascade": settings.draws.cascade}
-        self._pairs = seeds.stream(settings.draws.seed, stage="certificates", what="pairs", **of_study)
+        self._drawn = seeds.stream(settings.draws.seed, stage="certificates", what="pairs", **of_study)
         self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
 
     @property
@@ -251,8 +251,8 @@ class _Draws:
             closed = failing(replicate, codes, tail=cheap)
             rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
-                found = failing(replicate, [take(code, rows) for code in codes])
-                values[rows] = np.minimum(values[rows], found)
+                found = failing(replicate, [take(code, rows) for code in codes], room=ceiling)
+                values[rows] = found * np.minimum(1.0, ceiling / closed[rows])
             return values
 
         is_pilot = purpose == "pilot"
@@ -306,8 +306,13 @@ class _Draws:
         replicate: int,
         codes: list[RaggedCodes],
         tail: str | None = None,
+        room: float | None = None,
     ) -> NDArray:
-        """What each of some draws adds to the failure rate, by the tail that is asked for or another one."""
+        """
+        What each of some draws adds to the failure rate, by the tail that is asked for or another one.
+
+        With room, for the closed bound at a better threshold, sharp tails are those of drawn atoms.
+        """
         tail = tail or self._settings.tail
         cascade, (name, threshold, debias) = self._cascades[replicate], rule
         betas = None if name in (TOP_K, BASIS_PURSUIT) else given_thresholds(threshold, cascade, codes, name)
@@ -320,8 +325,10 @@ class _Draws:
         by_filter = thresholding.is_by_filter(threshold)
         if cascade.depth == 1:
             beta = None if betas is None else betas[0]
-            options = {"tail": tail, "by_filter": by_filter, "rng": self._pairs}
-            return guarantees.draw_failures(cascade, codes[0], beta, rung=rung, **options)
+            drawn = {"rng": None if room is None and rung != guarantees.TOP_K_RUNG else self._drawn, "room": room or 0.0}
+            return guarantees.draw_failures(
+                cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter, **drawn
+            )
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
             choice = "midpoint" if betas is None else betas
@@ -341,9 +348,10 @@ class _Draws:
             return ~guarantees.covered_as_run(paths, betas, rule=shrinks, debias=debias, by_filter=by_filter)
         signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
         paths = guarantees.path_interference(cascade, codes, signs)
-        options = {"rule": shrinks, "debias": debias, "delta": self._settings.delta / 2}
-        found = guarantees.as_run(paths, betas, **options, tail=tail, by_filter=by_filter)
-        return found.failure_bound
+        return guarantees.as_run(
+            paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2, tail=tail, by_filter=by_filter,
+            rng=None if room is None else self._drawn,
+        ).failure_bound  # fmt: skip
 
     def _failing_basis_pursuit(
         self, cascade: Cascade, codes: list[RaggedCodes], law: str, rung: str, tail: str
@@ -354,8 +362,12 @@ class _Draws:
             return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
         if kind == "uniform":
             return ~guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds
-        signs = _random_signs(self._settings.draws.variants[law], cascade.depth) or "rademacher"
-        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail).failure_bound
+        draw = self._settings.draws.variants[law]
+        signs = _random_signs(draw, cascade.depth) or "rademacher"
+        # Where a path is determined, the sum of its layers is capped at 1, and draws of it cannot be.
+        is_capped = cascade.depth > 1 and (signs == "deepest" or draw.constraint == "no-overlap")
+        rng = None if is_capped else self._drawn
+        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail, rng=rng).failure_bound
 
     @staticmethod
     def _alone(

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 
 from dcsc import families, seeds
+from dcsc.errors import UserError
+from dcsc.families.registry import FAMILIES
 from dcsc.model import coherence
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -26,7 +28,7 @@ def _layers(member: Mapping[str, Any], seed: int, replicate: int, quick: bool) -
     for layer, options in enumerate(member["layers"], start=1):
         family, parameters = options["family"], dict(options["parameters"])
         rng = seeds.stream(seed, purpose="dictionary", **_key(member, layer), replicate=replicate)
-        if built and built[-1].n_filters > 1:
+        if built and built[-1].n_filters > 1 and _takes_channels(family, parameters):
             parameters.setdefault("n_channels", built[-1].n_filters)
         if quick and family in EXPENSIVE:
             family = EXPENSIVE[family]
@@ -35,6 +37,14 @@ def _layers(member: Mapping[str, Any], seed: int, replicate: int, quick: bool) -
         built.append(families.create(family, grid, rng, **parameters))
         grid = built[-1].positions
     return built
+
+
+def _takes_channels(family: str, given: Mapping[str, Any]) -> bool:
+    """Whether a family, or the base that it passes parameters on to, is told its channels; others bring their own."""
+    if "n_channels" in families.parameters(family):
+        return True
+    base = given.get("base") if FAMILIES.passes_on(family) else None
+    return isinstance(base, str) and base in families.names() and _takes_channels(base, {})
 
 
 def _key(member: Mapping[str, Any], layer: int) -> dict[str, Any]:
@@ -121,6 +131,12 @@ def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Data
     groups = {}
     for index in range(replicates[0].depth):
         layer = [replicate.dictionaries[index] for replicate in replicates]
+        shapes = {(of.filters.shape, of.stride) for of in layer}
+        if len(shapes) > 1:
+            raise UserError(
+                f"the family {member['layers'][index]['family']!r} of layer {index + 1} gave replicates of different "
+                f"shapes and strides, {' and '.join(map(str, sorted(shapes)))}: make it give one shape."
+            )
         first = layer[0]
         dims = ("replicate", "filter", "channel", *spatial_names("tap", first.rank))
         variables = {

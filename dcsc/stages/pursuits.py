@@ -228,7 +228,7 @@ def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]
         by_filter = thresholding.is_by_filter(options.threshold)
         parameters = {"rule": options.rule, "threshold": options.threshold, "by_filter": by_filter}
         parameters |= {"debias": options.debias}
-    return _dense(observed, pursuit.get(options.method), parameters)
+    return _dense(observed, options.method, parameters)
 
 
 def _on_lists(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
@@ -295,7 +295,7 @@ def given_thresholds(
     return [np.broadcast_to(beta, code.batch_shape) for beta, code in zip(each, codes, strict=True)]
 
 
-def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:
+def _dense(observed: _Observation, method: str, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:
     total = observed.codes[0].row_size.size
     parts: list[list[RecoveredLayer]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):
@@ -303,7 +303,7 @@ def _dense(observed: _Observation, method: protocol.Pursuit, parameters: Mapping
         reference = [code.rows(rows).to_dense() for code in observed.codes]
         cascade, signals = _signals(observed, rows, reference[0])
         noise = 0.0 if observed.noise is None else sparsity.patch_l2(observed.noise[rows], cascade.dictionaries[0])
-        result = method(cascade, signals, reference=reference, noise=noise, **parameters)
+        result = protocol.run(method, cascade, signals, reference=reference, noise=noise, **parameters)
         for layer, (code, threshold) in enumerate(zip(result.codes, result.thresholds, strict=True)):
             codes = RaggedCodes.from_dense(code, observed.codes[layer].code_shape)
             parts[layer].append(RecoveredLayer(codes, threshold, result.iterations[..., layer]))

@@ -250,7 +250,7 @@ class Draws:
     blocks : tuple of int
         First block, and the one after the last.
     trials : int
-        Trials of a cell over all chunks.
+        Trials of a cell up to the end of this chunk, which may cut its last block short.
     """
 
     seed: int

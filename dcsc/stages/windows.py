@@ -4,12 +4,14 @@ Windows of real signals, and the deepest codes by which a cascade approximates t
 Real signals come without a code: the deepest code found here is a sparse approximation of the window, and
 it is the truth of an experiment in the sense that its synthesis is what a pursuit is given. To add a signal::
 
+    import numpy as np
+
     from dcsc.stages.windows import register
 
 
     @register("my-signal")
     def my_signal():
-        return numpy.load("my_signal.npy")[None]
+        return np.load("my_signal.npy")[None]  # (channel, *space)
 
 and name the file under ``plugins:`` in the configuration.
 """
@@ -27,7 +29,7 @@ from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit.greedy import orthogonal_matching_pursuit
 from dcsc.ragged import RaggedCodes
-from dcsc.registry import Registry
+from dcsc.registry import Registry, returned
 
 Source = Callable[[], NDArray]
 SIGNALS: Registry[Source] = Registry("real signal")
@@ -85,7 +87,8 @@ def check(name: str, dictionaries: Sequence[ConvolutionalDictionary]) -> None:
 
 
 def _fitting(name: str, dictionary: ConvolutionalDictionary) -> NDArray:
-    signal = np.asarray(SIGNALS.get(name)(), dtype=np.float64)
+    expected = "finite real numbers of shape (channel, *space)"
+    signal = returned(SIGNALS.described(name), SIGNALS.call(name), expected).astype(np.float64)
     window = dictionary.signal_shape
     fits = signal.ndim == len(window) and signal.shape[0] == window[0]
     if not fits or any(have < want for have, want in zip(signal.shape[1:], window[1:], strict=True)):

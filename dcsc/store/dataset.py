@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import xarray as xr
 
 from dcsc.errors import UserError
 from dcsc.ragged import RaggedCodes
-from dcsc.store import provenance
+from dcsc.store import provenance, seals
 from dcsc.store.provenance import sidecar
 from dcsc.store.schemas import BATCH, SCHEMAS, Schema, Variable
 
@@ -172,12 +172,12 @@ def write(
     }
     with NETCDF, replacing(path) as temporary:
         tree.to_netcdf(temporary, engine="netcdf4", encoding=encoding, write_inherited_coords=True)
-        text = f"{provenance.file_digest(temporary)}  {path.name}\n"
+        head = seals.head_of(record, provenance.file_digest(temporary), temporary.stat().st_size)
     with replacing(sidecar(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(seals.beside(path, head), encoding="utf-8")
 
 
-def read(path: str | Path, schema: Schema) -> xr.DataTree:
+def read(path: str | Path, schema: Schema, place: str = "") -> xr.DataTree:
     """
     Read a dataset of a stage into memory, and refuse one that is not what it should be.
 
@@ -187,6 +187,8 @@ def read(path: str | Path, schema: Schema) -> xr.DataTree:
         The file; its recorded digest is checked before it is opened.
     schema : Schema
         What it must hold.
+    place : str
+        Where it lies, relative to the results folder: refused if it was written elsewhere. Not compared by default.
 
     Returns
     -------
@@ -196,22 +198,27 @@ def read(path: str | Path, schema: Schema) -> xr.DataTree:
     Raises
     ------
     UserError
-        When the file is missing, altered, truncated, of another schema or of another version.
+        When the file is missing, altered, truncated, of another schema, version or place.
     """
     tree, record = _loaded(Path(path))
+    if place:
+        provenance.check_place(record, path, place)
     if record["schema"] != schema.name:
         raise UserError(f"{path} holds {record['schema']!r}, not {schema.name!r}: name another file.")
     return _checked(tree, record, schema, path)
 
 
-def open_results(path: str | Path) -> xr.DataTree:
+def open_results(path: str | Path, results: str | Path | None = None) -> xr.DataTree:
     """
     Open any dataset that the workflow wrote, for a notebook.
 
     Parameters
     ----------
     path : str or Path
-        A netCDF file under the results folder.
+        A netCDF file that the workflow wrote.
+    results : str or Path, optional
+        The results folder that it lies in: a file that was written at another place of it is refused. Not compared
+        by default, as files may be copied elsewhere.
 
     Returns
     -------
@@ -221,9 +228,11 @@ def open_results(path: str | Path) -> xr.DataTree:
     Raises
     ------
     UserError
-        When the file is missing, altered, truncated or foreign.
+        When the file is missing, altered, truncated, foreign or in the wrong place.
     """
     tree, record = _loaded(Path(path))
+    if results is not None:
+        provenance.check_place(record, path, os.path.relpath(path, results))
     if record["schema"] not in SCHEMAS:
         raise UserError(f"{path} holds {record['schema']!r}, which this version does not know: update dcsc.")
     return _checked(tree, record, SCHEMAS[record["schema"]], path)
@@ -280,10 +289,11 @@ def record_of(tree: xr.DataTree | xr.Dataset, path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(tree.attrs["provenance"])
-        record["schema"], record["version"], record["inputs"]
-    except (KeyError, TypeError, ValueError):
+        if not provenance.is_older(record):
+            return provenance.check_record(record)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
         raise UserError(f"{path} has no provenance of dcsc: name a file that its workflow wrote.") from None
-    return record
+    raise UserError(f"{path} {provenance.OLDER}: delete it and run again; {provenance.FORGET} deletes every such file.")
 
 
 def _groups(content: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
@@ -348,26 +358,6 @@ def _described(group: xr.Dataset, path: str, record: Mapping[str, Any]) -> xr.Da
     return described
 
 
-def read_each(paths: Iterable[str | Path], schema: Schema) -> Iterator[xr.Dataset]:
-    """
-    Read datasets of one group one after another.
-
-    Parameters
-    ----------
-    paths : iterable of str or Path
-        The files.
-    schema : Schema
-        What they must hold.
-
-    Yields
-    ------
-    Dataset
-        Validated; none is held after the next one is asked for.
-    """
-    for path in paths:
-        yield read(path, schema).to_dataset()
-
-
 def join_chunks(chunks: Sequence[xr.Dataset]) -> xr.Dataset:
     """
     Join the chunks of a stage along the trials.
@@ -417,13 +407,15 @@ def write_text(text: str, path: str | Path, record: Mapping[str, Any], **metadat
         "url": path.name,
         **metadata,
         "sha256": digest,
+        "seal": seals.BLANK,
         "provenance": dict(record),
     }
-    with replacing(path.with_name(path.name + "-metadata.json")) as temporary:
+    with replacing(provenance.metadata_of(path)) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        seals.seal_file(temporary)
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, place: str = "") -> pd.DataFrame:
     """
     Read the table behind a figure, after a check of its digest.
 
@@ -431,6 +423,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     ----------
     path : str or Path
         A .csv file of the workflow.
+    place : str
+        As for `read`.
 
     Returns
     -------
@@ -440,16 +434,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When the file or its metadata is missing, or it was changed.
+        When the file or its metadata is missing or changed, or belongs elsewhere.
     """
     import pandas as pd
 
-    path = Path(path)
-    try:
-        metadata = json.loads(path.with_name(path.name + "-metadata.json").read_text(encoding="utf-8"))
-        whole = metadata["sha256"] == provenance.file_digest(path)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
-        raise UserError(f"{path} is not as the workflow wrote it: delete it and run again.")
+    seals.check_text(path, place)
     return pd.read_csv(path)

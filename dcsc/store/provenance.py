@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ LAZY = {
     for name, home in homes.items()
 }
 """Names that a package loads when they are first used, and where from."""
+COMPUTING = ("numpy", "scipy", "numba", "xarray", "netcdf4", "snakemake")
+"""Distributions whose versions every record names."""
 
 
 def canonical(value: Any) -> str:
@@ -100,6 +104,23 @@ def sidecar(path: str | Path) -> Path:
         Beside it, in the format of sha256sum.
     """
     return Path(f"{path}.sha256")
+
+
+def metadata_of(path: Path) -> Path:
+    """
+    Name the file that records the digest and provenance of a table or page.
+
+    Parameters
+    ----------
+    path : Path
+        The table or page.
+
+    Returns
+    -------
+    Path
+        Beside it, in the vocabulary of CSV on the Web.
+    """
+    return path.with_name(path.name + "-metadata.json")
 
 
 def recorded_digest(path: str | Path) -> str:
@@ -290,8 +311,71 @@ def changed(recorded: Mapping[str, Any]) -> list[str]:
     ]
 
 
+@cache
+def versions(*plugins: str) -> dict[str, str]:
+    """
+    Name the versions of what computes.
+
+    Parameters
+    ----------
+    *plugins : str
+        Python files of the user's; what they import counts too.
+
+    Returns
+    -------
+    dict of str to str
+        By the name of the distribution; what is not installed is left out.
+    """
+    names = {*COMPUTING, *(name for path in plugins for name in _distributions(Path(path)))}
+    found = {}
+    for name in sorted(names):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _distributions(plugin: Path) -> set[str]:
+    """Names of the distributions that a file imports from, in small letters."""
+    try:
+        names = _names(ast.parse(plugin.read_text(encoding="utf-8")))
+    except (OSError, SyntaxError, ValueError):
+        return set()  # who loads the plugin says what is wrong with it
+    roots = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {PACKAGE.name}
+    homes = metadata.packages_distributions() if roots else {}
+    return {home.lower() for root in roots for home in homes.get(root, ())}
+
+
+def changed_versions(recorded: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """
+    Tell what computes now in another version than it did.
+
+    Parameters
+    ----------
+    recorded, present : mapping of str to str
+        From `versions`.
+
+    Returns
+    -------
+    list of str
+        Such as "numpy 2.1.0, now 2.2.0"; a distribution that only one of them has counts.
+    """
+    return [
+        f"{name} {recorded.get(name, 'absent')}, now {present.get(name, 'absent')}"
+        for name in sorted({*recorded, *present})
+        if recorded.get(name) != present.get(name)
+    ]
+
+
 def record(
-    schema: str, version: int, settings: Mapping[str, Any], library: Mapping[str, Any], inputs: Mapping[str, str]
+    schema: str,
+    version: int,
+    settings: Mapping[str, Any],
+    library: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    path: str = "",
+    plugins: Iterable[str] = (),
 ) -> dict[str, Any]:
     """
     Describe where a result comes from; nothing of the clock, the host or its paths.
@@ -308,6 +392,10 @@ def record(
         The library's source that made it, from `library`.
     inputs : mapping of str to str
         Digest of every input by its path relative to the results folder.
+    path : str
+        Its own place, relative to the results folder; empty for a file that may lie anywhere.
+    plugins : iterable of str
+        Python files of the user's that were used; versions of what they import are recorded.
 
     Returns
     -------
@@ -317,9 +405,91 @@ def record(
     return {
         "schema": schema,
         "version": version,
+        "path": path,
         "dcsc": __version__,
+        "versions": versions(*plugins),
         "settings": dict(settings),
         "settings_digest": digest(dict(settings)),
         "library": dict(library),
         "inputs": [{"path": path, "sha256": inputs[path]} for path in sorted(inputs)],
     }
+
+
+OLDER = "was made by an older version of dcsc, whose records name neither place nor versions"
+FORGET = "python -m dcsc verify --configfile FILE --forget"
+"""What to do with results that no reader takes."""
+
+
+def check_record(record: Any) -> dict[str, Any]:
+    """
+    Check the parts of a record that readers use.
+
+    Parameters
+    ----------
+    record : JSON value
+        What a file says of itself.
+
+    Returns
+    -------
+    dict
+        The same.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        When it is none; also of an older format, see `is_older`.
+    """
+    kinds = {"schema": str, "version": int, "dcsc": str, "settings": dict, "settings_digest": str, "inputs": list}
+    kinds |= {"path": str, "versions": dict}
+    modules, versions = record["library"]["modules"], record["versions"]
+    texts = [record["library"]["sha256"], *modules, *modules.values(), *versions, *versions.values(), record["path"]]
+    texts += [text for entry in record["inputs"] for text in (entry["path"], entry["sha256"])]
+    if not all(isinstance(record[key], kind) for key, kind in kinds.items()) or not all(map(_is_text, texts)):
+        raise ValueError("parts of the record are of a wrong type")
+    return record
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def is_older(record: Any) -> bool:
+    """
+    Tell a record that an older version of dcsc wrote.
+
+    Parameters
+    ----------
+    record : JSON value
+        What a file says of itself.
+
+    Returns
+    -------
+    bool
+        Whether it lacks what records name since.
+    """
+    return isinstance(record, dict) and "settings_digest" in record and not {"path", "versions"} <= record.keys()
+
+
+def check_place(record: Mapping[str, Any], path: str | Path, place: str) -> None:
+    """
+    Compare what a file says of its place with the place that it was read from.
+
+    Parameters
+    ----------
+    record : mapping
+        From `record`.
+    path : str or Path
+        The file, for the message.
+    place : str
+        Where it was read from, relative to the results folder.
+
+    Raises
+    ------
+    UserError
+        When it belongs elsewhere.
+    """
+    if record["path"] and record["path"] != place:
+        raise UserError(
+            f"{path} is another file, it was written as {record['path']!r} and not as {place!r}: "
+            f"put it back, or delete it and run again; {FORGET} deletes every such file."
+        )

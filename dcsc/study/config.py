@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from dcsc.errors import UserError, nearest, shortened, shown
-from dcsc.study.checks import check_cascades, check_samplers
+from dcsc.study import checks
 from dcsc.study.options.study import Study
 from dcsc.study.options.types import Options, models_in
 
@@ -37,6 +37,28 @@ def load(path: str | Path) -> Study:
     UserError
         When the file cannot be read or the configuration is wrong.
     """
+    return validate(read(path))
+
+
+def read(path: str | Path) -> Any:
+    """
+    Read a configuration file, without checking what it says.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Returns
+    -------
+    object
+        What it holds.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, is no YAML or nested too deeply, or gives a key twice.
+    """
     try:
         with Path(path).open("rb") as file:
             text = file.read(LONGEST + 1)
@@ -46,16 +68,37 @@ def load(path: str | Path) -> Study:
     if len(text) > LONGEST:
         raise UserError(f"configuration {path} is longer than {LONGEST} bytes: name a configuration.")
     try:
-        decoded = text.decode("utf-8")
-        _check_depth(decoded)
-        content = yaml.safe_load(decoded)
-    except UserError:
-        raise
+        return yaml.load(text.decode("utf-8"), Loader=_Loader)
+    except UserError as error:
+        raise UserError(f"configuration {path}: {error}") from None
     except Exception as error:  # beside YAMLError, a date or a number that is none raises ValueError
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise UserError(f"configuration {path} is not valid YAML{line}: correct the file.") from None
-    return validate(content)
+
+
+def check_files(paths: Sequence[str | Path]) -> None:
+    """
+    Check the files that a command line names as configuration, before a workflow manager merges and reads them.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        The files.
+
+    Raises
+    ------
+    UserError
+        When there is more than one, or one that `read` refuses.
+    """
+    if len(paths) > 1:
+        raise UserError(
+            f"{len(paths)} configuration files are named, {' and '.join(shown(str(path)) for path in paths[:3])}, but "
+            "a configuration is complete by itself and nothing is merged: name one (what is to be made goes before "
+            "--configfile)."
+        )
+    for path in paths:
+        read(path)
 
 
 def validate(content: Any) -> Study:
@@ -84,18 +127,41 @@ def validate(content: Any) -> Study:
         study = Study.model_validate(content)
     except ValidationError as error:
         raise UserError(_sentence(_most_telling(error.errors(), content), content)) from None
-    check_cascades(study)
-    check_samplers(study)
+    checks.check_jobs(study)
+    checks.check_palette(study)
+    checks.check_claims(study)
+    checks.check_cascades(study)
+    checks.check_samplers(study)
     return study
 
 
-def _check_depth(text: str) -> None:
-    """Refuse deep nesting event by event, as YAML's own reader needs time and stack that grow with the depth."""
+class _Loader(yaml.SafeLoader):
+    """YAML's own reader, but for what it takes in silence: a key that stands twice, and any depth."""
+
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST + 1:  # a scalar at the deepest level
             raise UserError(_TOO_LARGE)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            is_merge = key.tag == "tag:yaml.org,2002:merge"
+            name, line = key.value if is_merge else self.construct_object(key), key.start_mark.line + 1
+            if name in lines:
+                raise UserError(
+                    f"the key {shown(name)} stands twice, at lines {lines[name]} and {line}: remove or rename one."
+                )
+            lines[name] = line
+        return node
 
 
 _TOO_LARGE = "the configuration is nested too deeply or too large: see config/README.md."
@@ -117,10 +183,15 @@ def _check_extent(content: Any) -> None:
 
 def _most_telling(errors: list[Any], content: Any) -> Mapping[str, Any]:
     """Choose among the findings about the first wrong key: of a union, the branch that the value was meant for."""
-    first = errors[0]
-    same = [error for error in errors if _key(error, content) == _key(first, content)]
+    first, place = errors[0], _key(errors[0], content)
+    if isinstance(first["input"], Mapping | list):  # of its entries another branch may say more
+        inside = [error for error in errors if _key(error, content)[: len(place)] == place]
+        first = max(inside, key=lambda error: len(_key(error, content)))
+        place = _key(first, content)
+    same = [error for error in errors if _key(error, content) == place]
     if isinstance(first["input"], int | float):
-        return next((error for error in same if error["type"].startswith(("greater", "less"))), first)
+        telling = ("finite", "greater", "less")
+        return next((error for error in same if error["type"].startswith(telling)), first)
     return first
 
 

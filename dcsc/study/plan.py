@@ -7,12 +7,13 @@ they change, hence each holds no more than its job depends on.
 
 from __future__ import annotations
 
-import math
+import json
 from dataclasses import asdict
 from functools import cached_property
 from string import Formatter
 from typing import Any
 
+from dcsc import families
 from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries
@@ -194,7 +195,7 @@ class Plan:
         if experiment not in self.measured:
             return []
         signals = self.signals_of(experiment)
-        return [f"{first:06d}" for first in range(0, math.ceil(signals.trials / BLOCK), signals.chunk_blocks)]
+        return [f"{first:06d}" for first in range(0, signals.blocks, signals.chunk_blocks)]
 
     def files(self, stage: str, experiment: str) -> list[str]:
         """
@@ -325,6 +326,23 @@ class Plan:
         names = ("claims.json", "claims.md", "reproduction.md") if self.study.claims else ()
         return [f"{self.results}/{name}{suffix}" for name in names for suffix in ("", "-metadata.json")]
 
+    def brought_files(self, cascade: str) -> list[str]:
+        """
+        List the files of the user's that a cascade reads.
+
+        Parameters
+        ----------
+        cascade : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Paths as the configuration gives them.
+        """
+        layers = self.members[cascade].layers
+        return [path for layer in layers for path in families.files(layer.family, **layer.parameters)]
+
     def dictionary_settings(self, cascade: str) -> dict[str, Any]:
         """
         Give what the dictionaries of a cascade depend on.
@@ -355,6 +373,18 @@ class Plan:
             "variants": self._variants(experiment),
         }
 
+    def _choosing(self, experiment: str) -> dict[str, Any]:
+        """
+        The pursuits that choose the cells, by what they are.
+
+        Their names and order would have a sweep, and all that is drawn after it, made again when one is renamed.
+        """
+        options = self.study.experiments[experiment]
+        labels = self.signals_of(experiment).refine_for or options.pursuits
+        told = [options.pursuits[label].model_dump(mode="json") for label in labels]
+        by_settings = {json.dumps(of, sort_keys=True): of for of in told}
+        return {f"pursuit {number}": by_settings[of] for number, of in enumerate(sorted(by_settings), start=1)}
+
     def sweep_settings(self, experiment: str, cascade: str) -> dict[str, Any]:
         """
         Give what the choice of further cells depends on.
@@ -373,7 +403,7 @@ class Plan:
         return {
             **self._draw_settings(experiment, cascade),
             "refine": signals.refine,
-            "pursuits": self.pursuit_settings(experiment)["pursuits"],
+            "pursuits": self._choosing(experiment),
             "adversarial": [label for label, draw in signals.draws().items() if draw.is_adversarial],
         }
 
@@ -392,8 +422,10 @@ class Plan:
             For `dcsc.stages.signals`.
         """
         signals, first = self.signals_of(experiment), int(chunk)
-        last = min(first + signals.chunk_blocks, math.ceil(signals.trials / BLOCK))
-        return {**self._draw_settings(experiment, cascade), "trials": signals.trials, "blocks": [first, last]}
+        last = min(first + signals.chunk_blocks, signals.blocks)
+        # No trial beyond this chunk: further ones leave the chunks that exist as they are.
+        trials = min(signals.trials, last * BLOCK)
+        return {**self._draw_settings(experiment, cascade), "trials": trials, "blocks": [first, last]}
 
     def pursuit_settings(self, experiment: str) -> dict[str, Any]:
         """

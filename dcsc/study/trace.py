@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from dcsc.errors import UserError, printable
-from dcsc.store import provenance
+from dcsc.store import provenance, seals
 from dcsc.store.dataset import NETCDF
+from dcsc.store.provenance import metadata_of
 from dcsc.study.plan import FILES
 
 OK, DIFFERS, MISSING, UNREADABLE, UNRECORDED = "ok", "DIFFERS", "missing", "no provenance", "not recorded"
-PROBLEMS = (DIFFERS, MISSING, UNREADABLE)
+FOREIGN = "another file"
+PROBLEMS = (DIFFERS, MISSING, UNREADABLE, FOREIGN)
 
 _NETCDF, _TABLE_METADATA = ".nc", "-metadata.json"
 _PAGES = (".csv", ".json", ".md")
+_PICTURES = (".png", ".svg", ".pdf")
 _DEPTHS = {schema: path.count("/") for schema, path in FILES.items()} | {"certificate": 0, "claims": 0, "page": 0}
 """How many folders below the results folder the files of each schema lie."""
 
@@ -37,8 +40,8 @@ class Node:
     path : str
         Relative to the results folder.
     state : str
-        Of its content against its recorded digest: "ok", "DIFFERS", "missing", "no provenance"
-        or "not recorded".
+        Of its content against its recorded digest: "ok", "DIFFERS", "missing", "no provenance",
+        "not recorded" or "another file".
     sha256 : str
         Digest of the present content.
     record : dict or None
@@ -49,6 +52,8 @@ class Node:
         State of the recorded library against the present source.
     changed : list of str
         Modules whose present source differs.
+    versions : list of str
+        What computed it in another version than today's.
     inputs : list of str
         Paths of other nodes.
     """
@@ -60,6 +65,7 @@ class Node:
     settings: str = ""
     library: str = ""
     changed: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
 
     @property
@@ -68,6 +74,8 @@ class Node:
         found = [f"{self.path}: {_WORDS[self.state]}"] if self.state in PROBLEMS else []
         if self.settings == DIFFERS:
             found.append(f"{self.path}: its recorded settings do not have their recorded digest")
+        if self.state == FOREIGN and self.record:
+            found[0] += f" {self.record['path']}, of the schema {self.record['schema']}"
         return found
 
 
@@ -75,6 +83,7 @@ _WORDS = {
     DIFFERS: "its content is not what was recorded",
     MISSING: "it is missing, make it again by running its rule",
     UNREADABLE: "it has no provenance of dcsc that can be read",
+    FOREIGN: "it is another file, which was written as",
 }
 
 
@@ -113,6 +122,11 @@ class Trace:
         """Modules of the library that differ from those that made anything on the way."""
         return sorted({module for node in self.nodes.values() for module in node.changed})
 
+    @property
+    def versions(self) -> list[str]:
+        """What computed anything on the way in another version than today's."""
+        return sorted({change for node in self.nodes.values() for change in node.versions})
+
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """
@@ -143,26 +157,36 @@ def read_record(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a file that can be traced: name one that ends in {allowed}.")
     if path.suffix == _NETCDF:
         provenance.check_digest(path)
+    return record_inside(path)
+
+
+def record_inside(path: Path) -> dict[str, Any]:
+    """
+    Read the record in a file that is there, and of which the digest is known to be right where it is a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_record`.
+
+    Returns
+    -------
+    dict
+        As from `provenance.record`.
+
+    Raises
+    ------
+    UserError
+        When the file holds no record, or one of an older version.
+    """
     try:
-        record = reader(path)
-        return _checked(json.loads(record) if isinstance(record, str) else record)
+        text = _READERS[path.suffix](path)
+        record = json.loads(text) if isinstance(text, str) else text
+        if not provenance.is_older(record):
+            return provenance.check_record(record)
     except Exception:  # a damaged or foreign file can fail anywhere in the readers of its format
         raise UserError(f"{path} has no provenance of dcsc: name a file that its workflow wrote.") from None
-
-
-def _checked(record: Any) -> dict[str, Any]:
-    """Check the parts of a record that are used here; a foreign one fails."""
-    kinds = {"schema": str, "version": int, "dcsc": str, "settings": dict, "settings_digest": str, "inputs": list}
-    modules = record["library"]["modules"]
-    texts = [record["library"]["sha256"], *modules, *modules.values()]
-    texts += [text for entry in record["inputs"] for text in (entry["path"], entry["sha256"])]
-    if not all(isinstance(record[key], kind) for key, kind in kinds.items()) or not all(map(_is_text, texts)):
-        raise ValueError("parts of the record are of a wrong type")
-    return record
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value
+    raise UserError(f"{path} {provenance.OLDER}: delete it and run again.")
 
 
 def _of_netcdf(path: Path) -> str:
@@ -202,11 +226,7 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def _of_page(path: Path) -> dict[str, Any]:
-    return json.loads(_metadata_of(path).read_text(encoding="utf-8"))["provenance"]
-
-
-def _metadata_of(path: Path) -> Path:
-    return path.with_name(path.name + _TABLE_METADATA)
+    return json.loads(metadata_of(path).read_text(encoding="utf-8"))["provenance"]
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {_NETCDF: _of_netcdf, ".png": _of_png, ".svg": _of_svg, ".pdf": _of_pdf}
@@ -217,7 +237,7 @@ def _own_digest(path: Path) -> str:
     """Read the digest that is kept beside a file, or nothing."""
     try:
         if path.suffix in _PAGES:
-            return str(json.loads(_metadata_of(path).read_text(encoding="utf-8"))["sha256"])
+            return str(json.loads(metadata_of(path).read_text(encoding="utf-8"))["sha256"])
         if path.suffix == _NETCDF:
             return provenance.recorded_digest(path)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -280,7 +300,7 @@ def _followed(roots: Mapping[str, Path], results: Path) -> Iterator[tuple[str, N
     nodes: dict[str, Node] = {}
     while waiting:
         name, path, expected = waiting.popleft()
-        node = nodes[name] = _examined(name, path, expected, name in roots)
+        node = nodes[name] = _examined(name, path, expected, name in roots, results)
         for entry in node.record["inputs"] if node.record else ():
             node.inputs.append(entry["path"])
             recorded.setdefault(entry["path"], set()).add(entry["sha256"])
@@ -293,13 +313,16 @@ def _followed(roots: Mapping[str, Path], results: Path) -> Iterator[tuple[str, N
     yield from nodes.items()
 
 
-def _examined(name: str, path: Path, expected: str, must_have_record: bool) -> Node:
+def _examined(name: str, path: Path, expected: str, must_have_record: bool, results: Path) -> Node:
     """Compare one file with what is recorded of it."""
     if not _is_file(path):
         return Node(name, MISSING)
     found = provenance.file_digest(path)
     own = _own_digest(path)
     state = UNRECORDED if not expected else OK if found == expected and own in ("", found) else DIFFERS
+    sealed = path if path.suffix in _PICTURES else metadata_of(path) if path.suffix in _PAGES else None
+    if sealed is not None and must_have_record:
+        state = OK if state != DIFFERS and seals.is_sealed(sealed) else DIFFERS
     try:
         record = read_record(path) if must_have_record or _is_ours(name) else None
     except UserError:
@@ -309,6 +332,10 @@ def _examined(name: str, path: Path, expected: str, must_have_record: bool) -> N
         node.settings = OK if provenance.digest(record["settings"]) == record["settings_digest"] else DIFFERS
         node.changed = list(_changed(provenance.canonical(record["library"])))
         node.library = DIFFERS if node.changed else OK
+        plugins = (results / entry["path"] for entry in record["inputs"] if entry["path"].endswith(".py"))
+        node.versions = provenance.changed_versions(record["versions"], provenance.versions(*map(str, plugins)))
+        if not name.startswith(("../", "/")) and record["path"] not in ("", name) and state != DIFFERS:
+            node.state = FOREIGN
     return node
 
 
@@ -352,6 +379,7 @@ def as_json(found: Trace) -> str:
         "problems": found.problems,
         "seeds": found.seeds,
         "changed_modules": found.changed,
+        "changed_versions": found.versions,
         "nodes": {name: asdict(node) for name, node in found.nodes.items()},
     }
     return json.dumps(content, indent=1)
@@ -378,6 +406,7 @@ def as_text(found: Trace) -> str:
         "",
         f"files    {len(found.nodes)}, under {found.results}",
         "seeds    " + (", ".join(map(str, found.seeds)) or "none"),
+        "versions " + (", ".join(found.versions) or "the present ones"),
         "library  " + (f"differs from the present source: {shown}" if modules else "the present source"),
     ]
     problems = found.problems
@@ -442,12 +471,12 @@ def orphans(configuration: str | Path, results: str | Path | None = None) -> dic
     outputs = {Path(path).relative_to(made).as_posix() for path in rule_outputs(configuration) if _is_in(path, made)}
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    known = {name for name in names if name in outputs or name in _REPORTS}
+    known = {name for name in names if name in outputs or name in REPORTS}
     found = dict.fromkeys(names.keys() - known, "no rule makes it")
     return dict(sorted((found | _untraceable({name: names[name] for name in known}, folder)).items()))
 
 
-_REPORTS = ("report.html", "report.zip")
+REPORTS = ("report.html", "report.zip")
 """Snakemake itself writes them, on demand."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from dcsc.errors import UserError
 from dcsc.store import provenance
 
+PLANNING = "DCSC_PLANNING"
+"""Set in the environment of a Snakemake that is only asked: it does not look at results on its own."""
 PATIENCE = 900
 """Seconds that Snakemake may take; a study of ten thousand jobs takes a tenth of it."""
 
@@ -101,6 +104,7 @@ def _asked(configuration: str | Path, *question: str) -> str:
         done = subprocess.run(
             [*command, "--configfile", str(configuration)],
             capture_output=True, text=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL,
+            env=os.environ | {PLANNING: "1"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise UserError(

@@ -265,7 +265,7 @@ def test_the_parameter_of_a_series_becomes_part_of_a_name_only_if_a_family_has_i
 
 
 def test_as_many_trials_as_no_workflow_can_plan_are_refused():
-    with pytest.raises(UserError, match="100000: raise chunk_blocks"):
+    with pytest.raises(UserError, match=r"more than the 5,000 .*: set chunk_blocks to \d+ or more"):
         config.validate(replaced(SMOKE, ("experiments", "transition", "signals", "trials"), 2**31, "replace"))
 
 

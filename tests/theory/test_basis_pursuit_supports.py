@@ -144,6 +144,30 @@ def test_theorem_11_implies_the_instance_condition(name):
         assert implied.sum() > 10
 
 
+@pytest.mark.parametrize("name", DICTIONARIES)
+def test_sharp_tails_of_drawn_atoms_have_the_bound_as_their_mean(name):
+    dictionary, rng, repeats = DICTIONARIES[name](), np.random.default_rng(51), 200
+    matrix, dense = dense_matrix(dictionary), draws(rng, dictionary, 60, 9)
+    codes = RaggedCodes.from_dense(dense.reshape(-1, *dictionary.code_shape), dictionary.code_shape)
+    closed, bound = (support_certificates(dictionary, codes, tail=tail).probability for tail in ("gaussian", "exact"))
+    drawn = np.array([support_certificates(dictionary, codes, rng=rng).probability for _ in range(repeats)])
+    mean, error = drawn.mean(axis=0), 5 * drawn.std(axis=0) / np.sqrt(repeats) + 1e-12
+    assert (drawn <= closed * (1 + 1e-12)).all()
+    assert (mean <= bound + error).all()
+    np.testing.assert_array_equal(drawn[:, closed == 1], np.broadcast_to(bound[closed == 1], drawn[:, closed == 1].shape))
+    gram, informative = matrix.T @ matrix, 0
+    for row, code in enumerate(dense):
+        active, others = np.flatnonzero(code), np.flatnonzero(code == 0)
+        if bound[row] in (0.0, 1.0) or not len(others):
+            continue
+        signs = np.array(list(itertools.product([1.0, -1.0], repeat=len(active))))
+        seen = np.abs(signs @ np.linalg.solve(gram[np.ix_(active, active)], gram[np.ix_(active, others)]))
+        exact = np.mean(seen.max(axis=1) >= 1)
+        assert exact <= mean[row] + error[row]
+        informative += exact > 0
+    assert informative > 3 or name == "1-D, one filter"
+
+
 def test_long_grids_agree_with_dense_algebra():
     """Far entries of a solution are left out there."""
     dictionary = gaussian(7, (4, 3, 4), 2, (600,))

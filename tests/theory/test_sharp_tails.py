@@ -11,7 +11,7 @@ from dcsc import RaggedCodes
 from dcsc.errors import UserError
 from dcsc.guarantees import sharp_tails
 from dcsc.guarantees.interference import layer_failure, plain_interference, rademacher_interference
-from dcsc.guarantees.sharp_tails import TAILS, best_failure, failure_at, tail_probability
+from dcsc.guarantees.sharp_tails import TAILS, DrawnAtoms, best_failure, failure_at, tail_probability
 from tests.theory import support
 
 
@@ -207,6 +207,57 @@ def test_atoms_beside_places_whose_atoms_are_all_active_keep_their_own_tails(ran
         assert ((expected > 0) & (expected < 1)).any()
         found = failure_at(dictionary, listed, beta, eps, eps, tail="hoeffding")
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("name", [name for name in support.DICTIONARIES if "orthonormal" not in name])
+def test_sharp_tails_of_drawn_atoms_have_the_bound_as_their_mean(name):
+    dictionary, rng, repeats = support.DICTIONARIES[name](), np.random.default_rng(90), 400
+    dense = support.near_limit_codes(rng, dictionary, rng.integers(6, 10, 24))
+    codes, gram = RaggedCodes.from_dense(dense, dictionary.code_shape), support.dense_gram(dictionary)
+    smallest = np.where(dense != 0, np.abs(dense), np.inf).reshape(24, -1).min(axis=1)
+    nothing, positions, compared = np.zeros(24), math.prod(dictionary.positions), 0
+    guard = np.full(24, 1e-14)
+
+    def at(tail, drawn=None):
+        return failure_at(dictionary, codes, smallest / 2, nothing, guard, tail=tail, drawn=drawn)
+
+    def best(tail, drawn=None):
+        return best_failure(dictionary, codes, nothing, guard, tail=tail, drawn=drawn)
+
+    closed, bound = at("gaussian"), at("exact")
+    drawn = np.array([at("exact", DrawnAtoms.of(rng, 24)) for _ in range(repeats)])
+    error = 5 * drawn.std(axis=0) / math.sqrt(repeats)
+    mean = drawn.mean(axis=0)
+    assert (drawn <= np.minimum(closed, 1) * (1 + 1e-12)).all()
+    assert (mean <= bound + error + 1e-12).all()  # some atoms of the bound itself keep looser tails
+    with_room = [best("exact", DrawnAtoms.of(rng, 24, room=0.5)) for _ in range(repeats)]
+    of_best = np.array([probability for _, probability in with_room])
+    for row in range(24):
+        exact = broken(gram, dense[row], np.full(positions * dictionary.n_filters, smallest[row] / 2), 0.0)
+        assert exact <= mean[row] + error[row] + 1e-12
+        beta = with_room[0][0][row]  # another one for each draw: each bounds what happens at its own
+        chosen = of_best[[thresholds[row] == beta for thresholds, _ in with_room], row]
+        exact = broken(gram, dense[row], np.full(positions * dictionary.n_filters, beta), 0.0)
+        assert exact <= chosen.mean() + 5 * chosen.std() / math.sqrt(len(chosen)) + 1e-12
+        compared += exact > 0 and closed[row] < 1
+    assert (of_best <= np.maximum(0.5, best("gaussian")[1]) * (1 + 1e-12) + (best("gaussian")[1] > 1)).all()
+    assert compared > 2
+
+
+def test_a_draw_is_the_bound_where_closed_tails_add_up_to_more_than_one():
+    dictionary = support.nearly_orthogonal(1, 8, 1, (16,), (8,), (48,), 0.25)
+    rng = np.random.default_rng(8)
+    codes = RaggedCodes.from_dense(
+        support.random_codes(rng, dictionary.code_shape, np.full(24, 14), np.ones(24)), dictionary.code_shape
+    )
+    nothing, guard = np.zeros(24), np.full(24, 1e-14)
+    arguments = (dictionary, codes, 0.5, nothing, guard)
+    closed = failure_at(*arguments, tail="gaussian") == 1
+    drawn = failure_at(*arguments, drawn=DrawnAtoms.of(rng, 24))
+    assert closed.any()
+    np.testing.assert_array_equal(drawn[closed], failure_at(*arguments)[closed])
+    with pytest.raises(UserError, match="leave `drawn` out"):
+        best_failure(dictionary, codes, nothing, guard, by_filter=True, drawn=DrawnAtoms.of(rng, 24))
 
 
 def test_the_bound_is_the_sum_of_exact_tails_at_a_threshold():

@@ -1,11 +1,13 @@
 """The configuration: defaults, every refusal as one sentence, and the files generated from the model."""
 
 import copy
+import math
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -14,9 +16,11 @@ from hypothesis import strategies as st
 from dcsc import families
 from dcsc.__main__ import main
 from dcsc.errors import UserError
+from dcsc.figures.panels import Panel
 from dcsc.guarantees import TAILS
 from dcsc.pursuit.thresholding import THRESHOLDS
 from dcsc.study import config, reference
+from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.pursuits import PursuitOptions, Tail
 from dcsc.study.options.signals import SignalOptions
 
@@ -42,6 +46,9 @@ SIGNALS = ("experiments", "transition", "signals")
 HARD = ("experiments", "transition", "pursuits", "hard")
 LAYER = ("cascades", "lapped", "layers", 0)
 PURSUITS = ("experiments", "transition", "pursuits")
+DEEP = ("experiments", "meyer-cascade")
+CLAIM = ("claims", "uniform-guarantee")
+RELU = {"rule": "relu", "threshold": 0.1}
 
 
 def basis_pursuit(**parameters):
@@ -112,6 +119,50 @@ def basis_pursuit(**parameters):
         ((*SIGNALS, "refine"), -1, ["refine = -1", "greater than or equal to 0"]),
         (("cascades", "lapped", "vary"), {"parameter": "grid", "values": [64, 64.5]}, ["64.5", "whole numbers"]),
         (("cascades", "lapped", "vary"), {"parameter": "grid", "values": [64, 64]}, ["twice"]),
+        (("results",), "x" * 300, ["results", "too long", "100 characters a folder"]),
+        (("results",), "/".join(["x" * 50] * 5), ["results", "too long"]),
+        *((("results",), name, ["a folder of the workflow"]) for name in ("dcsc", "logs/a", "Workflow", "tests")),
+        *(
+            (("experiments", name), SMOKE["experiments"]["transition"], [f"experiments.{name}", "choose another name"])
+            for name in ("default", "all", "claims", "figures", "sweeps", "logs", "report", "claims.json", "claims.md")
+        ),
+        (("experiments", "reproduction.md"), SMOKE["experiments"]["transition"], ["a file of the results"]),
+        (("experiments", "report.html"), SMOKE["experiments"]["transition"], ["a file of the results"]),
+        (("experiments", "claims.json-metadata.json"), SMOKE["experiments"]["transition"], ["a file of the results"]),
+        (("experiments", "transition-recovery"), SMOKE["experiments"]["transition"], ["'transition-recovery'", "too"]),
+        (("cascades", "summary.nc"), SMOKE["cascades"]["meyer"], ["cascades.summary.nc", "a file of the results"]),
+        (("cascades", "summary.nc.sha256"), SMOKE["cascades"]["meyer"], ["a file of the results"]),
+        (("experiments", "transition", "figures"), ["recovery", "recovery"], ["'recovery' stands twice"]),
+        (("experiments", "transition", "cascades"), ["lapped", "lapped"], ["'lapped' stands twice"]),
+        (("plugins",), ["a.py", "a.py"], ["'a.py' stands twice"]),
+        ((*HARD, "variants"), ["random signs", "random signs"], ["'random signs' stands twice"]),
+        ((*CLAIM, "figures"), ["transition-recovery"] * 2, ["'transition-recovery' stands twice"]),
+        ((*CLAIM, "measure", "value"), "violatoins", ["measure.value", "'violatoins'", "did you mean 'violations'?"]),
+        ((*CLAIM, "measure", "out_of"), "cover", ["measure.out_of", "did you mean 'covered'?"]),
+        ((*CLAIM, "measure", "select"), {"pursiut": "hard"}, ["measure.select", "did you mean 'pursuit'?"]),
+        ((*CLAIM, "criterion"), {"within": [2, 1]}, ["within = [2, 1] holds no number"]),
+        ((*CLAIM, "criterion"), {"at_least": 2, "at_most": 1}, ["no number is at least 2 and at most 1"]),
+        ((*CLAIM, "criterion"), {"within": [0, 1], "at_least": 3}, ["no number is at least 3 and at most 1"]),
+        ((*CLAIM, "criterion"), {"contains": 1, "above": 1}, ["no interval contains 1 and lies above 1"]),
+        (("style",), {"palette": "colorblnd"}, ["style.palette = 'colorblnd'", "did you mean 'colorblind'?"]),
+        (("style",), {"palette": "viridiss"}, ["did you mean 'viridis'?"]),
+        (("style",), {"palette": ""}, ["style.palette = ''", "give a name"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty=math.nan), ["parameters.penalty = nan", "finite number"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty="nan"), ["parameters.penalty = nan", "finite number"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty=[math.inf]), ["parameters.penalty.0 = inf", "finite number"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty=0, solver="x"), ["'solver'", "'x'", "one of 'working-set'"]),
+        ((*PURSUITS, "bp"), basis_pursuit(penalty=0, max_iterations=2.5), ["'max_iterations'", "2.5", "an integer"]),
+        ((*HARD, "threshold"), math.nan, ["threshold = nan", "finite number"]),
+        ((*SIGNALS, "active"), [math.nan], ["active.0 = nan", "finite number"]),
+        ((*SIGNALS, "support"), {"name": "clustered", "clusters": math.nan}, ["support.clusters = nan", "finite"]),
+        ((*SIGNALS, "support"), {"name": "clustered", "clusters": "two"}, ["'clusters'", "'two'", "an integer"]),
+        ((*SIGNALS, "magnitudes"), {"name": "uniform", "contrast": math.nan}, ["magnitudes.contrast = nan"]),
+        ((*SIGNALS, "magnitudes"), {"name": "uniform", "contrast": 7}, ["contrast = 7", "above 0, at most 1"]),
+        ((*LAYER, "parameters", "n_filters"), math.nan, ["n_filters = nan", "finite number"]),
+        (("cascades", "lapped", "vary", "values"), [math.nan], ["values.0 = nan", "finite number"]),
+        (("confidence",), math.nan, ["confidence = nan"]),
+        ((*SIGNALS, "refine_for"), ["hrad"], ["signals.refine_for names 'hrad'", "did you mean 'hard'?"]),
+        ((*DEEP, "pursuits", "relu"), RELU, ["pursuits.relu", "'relu' cannot recover", "signs 'rademacher' are"]),
     ],
 )
 def test_a_wrong_key_is_named_with_its_value_and_what_is_allowed(path, value, words):
@@ -121,6 +172,97 @@ def test_a_wrong_key_is_named_with_its_value_and_what_is_allowed(path, value, wo
     assert "\n" not in sentence
     for word in words:
         assert word in sentence
+
+
+def test_names_that_meet_once_a_panel_is_added_are_refused():
+    uniform = {**SMOKE["experiments"]["transition"], "figures": ["density"]}
+    content = changed(("experiments", "transition-uniform"), uniform)
+    content["experiments"]["transition"]["figures"] = ["uniform-density"]
+    with pytest.raises(UserError, match="a figure 'transition-uniform-density', which is the name of figure 'uniform-"):
+        config.validate(content)
+
+
+def test_relu_is_refused_where_codes_are_known_to_have_negative_entries(tmp_path):
+    content = changed((*DEEP, "pursuits", "relu"), RELU)
+    drawn = content["experiments"]["meyer-cascade"]["signals"]
+    drawn["signs"] = "positive"
+    with pytest.raises(UserError, match=r"relu.*negative entries because all filters of layer 2 have"):
+        config.validate(content)
+    drawn["layer_signs"] = True
+    with pytest.raises(UserError, match=r"relu.*because signs T of every layer are drawn"):
+        config.validate(content)
+    one_layer = changed((*PURSUITS, "relu"), RELU)
+    assert config.validate(one_layer)
+    np.save(tmp_path / "filters.npy", np.abs(np.random.default_rng(0).normal(size=(3, 2, 4))))
+    inner = {"family": "file", "parameters": {"path": str(tmp_path / "filters.npy"), "stride": 2, "normalize": True}}
+    outer = {"family": "lapped", "parameters": {"n_filters": 2}}
+    drawn |= {"layer_signs": False, "active": [1]}
+    content["cascades"]["meyer"] = {"grid": [64], "layers": [outer, inner]}
+    assert config.validate(content)  # nothing is negative
+
+
+def test_a_palette_of_either_library_is_accepted():
+    for name in ("colorblind", "viridis", "Set2", "ch:s=.25"):
+        assert config.validate({**SMOKE, "style": {"palette": name}}).style.palette == name
+
+
+def test_a_claim_on_a_panel_that_tells_no_columns_waits_for_its_table(monkeypatch):
+    monkeypatch.setitem(PANELS, "recovery", Panel())
+    assert config.validate(changed((*CLAIM, "measure", "value"), "whatever"))
+
+
+def test_columns_of_figures_beside_are_columns_too():
+    study = config.load(ROOT / "config/config.yaml")
+    figures = {f"{name}-{panel}" for name, of in study.experiments.items() for panel in of.figures if of.beside}
+    assert figures
+    content = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    name = next(name for name, claim in content["claims"].items() if set(claim["figures"]) & figures)
+    assert config.validate(content).claims[name]
+
+
+TWICE = {
+    "at the top": ("seed: 1\nresults: a\nseed: 2\n", "'seed' stands twice, at lines 1 and 3"),
+    "deep inside": ("a:\n  - b:\n      c: 1\n      d: 2\n      c: 3\n", "'c' stands twice, at lines 3 and 5"),
+    "in flow style": ("a: {b: 1, c: 2, b: 3}\n", "'b' stands twice, at lines 1 and 1"),
+    "in quotes": ('a: 1\n"a": 2\n', "'a' stands twice, at lines 1 and 2"),
+    "numbers": ("1: a\n0x1: b\n", "1 stands twice, at lines 1 and 2"),
+    "merges": ("x: &x {a: 1}\ny:\n  <<: *x\n  <<: *x\n", "'<<' stands twice, at lines 3 and 4"),
+    "in JSON": ('{"a": 1,\n "a": 2}', "'a' stands twice, at lines 1 and 2"),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_key_that_stands_twice_is_refused_with_its_lines(tmp_path, name):
+    text, words = TWICE[name]
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as refusal:
+        config.load(path)
+    assert "twice.yaml" in str(refusal.value)
+
+
+def test_a_key_may_stand_again_where_it_replaces_what_is_merged(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  a: 3\nz: *x\n")
+    assert config.read(path) == {"x": {"a": 1, "b": 2}, "y": {"a": 3, "b": 2}, "z": {"a": 1, "b": 2}}
+
+
+JOBS = ("experiments", "transition", "signals")
+
+
+@pytest.mark.parametrize("trials", [10**6, 10**8, 2**31])
+def test_more_jobs_than_can_be_planned_are_refused_with_what_to_set(trials):
+    with pytest.raises(
+        UserError, match=r"experiments.transition.signals: .* set chunk_blocks to \d+ or more"
+    ) as refusal:
+        config.validate(changed((*JOBS, "trials"), trials))
+    enough = int(re.search(r"chunk_blocks to (\d+)", str(refusal.value)).group(1))
+    content = changed((*JOBS, "trials"), trials)
+    content["experiments"]["transition"]["signals"]["chunk_blocks"] = enough
+    assert config.validate(content)
+    content["experiments"]["transition"]["signals"]["chunk_blocks"] = enough // 3
+    with pytest.raises(UserError, match="more than the 5,000"):
+        config.validate(content)
 
 
 def test_defaults_are_filled_in_and_numbers_read_from_text():

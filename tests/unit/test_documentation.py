@@ -4,14 +4,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
-import dcsc
-from dcsc import families, stages
+from dcsc import stages
 from dcsc.errors import UserError
-from dcsc.pursuit import protocol
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,27 +35,6 @@ def test_the_example_of_a_certificate_runs(capsys):
     assert float(ratio) >= 1
 
 
-def test_the_documented_family_and_pursuit_work_as_plugins(tmp_path, monkeypatch):
-    # What a plug-in registers must not be seen by other tests.
-    monkeypatch.setattr(families.registry.FAMILIES, "entries", dict(families.registry.FAMILIES.entries))
-    monkeypatch.setattr(protocol.PURSUITS, "entries", dict(protocol.PURSUITS.entries))
-    paths = []
-    for block in blocks("CONTRIBUTING.md"):
-        name = re.match(r"# (\w+\.py)\n", block).group(1)
-        (tmp_path / name).write_text(block)
-        paths.append(tmp_path / name)
-    stages.load_plugins(paths)
-    dictionary = dcsc.families.create("exponential", grid=(64,), rates=(0.5, 1.0), taps=8)
-    np.testing.assert_allclose(dictionary.filters[0, 0, 1] / dictionary.filters[0, 0, 0], np.exp(-0.5))
-    model = dcsc.Cascade([dictionary])
-    code = np.zeros((1, *dictionary.code_shape))
-    code[0, 1, 20] = 1.0
-    signals = model.synthesize(code)[0]
-    dcsc.pursuit.check_parameters("twice-thresholded", ["rule", "threshold"])  # it passes them on
-    found = dcsc.pursuit.get("twice-thresholded")(model, signals, rule="hard", threshold=0.98)
-    np.testing.assert_array_equal(np.argwhere(found.codes[0]), [[0, 1, 20]])
-
-
 @pytest.mark.parametrize(
     ("content", "words"), [("x = 1 / 0", "ZeroDivisionError"), ("def", "SyntaxError"), (None, "not a Python file")]
 )
@@ -78,8 +54,9 @@ def test_every_key_and_dependency_is_documented():
         assert package in contributing, f"CONTRIBUTING.md does not say why {package} is needed"
 
 
-def test_no_address_or_path_of_a_machine_is_written_into_the_lock_file():
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "docs/site/requirements.lock"])
+def test_no_address_or_path_of_a_machine_is_written_into_the_lock_files(name):
+    lock = (ROOT / name).read_text()
     assert "http" not in lock
     assert "file:" not in lock
     assert "index-url" not in lock

@@ -377,10 +377,23 @@ def test_a_mistake_is_one_sentence(written, name):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("text", ["", "a", "-1", "1.5", "1,,b", "1" * 9, ",".join("1" * 17), "\u0661"])
+@pytest.mark.parametrize("text", ["", "a", "-1", "1.5", "1,,b", "\u0661"])
 def test_numbers_are_read_strictly(text):
     with pytest.raises(UserError, match="give whole numbers that are not negative"):
         whole_numbers(text, "--stride")
+
+
+@pytest.mark.parametrize("text", ["1" * 8, "64,10000000", "9" * 5000])
+def test_numbers_beyond_the_range_are_told_the_range(text):
+    with pytest.raises(UserError, match="give numbers of at most 9,999,999"):
+        whole_numbers(text, "--grid")
+    assert whole_numbers("0" * 5000 + "64", "--grid") == (64,)
+    assert whole_numbers("20180625", "--seed", 2**63) == (20180625,)
+
+
+def test_more_numbers_than_axes_are_told_so():
+    with pytest.raises(UserError, match="gives 17 numbers: give one an axis, 16 at most"):
+        whole_numbers(",".join("1" * 17), "--grid")
 
 
 def test_dictionaries_are_a_network_too():

@@ -9,6 +9,7 @@ from dcsc.errors import UserError
 from dcsc.seeds import BLOCK
 from dcsc.stages.settings import Draw, PursuitRun
 from dcsc.study import config
+from dcsc.study.options.study import Study
 from dcsc.study.plan import FILES, RULES, Plan, wildcards_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,56 @@ def test_chunks_cover_every_trial_once(plan):
         cascade = plan.members_of(experiment)[0]
         settings = [plan.signal_settings(experiment, cascade, chunk) for chunk in plan.chunks_of(experiment)]
         blocks = [block for entry in settings for block in range(*entry["blocks"])]
-        assert blocks == list(range(-(-settings[0]["trials"] // BLOCK)))
+        assert blocks == list(range(-(-settings[-1]["trials"] // BLOCK)))
+
+
+def changed(plan, experiment, **options):
+    """The same plan with other options of an experiment."""
+    content = plan.study.model_dump(mode="json", exclude_none=True)
+    for key, value in options.items():
+        part = content["experiments"][experiment][key]
+        content["experiments"][experiment][key] = {**part, **value} if key == "signals" else value
+    return Plan(Study.model_validate(content))
+
+
+def drawn_by(plan, experiment):
+    """What the draws of every chunk depend on, by its file."""
+    settings = {}
+    for cascade in plan.members_of(experiment):
+        if plan.sweep_of(experiment, cascade):
+            settings[cascade] = plan.sweep_settings(experiment, cascade)
+        for chunk in plan.chunks_of(experiment):
+            settings[cascade, chunk] = plan.signal_settings(experiment, cascade, chunk)
+    return settings
+
+
+def test_more_trials_keep_the_chunks_that_exist(plan):
+    for experiment in plan.measured:
+        before, signals = drawn_by(plan, experiment), plan.signals_of(experiment)
+        after = drawn_by(changed(plan, experiment, signals={"trials": signals.trials + 4 * BLOCK}), experiment)
+        for key, of in before.items():
+            if isinstance(key, str) or of["trials"] == (of["blocks"][0] + signals.chunk_blocks) * BLOCK:
+                assert after[key] == of
+        blocks = [block for key, of in after.items() if isinstance(key, tuple) for block in range(*of["blocks"])]
+        assert len(blocks) == len(plan.members_of(experiment)) * (signals.blocks + 4)
+
+
+def test_a_renamed_pursuit_or_another_order_draws_the_same(plan):
+    for experiment in plan.measured:
+        pursuits = plan.study.experiments[experiment].model_dump(mode="json", exclude_none=True)["pursuits"]
+        renamed = {f"x-{name}"[:40]: of for name, of in reversed(pursuits.items())}
+        assert drawn_by(changed(plan, experiment, pursuits=renamed), experiment) == drawn_by(plan, experiment)
+
+
+def test_a_further_pursuit_draws_nothing_anew_where_the_cells_are_not_its_own(plan):
+    for experiment in plan.measured:
+        options = plan.study.experiments[experiment].model_dump(mode="json", exclude_none=True)
+        further = {**options["pursuits"], "further": {"rule": "soft", "threshold": 0.123}}
+        chosen = {"refine_for": list(options["pursuits"])} if options["signals"]["refine"] else {}
+        after = changed(plan, experiment, pursuits=further, signals=chosen)
+        assert drawn_by(after, experiment) == drawn_by(plan, experiment)
+        if chosen:
+            assert drawn_by(changed(plan, experiment, pursuits=further), experiment) != drawn_by(plan, experiment)
 
 
 def test_files_and_their_cascades_go_together(plan):

@@ -4,6 +4,7 @@ import ast
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,3 +142,34 @@ def test_changed_modules_are_named():
     library = provenance.library(provenance.modules(SCRIPTS[0]))
     library["modules"] |= {"dcsc/seeds.py": "0" * provenance.DIGITS, "dcsc/gone.py": "0" * provenance.DIGITS}
     assert provenance.changed(library) == ["dcsc/gone.py", "dcsc/seeds.py"]
+
+
+def test_a_record_names_the_versions_of_what_computes():
+    versions = provenance.record("signals", 1, {}, {"sha256": "", "modules": {}}, {})["versions"]
+    assert set(versions) == {"numpy", "scipy", "numba", "xarray", "netcdf4", "snakemake"}
+    assert versions["numpy"] == np.__version__
+
+
+def test_the_versions_of_what_a_plugin_imports_are_among_them(tmp_path):
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("import json, dcsc\nimport yaml\n\n\ndef f():\n    from pywt import Wavelet\n")
+    assert set(provenance.versions(str(plugin))) - set(provenance.versions()) == {"pyyaml", "pywavelets"}
+    plugin.with_name("broken.py").write_text("def (")
+    assert provenance.versions(str(plugin.with_name("broken.py"))) == provenance.versions()
+
+
+def test_changed_versions_are_told():
+    old, new = {"numpy": "1.0", "scipy": "1.1", "gone": "2"}, {"numpy": "2.0", "scipy": "1.1", "new": "3"}
+    told = ["gone 2, now absent", "new absent, now 3", "numpy 1.0, now 2.0"]
+    assert provenance.changed_versions(old, new) == told
+    assert provenance.changed_versions(old, old) == []
+
+
+@pytest.mark.parametrize("lost", ["path", "versions"])
+def test_a_record_that_lacks_what_is_new_is_older(lost):
+    record = provenance.record("signals", 1, {}, {"sha256": "", "modules": {}}, {})
+    assert not provenance.is_older(record)
+    assert provenance.check_record(record) is record
+    del record[lost]
+    assert provenance.is_older(record)
+    assert not any(map(provenance.is_older, ([], {}, None, {"title": 1})))

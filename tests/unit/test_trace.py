@@ -13,7 +13,7 @@ from dcsc.errors import UserError
 from dcsc.figures import style
 from dcsc.figures.inputs import Style
 from dcsc.stages.dictionaries import draw_dictionaries
-from dcsc.store import dataset, provenance
+from dcsc.store import dataset, provenance, seals
 from dcsc.study import trace
 
 STYLE = {"context": "paper", "palette": "colorblind", "width": 8.0, "dpi": 50}
@@ -25,10 +25,10 @@ MEMBER = {
 NASTY = 'backslash \\ bracket ( ) quote " tag <b>&amp; newline \n umlaut ü 漢'
 
 
-def recorded(schema, settings, results, inputs):
+def recorded(schema, settings, results, inputs, path=""):
     library = provenance.library(provenance.modules(provenance.SCRIPTS / "draw_dictionaries.py"))
     digests = {path: provenance.file_digest(results / path) for path in inputs}
-    return provenance.record(schema, 1, settings, library, digests)
+    return provenance.record(schema, 1, settings, library, digests, path)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def original(tmp_path_factory):
     results = run / "results"
     content = draw_dictionaries(MEMBER, 1)
     first, second = "dictionaries/first.nc", "dictionaries/second.nc"
-    dataset.write(content, results / first, recorded("dictionaries", {"seed": 11}, results, []))
-    record = recorded("dictionaries", {"seed": 12, "title": NASTY}, results, [first, "../plugin.py"])
+    dataset.write(content, results / first, recorded("dictionaries", {"seed": 11}, results, [], first))
+    record = recorded("dictionaries", {"seed": 12, "title": NASTY}, results, [first, "../plugin.py"], second)
     dataset.write(content, results / second, record)
     record = recorded("figure", {"title": NASTY}, results, [first, second])
     figure = mpl.figure.Figure(figsize=(2, 1))
@@ -69,7 +69,7 @@ def test_every_format_leads_back_to_seeds_settings_and_inputs(results, suffix):
     assert set(found.nodes) == {found.root, "dictionaries/first.nc", "dictionaries/second.nc", "../plugin.py"}
     assert found.nodes[found.root].record["settings"] == {"title": NASTY}
     assert all(node.state == trace.OK for name, node in found.nodes.items() if name != found.root)
-    assert found.nodes[found.root].state == (trace.OK if suffix == "csv" else trace.UNRECORDED)
+    assert found.nodes[found.root].state == trace.OK
 
 
 def test_a_figure_that_was_copied_away_is_traced_with_the_results_folder(results, tmp_path):
@@ -136,6 +136,8 @@ def test_an_edited_table_is_named(results):
 def test_edited_settings_are_named(results):
     file = results / "figures/e-recovery.csv-metadata.json"
     file.write_text(file.read_text().replace("umlaut", "Umlaut"))
+    assert trace.trace(results / "figures/e-recovery.csv").problems[0].endswith("its content is not what was recorded")
+    seals.seal_file(file)  # as if it had been written so
     problems = trace.trace(results / "figures/e-recovery.csv").problems
     assert problems == ["figures/e-recovery.csv: its recorded settings do not have their recorded digest"]
 
@@ -145,6 +147,7 @@ def test_a_changed_module_is_named_and_is_no_problem(results):
     metadata = json.loads(file.read_text())
     metadata["provenance"]["library"]["modules"]["dcsc/seeds.py"] = "0" * provenance.DIGITS
     file.write_text(json.dumps(metadata))
+    seals.seal_file(file)
     found = trace.trace(results / "figures/e-recovery.csv")
     assert found.problems == []
     assert found.changed == ["dcsc/seeds.py"]
@@ -189,6 +192,7 @@ def test_a_table_that_names_itself_as_input_ends(results):
     metadata = json.loads(file.read_text())
     metadata["provenance"]["inputs"] = [{"path": "figures/e-recovery.csv", "sha256": metadata["sha256"]}]
     file.write_text(json.dumps(metadata))
+    seals.seal_file(file)
     assert trace.trace(results / "figures/e-recovery.csv", results).problems == []
 
 
@@ -202,10 +206,41 @@ def test_usage_errors_end_with_two(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         command_line.main(arguments)
     assert ended.value.code == 2
-    assert "usage: python -m dcsc" in capsys.readouterr().err
+    assert "usage: dcsc" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "start"), [("schema", "$schema:"), ("keys", "| key |")])
 def test_the_configuration_documents_itself(capsys, command, start):
     assert command_line.main([command]) == 0
     assert capsys.readouterr().out.startswith(start)
+
+
+def test_datasets_in_the_places_of_each_other_are_named(results):
+    first, second = (results / name for name in DATASETS)
+    for suffix in ("", ".sha256"):
+        one, other = first.with_name(f"first.nc{suffix}"), first.with_name(f"second.nc{suffix}")
+        content = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+    problems = trace.trace(second).problems
+    assert problems[0] == (
+        "dictionaries/second.nc: it is another file, which was written as dictionaries/first.nc, "
+        "of the schema dictionaries"
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_altered_figure_is_named(results, suffix):
+    file = results / f"figures/e-recovery.{suffix}"
+    append(file)
+    found = trace.trace(file)
+    assert found.problems == [f"{found.root}: its content is not what was recorded"]
+
+
+def test_a_changed_version_is_shown_and_is_no_problem(results, capsys, monkeypatch):
+    present = {**provenance.versions(), "numpy": "0.0"}
+    recorded = provenance.versions()["numpy"]
+    monkeypatch.setattr(provenance, "versions", lambda *_: present)
+    assert command_line.main(["trace", str(results / "figures/e-recovery.svg")]) == 0
+    assert f"versions numpy {recorded}, now 0.0\n" in capsys.readouterr().out
+    assert trace.trace(results / "figures/e-recovery.svg").versions == [f"numpy {recorded}, now 0.0"]

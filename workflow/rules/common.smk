@@ -7,18 +7,25 @@ import os
 ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from dcsc import families
 from dcsc.errors import UserError
 from dcsc.store import provenance
 from dcsc.study import claims as verdicts
 from dcsc.study import config as configuration
+from dcsc.study import surroundings
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.study.options.experiments import PANELS
 from dcsc.study.plan import FILES, RULES, wildcards_of
+from dcsc.study.products import source_of
+from dcsc.study.workflow_plan import PLANNING
 
 try:
+    surroundings.check_checkout(ROOT, Path.cwd())
+    configuration.check_files(workflow.configfiles)
     STUDY = configuration.validate(config)
+    surroundings.check_results(STUDY.results)
+    if workflow.is_main_process:
+        surroundings.check_records()
 except UserError as error:
     sys.exit(f"error in the configuration: {error}")
 
@@ -32,14 +39,23 @@ PAGES = os.path.relpath(
 
 def check_writable(folder):
     """End with one sentence, before any job, when the results cannot be written."""
-    existing = next(
-        path for path in (Path(folder), *Path(folder).parents) if path.exists()
-    )
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        sys.exit(
-            f"error: the folder {existing} of the results cannot be written: make it writable, "
-            "or name another one under results: in the configuration."
-        )
+    try:
+        surroundings.check_writable(folder)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def check_results():
+    """End with one sentence, before any job, when files of another study or code would be taken for this one's."""
+    if not workflow.is_main_process or PLANNING in os.environ:
+        return
+    from dcsc.study import verify
+
+    files = workflow.configfiles
+    try:
+        verify.check_start(PLAN, config, files[-1] if files else "config/config.yaml")
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def of_job(function):
@@ -87,16 +103,6 @@ def digests_beside(*files):
     ]
 
 
-def brought_files(cascade):
-    """Files of the user's that a cascade reads."""
-    layers = PLAN.members[cascade].layers
-    return [
-        path
-        for layer in layers
-        for path in families.files(layer.family, **layer.parameters)
-    ]
-
-
 def logged(stage, suffix="log", places=None):
     """The log of a stage's rule, or its timings: in a folder of the rule, a file a job."""
     if places is None:
@@ -130,25 +136,22 @@ def script_of(stage):
     return f"../../scripts/{RULES.get(stage, stage)}.py"
 
 
-def params_of(stage, settings, *drawings, plugins=(), shared=False):
+def params_of(stage, settings, drawing="", plugins=(), shared=False):
     """
     What a script is given: the settings of the job, and what its provenance records.
 
     That is the source that it, figures that it loads by name and plugins use; the digest of that source; and the
     folder that recorded paths are relative to. What studies share has a folder as deep, but not the study's name.
     """
-    modules = provenance.modules(
-        ROOT / "workflow/rules" / script_of(stage),
-        ROOT / "scripts/job.py",
-        *(ROOT / f"dcsc/figures/{drawing}.py" for drawing in drawings),
-        *plugins,
-    )
+    modules = source_of(RULES.get(stage, stage), drawing, tuple(plugins))
     folder = str(Path(*("results" for _ in Path(RESULTS).parts))) if shared else RESULTS
     return {
         "settings": of_job(settings),
         "library": provenance.library(modules)["sha256"],
         "modules": modules,
         "results": lambda wildcards: folder,
+        # Only where the configuration is strict does another version of what computes make a job run again.
+        "versions": provenance.versions(*plugins) if STUDY.strict_versions else {},
     }
 
 

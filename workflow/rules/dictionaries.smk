@@ -1,7 +1,7 @@
 rule draw_dictionaries:
     input:
         plugins=STUDY.plugins,
-        files=of_job(brought_files),
+        files=of_job(PLAN.brought_files),
     output:
         # Snakemake caches no outputs but those of one name with several endings.
         multiext(

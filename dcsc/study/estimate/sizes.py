@@ -304,7 +304,7 @@ def _swept(path: Path) -> dict[str, tuple[float, float]] | None:
     from dcsc.store import dataset, schemas
 
     try:
-        sweep = dataset.read(path, schemas.SWEEPS)
+        sweep = dataset.read(path, schemas.SWEEPS, "/".join(path.parts[-3:]))
     except UserError:
         return None
     active, drawn = sweep["active"].to_numpy(), sweep["drawn"].to_numpy().astype(bool)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dcsc.study.options.types import Count, Number, Options, Scalar
+from dcsc.study.options.types import Count, Names, Number, Options, Scalar
 
 
 class MeasureOptions(Options):
@@ -63,13 +64,28 @@ class CriterionOptions(Options):
             raise ValueError("a claim needs a criterion: give within, at_least, at_most, contains or above.")
         return self
 
+    @model_validator(mode="after")
+    def _can_hold(self) -> CriterionOptions:
+        low, high = self.within or (-math.inf, math.inf)
+        if low > high:
+            raise ValueError(f"within = [{low:g}, {high:g}] holds no number: give the smaller one first.")
+        low = max([low, *([] if self.at_least is None else [self.at_least])])
+        high = min([high, *([] if self.at_most is None else [self.at_most])])
+        if low > high:
+            raise ValueError(f"no number is at least {low:g} and at most {high:g}: change one of them.")
+        if self.contains is not None and self.above is not None and self.contains <= self.above:
+            raise ValueError(
+                f"no interval contains {self.contains:g} and lies above {self.above:g}: change one of them."
+            )
+        return self
+
 
 class ClaimOptions(Options):
     """A statement, what is measured for it, and the criterion that decides on it."""
 
     statement: str = Field(min_length=1)
     """What is claimed, in a sentence."""
-    figures: list[str] = Field(min_length=1)
+    figures: Names = Field(min_length=1)
     """Figures whose tables decide, each as `experiment-panel`; their rows are put together."""
     measure: MeasureOptions
     """What is measured."""

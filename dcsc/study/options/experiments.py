@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dcsc.errors import nearest
 from dcsc.figures.panels import panels
 from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
 from dcsc.study.options.signals import SignalOptions
-from dcsc.study.options.types import Name, Options
+from dcsc.study.options.types import Name, Names, Options, distinct
 
 PANELS = panels()
 """The figures that an experiment can ask for."""
@@ -21,7 +21,7 @@ class ExperimentOptions(Options):
 
     title: str = Field(min_length=1)
     """What the experiment asks, in one line, for the report."""
-    cascades: list[str] = Field(min_length=1)
+    cascades: Names = Field(min_length=1)
     """Names of cascades; a series stands for all its members."""
     signals: SignalOptions | None = None
     """How the deepest codes are drawn; none for an experiment on dictionaries alone."""
@@ -31,9 +31,10 @@ class ExperimentOptions(Options):
     """Guarantees that depend on the supports."""
     errors: bool = False
     """Keep the recovered values, not only supports, and measure errors."""
-    figures: list[Literal[tuple(PANELS)]] = Field(min_length=1)  # type: ignore[valid-type] # names known at run time
+    # The names are known at run time alone.
+    figures: Annotated[list[Literal[tuple(PANELS)]], AfterValidator(distinct)] = Field(min_length=1)  # type: ignore[valid-type]
     """What is drawn."""
-    beside: list[str] = Field(default=[])
+    beside: Names = Field(default=[])
     """
     Figures of other experiments, each as `experiment-panel`, whose numbers figures `depth` and `basis-pursuit` (of
     `recovery`) show too.
@@ -54,6 +55,11 @@ class ExperimentOptions(Options):
             for variant in (name for name in pursuit.variants or () if name not in variants):
                 raise ValueError(
                     f"pursuits.{label}.variants names {variant!r}, which is unknown: {nearest(variant, variants)}"
+                )
+        for label in (self.signals.refine_for if self.signals else None) or ():
+            if label not in self.pursuits:
+                raise ValueError(
+                    f"signals.refine_for names {label!r}, which is unknown: {nearest(label, self.pursuits)}"
                 )
         return self
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dcsc.stages.settings import PursuitRun
-from dcsc.study.options.types import Count, Number, Options, Proportion, Scalar, numeric, whole
+from dcsc.study.options.types import Count, Names, Number, Options, Proportion, Scalar, numeric, whole
 
 Tail = Literal["hoeffding", "gaussian", "chernoff", "exact"]
 """The bounds on tails of `dcsc.guarantees`, which a configuration is read without."""
@@ -44,7 +44,7 @@ class PursuitOptions(Options):
     """
     debias: bool = False
     """Fit the values by least squares on each recovered support."""
-    variants: list[str] | None = Field(default=None, min_length=1)
+    variants: Names | None = Field(default=None, min_length=1)
     """Variants of the signals that it runs on; all by default."""
 
     @model_validator(mode="after")

@@ -9,23 +9,28 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dcsc.seeds import BLOCK
 from dcsc.stages.settings import Draw
-from dcsc.study.options.types import Count, Label, Number, Options, Scalar, whole
+from dcsc.study.options.types import Count, Label, Names, Number, Options, Scalar, numeric, whole
+
+Parameter = Annotated[Scalar, BeforeValidator(numeric)]
 
 if TYPE_CHECKING:
     from dcsc.model.dictionary import ConvolutionalDictionary
 
-MOST_JOBS = 100_000
-"""Chunks of one experiment and cascade, beyond which a workflow manager cannot plan them."""
+MOST_JOBS = 5_000
+"""Jobs of a study: Snakemake takes about 20 s to plan as many, and its time grows with them."""
+
+JOBS_OF_A_CHUNK = 3
+"""Signals, pursuits and metrics."""
 
 
 class DrawOptions(Options):
     """How codes and noise are drawn."""
 
-    support: str | dict[str, Scalar] = "uniform"
+    support: str | dict[str, Parameter] = "uniform"
     """Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    magnitudes: str | dict[str, Scalar] = "constant"
+    magnitudes: str | dict[str, Parameter] = "constant"
     """Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    signs: str | dict[str, Scalar] = "rademacher"
+    signs: str | dict[str, Parameter] = "rademacher"
     """
     Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
     threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
@@ -51,11 +56,11 @@ class DrawOptions(Options):
 class VariantOptions(Options):
     """What a variant draws in its own way; what is not named is as for the experiment."""
 
-    support: str | dict[str, Scalar] | None = None
+    support: str | dict[str, Parameter] | None = None
     """As above."""
-    magnitudes: str | dict[str, Scalar] | None = None
+    magnitudes: str | dict[str, Parameter] | None = None
     """As above."""
-    signs: str | dict[str, Scalar] | None = None
+    signs: str | dict[str, Parameter] | None = None
     """As above."""
     layer_signs: bool | Literal["worst-case"] | None = None
     """As above."""
@@ -88,6 +93,11 @@ class SignalOptions(DrawOptions):
     Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for each cascade,
     variant and pursuit, and this many cells are spread over it, with one more beyond either end.
     """
+    refine_for: Names | None = Field(default=None, min_length=1)
+    """
+    Pursuits whose transitions choose the cells of `refine`; all by default. A pursuit that is not listed here, or that
+    is added later, draws nothing anew.
+    """
     trials: Count
     """Signals for each cell and dictionary replicate."""
     variants: dict[Label, VariantOptions] = Field(default={"signals": VariantOptions()}, min_length=1)
@@ -107,15 +117,24 @@ class SignalOptions(DrawOptions):
         values = getattr(self, key)
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
+        if self.refine_for is not None and not self.refine:
+            raise ValueError("refine_for says which pursuits choose the cells of refine: set refine, or remove it.")
         for label, draw in self.draws().items():
             if conflict := _conflict(draw):
                 raise ValueError(f"variant {label!r}: {conflict}")
             if self.stripe_sparsity and draw.support not in ("spread", {"name": "spread"}):
                 raise ValueError(f"variant {label!r}: stripe_sparsity is for evenly spread atoms: set support: spread.")
-        jobs = math.ceil(self.trials / (BLOCK * self.chunk_blocks))
-        if jobs > MOST_JOBS:
-            raise ValueError(f"{self.trials} trials make {jobs} jobs, more than {MOST_JOBS}: raise chunk_blocks.")
         return self
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of trials of a cell, the last of which may not be full."""
+        return math.ceil(self.trials / BLOCK)
+
+    @property
+    def chunks(self) -> int:
+        """Chunks that they are split into."""
+        return math.ceil(self.blocks / self.chunk_blocks)
 
     def cells(self, deepest: ConvolutionalDictionary) -> list[int]:
         """

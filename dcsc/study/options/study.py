@@ -4,18 +4,44 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from dcsc.errors import nearest
 from dcsc.study.options.cascades import CascadeOptions, LayerOptions
 from dcsc.study.options.claims import ClaimOptions
 from dcsc.study.options.experiments import ExperimentOptions
-from dcsc.study.options.types import Name, Number, Options, Proportion, whole
+from dcsc.study.options.types import Name, Names, Number, Options, Proportion, whole
 
 STAGES = ("dictionaries", "sweeps", "signals", "pursuits", "metrics", "certificates", "figures")
 """The stages of the workflow, in order; no experiment may carry one of these names."""
 
-RESERVED = (*STAGES, "all", "report", "logs", "claims")
+TARGETS = (*STAGES, "claims", "all", "default")
+"""What a user types to have it made; experiments and figures stand beside them."""
+
+FILES = ("claims.json", "claims.md", "reproduction.md", "report.html", "report.zip", "summary.nc")
+"""Files below the results folder, beside folders that experiments and cascades name."""
+
+CHECKOUT = ("benchmarks", "config", "dcsc", "docs", "logs", "profiles", "scripts", "tests", "workflow")
+"""Folders of the checkout, and that of the logs: none may become the results folder."""
+
+LONGEST_FOLDER, LONGEST_RESULTS, LONGEST_MEMBER = 100, 200, 150
+"""Characters of one folder of the results' path, of the whole path, and of the name of a member of a series."""
+
+
+def _apart(results: str) -> str:
+    """Refuse a results folder that a file system has no room for, or that holds something else."""
+    if len(results) > LONGEST_RESULTS or any(len(part) > LONGEST_FOLDER for part in results.split("/")):
+        raise ValueError(
+            f"the path is too long: use at most {LONGEST_FOLDER} characters a folder, and {LONGEST_RESULTS} in all."
+        )
+    if (first := results.split("/")[0]).lower() in CHECKOUT:
+        raise ValueError(f"{first!r} is a folder of the workflow itself: name another one.")
+    return results
+
+
+def _is_taken(name: str) -> bool:
+    """Whether a name is that of a file below the results folder, or of one beside it that tells where it is from."""
+    return any(name == file or name.startswith((f"{file}-metadata", f"{file}.sha256")) for file in FILES)
 
 
 class SentenceOptions(Options):
@@ -74,7 +100,9 @@ class Study(Options):
     """A whole configuration."""
 
     results: Annotated[
-        str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"),
+        AfterValidator(_apart),
     ] = "results"
     """Folder of everything the workflow writes, relative to where it runs."""
     title: str = Field(default="The reproduction, figure by figure", min_length=1)
@@ -88,8 +116,11 @@ class Study(Options):
     """Seed of the study; every random number derives from it and from what the number is for."""
     confidence: Proportion = 0.95
     """Level of every interval."""
-    plugins: list[str] = Field(default=[])
+    plugins: Names = Field(default=[])
     """Python files that register families, pursuits or samplers."""
+    strict_versions: bool = False
+    """Make again what was made with another version of numpy, scipy, numba, xarray, netcdf4, snakemake or what plugins
+    import. By default a line at the start of a run tells of it. To turn it on makes everything again once."""
     style: StyleOptions = StyleOptions()
     """How figures look."""
     keep: KeepOptions = KeepOptions()
@@ -104,10 +135,37 @@ class Study(Options):
     """Sentences of a source, with which the page about the run begins."""
 
     @model_validator(mode="after")
+    def _names_are_free(self) -> Study:
+        taken = dict.fromkeys(TARGETS, "a stage, or of what the workflow makes")
+        taken |= dict.fromkeys(("report", "logs"), "a folder of the workflow")
+        for name in self.experiments:
+            if name in taken or _is_taken(name):
+                what = taken.get(name, "a file of the results")
+                raise ValueError(f"experiments.{name} carries the name of {what}: choose another name.")
+        for name in self.experiments:
+            taken[name] = f"experiments.{name}"
+        for name, experiment in self.experiments.items():
+            for panel in experiment.figures:
+                figure = f"{name}-{panel}"
+                if figure in taken:
+                    raise ValueError(
+                        f"experiments.{name} has a figure {figure!r}, which is the name of {taken[figure]}, too: "
+                        "rename one of the experiments."
+                    )
+                taken[figure] = f"figure {panel!r} of experiments.{name}"
+        members = [(name, member) for name in self.cascades for member in self.members_of(name)]
+        for name, member in members:
+            if _is_taken(member):
+                raise ValueError(f"cascades.{name} carries the name of a file of the results: choose another name.")
+            if len(member) > LONGEST_MEMBER:
+                raise ValueError(f"cascades.{name} makes names of {len(member)} characters: choose a shorter name.")
+        if len({member for _, member in members}) != len(members):
+            raise ValueError("two cascades share a name once every member of a series has its own: rename one.")
+        return self
+
+    @model_validator(mode="after")
     def _names_agree(self) -> Study:
         for name, experiment in self.experiments.items():
-            if name in RESERVED:
-                raise ValueError(f"experiments.{name} carries the name of a stage: choose another name.")
             for cascade in experiment.cascades:
                 if cascade not in self.cascades:
                     raise ValueError(
@@ -156,9 +214,6 @@ class Study(Options):
                     raise ValueError(
                         f"sentences.{number}.claims names {claim!r}, which is unknown: {nearest(claim, self.claims)}"
                     )
-        names = [member for cascade in self.cascades for member in self.members_of(cascade)]
-        if len(set(names)) != len(names):
-            raise ValueError("two cascades share a name once every member of a series has its own: rename one.")
         return self
 
     def members_of(self, cascade: str) -> dict[str, Member]:

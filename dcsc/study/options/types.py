@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 
 def whole(value: Any) -> Any:
@@ -33,12 +33,38 @@ def whole(value: Any) -> Any:
     return value
 
 
+def distinct(values: Any) -> Any:
+    """
+    Refuse a list that names something twice.
+
+    Parameters
+    ----------
+    values : list
+        Names.
+
+    Returns
+    -------
+    list
+        The same.
+
+    Raises
+    ------
+    ValueError
+        With what stands twice.
+    """
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{value!r} stands twice: list each once.")
+    return values
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .,=+/_-]{0,39}$")]
 Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=2**31)]
 Number = Annotated[float, BeforeValidator(whole), Field(allow_inf_nan=False)]
 Proportion = Annotated[float, BeforeValidator(whole), Field(gt=0, lt=1)]
 Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
+Names = Annotated[list[str], AfterValidator(distinct)]
 
 
 class Options(BaseModel):
