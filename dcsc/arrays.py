@@ -128,8 +128,10 @@ def real_numbers(
     shape: tuple[int, ...] | None = None,
     *,
     low: float = -math.inf,
+    high: float = math.inf,
     whole: bool = False,
     finite: bool = False,
+    missing: bool = False,
 ) -> NDArray:
     """
     Take what a user gives as one number or several, such as thresholds or sizes.
@@ -142,15 +144,17 @@ def real_numbers(
         The name of the argument, for the message.
     shape : tuple of int, optional
         The shape that it is broadcast to.
-    low : float
-        The least number allowed.
+    low, high : float
+        The least and the largest number allowed.
     whole, finite : bool
         Whether fractions, and infinity, are refused; a whole number is finite.
+    missing : bool
+        Whether NaN is allowed, for what was not used.
 
     Returns
     -------
     ndarray
-        The numbers, of that shape; NaN is none.
+        The numbers, of that shape.
 
     Raises
     ------
@@ -158,12 +162,15 @@ def real_numbers(
         When it is anything else.
     """
     kind = "whole " if whole else "finite " if finite else ""
-    allowed = f"give {kind}numbers{f' from {low:g}' if low > -math.inf else ''}"
+    bounds = f" from {low:g}" * (low > -math.inf) + f" to {high:g}" * (high < math.inf)
+    allowed = f"give {kind}numbers{bounds}"
     try:
         array = np.asarray(values)
     except (TypeError, ValueError):
         array = np.empty(0, dtype=object)
-    is_allowed = array.dtype.kind in REAL and bool(np.all(array >= low))
+    is_allowed = array.dtype.kind in REAL and bool(
+        np.all(((array >= low) & (array <= high)) | (np.isnan(array) & missing))
+    )
     if is_allowed and array.dtype.kind == "f" and (whole or finite):
         is_allowed = bool(np.isfinite(array).all()) and not (whole and np.any(array != np.floor(array)))
     if not is_allowed:
@@ -173,7 +180,9 @@ def real_numbers(
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
-        raise UserError(f"{what} of shape {array.shape} does not fit batch axes {shape}.") from None
+        raise UserError(
+            f"{what} of shape {array.shape} does not fit batch axes {shape}: give a number, or one a trial."
+        ) from None
 
 
 def common_batch(what: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:

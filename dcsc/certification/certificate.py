@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from dcsc import sampling, seeds
 from dcsc.arrays import LARGEST, in_gib, real_array
+from dcsc.certification import costs
 from dcsc.certification.forward import run_segment
 from dcsc.certification.network import INPUT, ConvolutionLayer, Network, from_dictionaries, placed
 from dcsc.errors import UserError, nearest, shown
@@ -27,15 +29,9 @@ from dcsc.guarantees.rungs import RUNGS, SUPPORT_RUNGS, CertifiedSparsity, certi
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.parallel import cores
 from dcsc.ragged import RaggedCodes
 
-_COPIES = 6
-"""Arrays of the size of the Gram kernel that a layer needs at once, as measured."""
-
-_CODE_COPIES = 24
-"""Arrays of the size of a batch of codes that the guarantees need at once, as measured."""
-DRAWN_AT_ONCE = 64
-"""Codes that are drawn and held at once."""
 MOST_FACTORISED = 2048
 """Active atoms of a code up to which their inner products are factorised, which basis pursuit on supports needs."""
 
@@ -280,14 +276,14 @@ def certify(
     if signals is not None and activations is not None:
         raise UserError("signals and activations were both given: give one of them.")
     network, grid = _as_network(what, grid)
-    layers, refused = _all_layers(network, grid, contrast, delta, draws, seed, largest)
     notes = list(network.notes)
+    layers, refused = _all_layers(network, grid, contrast, delta, draws, seed, largest, notes)
     given: Iterable[_Codes] = ()
     if signals is not None:
-        given = _of_signals(network, real_array(signals, "signals"), notes)
+        given = _of_signals(network, real_array(signals, "signals"), notes, largest)
     elif activations is not None:
         given = _of_activations(network, activations, notes)
-    measured = tuple(_measured(codes, delta, largest) for codes in given)
+    measured = _all_measured(given, delta, largest, notes)
     if measured:
         notes.append(
             "A rung covers a code if the pursuit is sure, or for random signs likely, to find its support in the "
@@ -317,53 +313,53 @@ def _as_network(
 
 
 def _all_layers(
-    network: Network, grid: Sequence[int] | None, contrast: float, delta: float, draws: int, seed: int, largest: int
+    network: Network,
+    grid: Sequence[int] | None,
+    contrast: float,
+    delta: float,
+    draws: int,
+    seed: int,
+    largest: int,
+    notes: list[str],
 ) -> tuple[tuple[LayerCertificate, ...], dict[str, str]]:
     """Certify every layer; one of many that cannot be done is told, and the others are done."""
-    certified: dict[int, LayerCertificate] = {}
-    refused: dict[int, str] = {}
+    made: dict[int, tuple[int, ConvolutionalDictionary, int]] = {}
+    refused: dict[int, UserError] = {}
     grids = network.smallest_grids()
-    steps = tqdm(total=len(network.layers), unit="layer", disable=None, leave=False)
     for number, segment in enumerate(network.segments):
         points = grids[segment[0]] if grid is None else tuple(grid)
         for index in segment:
             layer = network.layers[index]
             try:
-                _check_memory(layer.name, layer, points, draws, largest)
-                certified[index] = _certified(layer, number, placed(layer, points), contrast, delta, draws, seed)
-            except UserError as error:
-                if len(network.layers) == 1 or grid is not None:
+                _check_filters(layer, largest)
+                dictionary = placed(layer, points)
+                drawn, note = costs.draws_within(layer.name, dictionary, draws, largest)
+                made[index] = number, dictionary, drawn
+                notes += [note] * bool(note)
+            except UserError as refusal:
+                if grid is not None:
                     raise
-                refused[index] = str(error)
+                refused[index] = refusal
             points = tuple(n // step for n, step in zip(points, layer.stride, strict=True))
-            steps.update()
-    steps.close()
-    if not certified:
-        raise UserError(refused[0])
-    layers = tuple(certified[index] for index in sorted(certified))
-    return layers, {network.layers[index].name: refused[index] for index in sorted(refused)}
+    if not made:
+        raise refused[0]
+    estimate = costs.told([dictionary for _, dictionary, _ in made.values()], draws, cores())
+    if estimate:
+        print(estimate, file=sys.stderr)
+    layers = tuple(
+        _certified(network.layers[index], number, dictionary, contrast, delta, drawn, seed)
+        for index, (number, dictionary, drawn) in tqdm(sorted(made.items()), unit="layer", disable=None, leave=False)
+    )
+    return layers, {network.layers[index].name: str(refused[index]) for index in sorted(refused)}
 
 
-def _check_memory(
-    name: str, of: ConvolutionLayer | ConvolutionalDictionary, grid: Sequence[int], draws: int, largest: int
-) -> None:
-    """Refuse before memory is taken for what a layer needs."""
-    count = len(of.filters) if isinstance(of, ConvolutionalDictionary) else len(of.weight)
-    lags = math.prod(2 * math.ceil(taps / step) - 1 for taps, step in zip(of.taps, of.stride, strict=True))
-    n_atoms = count * math.prod(n // step for n, step in zip(grid, of.stride, strict=True))
-    written = 8 * count * of.n_channels * math.prod(of.taps)
-    gram = _COPIES * max(8 * count**2 * lags, written)
-    if gram > largest:
+def _check_filters(layer: ConvolutionLayer, largest: int) -> None:
+    """Refuse before the filters of a grouped layer are written out."""
+    nbytes = 4 * 8 * len(layer.weight) * layer.n_channels * math.prod(layer.taps)
+    if nbytes > largest:
         raise UserError(
-            f"the inner products of the atoms of layer {name!r} take about {in_gib(gram)}, more than the "
-            f"{in_gib(largest)} allowed: leave it out with --layers, or raise --memory."
-        )
-    held = min(draws, DRAWN_AT_ONCE)
-    codes = _CODE_COPIES * 8 * n_atoms * held
-    if codes > largest:
-        raise UserError(
-            f"{held} codes of layer {name!r} take about {in_gib(codes)}, more than the {in_gib(largest)} "
-            "allowed: lower --draws or --grid, or raise --memory."
+            f"the filters of all groups of layer {layer.name!r} take about {in_gib(nbytes)}, more than the "
+            f"{in_gib(largest)} allowed: raise --memory."
         )
 
 
@@ -377,7 +373,7 @@ def _certified(
     seed: int,
 ) -> LayerCertificate:
     certified = {}
-    draw = functools.partial(_draw, dictionary, layer.name, contrast, draws, seed)
+    draw = costs.kept(functools.partial(_draw, dictionary, layer.name, contrast, draws, seed), draws)
     for rung in RUNGS:
         on_draws = rung.endswith("instance")
         if draws or not on_draws:
@@ -398,23 +394,8 @@ def _certified(
 
 
 def _pairs(dictionary: ConvolutionalDictionary) -> tuple[CoherentPair, Split]:
-    """Find the most coherent atoms, and the largest coherence of every kind of pairs."""
-    gram, rank = dictionary.gram(), dictionary.rank
-    middle = tuple(overlap - 1 for overlap in dictionary.overlap)
-    best, split = CoherentPair(0, 0, (0,) * rank, 0.0), [0.0, 0.0, 0.0]
-    for first in range(dictionary.n_filters):
-        row = np.abs(gram[first]).astype(np.float64)
-        row[(first, *middle)] = 0.0  # an atom and itself
-        others = np.arange(dictionary.n_filters) != first
-        apart = row.copy()
-        apart[(slice(None), *middle)] = 0.0
-        same, own, across = row[(slice(None), *middle)], apart[first], apart[others]
-        split = [max(old, float(of.max(initial=0.0))) for old, of in zip(split, (same, own, across), strict=True)]
-        place = np.unravel_index(int(row.argmax()), row.shape)
-        if row[place] > abs(best.inner):
-            lag = tuple(int(n) - m for n, m in zip(place[1:], middle, strict=True))
-            best = CoherentPair(first, int(place[0]), lag, float(gram[(first, *place)]))
-    return best, Split(*split)
+    found = coherence.most_coherent(dictionary)
+    return CoherentPair(*found[:4]), Split(*found[4:])
 
 
 def _random(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, seed: int) -> ConvolutionalDictionary:
@@ -427,10 +408,11 @@ def _draw(
     dictionary: ConvolutionalDictionary, name: str, contrast: float, draws: int, seed: int, size: int
 ) -> Iterator[RaggedCodes]:
     """Draw codes of a given size, part by part; their signs do not matter to the guarantees."""
-    for first in range(0, draws, DRAWN_AT_ONCE):
+    at_once = costs.drawn_at_once(dictionary)
+    for first in range(0, draws, at_once):
         yield sampling.draw_blocks(
             seed,
-            min(DRAWN_AT_ONCE, draws - first),
+            min(at_once, draws - first),
             lambda rng, trials: sampling.sample_codes(
                 rng,
                 dictionary,
@@ -464,14 +446,14 @@ class _Codes(NamedTuple):
     within: Callable[[NDArray], NDArray] = np.asarray
 
 
-def _of_signals(network: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
+def _of_signals(network: Network, signals: NDArray, notes: list[str], largest: int) -> list[_Codes]:
     segment = _first_segment(network)
     rank, channels = segment.layers[0].rank, segment.layers[0].n_channels
     signals = _batch(signals, rank, channels, network.singleton, "signals")
     if not network.is_cascade:
         notes.append(f"Signals are run through the segment {' -> '.join(layer.name for layer in segment.layers)}.")
     if all(layer.padding is not None for layer in segment.layers):
-        return _as_run(segment, signals, notes)
+        return _as_run(segment, signals, notes, largest)
     grid = segment.grids_from(signals.shape[2:])[0]
     if signals.shape[2:] != grid:
         notes.append(
@@ -503,9 +485,9 @@ def _first_segment(network: Network) -> Network:
     )
 
 
-def _as_run(segment: Network, signals: NDArray, notes: list[str]) -> list[_Codes]:
+def _as_run(segment: Network, signals: NDArray, notes: list[str], largest: int) -> list[_Codes]:
     """The codes that the network itself computes."""
-    runs = run_segment(segment, signals)
+    runs = run_segment(segment, signals, largest)
     notes.append(
         "Measured are the codes that the network computes, with its padding; those of a last layer that another "
         "activation than ReLU follows are what is above 0 before it."
@@ -589,11 +571,25 @@ def _by(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
+def _all_measured(given: Iterable[_Codes], delta: float, largest: int, notes: list[str]) -> tuple[MeasuredLayer, ...]:
+    """Measure what can be; what cannot is a note, unless nothing can."""
+    measured, refusals = [], []
+    for codes in given:
+        try:
+            measured.append(_measured(codes, delta, largest))
+        except UserError as refusal:
+            refusals.append(refusal)
+    if refusals and not measured:
+        raise refusals[0]
+    notes += [f"Not measured: {refusal}" for refusal in refusals]
+    return tuple(measured)
+
+
 def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
     """Measure the codes of one layer, as many at a time as the memory allows."""
     dictionary, codes = seen.dictionary, seen.codes
-    _check_memory(seen.name, dictionary, dictionary.grid, 0, largest)
-    capacity = int(largest // (_CODE_COPIES * 8 * dictionary.n_atoms))
+    costs.check_kernel(seen.name, dictionary, largest)
+    capacity = int(largest // (costs.CODE_COPIES * 8 * dictionary.n_atoms))
     if not capacity:
         raise UserError(
             f"a code of layer {seen.name!r} has {dictionary.n_atoms} atoms, which takes more than the "

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dcsc.arrays import LARGEST, in_gib
 from dcsc.certification.network import ConvolutionLayer, Network, Pads, of_filters, placed
 from dcsc.errors import UserError
 from dcsc.model.dictionary import ConvolutionalDictionary
 
+_COPIES = 4
+"""Arrays of the size of a layer's codes that running it needs."""
 _TIE = 2.0**-44
 """A correlation that exceeds its threshold by no more than that share of its size is a tie, hence no non-zero."""
 
@@ -107,7 +110,7 @@ def _meets(low: int, high: int, start: int, taps: int) -> bool:
     return low < start + taps and start < high
 
 
-def run_segment(segment: Network, signals: NDArray) -> list[LayerRun]:
+def run_segment(segment: Network, signals: NDArray, largest: int = LARGEST) -> list[LayerRun]:
     """
     Run signals through the layers of a segment as the network does.
 
@@ -117,6 +120,8 @@ def run_segment(segment: Network, signals: NDArray) -> list[LayerRun]:
         A cascade, of layers whose padding is known.
     signals : ndarray, shape (trial, channel, *space)
         Its input, of any size.
+    largest : int
+        Bytes that the codes of all layers may take.
 
     Returns
     -------
@@ -126,20 +131,46 @@ def run_segment(segment: Network, signals: NDArray) -> list[LayerRun]:
     Raises
     ------
     UserError
-        When the input is smaller than a filter.
+        When the input is smaller than a filter, or the codes take too much memory.
     """
     runs: list[LayerRun] = []
-    current = signals
+    current, held = signals, 0
     for layer in segment.layers:
-        runs.append(_run(layer, current))
+        positions = positions_for(layer, current.shape[2:])
+        held += _COPIES * 8 * len(signals) * len(layer.weight) * math.prod(positions)
+        if held > largest:
+            raise UserError(
+                f"the codes of {len(signals)} signals up to layer {layer.name!r} take about {in_gib(held)}, more than "
+                f"the {in_gib(largest)} allowed: give fewer or smaller ones, or raise --memory."
+            )
+        runs.append(_run(layer, current, positions))
         current = runs[-1].active_codes
     return runs
 
 
-def _run(layer: ConvolutionLayer, given: NDArray) -> LayerRun:
-    size = given.shape[2:]
-    pads = pads_for(layer, size)
+def positions_for(layer: ConvolutionLayer, size: Sequence[int]) -> tuple[int, ...]:
+    """
+    Count the positions of a layer on an input of a given size.
+
+    Parameters
+    ----------
+    layer : ConvolutionLayer
+        Its padding is known.
+    size : sequence of int
+        Points of the input along each axis.
+
+    Returns
+    -------
+    tuple of int
+        One number an axis, at least 1.
+
+    Raises
+    ------
+    UserError
+        When the input is smaller than a filter.
+    """
     positions = []
+    pads = pads_for(layer, size)
     for n, (before, after), taps, step in zip(size, pads, layer.taps, layer.stride, strict=True):
         positions.append((n + before + after - taps) // step + 1)
         if positions[-1] < 1:
@@ -147,6 +178,12 @@ def _run(layer: ConvolutionLayer, given: NDArray) -> LayerRun:
                 f"layer {layer.name!r} gets {n} points of its input, fewer than its {taps} taps need: give larger "
                 "signals."
             )
+    return tuple(positions)
+
+
+def _run(layer: ConvolutionLayer, given: NDArray, positions: tuple[int, ...]) -> LayerRun:
+    size = given.shape[2:]
+    pads = pads_for(layer, size)
     overlap = [math.ceil(taps / step) for taps, step in zip(layer.taps, layer.stride, strict=True)]
     # With that many empty positions no atom meets another one across the border of the grid.
     count = [max(m + o - 1, 2 * o - 1) for m, o in zip(positions, overlap, strict=True)]
@@ -165,7 +202,7 @@ def _run(layer: ConvolutionLayer, given: NDArray) -> LayerRun:
     kept = found - thresholds
     codes = np.zeros((len(given), *dictionary.code_shape))
     codes[own] = np.where(kept > _TIE * size_of, kept, 0.0)
-    return LayerRun(layer, dictionary, padded, codes, tuple(positions), inside)
+    return LayerRun(layer, dictionary, padded, codes, positions, inside)
 
 
 def pads_for(layer: ConvolutionLayer, size: Sequence[int]) -> Pads:

@@ -78,8 +78,20 @@ def read_onnx(path: str | Path, *, names: Sequence[str] | None = None, largest: 
     UserError
         When the file cannot be read, holds no convolution, or lacks a layer that is named.
     """
-    reader = _Reader(open_graph(path, largest))
-    convolutions = reader.convolutions()
+    graph = open_graph(path, largest)
+    try:
+        return _read(_Reader(graph), names, largest)
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # attributes of any type may be there
+        raise UserError(
+            f"the graph of {path} does not fit together, an operation has inputs or attributes that it can't have: "
+            "export it anew."
+        ) from None
+
+
+def _read(reader: _Reader, names: Sequence[str] | None, largest: int) -> Network:
+    convolutions, path = reader.convolutions(), reader.graph.path
     if names is not None:
         for name in names:
             if name not in convolutions:
@@ -95,7 +107,7 @@ def read_onnx(path: str | Path, *, names: Sequence[str] | None = None, largest: 
     return Network(reader.graph.path.name, tuple(layers), segments, (), tuple(notes), sources)
 
 
-def _above(read: Sequence[_Read]) -> list[int | None]:
+def _above(read: Sequence[_Placed]) -> list[int | None]:
     """Which layer each one follows, if that is all that it acts on and nothing else uses it."""
     makers: dict[str, int] = {}
     found: list[int | None] = []
@@ -106,7 +118,7 @@ def _above(read: Sequence[_Read]) -> list[int | None]:
     return found
 
 
-def _source(of: _Read) -> str:
+def _source(of: _Placed) -> str:
     return of.before + (", which has another use" if of.is_shared and of.before == RELU else "")
 
 
@@ -129,7 +141,7 @@ class _Affine(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
+class _Placed:
     """
     A layer, and where it stands in the graph.
 
@@ -157,6 +169,8 @@ class _Reader:
                 for value in dict.fromkeys(node.inputs):
                     self.users.setdefault(value, []).append(node)
         self._constants: dict[str, NDArray | None] = {}
+        self._held = 0  # bytes of these
+        self._is_constant: dict[str, bool] = {}
         self._channels: dict[str, int | None] = {}
         self.is_dynamic: list[str] = []
 
@@ -172,8 +186,13 @@ class _Reader:
         found = None
         if node is not None and depth < _LONGEST_CHAIN and node.outputs[0] == value:
             found = self._computed(node, depth)
-        if found is None or found.size <= 2**16:
-            self._constants[value] = found
+        self._held += 0 if found is None else found.nbytes
+        if self._held > self.graph.largest:
+            raise UserError(
+                f"what {self.graph.path} computes of its arrays takes more than the {in_gib(self.graph.largest)} "
+                "allowed: raise --memory, or store the weights as they are used."
+            )
+        self._constants[value] = found
         return found
 
     def _computed(self, node: Node, depth: int) -> NDArray | None:
@@ -201,13 +220,16 @@ class _Reader:
         """Whether a value can be computed, without reading stored arrays."""
         if value in self.graph.tensors:
             return True
-        node = self.makers.get(value)
-        if node is None or depth >= _LONGEST_CHAIN or value in self._constants:
-            return self._constants.get(value) is not None
-        if node.op == "Constant":
-            return True
-        known = node.op in _OPERATIONS and all(self.is_constant(name, depth + 1) for name in node.inputs if name)
-        return known and bool(node.inputs)
+        if value not in self._is_constant:
+            node = self.makers.get(value)
+            known = node is not None and depth < _LONGEST_CHAIN
+            if known and node is not None and node.op != "Constant":
+                inputs = [name for name in node.inputs if name]
+                known = node.op in _OPERATIONS and bool(inputs)
+                self._is_constant[value] = False  # should a value lead back to itself
+                known = known and all(self.is_constant(name, depth + 1) for name in inputs)
+            self._is_constant[value] = known
+        return self._is_constant[value]
 
     # Convolutions
 
@@ -235,7 +257,7 @@ class _Reader:
         name = weight if dot and last == "weight" else node.name or node.outputs[0]
         return "".join(c if c.isprintable() and c not in ",=" else "_" for c in name)[:120] or "Conv"
 
-    def layer(self, name: str, node: Node) -> _Read:
+    def layer(self, name: str, node: Node) -> _Placed:
         """Read a convolution with all that is folded into it."""
         weight, bias, groups = self._weight(name, node)
         rank = weight.ndim - 2
@@ -259,7 +281,7 @@ class _Reader:
             name, weight, stride, bias, before.scale, np.arange(len(weight)), len(weight), groups, before.padding,
             activation, fringe,
         )  # fmt: skip
-        return _Read(layer, output, before.source, self._what(before.source), before.scale, before.is_shared)
+        return _Placed(layer, output, before.source, self._what(before.source), before.scale, before.is_shared)
 
     def _weight(self, name: str, node: Node) -> tuple[NDArray, NDArray, int]:
         weight = self.constant(node.inputs[1])
@@ -543,7 +565,7 @@ class _Reader:
 
     # What is said of them
 
-    def notes(self, left: Sequence[str], read: Sequence[_Read]) -> list[str]:
+    def notes(self, left: Sequence[str], read: Sequence[_Placed]) -> list[str]:
         """Say what was folded, assumed and left out."""
         notes = []
         scaled = [of.layer for of in read if _is_folded(of)]
@@ -589,7 +611,7 @@ class _Before(NamedTuple):
     is_shared: bool
 
 
-def _is_folded(of: _Read) -> bool:
+def _is_folded(of: _Placed) -> bool:
     return bool((of.gain != 1).any()) or of.layer.fringe is not None
 
 

@@ -42,6 +42,7 @@ h1 {{ font-size: 1.5rem; overflow-wrap: anywhere; }} h2 {{ font-size: 1.15rem; m
 table {{ border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e3; white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }}
+th.group {{ text-align: center; }}
 .wide {{ overflow-x: auto; }} figure {{ margin: 1rem 0; }}
 figcaption {{ color: #444; font-size: 13px; max-width: 50rem; }}
 svg {{ max-width: 100%; height: auto; }} .note {{ color: #444; }}
@@ -111,7 +112,8 @@ def as_page(certificate: Certificate) -> str:
                 "The most coherent pairs",
                 _pairs(certificate),
                 "The two filters of each layer whose atoms are most alike, in the channel that adds most to their "
-                "inner product, laid over one another at the lag at which they meet.",
+                "inner product, laid over one another at the lag at which they meet; of a layer of one tap, its "
+                "channels.",
             ),
             (
                 "Babel functions",
@@ -147,7 +149,7 @@ def _table(certificate: Certificate) -> str:
     names, groups = overview_heading()
     cells, column = "", 0
     for group, (first, last) in groups.items():
-        cells += "<th></th>" * (first - column) + f'<th colspan="{last - first + 1}">{group}</th>'
+        cells += "<th></th>" * (first - column) + f'<th class="group" colspan="{last - first + 1}">{group}</th>'
         column = last + 1
     head = f"<tr>{cells}</tr>{_row(names, 'th')}"
     rows = "".join(_row(overview_row(certificate, [layer]), "td") for layer in certificate.layers)
@@ -295,6 +297,8 @@ def _pairs(certificate: Certificate) -> str:
         pair, made = layer.pair, layer.dictionary
         shift = [lag * step for lag, step in zip(pair.lag, made.stride, strict=True)]
         first, second = _laid_over(made.filters[pair.first], made.filters[pair.second], shift)
+        if first[0].size == 1:  # what a layer of one tap has is its channels
+            first, second = first.reshape(1, -1), second.reshape(1, -1)
         channel = int(np.argmax((first * second * np.sign(pair.inner)).reshape(len(first), -1).sum(axis=1)))
         first, second = first[channel], second[channel]
         lag = ", ".join(map(str, pair.lag))
@@ -349,6 +353,7 @@ def _babel(certificate: Certificate) -> str:
         axes.axhline(1, color="black", linewidth=0.6, linestyle="--")
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.minorticks_off()
         axes.set_ylim(
             bottom=max(min(layer.random_babel[1:2].min(initial=1), layer.babel[1:2].min(initial=1)), 1e-3) / 2
         )

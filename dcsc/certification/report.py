@@ -386,7 +386,7 @@ def _babel(layers: Sequence[LayerCertificate], most: int = 8) -> str:
 
 
 def _certified(certificate: Certificate) -> str:
-    rungs = list(certificate.layers[0].certified)
+    rungs = [rung for rung in RUNGS if any(rung in layer.certified for layer in certificate.layers)]
     rows = [
         (layer.name, {rung: str(of.stripe_sparsity) for rung, of in layer.certified.items()})
         for layer in certificate.layers
@@ -407,7 +407,9 @@ def _by_rung(rungs: Sequence[str], rows: Sequence[tuple[str, Mapping[str, str]]]
         for kind in dict.fromkeys(kinds):
             groups[signs[kind]] = (kinds.index(kind) + 1, kinds.index(kind) + kinds.count(kind))
         head = (pursuit, *(_SHORT[rung.rsplit("-", 1)[1]] for rung in here))
-        tables.append(_table([head, *((name, *(cells[rung] for rung in here)) for name, cells in rows)], groups))
+        tables.append(
+            _table([head, *((name, *(cells.get(rung, "-") for rung in here)) for name, cells in rows)], groups)
+        )
     return "\n\n".join(tables)
 
 

@@ -154,7 +154,7 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     Parameters
     ----------
     threshold : array_like, shape (), (filter,) or (..., filter)
-        beta; the last axis is always that of the filters, and may be of length 1.
+        beta; the last axis is always that of the filters, and may be of length 1. NaN where none was used.
     batch : tuple of int
         The batch axes.
     n_filters : int
@@ -170,7 +170,8 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     UserError
         When the shape does not fit, or something is no number.
     """
-    given, shape = real_numbers(threshold, "threshold").astype(np.float64), (*batch, n_filters)
+    given = real_numbers(threshold, "threshold", missing=True).astype(np.float64)
+    shape = (*batch, n_filters)
     try:
         return np.broadcast_to(given, shape)
     except ValueError:
@@ -216,11 +217,10 @@ def rule_of(
     given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
     if given is None:
         raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
-    numbers = real_numbers(given, name, batch, low=0, whole=rule == "top-k").ravel()
+    is_size = rule == "top-k"
+    numbers = real_numbers(given, name, batch, low=0, high=n_atoms if is_size else math.inf, whole=is_size).ravel()
     sizes, thresholds = np.zeros(math.prod(batch), np.int64), np.zeros(math.prod(batch), dtype)
-    if rule == "top-k":
-        if np.any(numbers > n_atoms):
-            raise UserError(f"k = {k} is not allowed: give whole numbers from 0 to {n_atoms}.")
+    if is_size:
         sizes = numbers.astype(np.int64)
     else:
         thresholds = numbers.astype(dtype)

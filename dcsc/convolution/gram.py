@@ -117,6 +117,23 @@ def _transformed_cost(shape: Sequence[int]) -> float:
     return float(n_groups) * n_filters**2 * (_TRANSFORMED * points * _frequencies(overlap) + transform)
 
 
+def multiplications(shape: Sequence[int]) -> float:
+    """
+    Count what making the inner products of a bank takes, by the cheaper way.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        That of the blocks, (group, filter, *overlap, point).
+
+    Returns
+    -------
+    float
+        Multiplications, or what takes as long.
+    """
+    return min(_direct_cost(shape), _transformed_cost(shape))
+
+
 @dataclass(frozen=True, eq=False)
 class GramRows:
     """
@@ -264,4 +281,5 @@ def needed_bytes(shape: Sequence[int]) -> int:
     row = gram_size(overlap, n_filters) // n_filters
     blocks = 8 * math.prod(shape)
     entries = _frequencies(overlap) if _direct_cost(shape) > _transformed_cost(shape) else 0
-    return 2 * blocks + 16 * n_groups * n_filters * entries * points + 8 * 8 * max(AT_ONCE, row)
+    held = min(max(AT_ONCE, row), gram_size(overlap, n_filters, n_groups))
+    return 2 * blocks + 16 * n_groups * n_filters * entries * points + 8 * 8 * held

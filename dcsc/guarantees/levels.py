@@ -141,7 +141,7 @@ def choose_threshold(levels: Levels, eps: NDArray, guard: NDArray, threshold: st
     elif levels.by_filter:
         beta = thresholds_by_filter(threshold, batch, lower.shape[-1])
     else:
-        beta = real_numbers(threshold, "threshold", lower.shape).astype(np.float64)
+        beta = real_numbers(threshold, "threshold", lower.shape, missing=True).astype(np.float64)
     contains = is_open & (beta >= lower + guard) & (beta <= upper - guard)
     return Interval(lower, upper, beta, is_open, contains.all(axis=-1) if levels.by_filter else contains)
 

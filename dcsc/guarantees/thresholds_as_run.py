@@ -315,7 +315,9 @@ def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None, by_f
         counts = [layer.n_filters for layer in paths.model.dictionaries]
         each = [thresholds_by_filter(beta, paths.batch, n) for beta, n in zip(thresholds, counts, strict=True)]
         return [beta.reshape(-1, beta.shape[-1]) for beta in each]
-    return [real_numbers(beta, "threshold", paths.batch).astype(np.float64).ravel() for beta in thresholds]
+    return [
+        real_numbers(beta, "threshold", paths.batch, missing=True).astype(np.float64).ravel() for beta in thresholds
+    ]
 
 
 def _injective(paths: PathInterference, covered: NDArray, capped: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -132,6 +133,78 @@ def _streamed_sums(rows: GramRows) -> tuple[NDArray, NDArray]:
 
     over_trials(len(spans), work)
     return largest[0], largest[1]
+
+
+class Coherent(NamedTuple):
+    """
+    Where a dictionary is most coherent.
+
+    Parameters
+    ----------
+    first, second : int
+        Filters of the most coherent atoms (first, p) and (second, p + lag).
+    lag : tuple of int
+        In positions, one number an axis.
+    inner : float
+        Their inner product, with its sign; 0 where no two atoms meet.
+    same_position, own_shift, across : float
+        Largest |g_ij| of filters at the same position, of a filter and itself shifted, of different filters shifted.
+    """
+
+    first: int
+    second: int
+    lag: tuple[int, ...]
+    inner: float
+    same_position: float
+    own_shift: float
+    across: float
+
+
+def most_coherent(dictionary: Atoms) -> Coherent:
+    """
+    Find the most coherent atoms, and the largest coherence of every kind of pairs.
+
+    Parameters
+    ----------
+    dictionary : ConvolutionalDictionary or GroupedDictionary
+        The dictionary; a few rows of its Gram kernel are held at a time.
+
+    Returns
+    -------
+    Coherent
+        The largest of its three numbers is the mutual coherence.
+    """
+    rows = GramRows.of(grouped_blocks(dictionary))
+    spans = list(rows.spans())
+
+    def work(index: int) -> Coherent:
+        return _most_coherent(rows, spans[index])
+
+    parts = over_trials(len(spans), work)
+    best = max(parts, key=lambda part: abs(part.inner))
+    kinds = np.max([part[4:] for part in parts], axis=0)
+    return best._replace(same_position=float(kinds[0]), own_shift=float(kinds[1]), across=float(kinds[2]))
+
+
+def _most_coherent(rows: GramRows, span: Span) -> Coherent:
+    """The same among some rows."""
+    made = rows(span)
+    lags, n_filters = made.shape[2:-1], made.shape[-1]
+    flat = made.reshape(*made.shape[:2], -1, n_filters)
+    own, middle = np.arange(flat.shape[1]), flat.shape[2] // 2
+    flat[:, own, middle, span[1].start + own] = 0  # an atom and itself
+    magnitudes = np.abs(flat)
+    group, row, lag, second = np.unravel_index(int(magnitudes.argmax()), magnitudes.shape)
+    first_filter = int(span[0].start + group) * n_filters
+    shift = tuple(int(n) - size // 2 for n, size in zip(np.unravel_index(lag, lags), lags, strict=True))
+    same = magnitudes[:, :, middle].max()
+    magnitudes[:, :, middle] = 0
+    shifted = magnitudes[:, own, :, span[1].start + own].max()
+    magnitudes[:, own, :, span[1].start + own] = 0
+    return Coherent(
+        first_filter + int(span[1].start + row), first_filter + int(second), shift,
+        float(flat[group, row, lag, second]), float(same), float(shifted), float(magnitudes.max()),
+    )  # fmt: skip
 
 
 def _streamed_peaks(rows: GramRows) -> NDArray:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dcsc.arrays import common_batch, real_array, real_numbers
-from dcsc.errors import UserError, shown
+from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
 
 
@@ -242,10 +242,5 @@ def sizes_of_layer(option: object, layer: int, batch: tuple[int, ...], most: int
     UserError
         When a number is not whole, negative or too large, or they do not fit the batch.
     """
-    given = of_layer(option, layer)
-    sizes = real_numbers(given, f"{name} of layer {layer}", batch, low=0, whole=True)
-    if np.any(sizes > most):
-        raise UserError(
-            f"{name} = {shown(given)} of layer {layer} is not allowed: give whole numbers from 0 to {most}."
-        )
-    return sizes.astype(np.int64)
+    given, what = of_layer(option, layer), f"{name} of layer {layer}"
+    return real_numbers(given, what, batch, low=0, high=most, whole=True).astype(np.int64)

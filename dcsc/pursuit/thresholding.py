@@ -13,7 +13,7 @@ from dcsc import guarantees
 from dcsc.arrays import real_numbers
 from dcsc.convolution.arguments import thresholds_by_filter
 from dcsc.convolution.filter_bank import listed_codes
-from dcsc.errors import UserError, shown
+from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
@@ -119,9 +119,7 @@ def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
     """
     batch = correlations.shape[: -rank - 1]
     flat = np.abs(correlations).reshape(*batch, math.prod(correlations.shape[-rank - 1 :]))
-    sizes = real_numbers(k, "k", batch, low=0, whole=True).astype(np.int64)[..., None]
-    if np.any(sizes > flat.shape[-1]):
-        raise UserError(f"k = {shown(k)} is not allowed: give whole numbers from 0 to {flat.shape[-1]}.")
+    sizes = real_numbers(k, "k", batch, low=0, high=flat.shape[-1], whole=True).astype(np.int64)[..., None]
     descending = -np.sort(-flat, axis=-1)
     smallest_kept = np.take_along_axis(descending, np.maximum(sizes - 1, 0), axis=-1)
     above = flat > smallest_kept

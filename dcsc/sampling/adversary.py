@@ -18,7 +18,6 @@ from dcsc.arrays import real_numbers
 from dcsc.convolution.arguments import checked_type
 from dcsc.convolution.layouts import padded, padded_gram, scratch_of, tiled_patterns
 from dcsc.convolution.sparse_path import correlate_codes, interference_bound
-from dcsc.errors import UserError
 from dcsc.kernels import worst_case
 from dcsc.kernels.independence import INJECTIVE
 from dcsc.model.coherence import filter_coherence
@@ -230,10 +229,8 @@ def worst_signs_of_atom(
     UserError
         When an atom does not exist or the shapes do not fit.
     """
-    targets = real_numbers(atom, "atom", codes.batch_shape, low=0, whole=True)
-    if np.any(targets >= dictionary.n_atoms):
-        raise UserError(f"atom = {atom} is not allowed: give one of 0..{dictionary.n_atoms - 1}, or one a trial.")
-    targets = targets.ravel().astype(np.int64)
+    last = dictionary.n_atoms - 1
+    targets = real_numbers(atom, "atom", codes.batch_shape, low=0, high=last, whole=True).ravel().astype(np.int64)
     gram, positions = _gram_and_positions(dictionary)
 
     def work(block: RaggedCodes, trials: slice) -> tuple[NDArray, ...]:

@@ -38,7 +38,7 @@ CONTENT = seed_model().SerializeToString()
 
 
 @given(mutations(CONTENT))
-@settings(max_examples=300, **FUZZ)
+@settings(max_examples=200, **FUZZ)
 def test_a_damaged_file_is_read_or_refused_in_a_sentence(tmp_path, content):
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
@@ -194,6 +194,34 @@ def test_what_would_swell_in_memory_is_refused_before_it_is_parsed(tmp_path, nam
     path.write_bytes(BOMBS[name])
     with within(20), little_memory(), pytest.raises(UserError, match=r"allowed|damaged"):
         read_network(path, largest=2**22)
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_constant_that_is_used_twice_at_every_step_is_computed_once(tmp_path, size):
+    built = Builder(2)
+    value = built.constant(np.ones((size, 1, 1)))
+    for _ in range(50):
+        value = built.node("Mul", value, value)
+    built.node("Relu", built.node("Add", built.conv("x", RNG.standard_normal((2, 2, 3)), name="a"), value))
+    path = built.save(tmp_path / "net.onnx")
+    with within(20):
+        assert len(read_network(path).layers) == 1
+        if size > 1:
+            with pytest.raises(UserError, match="computes of its arrays takes more than"):
+                read_network(path, largest=2**24)
+
+
+@pytest.mark.parametrize("value", ["text", 1.5, [1, 2], [0.5], ["a"]])
+@pytest.mark.parametrize("name", ["axis", "axes", "perm", "pads", "epsilon", "alpha", "group", "to", "auto_pad"])
+def test_attributes_of_another_type_are_refused_or_passed_over(tmp_path, name, value):
+    def change(model):
+        for node in model.graph.node:
+            kept = [of for of in node.attribute if of.name != name]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+
+    with within(20):
+        refused(lambda: read_network(written(tmp_path, change)))
 
 
 def test_bodies_and_chains_without_end_are_refused_or_cut(tmp_path):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 import dcsc
 from dcsc import guarantees
 from dcsc.__main__ import main
-from dcsc.certification import page, report
+from dcsc.certification import costs, page, report
+from dcsc.convolution import gram
 from dcsc.errors import UserError
 from dcsc.guarantees import RUNGS
 from dcsc.model import coherence, sparsity
+from dcsc.model.grouped import GroupedDictionary
 from dcsc.store import schemas
 from tests.strategies import cascades, dense_matrix, dictionaries
 
@@ -168,12 +171,11 @@ def test_places_along_an_axis_where_nothing_happens_are_trials(tmp_path):
         ({"delta": 1}, "delta 1 are not allowed"),
         ({"draws": -1}, "draws -1"),
         ({"signals": np.ones((1, 2, 24))}, r"signals have shape \(1, 2, 24\): give \(trial, 1 channels"),
-        ({"signals": np.full((1, 1, 24), np.inf)}, "signals hold NaN or infinity"),
-        ({"signals": np.array([["a"]])}, "no real numbers"),
+        ({"signals": np.full((1, 1, 24), np.inf)}, "signals hold values that are not finite"),
+        ({"signals": np.array([["a"]])}, "give real numbers"),
         ({"activations": {"layer 2": np.ones((1, 3, 12))}}, "'layer 2' were given, which is no layer: did you mean"),
         ({"signals": np.ones(24), "activations": {}}, "give one of them"),
         ({"largest": 1000}, "leave it out with --layers, or raise --memory"),
-        ({"largest": 20_000, "draws": 1000}, "lower --draws or --grid, or raise --memory"),
         ({"largest": 10_000, "draws": 0, "signals": np.ones((1, 1, 2400))}, "raise --memory"),
     ],
 )
@@ -181,6 +183,49 @@ def test_a_mistake_is_one_sentence(options, message):
     dictionary = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=3, taps=4, stride=2)
     with pytest.raises(UserError, match=message):
         dcsc.certify(dictionary, **options)
+
+
+@pytest.mark.parametrize(("largest", "words"), [(1_000, "inner products"), (20_000, "64 codes take")])
+def test_without_memory_for_supports_the_closed_forms_are_left(largest, words, monkeypatch):
+    monkeypatch.setattr(gram, "AT_ONCE", 1)
+    dictionary = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=3, taps=4, stride=2)
+    (layer,) = (found := dcsc.certify(dictionary, draws=1000, largest=largest)).layers
+    (whole,) = dcsc.certify(dictionary, draws=0).layers
+    assert layer.certified == whole.certified
+    assert list(layer.certified) == CLOSED
+    assert any(words in note and "raise --memory" in note for note in found.notes)
+    assert "instance" not in report.as_text(found).partition("Notes")[0]
+
+
+def test_a_layer_that_cannot_be_done_is_a_line_and_not_the_end(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    sizes = {"a": (2, 1, 3), "large": (64, 2, 9), "b": (3, 64, 3)}
+    np.savez(tmp_path / "net.npz", **{f"{name}.weight": rng.standard_normal(size) for name, size in sizes.items()})
+    assert main(["certify", str(tmp_path / "net.npz"), "--draws", "0", "--memory", "0.0002"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"Not done: the coherence of\s+layer 'large' takes about", text)
+    found = dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0, largest=200_000)
+    assert [layer.name for layer in found.layers] == ["a", "b"]
+
+
+def test_costs_are_told_before_they_are_paid(capsys):
+    small = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=3, taps=4, stride=2)
+    assert costs.told([small], 400) == ""
+    line = costs.told([small] * 3000, 400)
+    assert re.fullmatch(r"certifying 3000 layers takes about \d+ min; with --draws 0, .*, about \d+ s", line)
+    assert costs.seconds(small, 0) < costs.seconds(small, 400) < costs.seconds(small, 4000)
+    grouped = GroupedDictionary(small.filters, 3, 2, (24,))
+    assert costs.seconds(grouped, 0) <= costs.seconds(small, 0)
+    dcsc.certify(small, draws=0)
+    assert capsys.readouterr().err == ""
+
+
+def test_draws_that_are_kept_are_those_that_are_drawn_again(monkeypatch):
+    dictionary = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=3, taps=4, stride=2)
+    first = dcsc.certify(dictionary, draws=130).layers[0].certified
+    monkeypatch.setattr(costs, "_KEPT_NONZEROS", 0)
+    monkeypatch.setattr(costs, "_HELD_ATOMS", 0)
+    assert dcsc.certify(dictionary, draws=130).layers[0].certified == first
 
 
 @pytest.fixture
@@ -309,16 +354,6 @@ def test_repeated_blocks_take_one_line_a_layer(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith(("stem", "block"))]
     assert [row.split()[0] for row in rows] == ["stem", "block*.a", "block*.b"]
     assert all(" x6 " in row for row in rows[1:])
-
-
-def test_a_layer_that_cannot_be_done_is_a_line_and_not_the_end(tmp_path, capsys):
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "net.npz", **{"a.weight": rng.standard_normal((2, 1, 3)),
-                                      "b.weight": rng.standard_normal((60, 1, 300))})  # fmt: skip
-    assert main(["certify", str(tmp_path / "net.npz"), "--draws", "0", "--memory", "0.05"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "net.npz: 2 layers in 2 segments." in text
-    assert "Not done: the inner products of the atoms of layer 'b' take about" in text
 
 
 def test_the_command_speaks_json(weights, capsys):

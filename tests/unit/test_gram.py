@@ -95,6 +95,29 @@ def test_groups_are_what_they_are_when_written_out(way, monkeypatch):
     check()
 
 
+def test_the_most_coherent_atoms_are_found_among_all(way, monkeypatch):
+    @given(grouped(), st.sampled_from([1, 60]))
+    @settings(max_examples=40)
+    def check(dictionary, at_once):
+        monkeypatch.setattr(gram, "AT_ONCE", at_once)
+        found, kernel = coherence.most_coherent(dictionary), np.array(dictionary.written_out().gram())
+        middle = tuple(n - 1 for n in dictionary.overlap)
+        same = np.abs(kernel[(slice(None), slice(None), *middle)])
+        np.fill_diagonal(same, 0)
+        kernel[(slice(None), slice(None), *middle)] = 0
+        own = np.abs(kernel[np.arange(dictionary.n_filters), np.arange(dictionary.n_filters)]).max()
+        apart = np.abs(kernel) * ~np.eye(dictionary.n_filters, dtype=bool).reshape(
+            dictionary.n_filters, -1, *[1] * dictionary.rank
+        )
+        np.testing.assert_allclose(found[4:], [same.max(), own, apart.max()], atol=1e-14)
+        assert abs(found.inner) == pytest.approx(coherence.mutual_coherence(dictionary), abs=1e-14)
+        place = tuple(n - 1 + d for n, d in zip(dictionary.overlap, found.lag, strict=True))
+        whole = dictionary.written_out().gram()[(found.first, found.second, *place)]
+        assert found.inner == pytest.approx(0 if not found.inner else whole, abs=1e-14)
+
+    check()
+
+
 def test_a_group_is_a_dictionary_of_its_own():
     filters = np.random.default_rng(0).standard_normal((6, 2, 3))
     dictionary = GroupedDictionary(filters, 3, 1, (7,), normalize=True)

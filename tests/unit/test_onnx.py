@@ -1,5 +1,7 @@
 """Networks as ONNX graphs: the layers compute what the graph computes, and only those form a cascade that do."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,7 +102,7 @@ def chains(draw):
 
 
 @given(chains())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_chain_is_one_cascade_that_computes_what_the_graph_computes(tmp_path_factory, chain):
     built, ends, signals = chain
     network = dcsc.read_network(built.save(tmp_path_factory.mktemp("graph") / "net.onnx", *ends))
@@ -359,3 +361,48 @@ def test_a_layer_used_twice_is_two_layers(tmp_path):
     network = dcsc.read_network(built.save(tmp_path / "net.onnx"))
     assert [layer.name for layer in network.layers] == ["a", "a (2)"]
     assert network.segments == ((0, 1),)
+
+
+@given(chains())
+@settings(max_examples=15)
+def test_whole_atoms_and_what_the_border_leaves_of_the_others(tmp_path_factory, chain):
+    built, ends, signals = chain
+    network = dcsc.read_network(built.save(tmp_path_factory.mktemp("graph") / "net.onnx", *ends))
+    for run in run_segment(network.segment(0), signals):
+        whole = np.zeros(run.dictionary.grid)
+        whole[tuple(slice(*ends) for ends in run.inside)] = 1
+        squares = (run.dictionary.filters**2).sum(axis=1)
+        norms = np.zeros(run.active_codes.shape[1:])
+        for position in np.ndindex(*run.positions):
+            window = tuple(
+                slice(p * s, p * s + t) for p, s, t in zip(position, run.layer.stride, run.layer.taps, strict=True)
+            )
+            norms[(slice(None), *position)] = np.sqrt((squares * whole[window]).reshape(len(squares), -1).sum(axis=1))
+        assert run.n_atoms == norms.size
+        assert run.smallest_norm == pytest.approx(min(norms.min(), 1), abs=1e-7)
+        assert run.n_whole <= (norms > 1 - 1e-9).sum()  # taps that are zero may be cut without a loss
+
+
+def test_what_signals_cannot_do_is_a_sentence(tmp_path):
+    built = Builder(2)
+    first = relu(built, built.conv("x", weights(4, 2, 5), name="a"))
+    relu(built, built.conv(built.node("MaxPool", first, kernel_shape=[2]), weights(4, 4, 3), name="b"))
+    network = dcsc.read_network(built.save(tmp_path / "net.onnx"))
+    with pytest.raises(UserError, match="layer 'a' gets 4 points of its input, fewer than its 5 taps need"):
+        dcsc.certify(network, draws=0, signals=np.ones((1, 2, 4)))
+    with pytest.raises(UserError, match="give fewer or smaller ones, or raise --memory"):
+        dcsc.certify(network, draws=0, signals=np.ones((40, 2, 4000)), largest=2**22)
+    inner = dcsc.read_network(tmp_path / "net.onnx", names=["b"])
+    assert len(dcsc.certify(inner, draws=0, signals=np.ones((1, 4, 9))).measured) == 1
+    both = dcsc.certify(network, draws=0, signals=RNG.standard_normal((3, 2, 30)))
+    assert [of.name for of in both.measured] == ["a"]
+    assert any("run through the segment a." in note for note in both.notes)
+
+
+def test_without_the_package_a_sentence_tells_what_to_install(tmp_path, monkeypatch):
+    built = Builder(2)
+    built.conv("x", weights(2, 2, 3))
+    path = built.save(tmp_path / "net.onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"needs the package onnx to be read: install dcsc\[onnx\]"):
+        dcsc.read_network(path)
