@@ -271,8 +271,8 @@ def layered_thresholding(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, the rule or threshold is unknown or incomplete, a threshold is
-        negative (by filter it may be) or of a shape that does not fit, or ReLU meets signed inner codes.
+        When the signals are no finite real numbers, the rule or threshold is unknown or incomplete, a number for all
+        trials and filters is negative, or a threshold of a shape that does not fit, or ReLU meets signed inner codes.
     """
     current, truth = checked_signals(model, signals), true_codes(model, reference)
     _check(model, rule, threshold, k, by_filter, truth)
@@ -338,9 +338,10 @@ def _check(model: Cascade, rule: str, threshold: object, k: object, by_filter: b
         raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
     if rule != "top-k" and not isinstance(threshold, str):
         for layer in range(1, model.depth + 1):
-            # By filter they are biases with their sign turned, which a network may have above 0.
-            low = -math.inf if by_filter else 0.0
-            real_numbers(of_layer(threshold, layer), f"threshold of layer {layer}", low=low)
+            given = real_numbers(of_layer(threshold, layer), f"threshold of layer {layer}")
+            # Biases may be above 0, and for trials without an admissible threshold guarantees give one below 0.
+            if not (by_filter or given.ndim):
+                real_numbers(given, f"threshold of layer {layer}", low=0)
     if rule == "relu":
         check_signs(model, rule, [listed_codes(*layer) for layer in zip(truth, model.dictionaries, strict=False)])
 
