@@ -271,9 +271,8 @@ def layered_thresholding(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, the rule or threshold is unknown, incomplete, negative, or of a
-        shape that does not fit, or ReLU meets signed
-        inner codes.
+        When the signals are no finite real numbers, the rule or threshold is unknown or incomplete, a number for all
+        trials and filters is negative, or a threshold of a shape that does not fit, or ReLU meets signed inner codes.
 
     Examples
     --------
@@ -290,7 +289,7 @@ def layered_thresholding(
     np.float64(-1.0)
     """
     current, truth = checked_signals(model, signals), true_codes(model, reference)
-    _check(model, rule, threshold, k, truth)
+    _check(model, rule, threshold, k, by_filter, truth)
     by_filter = rule != "top-k" and (by_filter or (isinstance(threshold, str) and is_by_filter(threshold)))
     if isinstance(threshold, str) and not threshold.startswith("oracle") and rule != "top-k":
         threshold = derived_thresholds(threshold, model, truth, rule, noise)
@@ -339,7 +338,7 @@ def _one_a_trial(threshold: NDArray, batch: tuple[int, ...]) -> NDArray:
         ) from None
 
 
-def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Sequence[NDArray]) -> None:
+def _check(model: Cascade, rule: str, threshold: object, k: object, by_filter: bool, truth: Sequence[NDArray]) -> None:
     check_choice(rule, RULES, "rule")
     if isinstance(threshold, str):
         check_choice(threshold, THRESHOLDS, "threshold")
@@ -353,7 +352,10 @@ def _check(model: Cascade, rule: str, threshold: object, k: object, truth: Seque
         raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
     if rule != "top-k" and not isinstance(threshold, str):
         for layer in range(1, model.depth + 1):
-            real_numbers(of_layer(threshold, layer), f"threshold of layer {layer}", low=0)
+            given = real_numbers(of_layer(threshold, layer), f"threshold of layer {layer}")
+            # Biases may be above 0, and for trials without an admissible threshold guarantees give one below 0.
+            if not (by_filter or given.ndim):
+                real_numbers(given, f"threshold of layer {layer}", low=0)
     if rule == "relu":
         check_signs(model, rule, [listed_codes(*layer) for layer in zip(truth, model.dictionaries, strict=False)])
 

@@ -338,7 +338,7 @@ def test_gaussian_noise_is_counted_in():
     [
         (([1.0], [1], 1.0, "exat"), "exact"),
         (([1.0], [2], 1.0, "exact"), "row sizes"),
-        (([np.nan], [1], 1.0, "exact"), "not a number"),
+        (([np.nan], [1], 1.0, "exact"), "not finite"),
     ],
 )
 def test_wrong_questions_are_refused_with_a_sentence(arguments, words):

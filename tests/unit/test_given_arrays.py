@@ -167,7 +167,9 @@ CALLS: dict[str, dict[str, Given]] = {
         "signals": signals_of(pursuit.layered_thresholding, threshold=0.5),
         "signals, top-k": signals_of(pursuit.layered_thresholding, rule="top-k", k=2, debias=True),
         "threshold": option_of(pursuit.layered_thresholding, "threshold", 0.5, level),
-        "threshold, by filter": option_of(pursuit.layered_thresholding, "threshold", 0.5, level, by_filter=True),
+        "threshold, by filter": option_of(
+            pursuit.layered_thresholding, "threshold", 0.5, level, by_filter=True, low=-math.inf
+        ),
         "k": option_of(pursuit.layered_thresholding, "k", 2, rule="top-k"),
         "reference": reference_of(pursuit.layered_thresholding, threshold="uniform"),
         "noise": option_of(pursuit.layered_thresholding, "noise", 0.1, level, threshold="uniform", reference=PATH),
