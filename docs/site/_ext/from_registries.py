@@ -105,6 +105,15 @@ def escape(app: Any, what: str, name: str, value: Any, options: Any, lines: list
     lines[:] = [line if line.lstrip().startswith((">>>", "...")) else as_text(line) for line in lines]
 
 
+BACK = re.compile(r'<a class="viewcode-back"[^>]*>.*?</a>', re.DOTALL)
+
+
+def without_ways_back(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Take the links from sources to the API away: viewcode knows one prefix a module, and a name may have another."""
+    if page.startswith("_modules/"):
+        context["body"] = BACK.sub("", context["body"])
+
+
 def write(path: Path, text: str) -> Path:
     """Write a page, unless it is there already: Sphinx then need not read it again."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,4 +197,5 @@ def setup(app: Any) -> dict[str, Any]:
         if path not in written:
             path.unlink() if path.is_file() else shutil.rmtree(path)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc has read it
+    app.connect("html-page-context", without_ways_back)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
