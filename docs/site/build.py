@@ -1,8 +1,8 @@
 """
 Build the site into docs/site/_build/html, and check it: `make site`.
 
-Warnings are errors, hence every page is read anew; an example is run again when it changed. Afterwards every link inside
-the site must lead to a page and a place in it, and no page may load anything from a network.
+Warnings are errors, hence every page is read anew; an example is run again when it changed. Afterwards every link
+inside the site must lead to a page and a place in it, and no page may load anything from a network.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-
-from sphinx.cmd.build import build_main
 
 SITE = Path(__file__).resolve().parent
 ROOT = SITE.parents[1]
@@ -55,7 +53,8 @@ def problems(folder: Path) -> list[str]:
     list of str
         Links that lead nowhere, and what is loaded from elsewhere.
     """
-    pages = {path: Page(path) for path in folder.rglob("*.html")}
+    # The theme leaves a template among its own files.
+    pages = {path: Page(path) for path in folder.rglob("*.html") if "_static" not in path.parts}
     found = []
     for path, page in pages.items():
         for link in sorted(page.links | page.loads):
@@ -74,6 +73,8 @@ def problems(folder: Path) -> list[str]:
 
 def main() -> int:
     """Build and check."""
+    from sphinx.cmd.build import build_main
+
     arguments = ["-b", "html", "-E", "-W", "--keep-going", "-q", "-c", str(SITE), "-d", str(SITE / "_build/doctrees")]
     if build_main([*arguments, str(ROOT), str(PAGES)]):
         return 1

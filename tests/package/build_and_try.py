@@ -55,8 +55,10 @@ def built(folder: Path) -> tuple[Path, Path]:
     assert packed == sources, f"the wheel and the sources differ: {sorted(packed ^ sources)}"
     with tarfile.open(sdist) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {path.relative_to(ROOT).as_posix() for path in tracked() if not path.name.startswith(".git")}
-    absent = {name for name in needed - packed if not name.startswith((".ci/", ".pre-commit"))}
+    sources = {path.relative_to(ROOT).as_posix() for path in tracked()}
+    foreign = packed - sources - {"PKG-INFO"}
+    assert not foreign, f"the sdist holds {sorted(foreign)}, no part of the repository: exclude them in pyproject.toml"
+    absent = {name for name in sources - packed if not name.startswith((".ci/", ".git", ".pre-commit"))}
     assert not absent, f"the sdist does not hold {sorted(absent)}: name them in pyproject.toml"
     return wheel, sdist
 

@@ -14,7 +14,8 @@ from dcsc.store import provenance
 
 ROOT = provenance.PACKAGE.parent
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.py") if path.name != "job.py")
-MODULES = sorted(provenance.PACKAGE.rglob("*.py"))
+# The plug-in that `dcsc new` writes is a user's file, which imports what users import.
+MODULES = sorted(path for path in provenance.PACKAGE.rglob("*.py") if path.parent.name != "template")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import family_pictures
+
 import dcsc
 from dcsc.study import catalogue
 
@@ -29,11 +31,6 @@ class Public:
 
     name: str
     value: Any
-
-    @property
-    def page(self) -> str:
-        """The page about it, without a suffix."""
-        return self.name
 
     @property
     def directive(self) -> str:
@@ -74,7 +71,7 @@ def public_names() -> Iterator[tuple[str, str, list[Public]]]:
             and (inspect.isfunction(value) or inspect.isclass(value))
             and value.__module__ == module.__name__
         ]
-        about = " ".join((module.__doc__ or "").strip().partition("\n\n")[0].split())
+        about = as_text(" ".join((module.__doc__ or "").strip().partition("\n\n")[0].split()))
         yield name, about, fresh([Public(f"{name}.{key}", getattr(module, key)) for key in offered])
 
 
@@ -92,7 +89,7 @@ def used_in(name: str) -> list[tuple[str, str]]:
 
 
 CODE = re.compile(r"(``.*?``|`[^`]*`)")
-STARS = re.compile(r"(?<![*\\\w])\*(?=[a-z]+[,)\]])")
+STARS = re.compile(r"(?<![*\\\w])\*(?=[a-z]*[,)\]])")
 
 
 def as_text(line: str) -> str:
@@ -108,6 +105,15 @@ def escape(app: Any, what: str, name: str, value: Any, options: Any, lines: list
     lines[:] = [line if line.lstrip().startswith((">>>", "...")) else as_text(line) for line in lines]
 
 
+BACK = re.compile(r'<a class="viewcode-back"[^>]*>.*?</a>', re.DOTALL)
+
+
+def without_ways_back(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Take the links from sources to the API away: viewcode knows one prefix a module, and a name may have another."""
+    if page.startswith("_modules/"):
+        context["body"] = BACK.sub("", context["body"])
+
+
 def write(path: Path, text: str) -> Path:
     """Write a page, unless it is there already: Sphinx then need not read it again."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,33 +123,35 @@ def write(path: Path, text: str) -> Path:
 
 
 def write_api() -> set[Path]:
-    """Write a page a name, and the one that lists them."""
-    written = set()
-    parts = [
-        "API reference",
-        "=============",
-        "",
-        "Every public name, with the shapes of its arrays and its source.",
-        "",
-    ]
-    listed = []
+    """Write a page a name, a page a module that lists its names, and the page that lists the modules."""
+    written, modules = set(), []
     for module, about, names in public_names():
         if not names:
             continue
-        parts += [module, "-" * len(module), "", about, "", ".. list-table::", "   :widths: 40 60", ""]
+        modules.append((module, about))
+        rows = []
         for entry in names:
-            shown = entry.name.removeprefix("dcsc.").removeprefix(f"{module[5:]}.")
-            parts += [f"   * - :doc:`{shown} <{entry.page}>`", f"     - {entry.summary}"]
-            examples = "".join(f"- :doc:`{title} </docs/site/gallery/{page}>`\n" for page, title in used_in(entry.name))
-            text = f"{shown}\n{'=' * len(shown)}\n\n{entry.directive}"
-            if examples:
-                text += f"\n.. rubric:: Used in\n\n{examples}"
-            written.add(write(PAGES / "api" / f"{entry.page}.rst", text))
-            listed.append(entry.page)
-        parts.append("")
-    parts += [".. toctree::", "   :hidden:", "", *(f"   {page}" for page in listed), ""]
-    written.add(write(PAGES / "api" / "index.rst", "\n".join(parts)))
+            title = entry.name.removeprefix("dcsc.")
+            text = f"{title}\n{'=' * len(title)}\n\n{entry.directive}"
+            if examples := used_in(entry.name):
+                lines = (f"- :doc:`{question} </docs/site/gallery/{page}>`\n" for page, question in examples)
+                text += "\n.. rubric:: Used in\n\n" + "".join(lines)
+            written.add(write(PAGES / "api" / f"{entry.name}.rst", text))
+            rows.append((entry.name, title.removeprefix(f"{module[5:]}."), entry.summary))
+        written.add(write(PAGES / "api" / f"module-{module}.rst", listing(module, about, rows)))
+    introduction = "Every public name, with the shapes of its arrays, its source and the examples that use it."
+    rows = [(f"module-{module}", module, about) for module, about in modules]
+    written.add(write(PAGES / "api" / "index.rst", listing("API reference", introduction, rows)))
     return written
+
+
+def listing(title: str, about: str, rows: list[tuple[str, str, str]]) -> str:
+    """Write a page that lists others: page, what it is called, and a line about it."""
+    parts = [title, "=" * len(title), "", about, "", ".. list-table::", "   :widths: 35 65", ""]
+    for page, name, line in rows:
+        parts += [f"   * - :doc:`{name} <{page}>`", f"     - {line}"]
+    parts += ["", ".. toctree::", "   :hidden:", "", *(f"   {page}" for page, _, _ in rows), ""]
+    return "\n".join(parts)
 
 
 HEADINGS = {
@@ -173,6 +181,11 @@ def write_choices() -> set[Path]:
             parts += [f"## {choice.name}", "", choice.meaning, ""]
             parts += [catalogue.option_table(choice)] if choice.options else []
             parts += [picture(choice.name)] if kind == "figures" else []
+            if kind == "families" and choice.name in family_pictures.SMALL:
+                path, caption = family_pictures.draw(choice.name, PAGES / "choices/pictures")
+                written.add(path)
+                call = family_pictures.call(choice.name)
+                parts += [f"```python\n{call}\n```\n\n![{choice.name}](pictures/{path.name})\n\n*{caption}*\n"]
         written.add(write(PAGES / "choices" / f"{kind}.md", "\n".join(parts)))
     return written
 
@@ -184,4 +197,5 @@ def setup(app: Any) -> dict[str, Any]:
         if path not in written:
             path.unlink() if path.is_file() else shutil.rmtree(path)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc has read it
+    app.connect("html-page-context", without_ways_back)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,8 @@
-"""[PRE17] in a page or a docstring leads to the bibliography, and the sources stay readable as they are."""
+"""
+[PRE17] in a page or a docstring leads to the bibliography, and docs/theory.md, "The ladder" to that section.
+
+The sources stay readable as they are.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from pybtex.style.labels import BaseLabelStyle
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 PAGE = "docs/site/bibliography"
+THEORY = "docs/theory"
 FILE = Path(__file__).resolve().parents[1] / "references.bib"
 KEYS = sorted(parse_file(str(FILE)).entries)
 CITED = re.compile(r"\[(" + "|".join(map(re.escape, KEYS)) + r")\]")
@@ -33,8 +38,12 @@ class _KeyStyle(Style):
     default_sorting_style = "author_year_title"
 
 
+SECTION = re.compile(r"docs/theory\.md,\s+[\"“]([^\"”]+)[\"”]")
+LEADS = re.compile(f"{CITED.pattern}|{SECTION.pattern}")
+
+
 class Citations(SphinxPostTransform):
-    """Turn [KEY] in text into a link."""
+    """Turn [KEY], and the names of sections of the theory, into links."""
 
     default_priority = 400
 
@@ -46,16 +55,26 @@ class Citations(SphinxPostTransform):
             inside = text.parent
             while inside is not None and not isinstance(inside, nodes.literal | nodes.literal_block | nodes.reference):
                 inside = inside.parent
-            if inside is not None or not CITED.search(text):
-                continue
-            parts: list[nodes.Node] = []
-            for number, part in enumerate(CITED.split(text)):
-                if number % 2:
-                    uri = self.app.builder.get_relative_uri(self.env.docname, PAGE) + f"#{part.lower()}"
-                    parts.append(nodes.reference("", f"[{part}]", refuri=uri, internal=True, classes=["citation"]))
-                elif part:
-                    parts.append(nodes.Text(part))
-            text.parent.replace(text, parts)
+            if inside is None and LEADS.search(text):
+                text.parent.replace(text, self.linked(str(text)))
+
+    def linked(self, text: str) -> list[nodes.Node]:
+        """Cut a text into links and what is between them."""
+        parts: list[nodes.Node] = []
+        end = 0
+        for found in LEADS.finditer(text):
+            key, section = found.groups()
+            page, place = (PAGE, key.lower()) if key else (THEORY, slug(section))
+            uri = self.app.builder.get_relative_uri(self.env.docname, page) + f"#{place}"
+            shown = found[0] if key else f"Theory, {section}"
+            parts += [nodes.Text(text[end : found.start()]), nodes.reference("", shown, refuri=uri, internal=True)]
+            end = found.end()
+        return [*parts, nodes.Text(text[end:])]
+
+
+def slug(title: str) -> str:
+    """Give the place of a section as MyST names it."""
+    return re.sub(r"[^\w\- ]", "", " ".join(title.lower().split())).replace(" ", "-")
 
 
 class Anchors(SphinxPostTransform):
