@@ -68,7 +68,7 @@ def read(path: str | Path) -> Any:
     if len(text) > LONGEST:
         raise UserError(f"configuration {path} is longer than {LONGEST} bytes: name a configuration.")
     try:
-        return yaml.load(text.decode("utf-8"), Loader=_Loader)
+        return _Loader(text.decode("utf-8")).get_single_data()
     except UserError as error:
         raise UserError(f"configuration {path}: {error}") from None
     except Exception as error:  # beside YAMLError, a date or a number that is none raises ValueError

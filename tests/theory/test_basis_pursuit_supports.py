@@ -165,7 +165,7 @@ def test_sharp_tails_of_drawn_atoms_have_the_bound_as_their_mean(name):
         exact = np.mean(seen.max(axis=1) >= 1)
         assert exact <= mean[row] + error[row]
         informative += exact > 0
-    assert informative > 3 or name == "1-D, one filter"
+    assert informative > 2 or name == "1-D, one filter"
 
 
 def test_long_grids_agree_with_dense_algebra():

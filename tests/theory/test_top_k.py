@@ -157,7 +157,7 @@ def test_nothing_and_everything_active_cannot_fail():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"tail": "normal"}, "tail"), ({"pairs": 0}, "0 pairs"), ({"noise": -1.0}, "negative")],
+    [({"tail": "normal"}, "tail"), ({"pairs": 0}, "0 pairs"), ({"noise": -1.0}, "numbers from 0")],
 )
 def test_what_makes_no_sense_is_refused(options, message):
     dictionary = random_dictionary("2-D")

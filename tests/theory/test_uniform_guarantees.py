@@ -231,8 +231,8 @@ def test_codes_without_non_zeros_are_recovered():
         ({"form": "babble"}, "did you mean 'babel'"),
         ({"threshold": "middle"}, "threshold 'middle' is unknown"),
         ({"threshold": [0.1, 0.2, 0.3]}, "3 thresholds for 2 layers"),
-        ({"noise": -1.0}, "give 0 or more"),
-        ({"noise": np.zeros(3)}, "does not fit codes"),
+        ({"noise": -1.0}, "numbers from 0"),
+        ({"noise": np.zeros(3)}, "does not fit batch axes"),
     ],
 )
 def test_wrong_questions_are_refused_with_a_sentence(options, words):

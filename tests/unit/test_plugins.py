@@ -277,7 +277,6 @@ DRAWS = {
         "another code": (CODES.from_dense(np.ones((3, 5), np.int8), (5,)), r"code shape \(5,\)"),
         "an atom twice": (CODES(np.array([2, 0, 0]), np.array([4, 4]), np.ones(2), SHAPE), "do not ascend"),
         "atoms downwards": (CODES(np.array([0, 2, 0]), np.array([4, 3]), np.ones(2), SHAPE), "do not ascend"),
-        "fractions": (CODES(np.array([1, 0, 0]), np.array([4.5]), np.ones(1), SHAPE), "no whole numbers"),
         "negative sizes": (CODES(np.array([-1, 1, 0]), np.zeros(0, int), np.ones(0), SHAPE), "no whole numbers"),
         "values": (CODES(np.array([1, 0, 0]), np.array([4]), np.full(1, 0.5), SHAPE), "other values than 1"),
     },
