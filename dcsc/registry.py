@@ -10,6 +10,7 @@ import types
 import typing
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -195,7 +196,7 @@ class Registry(Generic[Function]):
         UserError
             When there is no function of that name.
         """
-        signature = inspect.signature(self.get(name)).parameters.items()
+        signature = _signature(self.get(name)).items()
         return {
             key: entry for key, entry in signature if entry.kind is entry.KEYWORD_ONLY and key not in self.filled_in
         }
@@ -219,7 +220,7 @@ class Registry(Generic[Function]):
         UserError
             When there is no function of that name.
         """
-        return any(entry.kind is entry.VAR_KEYWORD for entry in inspect.signature(self.get(name)).parameters.values())
+        return any(entry.kind is entry.VAR_KEYWORD for entry in _signature(self.get(name)).values())
 
     def check(self, name: str, given: Iterable[str], what: Mapping[str, str] | None = None) -> Function:
         """
@@ -303,6 +304,7 @@ def _file_of(function: Callable[..., Any]) -> Path:
     return Path(code.co_filename if code else function.__module__)
 
 
+@cache
 def _called(function: Callable[..., Any]) -> str:
     """Name a function and where it is defined, as a user would look for it."""
     return f"{function.__name__} of {_file_of(function).name}"
@@ -317,7 +319,14 @@ def _place_of(error: Exception, function: Callable[..., Any]) -> str | None:
     return f"line {lines[-1]}" if lines else "its call"
 
 
-def annotated(function: Callable[..., Any]) -> dict[str, Any]:
+@cache
+def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Parameters of a function; kept, as a job asks for those of a sampler thousands of times."""
+    return inspect.signature(function).parameters
+
+
+@cache
+def annotated(function: Callable[..., Any]) -> Mapping[str, Any]:
     """
     Read the annotations of a function, as far as they can be read.
 

@@ -1,3 +1,5 @@
+import typing
+
 import pytest
 
 from dcsc import UserError
@@ -58,3 +60,17 @@ def test_a_mistake_names_what_is_allowed(tools, name, given, words):
     with pytest.raises(UserError) as refusal:
         tools.check(name, given, {"width": "a whole number"})
     assert words in str(refusal.value)
+
+
+def test_the_annotations_of_a_function_are_read_once_however_often_it_is_called(monkeypatch):
+    registry, reads = Registry("thing"), []
+    hints = typing.get_type_hints
+    monkeypatch.setattr(typing, "get_type_hints", lambda function: reads.append(function) or hints(function))
+
+    @registry.register("one")
+    def one(*, size: int = 1):
+        return size
+
+    for _ in range(3):
+        registry.check("one", {"size": 2})
+    assert reads == [one]
