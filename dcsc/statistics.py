@@ -209,7 +209,7 @@ def transition_point(
     Parameters
     ----------
     sparsity : array_like, shape (cell,)
-        Positive and ascending.
+        Positive, of cells in ascending order; of neighbours, a mean over trials may fall by chance.
     successes, trials : array_like of int, shape (cell,)
         Counts of each cell.
     level : float
@@ -226,13 +226,13 @@ def transition_point(
     Raises
     ------
     UserError
-        When there is no cell, the sparsity is not positive and ascending, or the counts do not fit.
+        When there is no cell, a sparsity is not positive, or the counts do not fit.
     """
     from scipy.optimize import isotonic_regression
 
     sparsity = real_array(sparsity, "sparsities").astype(np.float64)
-    if sparsity.ndim != 1 or not sparsity.size or sparsity[0] <= 0 or np.any(np.diff(sparsity) < 0):
-        raise UserError("the sparsities of the cells must be positive and ascending: give at least one cell, in order.")
+    if sparsity.ndim != 1 or not sparsity.size or np.any(sparsity <= 0):
+        raise UserError("the sparsities of the cells must be positive: give at least one cell, in ascending order.")
     successes, trials = _counts(successes, trials)
     if successes.shape != sparsity.shape or not trials.all():
         raise UserError(f"counts of shape {successes.shape} do not fit {len(sparsity)} cells of one trial or more.")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dcsc import statistics
+from dcsc import UserError, statistics
 
 
 @given(st.integers(1, 500), st.data(), st.sampled_from([0.9, 0.95, 0.99]))
@@ -53,6 +53,14 @@ def test_transition_point_finds_where_a_curve_falls_through_the_level(middle, le
 def test_transitions_beyond_the_cells_are_said_to_be():
     assert statistics.transition_point([1, 2, 4], [10, 10, 9], [10, 10, 10]) == (4.0, "above")
     assert statistics.transition_point([1, 2, 4], [3, 1, 0], [10, 10, 10]) == (1.0, "below")
+
+
+def test_a_measured_sparsity_may_fall_by_chance_between_neighbouring_cells():
+    sparsity, successes, trials = [10.0, 20.2, 20.1, 40.0], [10, 10, 9, 0], [10] * 4
+    point, censored = statistics.transition_point(sparsity, successes, trials)
+    assert 20.1 < point < 40 and censored == ""
+    with pytest.raises(UserError, match="positive"):
+        statistics.transition_point([1.0, 0.0, 2.0], [10, 5, 0], [10] * 3)
 
 
 def test_area_under_the_curve_counts_pairs():
