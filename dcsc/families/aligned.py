@@ -29,6 +29,9 @@ def aligned(
     """
     Build the one filter that makes Hadamard vectors add up on a Dirac, above a "hadamard-dirac" layer of that size.
 
+    When to take it: to see what signs of one's own choice can do: a cascade that the plain model always loses
+    and random signs nearly always save. Above "hadamard-dirac" only.
+
     Its entries are H[target, b] / sqrt(k) at the k columns b of the Hadamard half, 0 elsewhere. With these
     signs the k active vectors meet in the Dirac `target` with k / sqrt(size) times the magnitude x of an
     entry, which is more than x: every threshold and top-k fail at the first layer. With Rademacher signs

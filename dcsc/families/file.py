@@ -22,6 +22,8 @@ def file(
     """
     Read filters from a .npy file, or the arrays `filters` and, optionally, `stride` of a .npz or .safetensors file.
 
+    When to take it: for filters of your own, or of a trained network.
+
     Parameters
     ----------
     grid : tuple of int, in grid points

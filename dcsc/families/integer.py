@@ -33,6 +33,9 @@ def integer(
     """
     Build one sparse integer filter of coherence 1 / squared_norm, as layers >= 2 of [PRE17] section 8.
 
+    When to take it: for the noisy experiments of [PRE17] section 8, or for deep layers whose products stay
+    exact.
+
     Parameters
     ----------
     grid : tuple of int, in grid points

@@ -124,6 +124,9 @@ def low_coherence_sparse(
     """
     Search sparse filters of random signs with at most one coincidence between any two atoms.
 
+    When to take it: for layers of a cascade below the deepest one that keep codes sparse at the lowest
+    coherence such filters have.
+
     The supports are Golomb rulers that share no difference: two entries of a filter
     are met by two entries of another atom only if the differences agree. The mutual
     coherence is 1 / n_nonzeros, or 0 when no two atoms meet at all.

@@ -52,6 +52,9 @@ def optimised(
     """
     Minimise the mutual coherence from a Gaussian start, typically to 1.2 times the Welch bound.
 
+    When to take it: for the lowest coherence at a given size and redundancy, near the Welch bound; it takes
+    seconds to minutes.
+
     Parameters
     ----------
     grid, rng, n_filters, taps, stride, n_channels

@@ -19,6 +19,8 @@ def perturbed(
     """
     Perturb the filters f of another family to normalise(f + perturbation * g), g Gaussian.
 
+    When to take it: for a sweep over coherence that changes nothing else: the perturbation is its axis.
+
     The same seed gives the same base and the same g at every perturbation, and the same g
     whatever the base draws, so that a sweep compares like with like.
 

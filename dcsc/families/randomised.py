@@ -22,6 +22,9 @@ def gaussian(
     """
     Draw filters with independent normal entries, uniform on the sphere.
 
+    When to take it: for a neutral first choice, with the coherence of chance; the longer the taps the lower
+    it is.
+
     Parameters
     ----------
     grid : tuple of int, in grid points
@@ -56,6 +59,8 @@ def rademacher(
     """
     Draw filters with independent entries of one magnitude and random sign.
 
+    When to take it: for random filters whose taps are all alike, with a coherence on a lattice of few values.
+
     Parameters
     ----------
     grid, rng, n_filters, taps, stride, n_channels
@@ -89,6 +94,8 @@ def sparse_random(
 ) -> ConvolutionalDictionary:
     """
     Draw filters with a given number of non-zeros at uniformly random places.
+
+    When to take it: for the layers of a cascade: few taps a filter keep the codes above it sparse.
 
     Sparse filters keep the inner codes of a cascade sparse. The same seed gives filters that
     hold those of fewer filters or non-zeros.

@@ -28,6 +28,9 @@ def dct(
     """
     Build discrete cosine filters, in several dimensions and channels their products.
 
+    When to take it: for smooth local frequencies, as in image coding; with a stride of the block it is an
+    orthonormal basis, with less it is coherent.
+
     Parameters
     ----------
     grid : tuple of int, in grid points
@@ -77,6 +80,9 @@ def gabor(
 ) -> ConvolutionalDictionary:
     """
     Build Gabor filters: cosines and sines under a Gaussian window.
+
+    When to take it: for filters like those of a first trained layer, with filters that differ much in their
+    coherence: where a threshold for each filter gains.
 
     F frequencies (j + 1/2) / (2 F) cycles a grid point, j < F, each as a cosine and a
     sine about the centre; in 2-D each also at n_orientations angles over half a turn.
@@ -130,6 +136,8 @@ def gabor(
 def hadamard_dirac(grid: Grid, rng: Generator, *, taps: PerAxis, n_channels: int = 1) -> ConvolutionalDictionary:
     """
     Place the Dirac and the Hadamard basis side by side on blocks, [I, H / sqrt(n)].
+
+    When to take it: for blocks whose coherence is known exactly, and below "aligned".
 
     H is Sylvester's matrix, H[a, b] = (-1)^popcount(a & b); n counts the entries of a
     block over channels and taps. The mutual coherence is 1 / sqrt(n).

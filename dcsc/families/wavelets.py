@@ -20,6 +20,8 @@ def meyer(grid: Grid, rng: Generator, *, taps: int = 29, stride: int = 6) -> Con
     """
     Cut one filter from the discrete Meyer wavelet, as layer 1 of [PRE17] section 8.
 
+    When to take it: for layer 1 of the experiments of [PRE17] section 8.
+
     Parameters
     ----------
     grid : tuple of int, in grid points
@@ -60,6 +62,9 @@ def daubechies(
 ) -> ConvolutionalDictionary:
     """
     Build the packets of Daubechies' wavelets, in several dimensions and channels their products.
+
+    When to take it: for an orthonormal basis with filters of several lengths and scales, as in wavelet
+    packets; "perturbed" makes it coherent step by step.
 
     Parameters
     ----------

@@ -1,4 +1,9 @@
-"""How many activations can be recovered as the ambient dimension grows, and at which stripe-sparsity."""
+"""
+How many activations can be recovered as the ambient dimension grows, and at which stripe-sparsity.
+
+When to take it: for a grid that grows at the same filters: is recovery limited by the number of activations, or by
+their density?
+"""
 
 from __future__ import annotations
 

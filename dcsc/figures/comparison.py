@@ -1,4 +1,8 @@
-"""Pursuits compared on the same draws: how often each recovers the whole path, and by how much they differ."""
+"""
+Pursuits compared on the same draws: how often each recovers the whole path, and by how much they differ.
+
+When to take it: for two or more pursuits on the same draws.
+"""
 
 from __future__ import annotations
 

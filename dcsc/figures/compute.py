@@ -1,4 +1,8 @@
-"""Recovery and error of pursuits against what they compute, counted in multiplications and additions."""
+"""
+Recovery and error of pursuits against what they compute, counted in multiplications and additions.
+
+When to take it: for pursuits that iterate: what does an iteration more buy?
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Stripe-sparsity of the transitions against the contrast of the code, with what every rung certifies."""
+"""
+Stripe-sparsity of the transitions against the contrast of the code, with what every rung certifies.
+
+When to take it: for a sweep over the contrast of the magnitudes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Density of activations in every layer: certified for all signs, certified for random ones, and recovered."""
+"""
+Density of activations in every layer: certified for all signs, certified for random ones, and recovered.
+
+When to take it: for cascades: how many activations a layer may have, certified and recovered.
+"""
 
 from __future__ import annotations
 

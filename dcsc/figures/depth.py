@@ -1,4 +1,9 @@
-"""Recovery of whole paths against deepest density, coherence and number of layers, with what is certified."""
+"""
+Recovery of whole paths against deepest density, coherence and number of layers, with what is certified.
+
+When to take it: for the phase diagram of whole paths: cascades of several depths and coherences over the deepest
+density.
+"""
 
 from __future__ import annotations
 

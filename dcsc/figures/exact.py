@@ -1,4 +1,8 @@
-"""Failures of cascades whose failure probability is known exactly, beside what was measured: the aligned cascade."""
+"""
+Failures of cascades whose failure probability is known exactly, beside what was measured: the aligned cascade.
+
+When to take it: for the aligned cascade alone.
+"""
 
 from __future__ import annotations
 

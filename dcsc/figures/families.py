@@ -1,4 +1,8 @@
-"""Dictionaries side by side: sizes, coherence against the Welch bound, Babel functions, what each rung certifies."""
+"""
+Dictionaries side by side: sizes, coherence against the Welch bound, Babel functions, what each rung certifies.
+
+When to take it: before a study, to choose dictionaries; it needs no signals.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One signal of each cell on its way: its codes, the correlations and thresholds of the forward pass, what came out."""
+"""
+One signal of each cell on its way: its codes, the correlations and thresholds of the forward pass, what came out.
+
+When to take it: to look at single signals before trusting any average.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The ladder of guarantees beside what was measured, one line a cascade."""
+"""
+The ladder of guarantees beside what was measured, one line a cascade.
+
+When to take it: for the certificates of one pursuit beside its measured transition, cascade by cascade.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Local signal-to-noise ratio of every realisation at each layer, with its bound ([PRE17] section 8)."""
+"""
+Local signal-to-noise ratio of every realisation at each layer, with its bound ([PRE17] section 8).
+
+When to take it: for the experiments of [PRE17] section 8, or any with noise bounded in patches.
+"""
 
 from __future__ import annotations
 

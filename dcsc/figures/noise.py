@@ -1,4 +1,8 @@
-"""Recovery and error at every layer against the noise, with the bounds of the theorems."""
+"""
+Recovery and error at every layer against the noise, with the bounds of the theorems.
+
+When to take it: for a sweep over the noise.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What [PRE17] section 8 prints of its three experiments, beside what this run measured."""
+"""
+What [PRE17] section 8 prints of its three experiments, beside what this run measured.
+
+When to take it: for the three experiments of [PRE17] section 8.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Failure of a layer as predicted by its sparsity in the stripe, in the patch, and in the whole code."""
+"""
+Failure of a layer as predicted by its sparsity in the stripe, in the patch, and in the whole code.
+
+When to take it: for draws of several laws of supports: which sparsity foretells failure best?
+"""
 
 from __future__ import annotations
 

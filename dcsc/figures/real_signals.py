@@ -1,4 +1,8 @@
-"""Windows of real signals: how sparse their codes are, what is guaranteed for them, and what pursuits recover."""
+"""
+Windows of real signals: how sparse their codes are, what is guaranteed for them, and what pursuits recover.
+
+When to take it: for signals given by `windows_of`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Recovery rate against stripe-sparsity, one curve a cascade, typical beside worst-case signs."""
+"""
+Recovery rate against stripe-sparsity, one curve a cascade, typical beside worst-case signs.
+
+When to take it: for the first look at a transition: a curve a cascade over the stripe-sparsity.
+"""
 
 from __future__ import annotations
 

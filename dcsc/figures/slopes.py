@@ -1,4 +1,8 @@
-"""Local slopes of log stripe-sparsity against log coherence: measured, and as the ladder predicts."""
+"""
+Local slopes of log stripe-sparsity against log coherence: measured, and as the ladder predicts.
+
+When to take it: for cascades over a range of coherence: does sparsity fall like 1/mu or like 1/mu^2?
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Stripe-sparsity of 50 % and 99 % recovery against coherence, with what every rung of the ladder certifies."""
+"""
+Stripe-sparsity of 50 % and 99 % recovery against coherence, with what every rung of the ladder certifies.
+
+When to take it: for cascades over a range of coherence: the transitions themselves, beside what is certified.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Whether a density of activations that is certified for all signs is recovered at every size of the grid."""
+"""
+Whether a density of activations that is certified for all signs is recovered at every size of the grid.
+
+When to take it: for grids that grow at a density that is certified at all of them.
+"""
 
 from __future__ import annotations
 

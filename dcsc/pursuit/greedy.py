@@ -95,6 +95,8 @@ def layered_matching_pursuit(
     """
     Orthogonal matching pursuit layer by layer ([PSE17] for one layer).
 
+    When to take it: when the number of activations of a layer is known and small.
+
     Parameters
     ----------
     model : Cascade

@@ -101,6 +101,9 @@ def holistic_pursuit(
     """
     Alternate between coding the deepest layer and finding zeros of the layers above (after [ASE19]).
 
+    When to take it: for small cascades with noise, when the codes of all layers must agree with one deepest
+    code and time is no matter.
+
     Synthesis: the l1-penalised deepest code of the effective dictionary, among the codes that vanish at the
     zeros found so far. Analysis: the smallest entries of the upper codes join these zeros. The last deepest
     code is refitted on its support within the same subspace. Dense, for cascades of up to 3000 deepest atoms.

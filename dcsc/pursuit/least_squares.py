@@ -257,6 +257,8 @@ def oracle_least_squares(
     """
     Fit each layer on its true support: what no pursuit that must find the supports can be expected to beat.
 
+    When to take it: as the best that a pursuit could do, beside one that must find the supports.
+
     Parameters
     ----------
     model : Cascade

@@ -155,6 +155,9 @@ def _multilayer(accelerate: bool) -> Pursuit:
         """
         Multi-layer ISTA or FISTA ([SABE20]): a recurrent network whose first iteration is the forward pass from 0.
 
+        When to take it: when the layers should correct one another under noise, as a recurrent network does; FISTA
+        needs fewer iterations.
+
         FISTA has momentum, restarted when it points uphill. Each iteration synthesizes the layers of the current
         deepest code, then climbs from the signal: at every layer a shrunk gradient step, whose gradient mapping is
         the gradient for the next. Its fixed points are near-optimal for the multi-layer objective, the nearer the
@@ -282,6 +285,9 @@ def projection_pursuit(
 ) -> PursuitResult:
     """
     Code the deepest layer against the effective dictionary, and project onto the model (after [ASE19]).
+
+    When to take it: when the deepest code is all that matters: it is found at once, through the product of
+    the dictionaries.
 
     FISTA on lambda |x|_1 + |y - D^(1)...D^(L) x|^2 / 2, least squares on the support found, and synthesis of
     the layers above, which therefore agree exactly.

@@ -239,6 +239,9 @@ def layered_thresholding(
     """
     Threshold the correlations of each layer once, and pass the result on ([PRE17] section 5).
 
+    When to take it: for the forward pass of a network, which is what this project studies: hard, soft, ReLU
+    or top-k, with thresholds of your own or derived ones.
+
     Parameters
     ----------
     model : Cascade

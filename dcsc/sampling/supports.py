@@ -120,6 +120,8 @@ def uniform(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *,
     """
     Uniform supports of a given size.
 
+    When to take it: for the usual law of the literature, and as the axis of a transition by size.
+
     Parameters
     ----------
     rng, dictionary, trials
@@ -142,6 +144,8 @@ def uniform(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *,
 def bernoulli(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, density: float) -> RaggedCodes:
     """
     Atoms active independently of one another.
+
+    When to take it: when a density is given and not a number: sizes then vary from draw to draw.
 
     Parameters
     ----------
@@ -172,6 +176,9 @@ def clustered(
 ) -> RaggedCodes:
     """
     Supports confined to windows around uniform centres.
+
+    When to take it: when activations come in groups, which is where stripe-sparsity says more than their
+    number.
 
     Parameters
     ----------
@@ -209,6 +216,8 @@ def minimum_distance(
     """
     Atoms drawn one by one, each at least a distance away from those before.
 
+    When to take it: when atoms must not overlap, or hardly, as spikes of a neuron.
+
     Parameters
     ----------
     rng, dictionary, trials
@@ -245,6 +254,8 @@ def stripe(
 ) -> RaggedCodes:
     """
     Supports of a given stripe-sparsity ||X||^S_{0,inf}.
+
+    When to take it: for cells of equal stripe-sparsity, the number that the guarantees are stated in.
 
     Parameters
     ----------
@@ -317,6 +328,8 @@ def spread_size(dictionary: ConvolutionalDictionary, stripe_sparsity: int) -> in
 def spread(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike) -> RaggedCodes:
     """
     Atoms spread over the positions as evenly as they go, with uniform filters.
+
+    When to take it: for the greatest number of activations at a given stripe-sparsity.
 
     Parameters
     ----------

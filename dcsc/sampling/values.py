@@ -76,6 +76,8 @@ def constant(rng: Generator, count: int, *, value: float = 1.0) -> NDArray:
     """
     Equal magnitudes.
 
+    When to take it: for the easiest codes to recover, contrast 1: what remains is the effect of the supports.
+
     Parameters
     ----------
     rng : numpy.random.Generator
@@ -98,6 +100,8 @@ def uniform(rng: Generator, count: int, *, contrast: float = 0.5) -> NDArray:
     """
     Magnitudes uniform from the contrast to 1.
 
+    When to take it: for magnitudes that vary within known limits, as most guarantees assume.
+
     Parameters
     ----------
     rng, count
@@ -119,6 +123,8 @@ def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray
     """
     Magnitudes whose logarithm is uniform from that of the contrast to 0.
 
+    When to take it: for magnitudes over several orders, all orders alike.
+
     Parameters
     ----------
     rng, count, contrast
@@ -136,6 +142,9 @@ def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray
 def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     """
     Magnitudes of normal numbers, whose contrast has no floor.
+
+    When to take it: for codes as a Gaussian prior makes them, of which thresholding always loses the
+    smallest.
 
     Parameters
     ----------
@@ -158,6 +167,9 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
 def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: RaggedCodes) -> NDArray:
     """
     One magnitude a filter, in geometric steps from 1 of the first to the contrast of the last.
+
+    When to take it: when some filters are always stronger than others, which is where a threshold for each
+    filter gains.
 
     Parameters
     ----------
@@ -223,6 +235,8 @@ def rademacher(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: 
     """
     Independent signs, both equally likely.
 
+    When to take it: for what happens typically, and for every statistical certificate.
+
     Parameters
     ----------
     rng, dictionary, magnitudes
@@ -261,6 +275,8 @@ def positive(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ra
     """
     No negative entry, for ReLU.
 
+    When to take it: for ReLU in one layer, or at the deepest one.
+
     Parameters
     ----------
     rng, dictionary, magnitudes
@@ -278,6 +294,8 @@ def positive(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ra
 def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, signs: ArrayLike) -> NDArray:
     """
     Signs of one's own.
+
+    When to take it: when signs come from elsewhere, such as a code that was measured.
 
     Parameters
     ----------
@@ -314,6 +332,8 @@ def worst_case(
 ) -> NDArray:
     """
     Signs that bring the instance nearest to failure, or furthest into it.
+
+    When to take it: for what can happen at worst: the curve beside the certificates for all signs.
 
     Parameters
     ----------
@@ -355,6 +375,8 @@ def worst_case_of_atom(
 ) -> NDArray:
     """
     Signs of the largest interference at one atom.
+
+    When to take it: to see one atom fail, or to test a bound at an atom.
 
     Parameters
     ----------

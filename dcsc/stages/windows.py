@@ -41,6 +41,8 @@ def electrocardiogram() -> NDArray:
     """
     Give the electrocardiogram that PyWavelets ships.
 
+    When to take it: for one-dimensional signals of nature without any file.
+
     Returns
     -------
     ndarray, shape (1, 1024)
@@ -55,6 +57,8 @@ def electrocardiogram() -> NDArray:
 def photograph() -> NDArray:
     """
     Give the photograph of a cameraman that PyWavelets ships.
+
+    When to take it: for two-dimensional signals of nature without any file.
 
     Returns
     -------

@@ -69,12 +69,15 @@ class Choice:
         Its parameters.
     module : str
         Where it is written.
+    when : str
+        When to take it; nothing where its documentation does not say.
     """
 
     name: str
     meaning: str
     options: tuple[Option, ...] = ()
     module: str = ""
+    when: str = ""
 
 
 def catalogue(kinds: Iterable[str] = ()) -> dict[str, list[Choice]]:
@@ -130,6 +133,8 @@ def as_text(found: dict[str, list[Choice]], width: int = 100) -> str:
         lines = _wrapped("", f"{kind}: {KINDS[kind][0]}", width)
         for choice in choices:
             lines += _wrapped(f"  {choice.name:<26}", choice.meaning, width)
+            if choice.when:
+                lines += _wrapped(" " * 28, f"Take it {choice.when}", width)
             if choice.options:
                 lines += _wrapped("      ", ", ".join(map(_short, choice.options)), width)
         blocks.append("\n".join(lines))
@@ -201,7 +206,8 @@ def _choice(registry: Registry, name: str) -> Choice:
     options = tuple(_option(key, entry, *told.get(key, ("", ""))) for key, entry in allowed.items())
     passed = [key for key in told if key.startswith("**") and registry.passes_on(name)]
     options += tuple(Option(key, "parameters", "", told[key][1]) for key in passed)
-    return Choice(name, _first_sentence(inspect.getdoc(function)), options, function.__module__)
+    text = inspect.getdoc(function)
+    return Choice(name, _first_sentence(text), options, function.__module__, when_to_take(text))
 
 
 def _option(name: str, entry: inspect.Parameter, kind: str, meaning: str) -> Option:
@@ -216,7 +222,32 @@ def _option(name: str, entry: inspect.Parameter, kind: str, meaning: str) -> Opt
 def _figure(name: str) -> Choice:
     module = name.replace("-", "_")
     source = Path(panels.__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-    return Choice(name, _first_sentence(ast.get_docstring(ast.parse(source))), module=f"dcsc.figures.{module}")
+    text = ast.get_docstring(ast.parse(source))
+    return Choice(name, _first_sentence(text), module=f"dcsc.figures.{module}", when=when_to_take(text))
+
+
+def when_to_take(text: str | None) -> str:
+    r"""
+    Read when a choice fits, off its documentation.
+
+    Parameters
+    ----------
+    text : str or None
+        A docstring; a paragraph of it begins with "When to take it:".
+
+    Returns
+    -------
+    str
+        The rest of that paragraph; nothing without one.
+
+    Examples
+    --------
+    >>> from dcsc.study.catalogue import when_to_take
+    >>> when_to_take("Draw filters.\n\nWhen to take it: for a first\nlook.\n\nAnd more.")
+    'for a first look.'
+    """
+    found = re.search(r"^When to take it:(.*?)(?:\n\n|\Z)", text or "", re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def _first_sentence(text: str | None) -> str:

@@ -39,6 +39,7 @@ def test_all_kinds_are_listed_in_order():
 @pytest.mark.parametrize(("kind", "choice"), OURS, ids=[f"{kind}-{choice.name}" for kind, choice in OURS])
 def test_everything_that_ships_is_explained(kind, choice):
     assert choice.meaning.endswith(".")
+    assert choice.when, f"the documentation of {choice.name} does not say when to take it"
     for option in choice.options:
         assert option.type, f"the documentation of {choice.name} tells no type of {option.name}"
         assert option.meaning, f"the documentation of {choice.name} tells nothing of {option.name}"

@@ -179,6 +179,7 @@ def write_choices() -> set[Path]:
         parts = [f"# {HEADINGS[kind]}", f"{where[0].upper()}{where[1:]}.", ""]
         for choice in choices:
             parts += [f"## {choice.name}", "", choice.meaning, ""]
+            parts += [f"**When to take it:** {choice.when}", ""] if choice.when else []
             parts += [catalogue.option_table(choice)] if choice.options else []
             parts += [picture(choice.name)] if kind == "figures" else []
             if kind == "families" and choice.name in family_pictures.SMALL:
