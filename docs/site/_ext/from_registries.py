@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import code_pictures
 import family_pictures
 
 import dcsc
@@ -171,6 +172,11 @@ def picture(figure: str) -> str:
     return f"![{figure}]({os.path.relpath(found[0], PAGES / 'choices')})\n\n" if found else ""
 
 
+def shown(name: str, call: str, path: Path, caption: str) -> str:
+    """Write how a choice is made, its picture and what is on that."""
+    return f"{call}\n\n![{name}](pictures/{path.name})\n\n*{caption}*\n"
+
+
 def write_choices() -> set[Path]:
     """Write a page a kind: everything that a configuration chooses by name."""
     written = set()
@@ -186,7 +192,12 @@ def write_choices() -> set[Path]:
                 path, caption = family_pictures.draw(choice.name, PAGES / "choices/pictures")
                 written.add(path)
                 call = family_pictures.call(choice.name)
-                parts += [f"```python\n{call}\n```\n\n![{choice.name}](pictures/{path.name})\n\n*{caption}*\n"]
+                parts += [shown(choice.name, f"```python\n{call}\n```", path, caption)]
+            if choice.name in code_pictures.PARAMETERS.get(kind, ()):
+                path, caption = code_pictures.draw(kind, choice.name, PAGES / "choices/pictures")
+                written.add(path)
+                call = code_pictures.call(kind, choice.name)
+                parts += [shown(choice.name, f"```yaml\n{call}\n```", path, caption)]
         written.add(write(PAGES / "choices" / f"{kind}.md", "\n".join(parts)))
     return written
 
