@@ -28,6 +28,7 @@ def module(path):
 
 sys.path.insert(0, str(SITE / "_ext"))
 REGISTRIES = module(SITE / "_ext/from_registries.py")
+SECTIONS = module(SITE / "_ext/theory_sections.py")
 BUILD = module(SITE / "build.py")
 
 
@@ -100,6 +101,23 @@ def test_sources_that_the_theory_cites_are_in_the_bibliography():
     for path in [*SITE.parent.glob("*.md"), *Path(dcsc.__file__).parent.rglob("*.py")]:
         cited |= set(re.findall(r"\[([A-Z]{1,5}\d\d)\]", path.read_text()))
     assert cited <= keys
+
+
+def test_statements_of_the_theory_are_numbered_in_order_and_shown_beside_its_sections():
+    numbers = [number for section in SECTIONS.NUMBERS.values() for number in section]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert SECTIONS.numbered("One layer") == " (statements 7 to 8)"
+    assert SECTIONS.numbered("Path with random signs") == " (statement 9)"
+    assert SECTIONS.numbered("Pitfalls") == ""
+
+
+def test_sections_of_the_theory_that_functions_name_are_there():
+    titles = set(re.findall(r"^#+ (.*)$", (SITE.parent / "theory.md").read_text(), re.MULTILINE))
+    named = set()
+    for path in Path(dcsc.__file__).parent.rglob("*.py"):
+        named |= {" ".join(title.split()) for title in SECTIONS.SECTION.findall(path.read_text())}
+    assert len(named) > 20
+    assert named <= titles
 
 
 def test_the_steps_of_the_start_page_work(tmp_path, monkeypatch, capsys):

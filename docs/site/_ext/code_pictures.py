@@ -144,8 +144,8 @@ def _signs(name: str, parameters: dict[str, Any]) -> tuple[Figure, str]:
     least = (np.sign(code[atoms]) * correlations[atoms]).min()
     return figure, (
         f"The same {SIZE} atoms and magnitudes for every kind of signs. Of the active atoms the smallest correlation, "
-        f"in the direction of its entry, is {least:.2f}; of the others the largest is {off:.2f}. A threshold between them "
-        "recovers the support; where the second is larger there is none."
+        f"in the direction of its entry, is {least:.2f}; of the others the largest is {off:.2f}. A threshold between "
+        "them recovers the support; where the second is larger there is none."
     )
 
 

@@ -1,7 +1,7 @@
 """
 [PRE17] in a page or a docstring leads to the bibliography, and docs/theory.md, "The ladder" to that section.
 
-The sources stay readable as they are.
+The numbers of the statements in that section are shown beside its name. The sources stay readable as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from theory_sections import SECTION, numbered, slug
 
 PAGE = "docs/site/bibliography"
 THEORY = "docs/theory"
@@ -38,7 +39,6 @@ class _KeyStyle(Style):
     default_sorting_style = "author_year_title"
 
 
-SECTION = re.compile(r"docs/theory\.md,\s+[\"“]([^\"”]+)[\"”]")
 LEADS = re.compile(f"{CITED.pattern}|{SECTION.pattern}")
 
 
@@ -63,18 +63,13 @@ class Citations(SphinxPostTransform):
         parts: list[nodes.Node] = []
         end = 0
         for found in LEADS.finditer(text):
-            key, section = found.groups()
+            key, section = found[1], " ".join((found[2] or "").split())
             page, place = (PAGE, key.lower()) if key else (THEORY, slug(section))
             uri = self.app.builder.get_relative_uri(self.env.docname, page) + f"#{place}"
-            shown = found[0] if key else f"Theory, {section}"
+            shown = found[0] if key else f"Theory, {section}{numbered(section)}"
             parts += [nodes.Text(text[end : found.start()]), nodes.reference("", shown, refuri=uri, internal=True)]
             end = found.end()
         return [*parts, nodes.Text(text[end:])]
-
-
-def slug(title: str) -> str:
-    """Give the place of a section as MyST names it."""
-    return re.sub(r"[^\w\- ]", "", " ".join(title.lower().split())).replace(" ", "-")
 
 
 class Anchors(SphinxPostTransform):
