@@ -16,7 +16,7 @@ from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from theory_sections import SECTION, numbered, slug
+from theory_sections import NUMBERS, SECTION, numbered, slug
 
 PAGE = "docs/site/bibliography"
 THEORY = "docs/theory"
@@ -39,7 +39,9 @@ class _KeyStyle(Style):
     default_sorting_style = "author_year_title"
 
 
-LEADS = re.compile(f"{CITED.pattern}|{SECTION.pattern}")
+TITLE = re.compile('["“](' + "|".join(map(re.escape, NUMBERS)) + ')["”]')
+"""Further sections, named after one."""
+LEADS = re.compile(f"{CITED.pattern}|{SECTION.pattern}|{TITLE.pattern}")
 
 
 class Citations(SphinxPostTransform):
@@ -63,7 +65,7 @@ class Citations(SphinxPostTransform):
         parts: list[nodes.Node] = []
         end = 0
         for found in LEADS.finditer(text):
-            key, section = found[1], " ".join((found[2] or "").split())
+            key, section = found[1], " ".join((found[2] or found[3] or "").split())
             page, place = (PAGE, key.lower()) if key else (THEORY, slug(section))
             uri = self.app.builder.get_relative_uri(self.env.docname, page) + f"#{place}"
             shown = found[0] if key else f"Theory, {section}{numbered(section)}"
