@@ -20,6 +20,7 @@ function                                  what it tells
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
 `support_certificates`                    the same of one layer
+`basis_pursuit_with_noise`                basis pursuit with a penalty in one layer under bounded noise
 `top_k_failure`                           top-k of one layer over random signs, pair by pair
 `tail_probability`                        tails of Rademacher sums, up to exact ones
 `interference_bound`, `..._variance`      what active atoms add to the correlation of another
@@ -41,6 +42,7 @@ _NAMES = {
         "basis_pursuit_on_supports",
         "support_certificates",
     ),
+    "basis_pursuit_noise": ("NoisyBasisPursuit", "basis_pursuit_with_noise"),
     "bounds": ("gaussian_noise_bound", "least_squares_gain"),
     "certified_size": ("CertifiedSize", "Failures", "candidate_sizes", "failure_limit", "largest_certified_size"),
     "interference": ("interference_bound", "interference_variance"),

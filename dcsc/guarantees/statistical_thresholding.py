@@ -214,7 +214,7 @@ def statistical(
     Bound the probability that layered thresholding misses a path when signs are random.
 
     Our derivation, following the abstract of [MT18] and the method of [SV07]: docs/theory.md,
-    "Statistical guarantees" (one layer), "Path with random signs", "Optimised levels",
+    "One layer", "Path with random signs", "Optimised levels",
     "Debiasing" and "Plain model".
 
     Parameters

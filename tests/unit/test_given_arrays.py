@@ -242,6 +242,15 @@ CALLS: dict[str, dict[str, Given]] = {
     },
     "uniqueness": {"codes": path_of(guarantees.uniqueness), "codes, one layer": layer_of(guarantees.uniqueness)},
     "basis_pursuit": {"codes": path_of(guarantees.basis_pursuit), "noise": noise_of(guarantees.basis_pursuit)},
+    "basis_pursuit_with_noise": {
+        "codes": batch(CODES, lambda given: guarantees.basis_pursuit_with_noise(DICTIONARY, given, 0.1)),
+        "noise": level(0.1, lambda given: guarantees.basis_pursuit_with_noise(DICTIONARY, CODES, given)),
+        "penalty": level(
+            0.2,
+            lambda given: guarantees.basis_pursuit_with_noise(DICTIONARY, CODES, 0.1, penalty=given),
+            fails_on_zeros="above 0",
+        ),
+    },
     "basis_pursuit_on_supports": {
         "codes": path_of(guarantees.basis_pursuit_on_supports),
         "codes, one layer": layer_of(lambda *given: guarantees.basis_pursuit_on_supports(*given).failure_rate_bound),
