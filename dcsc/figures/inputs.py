@@ -153,7 +153,12 @@ class Variant:
     @property
     def contrast(self) -> float:
         """The contrast X_min / X_max that it prescribes, in (0, 1]; constant magnitudes have contrast 1."""
-        return 1.0 if isinstance(self.magnitudes, str) else float(self.magnitudes.get("contrast", 1.0))
+        if isinstance(self.magnitudes, str):
+            return 1.0
+        if self.magnitudes["name"] == "given":
+            values = np.abs(np.asarray(self.magnitudes["values"], dtype=np.float64))
+            return float(values.min() / values.max())
+        return float(self.magnitudes.get("contrast", 1.0))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcsc.errors import UserError, nearest
 from dcsc.stages.settings import Draw
@@ -13,6 +13,9 @@ from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import JOBS_OF_A_CHUNK, MOST_JOBS, SignalOptions
 from dcsc.study.options.study import Member, Study
+
+if TYPE_CHECKING:
+    from dcsc.model.dictionary import ConvolutionalDictionary
 
 
 def check_cascades(study: Study) -> None:
@@ -45,7 +48,6 @@ def check_cascades(study: Study) -> None:
                     continue
                 _check_windows(experiment, options.signals, member)
                 _check_thresholds(experiment, options.pursuits, member)
-                _check_relu(experiment, options.signals, options.pursuits, member)
                 try:
                     largest = max(options.signals.cells(deepest))
                 except UserError as error:
@@ -55,6 +57,41 @@ def check_cascades(study: Study) -> None:
                         f"experiments.{experiment}.signals.active = {largest} is not allowed: "
                         f"the deepest code of cascade {member.name!r} has {deepest.n_atoms} atoms."
                     )
+                _check_given(experiment, options.signals, member, deepest)
+                _check_codes(experiment, options.signals, member, deepest)
+                _check_relu(experiment, options.signals, options.pursuits, member)
+
+
+def _check_given(experiment: str, signals: SignalOptions, member: Member, deepest: ConvolutionalDictionary) -> None:
+    """Draw one code of every size where supports, magnitudes or signs are listed, which shows whether they fit."""
+    from dcsc import sampling, seeds
+
+    for label, draw in signals.draws().items():
+        chosen = {"support": draw.support, "magnitudes": draw.magnitudes, "signs": draw.signs}
+        if not any(sampling.named(choice)[0] == "given" for choice in chosen.values()):
+            continue
+        name, parameters = sampling.named(draw.support)
+        for size in signals.cells(deepest):
+            rng, support = seeds.stream(0, purpose="check"), {"name": name, "size": size, **parameters}
+            try:
+                sampling.sample_codes(rng, deepest, 1, **{**chosen, "support": support})
+            except UserError as error:
+                raise UserError(
+                    f"experiments.{experiment}.signals, variant {label!r}, {size} active atoms of cascade "
+                    f"{member.name!r}: {error}"
+                ) from None
+
+
+def _check_codes(experiment: str, signals: SignalOptions, member: Member, deepest: ConvolutionalDictionary) -> None:
+    """Read the codes of every file, and count those of every cell."""
+    from dcsc.stages import codes_file
+
+    for path in sorted({draw.codes for draw in signals.draws().values() if draw.codes is not None}):
+        try:
+            codes = codes_file.read_codes(path, len(member.layers), deepest.code_shape)
+            codes_file.check(path, codes, signals.cells(deepest), signals.trials)
+        except UserError as error:
+            raise UserError(f"experiments.{experiment}.signals.codes, for cascade {member.name!r}: {error}") from None
 
 
 def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> None:
@@ -108,15 +145,22 @@ def _check_relu(
 
 def _negative(draw: Draw, member: Member) -> str:
     """Why codes of some layer have negative entries; empty when they have none, or only a draw can tell."""
+    import numpy as np
+
     from dcsc.sampling import registry
-    from dcsc.stages import dictionaries
+    from dcsc.stages import codes_file, dictionaries
 
     name, _ = registry.named(draw.signs)
     if draw.layer_signs:
         return "signs T of every layer are drawn"
-    if draw.windows_of is None and name in ("rademacher", "worst-case", "worst-case-of-atom"):
+    layers = dictionaries.trial_cascade(member.model_dump(mode="json")).dictionaries
+    if draw.codes is not None and np.any(
+        codes_file.read_codes(draw.codes, len(layers), layers[-1].code_shape).value < 0
+    ):
+        return f"those in {draw.codes} have"
+    if draw.windows_of is None and draw.codes is None and name in ("rademacher", "worst-case", "worst-case-of-atom"):
         return f"signs {name!r} are"
-    for number, layer in enumerate(dictionaries.trial_cascade(member.model_dump(mode="json")).dictionaries, start=1):
+    for number, layer in enumerate(layers, start=1):
         is_known = member.layers[number - 1].family not in dictionaries.EXPENSIVE
         if number > 1 and is_known and (layer.filters < 0).any(axis=tuple(range(1, layer.filters.ndim))).all():
             return f"all filters of layer {number} have"

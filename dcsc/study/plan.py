@@ -343,6 +343,23 @@ class Plan:
         layers = self.members[cascade].layers
         return [path for layer in layers for path in families.files(layer.family, **layer.parameters)]
 
+    def codes_of(self, experiment: str) -> list[str]:
+        """
+        List the files of codes that the signals of an experiment are made from.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Paths as the configuration gives them.
+        """
+        draws = self.signals_of(experiment).draws().values()
+        return list(dict.fromkeys(draw.codes for draw in draws if draw.codes is not None))
+
     def dictionary_settings(self, cascade: str) -> dict[str, Any]:
         """
         Give what the dictionaries of a cascade depend on.

@@ -169,6 +169,7 @@ class Products:
         return [
             *(FILES[of].format(**names) for of in read.get(stage, ("dictionaries",))),
             *(self._within(path) for path in sweeps),
+            *(self._brought(path) for path in (plan.codes_of(names["experiment"]) if stage == "signals" else ())),
         ]
 
     @cached_property

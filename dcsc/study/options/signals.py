@@ -12,6 +12,8 @@ from dcsc.stages.settings import Draw
 from dcsc.study.options.types import Count, Label, Names, Number, Options, Scalar, numeric, whole
 
 Parameter = Annotated[Scalar, BeforeValidator(numeric)]
+Choice = str | dict[str, Parameter | list[Parameter | list[Parameter]]]
+"""A name, or a mapping of `name` and parameters: those of `given` are lists, or lists of lists."""
 
 if TYPE_CHECKING:
     from dcsc.model.dictionary import ConvolutionalDictionary
@@ -26,11 +28,11 @@ JOBS_OF_A_CHUNK = 3
 class DrawOptions(Options):
     """How codes and noise are drawn."""
 
-    support: str | dict[str, Parameter] = "uniform"
+    support: Choice = "uniform"
     """Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    magnitudes: str | dict[str, Parameter] = "constant"
+    magnitudes: Choice = "constant"
     """Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    signs: str | dict[str, Parameter] = "rademacher"
+    signs: Choice = "rademacher"
     """
     Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
     threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
@@ -51,16 +53,22 @@ class DrawOptions(Options):
     """
     residual: bool = False
     """Add to their synthesis what it misses, so that the windows themselves are observed."""
+    codes: str | None = None
+    """
+    In place of random codes, those of a .npz, .npy or .nc file, see `dcsc.stages.codes_file`: of the deepest layer of
+    each cascade, in the order of the file. A cell has those of at most `active` non-zeros, and of more than the cell
+    before.
+    """
 
 
 class VariantOptions(Options):
     """What a variant draws in its own way; what is not named is as for the experiment."""
 
-    support: str | dict[str, Parameter] | None = None
+    support: Choice | None = None
     """As above."""
-    magnitudes: str | dict[str, Parameter] | None = None
+    magnitudes: Choice | None = None
     """As above."""
-    signs: str | dict[str, Parameter] | None = None
+    signs: Choice | None = None
     """As above."""
     layer_signs: bool | Literal["worst-case"] | None = None
     """As above."""
@@ -73,6 +81,8 @@ class VariantOptions(Options):
     windows_of: str | None = None
     """As above."""
     residual: bool | None = None
+    """As above."""
+    codes: str | None = None
     """As above."""
 
 
@@ -119,9 +129,19 @@ class SignalOptions(DrawOptions):
             raise ValueError(f"{key} holds a value twice: list each once.")
         if self.refine_for is not None and not self.refine:
             raise ValueError("refine_for says which pursuits choose the cells of refine: set refine, or remove it.")
+        sections: dict[str, SignalOptions | VariantOptions] = {"": self}
+        sections |= {f"variant {name!r}: ": variant for name, variant in self.variants.items()}
+        for where, section in sections.items():
+            drawn = {"support", "magnitudes", "signs", "windows_of"} & section.model_fields_set
+            if section.codes is not None and drawn:
+                raise ValueError(f"{where}codes of a file are taken as they are: remove {min(drawn)}.")
+        if self.refine and any(draw.codes is not None for draw in self.draws().values()):
+            raise ValueError("refine draws further cells, which codes of a file do not have: remove it.")
         for label, draw in self.draws().items():
             if conflict := _conflict(draw):
                 raise ValueError(f"variant {label!r}: {conflict}")
+            if self.stripe_sparsity and draw.codes is not None:
+                raise ValueError(f"variant {label!r}: stripe_sparsity is not for codes of a file: give active.")
             if self.stripe_sparsity and draw.support not in ("spread", {"name": "spread"}):
                 raise ValueError(f"variant {label!r}: stripe_sparsity is for evenly spread atoms: set support: spread.")
         return self
@@ -173,10 +193,13 @@ class SignalOptions(DrawOptions):
             By the variant's name.
         """
         common = {name: getattr(self, name) for name in DrawOptions.model_fields}
-        return {
-            label: Draw(**{**common, **variant.model_dump(exclude_none=True)})
-            for label, variant in self.variants.items()
-        }
+        drawn = {}
+        for label, variant in self.variants.items():
+            own = variant.model_dump(exclude_none=True)
+            if own.keys() & {"windows_of", "codes"}:  # of two sources, that of the variant counts
+                own = {"windows_of": None, "codes": None, **own}
+            drawn[label] = Draw(**{**common, **own})
+        return drawn
 
 
 def _conflict(draw: Draw) -> str:
@@ -185,6 +208,7 @@ def _conflict(draw: Draw) -> str:
         return "residual is what codes miss of windows_of: give that, and no noise_db."
     random = {"layer_signs": draw.layer_signs, "constraint": draw.constraint != "none", "floor": draw.floor}
     wrong = [key for key, value in random.items() if value]
-    if draw.windows_of is not None and wrong:
-        return f"{wrong[0]} is for random codes, not for those of windows_of: remove one of them."
+    given = "windows_of" if draw.windows_of is not None else "a file" if draw.codes is not None else ""
+    if given and wrong:
+        return f"{wrong[0]} is for random codes, not for those of {given}: remove one of them."
     return ""
