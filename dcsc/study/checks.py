@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dcsc.errors import UserError, nearest
+from dcsc.figures.panels import panels
 from dcsc.stages.settings import Draw
-from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import JOBS_OF_A_CHUNK, MOST_JOBS, SignalOptions
 from dcsc.study.options.study import Member, Study
@@ -32,9 +32,6 @@ def check_cascades(study: Study) -> None:
     UserError
         With the key and what does not fit.
     """
-    from dcsc import stages
-
-    stages.load_plugins(study.plugins)
     from dcsc.stages import dictionaries
 
     for name in study.cascades:
@@ -239,12 +236,12 @@ def check_claims(study: Study) -> None:
 def _columns(study: Study) -> dict[str, set[str]]:
     """The columns that the tables of all figures may have, those of others that they show among them."""
     own = {
-        f"{name}-{panel}": set(PANELS[panel].columns.split())
+        f"{name}-{panel}": set(panels()[panel].columns.split())
         for name, options in study.experiments.items()
         for panel in options.figures
     }
     shown = {
-        f"{name}-{panel}": options.beside if "beside" in PANELS[panel].needs else []
+        f"{name}-{panel}": options.beside if "beside" in panels()[panel].needs else []
         for name, options in study.experiments.items()
         for panel in options.figures
     }

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from dcsc import families
 from dcsc.__main__ import main
 from dcsc.errors import UserError
-from dcsc.figures.panels import Panel
+from dcsc.figures.panels import Panel, built_in
 from dcsc.guarantees import TAILS
 from dcsc.pursuit.thresholding import THRESHOLDS
 from dcsc.study import config, reference
-from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.pursuits import PursuitOptions, Tail
 from dcsc.study.options.signals import SignalOptions
 
@@ -207,7 +206,7 @@ def test_a_palette_of_either_library_is_accepted():
 
 
 def test_a_claim_on_a_panel_that_tells_no_columns_waits_for_its_table(monkeypatch):
-    monkeypatch.setitem(PANELS, "recovery", Panel())
+    monkeypatch.setitem(built_in(), "recovery", Panel())
     assert config.validate(changed((*CLAIM, "measure", "value"), "whatever"))
 
 

@@ -15,7 +15,7 @@ from dcsc.study import config as configuration
 from dcsc.study import surroundings
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
-from dcsc.study.options.experiments import PANELS
+from dcsc.figures.panels import panels
 from dcsc.study.plan import FILES, RULES, wildcards_of
 from dcsc.study.products import source_of
 from dcsc.study.workflow_plan import PLANNING

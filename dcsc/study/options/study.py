@@ -117,7 +117,7 @@ class Study(Options):
     confidence: Proportion = 0.95
     """Level of every interval."""
     plugins: Names = Field(default=[])
-    """Python files that register families, pursuits or samplers."""
+    """Python files that register families, pursuits, samplers, real signals or figures."""
     strict_versions: bool = False
     """Make again what was made with another version of numpy, scipy, numba, xarray, netcdf4, snakemake or what plugins
     import. By default a line at the start of a run tells of it. To turn it on makes everything again once."""
