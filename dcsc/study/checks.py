@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcsc.errors import UserError, nearest
@@ -16,6 +16,8 @@ from dcsc.study.options.study import Member, Study
 
 if TYPE_CHECKING:
     from dcsc.model.dictionary import ConvolutionalDictionary
+
+    Layers = Sequence[ConvolutionalDictionary]
 
 
 def check_cascades(study: Study) -> None:
@@ -37,7 +39,8 @@ def check_cascades(study: Study) -> None:
     for name in study.cascades:
         for member in study.members_of(name).values():
             try:
-                deepest = dictionaries.deepest_layer(member.model_dump(mode="json"))
+                layers = dictionaries.trial_layers(member.model_dump(mode="json"))
+                deepest = layers[-1]
             except UserError as error:
                 raise UserError(f"cascades.{name}: {error}") from None
             for experiment, options in study.experiments.items():
@@ -46,20 +49,21 @@ def check_cascades(study: Study) -> None:
                 _check_windows(experiment, options.signals, member)
                 _check_thresholds(experiment, options.pursuits, member)
                 try:
-                    largest = max(options.signals.cells(deepest))
+                    largest = max(options.signals.cells(layers))
                 except UserError as error:
-                    raise UserError(f"experiments.{experiment}.signals.stripe_sparsity: {error}") from None
+                    key = "stripe_sparsity" if options.signals.density is None else "density"
+                    raise UserError(f"experiments.{experiment}.signals.{key}: {error}") from None
                 if largest > deepest.n_atoms:
                     raise UserError(
                         f"experiments.{experiment}.signals.active = {largest} is not allowed: "
                         f"the deepest code of cascade {member.name!r} has {deepest.n_atoms} atoms."
                     )
-                _check_given(experiment, options.signals, member, deepest)
-                _check_codes(experiment, options.signals, member, deepest)
+                _check_given(experiment, options.signals, member, layers)
+                _check_codes(experiment, options.signals, member, layers)
                 _check_relu(experiment, options.signals, options.pursuits, member)
 
 
-def _check_given(experiment: str, signals: SignalOptions, member: Member, deepest: ConvolutionalDictionary) -> None:
+def _check_given(experiment: str, signals: SignalOptions, member: Member, layers: Layers) -> None:
     """Draw one code of every size where supports, magnitudes or signs are listed, which shows whether they fit."""
     from dcsc import sampling, seeds
 
@@ -68,10 +72,10 @@ def _check_given(experiment: str, signals: SignalOptions, member: Member, deepes
         if not any(sampling.named(choice)[0] == "given" for choice in chosen.values()):
             continue
         name, parameters = sampling.named(draw.support)
-        for size in signals.cells(deepest):
+        for size in signals.cells(layers):
             rng, support = seeds.stream(0, purpose="check"), {"name": name, "size": size, **parameters}
             try:
-                sampling.sample_codes(rng, deepest, 1, **{**chosen, "support": support})
+                sampling.sample_codes(rng, layers[-1], 1, **{**chosen, "support": support})
             except UserError as error:
                 raise UserError(
                     f"experiments.{experiment}.signals, variant {label!r}, {size} active atoms of cascade "
@@ -79,14 +83,14 @@ def _check_given(experiment: str, signals: SignalOptions, member: Member, deepes
                 ) from None
 
 
-def _check_codes(experiment: str, signals: SignalOptions, member: Member, deepest: ConvolutionalDictionary) -> None:
+def _check_codes(experiment: str, signals: SignalOptions, member: Member, layers: Layers) -> None:
     """Read the codes of every file, and count those of every cell."""
     from dcsc.stages import codes_file
 
     for path in sorted({draw.codes for draw in signals.draws().values() if draw.codes is not None}):
         try:
-            codes = codes_file.read_codes(path, len(member.layers), deepest.code_shape)
-            codes_file.check(path, codes, signals.cells(deepest), signals.trials)
+            codes = codes_file.read_codes(path, len(layers), layers[-1].code_shape)
+            codes_file.check(path, codes, signals.cells(layers), signals.trials)
         except UserError as error:
             raise UserError(f"experiments.{experiment}.signals.codes, for cascade {member.name!r}: {error}") from None
 

@@ -175,8 +175,8 @@ class Plan:
         list of int
             Numbers of active atoms.
         """
-        deepest = dictionaries.deepest_layer(self.members[cascade].model_dump(mode="json"))
-        return self.signals_of(experiment).cells(deepest)
+        layers = dictionaries.trial_layers(self.members[cascade].model_dump(mode="json"))
+        return self.signals_of(experiment).cells(layers)
 
     def chunks_of(self, experiment: str) -> list[str]:
         """
@@ -585,13 +585,16 @@ class Plan:
         dict
             For `dcsc.figures`.
         """
+        options = self.study.experiments[experiment]
+        axis = {"axis": {"of": options.axis, "layer": options.axis_layer}} if options.axis else {}
         return {
+            **axis,
             "experiment": experiment,
             "cascades": self.members_of(experiment),
             "series": self.series_of(experiment),
             "variants": self._variants(experiment),
             "pursuits": self.pursuit_settings(experiment)["pursuits"],
-            "delta": self.study.experiments[experiment].bounds.delta,
+            "delta": options.bounds.delta,
             "seed": self.study.seed,
             "confidence": self.study.confidence,
             "style": self.study.style.model_dump(mode="json"),

@@ -94,8 +94,12 @@ def examples_of(heading, page="docs/howto.md"):
     return found
 
 
-def drawn_from(example, n_filters=4):
-    """The signals of an experiment whose part `signals` is an example, on one layer of so many filters."""
+LAPPED = {"family": "lapped", "parameters": {"n_filters": 4}}
+INNER = {"family": "gaussian", "parameters": {"n_filters": 4, "taps": 4, "stride": 2}}
+
+
+def plan_of(example, grid, *layers):
+    """The plan of a study of one experiment, parts of which are an example."""
     experiment = {
         "title": "Does the example run?",
         "cascades": ["it"],
@@ -103,9 +107,13 @@ def drawn_from(example, n_filters=4):
         "figures": ["recovery"],
         **yaml.safe_load(example),
     }
-    layer = {"family": "lapped", "parameters": {"n_filters": n_filters}}
-    cascades = {"it": {"grid": [64], "layers": [layer]}}
-    plan = Plan(config.validate({"seed": 1, "cascades": cascades, "experiments": {"own": experiment}}))
+    cascades = {"it": {"grid": [grid], "layers": layers}}
+    return Plan(config.validate({"seed": 1, "cascades": cascades, "experiments": {"own": experiment}}))
+
+
+def drawn_from(example):
+    """The signals of such an experiment, of one layer of four filters."""
+    plan = plan_of(example, 64, LAPPED)
     made = dictionaries.draw_dictionaries(plan.dictionary_settings("it")["cascade"], 1)
     settings = plan.signal_settings("own", "it", "000000")
     return signals.draw_signals(Draws.from_json(settings), readers.cascades_of(xr.DataTree.from_dict(made)))
@@ -133,3 +141,10 @@ def test_the_example_of_codes_of_a_file_runs(tmp_path, monkeypatch):
     sizes = np.count_nonzero(names["codes"], axis=(1, 2))
     np.testing.assert_array_equal(clean[0], names["codes"][(sizes > 0) & (sizes <= 5)][:100])
     np.testing.assert_array_equal(clean[1], names["codes"][(sizes > 5) & (sizes <= 10)][:100])
+
+
+def test_the_example_of_densities_of_a_layer_runs():
+    (example,) = examples_of("Choose densities, and what figures show recovery against, by layer")["yaml"]
+    plan = plan_of(example, 1024, LAPPED, INNER)
+    assert len(plan.cells_of("own", "it")) == 3
+    assert plan.figure_settings("own")["axis"] == {"of": "density", "layer": 1}

@@ -27,6 +27,7 @@ from dcsc.figures import (
     uniform_density,
 )
 from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.tables import select
 from dcsc.model.coherence import mutual_coherence
 from dcsc.pursuit import work
 from dcsc.stages import summary
@@ -404,3 +405,33 @@ def test_figure_paper_table_knows_the_experiments_of_the_paper_alone(tmp_path):
     with pytest.raises(UserError) as refusal:
         paper_table.tidy(Results({"it": drawn}, trials={"it": measured}), settings_of({"random": {}}))
     assert "one cascade of 2, 3 or 5 layers" in str(refusal.value)
+
+
+AXES = {
+    "stripe-sparsity": lambda cell: cell["stripe_sparsity"].sel(layer=1),
+    "count": lambda cell: cell["nonzeros"].sel(layer=1),
+    "density": lambda cell: cell["nonzeros"].sel(layer=2) / 32,
+}
+
+
+@pytest.mark.parametrize("of", AXES)
+def test_recovery_is_shown_against_what_is_asked_for(tmp_path, of):
+    variants = {"plain": {}}
+    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 3, 6], variants, 40)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
+    settings = settings_of(variants, axis={"of": of, "layer": 1 if of == "count" else None}, series={"it": "it"})
+    results = Results({"it": drawn}, counts, {"it": measured})
+    expected = [float(AXES[of](measured.sel(active=active)).mean()) for active in (1, 3, 6)]
+    table = recovery.tidy(results, settings)
+    figure = recovery.draw(table, settings)
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), expected)
+    words = {
+        "stripe-sparsity": "stripe-sparsity",
+        "count": "active atoms of layer 1",
+        "density": "of the deepest layer",
+    }
+    assert any(words[of] in text.get_text() for text in figure.texts)
+    table = depth.tidy(results, settings)
+    column = settings.axis.column("density")
+    np.testing.assert_allclose(select(table, pursuit=table["pursuit"][0])[column], expected)
+    assert any(words[of] in panel.get_xlabel() for panel in depth.draw(table, settings).axes)

@@ -55,8 +55,10 @@ def check_results():
     """End with one sentence, before any job, when files of another study or code would be taken for this one's."""
     if not workflow.is_main_process or PLANNING in os.environ:
         return
-    from dcsc.study import verify
+    from dcsc.study import fullness, verify
 
+    for note in fullness.notes(STUDY):
+        print(f"note: {note}", file=sys.stderr)
     files = workflow.configfiles or ["config/config.yaml"]
     stop_unless(verify.check_start, PLAN, config, os.path.relpath(files[-1]))
 

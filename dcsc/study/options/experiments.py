@@ -10,7 +10,7 @@ from dcsc.errors import nearest
 from dcsc.figures.panels import built_in, panels
 from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
 from dcsc.study.options.signals import SignalOptions
-from dcsc.study.options.types import Name, Names, Options, distinct
+from dcsc.study.options.types import Count, Name, Names, Options, distinct
 
 
 def _known(name: str) -> str:
@@ -43,6 +43,13 @@ class ExperimentOptions(Options):
     """Keep the recovered values, not only supports, and measure errors."""
     figures: Annotated[list[Figure], AfterValidator(distinct)] = Field(min_length=1)
     """What is drawn: figures that are built in, and those that `plugins` register."""
+    axis: Literal["stripe-sparsity", "count", "density"] | None = None
+    """
+    What figures `recovery` and `depth` show recovery against: the mean stripe-sparsity of the first layer (`recovery`
+    by default), the mean number of active atoms of a layer, or their share (`depth` by default).
+    """
+    axis_layer: Count | None = None
+    """The layer that `count` and `density` of `axis` are of; the deepest by default."""
     beside: Names = Field(default=[])
     """
     Figures of other experiments, each as `experiment-panel`, whose numbers figures `depth` and `basis-pursuit` (of
@@ -79,6 +86,10 @@ class ExperimentOptions(Options):
                 raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
             if panels()[panel].is_measured and self.signals is None:
                 raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
+        if (self.axis or self.axis_layer) and not set(self.figures) & {"recovery", "depth"}:
+            raise ValueError("axis is for figures 'recovery' and 'depth': remove it.")
+        if self.axis_layer and self.axis not in ("count", "density"):
+            raise ValueError("axis_layer is for axis 'count' or 'density': set axis, or remove it.")
         if self.beside and not any("beside" in panels()[panel].needs for panel in self.figures):
             raise ValueError("beside is for figures 'basis-pursuit' and 'depth': remove it.")
         return self

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -93,6 +95,11 @@ class SignalOptions(DrawOptions):
     """Numbers of active atoms in the deepest code, one cell each."""
     density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(default=None, min_length=1)
     """Instead of `active`: shares of the deepest code's atoms."""
+    density_layer: Count | None = None
+    """
+    The layer that `density` is of, by default the deepest. Of another one, as many deepest atoms are active as give it
+    about that density, a mean over 32 draws of their support, as the experiment has it, with generic values.
+    """
     stripe_sparsity: list[Count] | None = Field(default=None, min_length=1)
     """
     Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms as can fill every
@@ -127,6 +134,8 @@ class SignalOptions(DrawOptions):
         values = getattr(self, key)
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
+        if self.density_layer is not None and self.density is None:
+            raise ValueError("density_layer is the layer that density is of: give density, or remove it.")
         if self.refine_for is not None and not self.refine:
             raise ValueError("refine_for says which pursuits choose the cells of refine: set refine, or remove it.")
         sections: dict[str, SignalOptions | VariantOptions] = {"": self}
@@ -156,14 +165,14 @@ class SignalOptions(DrawOptions):
         """Chunks that they are split into."""
         return math.ceil(self.blocks / self.chunk_blocks)
 
-    def cells(self, deepest: ConvolutionalDictionary) -> list[int]:
+    def cells(self, layers: Sequence[ConvolutionalDictionary]) -> list[int]:
         """
         Give the numbers of active atoms.
 
         Parameters
         ----------
-        deepest : ConvolutionalDictionary
-            The deepest layer, which densities and stripe-sparsities refer to.
+        layers : sequence of ConvolutionalDictionary
+            Of the cascade; densities and stripe-sparsities refer to the deepest, unless `density_layer` names another.
 
         Returns
         -------
@@ -173,10 +182,19 @@ class SignalOptions(DrawOptions):
         Raises
         ------
         UserError
-            When stripe-sparsities are given and the layer has more than one axis.
+            When stripe-sparsities are given and the layer has more than one axis, or no number of deepest atoms gives
+            a layer the density.
         """
+        deepest = layers[-1]
         if self.active is not None:
             return self.active
+        if self.density is not None and self.density_layer not in (None, len(layers)):
+            from dcsc.sampling import densities
+
+            support = json.dumps(self.support, sort_keys=True)
+            return sorted(
+                {densities.active_for(tuple(layers), self.density_layer, share, support) for share in self.density}
+            )
         if self.density is not None:
             return sorted({max(1, round(share * deepest.n_atoms)) for share in self.density})
         from dcsc.sampling.supports import spread_size

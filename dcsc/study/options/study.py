@@ -175,6 +175,13 @@ class Study(Options):
                 if experiment.signals is None:
                     continue
                 depth = len(self.cascades[cascade].layers)
+                named = {"axis_layer": experiment.axis_layer, "signals.density_layer": experiment.signals.density_layer}
+                for key, layer in named.items():
+                    if layer and layer > depth:
+                        raise ValueError(
+                            f"experiments.{name}.{key} = {layer} is not allowed: cascade {cascade!r} has "
+                            f"{depth} layers."
+                        )
                 draws = experiment.signals.draws()
                 worst = [label for label, draw in draws.items() if draw.has_worst_deepest_signs]
                 if worst and depth > 1:
