@@ -256,7 +256,7 @@ def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: values[field.name] for field in fields(kind)}
 
 
-def active_atoms(summary: xr.Dataset, layer: int | None) -> xr.Dataset:
+def active_atoms(summary: xr.Dataset, layer: int | None, *, each: bool = False) -> xr.Dataset:
     """
     Give the mean number of active atoms of a layer in every cell, and their share.
 
@@ -266,16 +266,19 @@ def active_atoms(summary: xr.Dataset, layer: int | None) -> xr.Dataset:
         Of the summary stage.
     layer : int or None
         Which; the deepest of each cascade by default.
+    each : bool
+        Whether each replicate is told, or their mean.
 
     Returns
     -------
     Dataset
-        `count` and `density` along cascade, variant and active, means over the replicates.
+        `count` and `density` along cascade, variant and active, and replicate where each is told.
     """
     there = summary["atoms"] > 0
     chosen = there.sum("layer") if layer is None else xr.full_like(there.sum("layer"), layer)
     at = summary["layer"] == chosen
-    count = summary["nonzeros"].where(at).sum("layer", min_count=1).mean("replicate")
+    count = summary["nonzeros"].where(at).sum("layer", min_count=1)
+    count = count if each else count.mean("replicate")
     return xr.Dataset({"count": count, "density": count / summary["atoms"].where(at).sum("layer")})
 
 

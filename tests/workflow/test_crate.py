@@ -203,3 +203,13 @@ def test_nothing_is_overwritten_and_a_missing_package_is_named(inside, capsys, m
     monkeypatch.chdir(inside.folder)
     monkeypatch.setattr(crate, "ROOT", inside.folder / "docs")
     assert "export from a checkout" in refused(capsys)
+
+
+def test_what_a_study_does_not_keep_is_not_asked_for(inside):
+    inside.configured({**TINY, "keep": {"signals": False}}).command()
+    for path in inside.results.glob("*/signals"):
+        shutil.rmtree(path)
+    told = entities(exported(Path("out")))
+    metrics = f"{TINY['results']}/accuracy/metrics/lapped-perturbation-0.1/000000.nc"
+    assert f"{TINY['results']}/accuracy/pursuits/lapped-perturbation-0.1/000000.nc" in named(told[metrics]["isBasedOn"])
+    assert not any("/signals/" in name for name in told)
