@@ -57,7 +57,7 @@ def caption(environment: jinja2.Environment, path: str, experiment: str, own: st
     """Read what the report says under a figure, without the verdicts that it adds; a plug-in's says it itself."""
     text = Path(path).read_text(encoding="utf-8")
     silent = SimpleNamespace(config={"verdicts": {}}, wildcards=SimpleNamespace(experiment=experiment))
-    silent.params = SimpleNamespace(caption=own, panel="")
+    silent.params = SimpleNamespace(caption=own, panel="", settings={})
     return environment.from_string(text).render(snakemake=silent).strip().replace("``", "`")
 
 
