@@ -197,7 +197,7 @@ def _check_finished(configuration: str | Path, plan: Plan) -> None:
         listed = _some(f"{finding.path} ({finding.state}: {finding.reason})" for finding in wrong)
         raise UserError(
             f"{len(wrong)} files are not what the configuration and the code of today make: {listed}; "
-            f"{provenance.FORGET} deletes them, then run the study."
+            f"python -m dcsc verify --configfile {configuration} --forget deletes them, then run the study."
         )
 
 
