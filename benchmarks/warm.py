@@ -48,9 +48,9 @@ def compile_kernels() -> None:
         adversary.worst_signs_for_threshold(converted, typed, 0.5)
     inner = ConvolutionalDictionary.from_integers([[[1], [1]], [[1], [-1]]], 1, (8,))
     for constraint in ("none", "contrast-floor"):
-        for magnitude in ("constant", "uniform"):
+        for magnitudes in ("constant", "uniform"):
             sampling.deep_codes(
-                rng, [dictionary, inner], 2, support={"name": "uniform", "size": 2}, magnitude=magnitude,
+                rng, [dictionary, inner], 2, support={"name": "uniform", "size": 2}, magnitudes=magnitudes,
                 constraint=constraint, layer_signs=rng,
             )  # fmt: skip
     _run_pursuits(dictionary, signals.astype(np.float64))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import reprlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
 
 LONGEST_NAME, LONGEST_MESSAGE = 80, 800
 """Characters of a user's name that a message repeats, and of a message."""
@@ -109,3 +110,37 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return "valid are " + ", ".join(repr(valid) for valid in allowed)
+
+
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+
+def renamed(**new_names: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """
+    Make a decorator by which a function refuses keyword parameters that have another name now.
+
+    Parameters
+    ----------
+    **new_names : str
+        The present name by the former one.
+
+    Returns
+    -------
+    callable
+        The decorator; the function's signature stays as it is.
+    """
+
+    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        @functools.wraps(function)
+        def checked(*arguments: Given.args, **parameters: Given.kwargs) -> Result:
+            for former, name in new_names.items():
+                if former in parameters:
+                    raise UserError(
+                        f"{function.__name__} has no parameter {former!r}, it is called {name!r} everywhere: rename it."
+                    )
+            return function(*arguments, **parameters)
+
+        return checked
+
+    return decorate

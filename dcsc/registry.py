@@ -291,11 +291,16 @@ def unchanged() -> Iterator[None]:
     """
     before = [(registry, dict(registry.entries)) for registry in Registry.every]
     yield
-    for registry, entries in before:
-        for name, function in entries.items():
-            if not _is_same(registry.entries.get(name, unchanged), function):
-                registry.entries.update(entries)
-                raise UserError(f"the {registry.kind} {name!r} is taken by {function.__module__}: choose another name.")
+    taken = [
+        (registry, name, function)
+        for registry, entries in before
+        for name, function in entries.items()
+        if not _is_same(registry.entries.get(name, unchanged), function)
+    ]
+    for registry, entries in before if taken else ():
+        registry.entries.update(entries)
+    for registry, name, function in taken:
+        raise UserError(f"the {registry.kind} {name!r} is taken by {function.__module__}: choose another name.")
 
 
 def _file_of(function: Callable[..., Any]) -> Path:

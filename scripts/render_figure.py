@@ -7,7 +7,8 @@ from typing import Any
 
 import job
 
-from dcsc.figures import style
+from dcsc import stages
+from dcsc.figures import own, style
 from dcsc.figures.inputs import FigureSettings, Results, TrialsOnDemand
 from dcsc.store import schemas
 
@@ -25,7 +26,10 @@ def by_cascade(snakemake: Any, paths: Sequence[str]) -> dict[str, list[str]]:
 
 def main(snakemake: Any) -> None:
     settings, inputs, read = snakemake.params.settings, snakemake.input, job.inputs(snakemake)
-    figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
+    stages.load_plugins(inputs.plugins)
+    figure_module: Any = own.Drawing(snakemake.params.panel)
+    if snakemake.params.drawing:
+        figure_module = importlib.import_module(f"dcsc.figures.{snakemake.params.drawing}")
     results = Results(
         dictionaries={
             name: read.read(path, schemas.DICTIONARIES)
@@ -51,7 +55,7 @@ def main(snakemake: Any) -> None:
     typed = FigureSettings.from_json(settings)
     with job.computing():
         table = figure_module.tidy(results, typed)
-    files = [path for name in READ for path in inputs[name]]
+    files = [*(path for name in READ for path in inputs[name]), *inputs.plugins]
     pictures = [snakemake.output[name] for name in style.FORMATS]
     records = {
         output: job.record(snakemake, "figure", 1, read, files, output) for output in (*pictures, snakemake.output.csv)

@@ -20,8 +20,10 @@ def main(snakemake: Any) -> None:
     findings = [claims.Finding(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     captions = {
-        figure: caption(environment, inputs.captions[index], figure, settings["captions"][figure])
-        for index, figure in enumerate(settings["captions"])
+        figure: caption(
+            environment, inputs.captions[index], experiment, settings.get("own_captions", {}).get(figure, "")
+        )
+        for index, (figure, experiment) in enumerate(settings["captions"].items())
     }
     page = environment.from_string(Path(inputs.template).read_text(encoding="utf-8")).render(
         results=settings["results"],
@@ -51,10 +53,11 @@ def sentence(row: Mapping[str, Any], findings: list[claims.Finding]) -> dict[str
     return {**row, "verdicts": "<br>".join(verdicts)}
 
 
-def caption(environment: jinja2.Environment, path: str, figure: str, experiment: str) -> str:
-    """Read what the report says under a figure, without the verdicts that it adds."""
+def caption(environment: jinja2.Environment, path: str, experiment: str, own: str) -> str:
+    """Read what the report says under a figure, without the verdicts that it adds; a plug-in's says it itself."""
     text = Path(path).read_text(encoding="utf-8")
     silent = SimpleNamespace(config={"verdicts": {}}, wildcards=SimpleNamespace(experiment=experiment))
+    silent.params = SimpleNamespace(caption=own, panel="", settings={})
     return environment.from_string(text).render(snakemake=silent).strip().replace("``", "`")
 
 

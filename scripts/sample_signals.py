@@ -16,7 +16,8 @@ def main(snakemake: Any) -> None:
     sweeps = [read.read(path, schemas.SWEEPS).to_dataset() for path in snakemake.input.sweep]
     with job.computing():
         signals = sample_signals(snakemake.params.settings, dictionaries, *sweeps)
-    inputs = [snakemake.input.dictionaries, *snakemake.input.sweep, *snakemake.input.plugins]
+    brought = [*snakemake.input.plugins, *snakemake.input.codes]
+    inputs = [snakemake.input.dictionaries, *snakemake.input.sweep, *brought]
     record = job.record(snakemake, "signals", schemas.SIGNALS.version, read, inputs, output)
     dataset.write(signals, output, record)
 

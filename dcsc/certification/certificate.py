@@ -418,7 +418,7 @@ def _draw(
                 dictionary,
                 trials,
                 support={"name": "uniform", "size": size},
-                magnitude={"name": "uniform", "contrast": contrast},
+                magnitudes={"name": "uniform", "contrast": contrast},
             ),
             purpose="certificate",
             layer=name,

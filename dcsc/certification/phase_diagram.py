@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc import guarantees, pursuit, statistics
-from dcsc.errors import UserError, shown
+from dcsc.errors import UserError, renamed, shown
 from dcsc.model.cascade import Cascade
 from dcsc.model.coherence import mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -40,12 +40,13 @@ class _Settings:
     tail: str
 
 
+@renamed(magnitude="magnitudes")
 def phase_diagram(
     axes: Mapping[str, Sequence[Any]],
     model: Cascade | ConvolutionalDictionary | Callable[..., Cascade | ConvolutionalDictionary],
     *,
     support: Any,
-    magnitude: Any = "constant",
+    magnitudes: Any = "constant",
     signs: Any = "rademacher",
     pursuit: Any = HARD,
     noise_db: Any = None,
@@ -67,7 +68,7 @@ def phase_diagram(
         Two names and their values: numbers or texts.
     model : Cascade or ConvolutionalDictionary, or a function that gives one
         What signals are made with; a function is called once for each choice of its parameters.
-    support, magnitude, signs : str or mapping
+    support, magnitudes, signs : str or mapping
         How the deepest codes are drawn: a registered name, or a mapping of `name` and parameters.
     pursuit : str or mapping
         What recovers them: a registered name, or a mapping of `name` and parameters; by default hard thresholding at
@@ -117,7 +118,7 @@ def phase_diagram(
     True
     """
     _check_axes(axes)
-    given = {"model": model, "support": support, "magnitude": magnitude, "signs": signs, "pursuit": pursuit}
+    given = {"model": model, "support": support, "magnitudes": magnitudes, "signs": signs, "pursuit": pursuit}
     choices = {what: _Choice(what, choice, axes) for what, choice in {**given, "noise_db": noise_db}.items()}
     if int(trials) != trials or trials < 1:
         raise UserError(f"trials = {shown(trials)} is not allowed: draw at least one.")
@@ -176,7 +177,7 @@ def _measured(model: Cascade, cell: Cell, chosen: Mapping[str, Any], settings: _
     key: dict[str, Any] = {"what": "phase diagram", "cell": cell}
 
     def draw(rng: np.random.Generator, count: int) -> RaggedCodes:
-        laws = {law: chosen[law] for law in ("support", "magnitude", "signs")}
+        laws = {law: chosen[law] for law in ("support", "magnitudes", "signs")}
         return values.sample_codes(rng, model.dictionaries[-1], count, **laws)
 
     codes = deep.given_codes(model.dictionaries, draw_blocks(settings.seed, settings.trials, draw, **key)).codes

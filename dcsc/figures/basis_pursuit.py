@@ -23,7 +23,7 @@ PANEL = Panel(
     "bounded_failures assured assured_failures recovered failure_bound rate_lower rate_upper uniform_limit "
     "replicates falls cells_in_fall resolved bound_tested bound_exceeded kind rung next_stripe_sparsity draws "
     "measured_upper above_measured of_measured of_measured_lower of_measured_upper theorem_11 theorem_11_limit "
-    "gain gain_over_limit",
+    "gain gain_over_limit count density",
 )
 
 LABELS = (

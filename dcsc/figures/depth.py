@@ -1,8 +1,7 @@
 """
-Recovery of whole paths against deepest density, coherence and number of layers, with what is certified.
+Recovery of whole paths against density, coherence and number of layers, with what is certified.
 
-When to take it: for the phase diagram of whole paths: cascades of several depths and coherences over the deepest
-density.
+When to take it: for the phase diagram of whole paths: cascades of several depths and coherences over a density.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from dcsc import guarantees, statistics
 from dcsc.figures import exact, style
-from dcsc.figures.inputs import FigureSettings, Results, measured_cells
+from dcsc.figures.inputs import Axis, FigureSettings, Results, measured_cells
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import bound_tests, select, with_shares
 from dcsc.guarantees.certified_size import failure_limit
@@ -29,7 +28,7 @@ PANEL = Panel(
     reads_trials=True,
     columns="cascade depth mutual_coherence pursuit variant density active recovered rate trials certified covered "
     "violations assured failure_bound bounded bounded_failures rate_lower rate_upper bound_tested bound_exceeded "
-    "replicates kind rule threshold_over_x blocks failures exact inside",
+    "replicates kind rule threshold_over_x blocks failures exact inside count stripe_sparsity",
 )
 
 LEVEL = 0.95
@@ -60,10 +59,10 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        With `kind` "map", a row for each cascade, pursuit, variant and number of active atoms: the mean density
-        of the deepest code, recovered paths, the share `certified` for all signs and `assured`, one less the
-        bound on the failure rate, both as run and as lower confidence limits; then, with `kind` the figure's name,
-        the rows of the tables beside.
+        With `kind` "map", a row for each cascade, pursuit, variant and number of active atoms: the mean `density`
+        and `count` of the layer that the axis names, else the deepest, recovered paths, the share
+        `certified` for all signs and `assured`, one less the bound on the failure rate, both as run and as lower
+        confidence limits; then, with `kind` the figure's name, the rows of the tables beside.
     """
     rows = []
     for cascade, trials in results.trials.items():
@@ -74,9 +73,10 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
             active = place.pop("active")
             # Where no two atoms meet, the path is determined, and a draw's part is a bound on its own failure.
             determined = settings.variants[place["variant"]].constraint == "no-overlap"
-            counted = _counted(cell, first.depth, settings.confidence, 1.0 if determined else first.depth + 1.0)
+            layer = settings.axis.layer or first.depth
+            counted = _counted(cell, layer, settings.confidence, 1.0 if determined else first.depth + 1.0)
             if counted["trials"]:
-                density = counted.pop("nonzeros") / first.dictionaries[-1].n_atoms
+                density = counted["count"] / first.dictionaries[layer - 1].n_atoms
                 rows.append({**here, **place, "density": density, "active": active, **counted})
     table = pd.DataFrame(rows)
     table.insert(table.columns.get_loc("recovered") + 1, "rate", np.nan)
@@ -87,14 +87,14 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     return pd.concat([table.assign(kind="map"), *beside], ignore_index=True)
 
 
-def _counted(cell: xr.Dataset, depth: int, confidence: float, largest: float) -> dict[str, Any]:
+def _counted(cell: xr.Dataset, layer: int, confidence: float, largest: float) -> dict[str, Any]:
     """
     Count one cell; an empty code, all of whose atoms were refused, is no trial.
 
     What is certified is a lower confidence limit over its draws, which add at most `largest` to a mean each.
     """
-    deepest = cell["nonzeros"].sel(layer=depth).to_numpy()
-    there = deepest > 0
+    nonzeros, stripes = cell["nonzeros"].sel(layer=layer).to_numpy(), cell["stripe_sparsity"].sel(layer=1).to_numpy()
+    there = cell["nonzeros"].isel(layer=-1).to_numpy() > 0
     recovered = cell["path_recovered"].to_numpy().astype(bool)
     covered, bound = (cell[name].to_numpy() for name in ("covered_as_run", "failure_bound_as_run"))
     bounded = there & ~np.isnan(bound)
@@ -106,7 +106,8 @@ def _counted(cell: xr.Dataset, depth: int, confidence: float, largest: float) ->
     if bounded.any():
         assured = max(certified, 1 - failure_limit(bound[bounded], confidence, largest))
     return {
-        "nonzeros": float(deepest[there].mean()) if there.any() else 0.0,
+        "count": float(nonzeros[there].mean()) if there.any() else 0.0,
+        "stripe_sparsity": float(stripes[there].mean()) if there.any() else 0.0,
         "recovered": int((recovered & there).sum()),
         "trials": int(there.sum()),
         "certified": certified,
@@ -144,15 +145,16 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     rows = axes[: len(kinds)]
     for row, kind in zip(rows, kinds, strict=True):
         for panel, first, depth in zip(row, axes[0], depths, strict=True):
-            _draw_map(panel, select(maps, depth=depth, **kind._asdict()))
+            _draw_map(panel, select(maps, depth=depth, **kind._asdict()), settings.axis.column("density"))
             panel.sharex(first)
             panel.tick_params(labelbottom=False)
         for panel in row[1:]:
             panel.set_yticklabels([])
         row[0].set_ylabel(f"{kind.pursuit}\n{kind.variant}", fontsize="small")
+    label = "deepest density" if settings.axis == Axis() else settings.axis.label("density").removeprefix("mean ")
     for panel, below, depth in zip(axes[0], rows[-1], depths, strict=True):
         panel.set_title(style.plural(depth, "layer"))
-        below.set_xlabel("deepest density", fontsize="small")
+        below.set_xlabel(label, fontsize="small")
         below.tick_params(labelbottom=True)
     figure.supylabel("coherence $\\mu$ of layer 1", fontsize="small")
     image = axes[0, 0].collections[0]  # all maps have the same colours
@@ -169,14 +171,14 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     return figure
 
 
-def _draw_map(panel: Axes, cells: pd.DataFrame) -> None:
+def _draw_map(panel: Axes, cells: pd.DataFrame, axis: str) -> None:
     """Draw a map, a row of cells for each coherence with edges of its own."""
     crossings: dict[str, list[float]] = {name: [] for name in CONTOURS}
     coherences = sorted(cells["mutual_coherence"].unique())
     for row, coherence in enumerate(coherences):
         line = select(cells, mutual_coherence=coherence).groupby("active").mean(numeric_only=True)
-        line = line.sort_values("density")
-        density, rate = line["density"].to_numpy(), line["rate"].to_numpy()
+        line = line.sort_values(axis)
+        density, rate = line[axis].to_numpy(), line["rate"].to_numpy()
         edges = _edges(density)
         look: style.Look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
         panel.pcolormesh(edges, [row - 0.5, row + 0.5], rate[None], **look)
@@ -188,8 +190,8 @@ def _draw_map(panel: Axes, cells: pd.DataFrame) -> None:
         panel.plot([], [], color=colour, linestyle=dashes, linewidth=width, label=label)
     panel.set_yticks(range(len(coherences)), [f"{coherence:.2f}" for coherence in coherences])
     panel.grid(visible=False)
-    style.logarithmic(panel.xaxis, cells["density"])
-    if cells["density"].max() > 10 * cells["density"].min():
+    style.logarithmic(panel.xaxis, cells[axis])
+    if cells[axis].max() > 10 * cells[axis].min():
         panel.xaxis.set_major_locator(LogLocator())  # a map is too narrow for more
     panel.tick_params(labelsize="x-small")
 

@@ -153,7 +153,42 @@ class Variant:
     @property
     def contrast(self) -> float:
         """The contrast X_min / X_max that it prescribes, in (0, 1]; constant magnitudes have contrast 1."""
-        return 1.0 if isinstance(self.magnitudes, str) else float(self.magnitudes.get("contrast", 1.0))
+        if isinstance(self.magnitudes, str):
+            return 1.0
+        if self.magnitudes["name"] == "given":
+            values = np.abs(np.asarray(self.magnitudes["values"], dtype=np.float64))
+            return float(values.min() / values.max())
+        return float(self.magnitudes.get("contrast", 1.0))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """
+    What recovery is shown against.
+
+    Parameters
+    ----------
+    of : {"stripe-sparsity", "count", "density"} or None
+        None is what a figure shows it against by itself.
+    layer : int or None
+        Whose number of active atoms, or density; the deepest by default. The stripe-sparsity is that of the first.
+    """
+
+    of: str | None = None
+    layer: int | None = None
+
+    def column(self, default: str) -> str:
+        """Name the column that holds it, where a figure has that default."""
+        return (self.of or default).replace("-", "_")
+
+    def label(self, default: str) -> str:
+        """Say what it is, beside an axis."""
+        layer = "the deepest layer" if self.layer is None else f"layer {self.layer}"
+        return {
+            "stripe-sparsity": r"mean stripe-sparsity $\|X^{(1)}\|^S_{0,\infty}$ (atoms)",
+            "count": f"mean number of active atoms of {layer}",
+            "density": f"mean density of activations of {layer}",
+        }[self.of or default]
 
 
 @dataclass(frozen=True)
@@ -177,6 +212,8 @@ class FigureSettings:
         Level of all intervals.
     style : Style
         How it looks.
+    axis : Axis
+        What recovery is shown against.
     """
 
     series: Mapping[str, str]
@@ -186,6 +223,7 @@ class FigureSettings:
     seed: int
     confidence: float
     style: Style
+    axis: Axis = Axis()
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> FigureSettings:
@@ -204,7 +242,8 @@ class FigureSettings:
         """
         variants = {name: Variant(**_known(Variant, draw)) for name, draw in settings["variants"].items()}
         style = Style(**_known(Style, settings["style"]))
-        return cls(**{**_known(cls, settings), "variants": variants, "style": style})
+        typed = {"variants": variants, "style": style, "axis": Axis(**settings.get("axis", {}))}
+        return cls(**{**_known(cls, {**settings, **typed}), **typed})
 
     @property
     def adversarial(self) -> list[str]:
@@ -215,6 +254,32 @@ class FigureSettings:
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Choose what a class of data has a field for."""
     return {field.name: values[field.name] for field in fields(kind)}
+
+
+def active_atoms(summary: xr.Dataset, layer: int | None, *, each: bool = False) -> xr.Dataset:
+    """
+    Give the mean number of active atoms of a layer in every cell, and their share.
+
+    Parameters
+    ----------
+    summary : Dataset
+        Of the summary stage.
+    layer : int or None
+        Which; the deepest of each cascade by default.
+    each : bool
+        Whether each replicate is told, or their mean.
+
+    Returns
+    -------
+    Dataset
+        `count` and `density` along cascade, variant and active, and replicate where each is told.
+    """
+    there = summary["atoms"] > 0
+    chosen = there.sum("layer") if layer is None else xr.full_like(there.sum("layer"), layer)
+    at = summary["layer"] == chosen
+    count = summary["nonzeros"].where(at).sum("layer", min_count=1)
+    count = count if each else count.mean("replicate")
+    return xr.Dataset({"count": count, "density": count / summary["atoms"].where(at).sum("layer")})
 
 
 def measured_cells(trials: xr.Dataset, variants: Iterable[str]) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:

@@ -12,14 +12,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from dcsc.figures import style, transitions
-from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.inputs import FigureSettings, Results, active_atoms
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import bound_tests, select, with_shares
 
 PANEL = Panel(
     columns="cascade mutual_coherence pursuit variant active stripe_sparsity rate trials covered violations bounded "
     "bounded_failures assured assured_failures recovered failure_bound rate_lower rate_upper uniform_limit "
-    "replicates falls cells_in_fall resolved bound_tested bound_exceeded",
+    "replicates falls cells_in_fall resolved bound_tested bound_exceeded count density",
 )
 
 FALL, ENOUGH = (0.05, 0.95), 6
@@ -41,7 +41,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row for each cascade, pursuit, variant and number of active atoms; `falls`, `cells_in_fall` and `resolved`
-        are of its curve.
+        are of its curve; `count` and `density` of the layer that the axis names, else of the deepest.
     """
     summary = results.summary
     counted = ["trials", "covered", "violations", "bounded", "bounded_failures", "assured", "assured_failures"]
@@ -49,7 +49,8 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     # All replicates have equally many draws; one without a bound leaves the cell without one.
     pooled = counts.sum("replicate").assign(failure_bound=summary["failure_bound"].mean("replicate", skipna=False))
     means = summary[["stripe_sparsity", "mutual_coherence"]].mean("replicate")
-    table = xr.merge([pooled, means], join="exact").to_dataframe().reset_index()
+    atoms = active_atoms(summary, settings.axis.layer)
+    table = xr.merge([pooled, means, atoms], join="exact").to_dataframe().reset_index()
     table = with_shares(table[table["trials"] > 0].reset_index(drop=True), "recovered", settings.confidence)
     limit = ((1 + 1 / summary["mutual_coherence"]) / 2).mean("replicate").to_series()
     table["uniform_limit"] = table["cascade"].map(limit)
@@ -95,14 +96,16 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     free = rows * columns - len(pairs)
     aspect = {1: 0.5, 2: 0.62}.get(columns, 0.8)
     figure, axes = style.canvas(settings.style, rows, columns, aspect, sharex=True, sharey=True)
+    axis = settings.axis.column("stripe-sparsity")
     for panel, (pursuit, variant) in zip(axes.flat, pairs, strict=False):
         for index, (cascade, colour) in enumerate(zip(series.itertuples(), style.sequence(len(series)), strict=True)):
             curve = select(table, pursuit=pursuit, variant=variant, cascade=cascade.cascade)
             label = f"{cascade.mutual_coherence:.3f}  {cascade.cascade}"
-            style.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour, index, label=label)
-            panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour, linewidth=1.6)
+            style.curve_with_band(panel, curve, axis, "rate", colour, index, label=label)
+            if axis == "stripe_sparsity":
+                panel.axvline(cascade.uniform_limit, 0, 0.12, color=colour, linewidth=1.6)
         panel.set_ylim(-0.03, 1.03)
-        style.logarithmic(panel.xaxis, table["stripe_sparsity"])
+        style.logarithmic(panel.xaxis, table[axis])
         panel.set_title(f"{pursuit}, {variant}")
         panel.tick_params(labelbottom=True)
     figure.supylabel("recovered (share)", fontsize="medium")
@@ -121,8 +124,8 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     style.footnote(
         figure,
         f"{style.plural(table['trials'], 'trial')} a point, pooled over "
-        f"{style.plural(table['replicates'], 'dictionary')}; bands: Clopper-Pearson {settings.confidence:.0%}; "
-        "ticks at the foot: uniform limit $(1+1/\\mu)/2$",
-        "mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ (atoms)",
+        f"{style.plural(table['replicates'], 'dictionary')}; bands: Clopper-Pearson {settings.confidence:.0%}"
+        + ("; ticks at the foot: uniform limit $(1+1/\\mu)/2$" if axis == "stripe_sparsity" else ""),
+        settings.axis.label("stripe-sparsity"),
     )
     return figure

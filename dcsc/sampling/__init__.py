@@ -19,16 +19,19 @@ To add a support, write a function of a generator, a dictionary and a number of 
         return RaggedCodes.from_dense(codes, dictionary.code_shape)
 
 and name the file under ``plugins:`` in the configuration, which gives the numbers of active atoms
-as `size`. Magnitudes (`register_magnitude`) are
+as `size`. Magnitudes (`register_magnitudes`) are
 functions of a generator and a count, and of the keyword `supports` if they ask for it, signs
 (`register_signs`) of a generator, a dictionary and the magnitudes on their supports.
 """
 
+from typing import Any
+
+from dcsc.errors import UserError
 from dcsc.model.layers import synthesize_sparse
 from dcsc.sampling.blocks import draw_blocks
 from dcsc.sampling.deep import CONSTRAINTS, DeepDraw, deep_codes, given_codes
 from dcsc.sampling.noise import gaussian_noise, scale_to_snr, snr
-from dcsc.sampling.registry import named, register_magnitude, register_signs, register_support
+from dcsc.sampling.registry import named, register_magnitudes, register_signs, register_support
 from dcsc.sampling.supports import draw_supports
 from dcsc.sampling.values import draw_magnitudes, draw_signs, sample_codes
 from dcsc.sampling.worst_signs import worst_layer_signs
@@ -44,7 +47,7 @@ __all__ = [
     "gaussian_noise",
     "given_codes",
     "named",
-    "register_magnitude",
+    "register_magnitudes",
     "register_signs",
     "register_support",
     "sample_codes",
@@ -53,3 +56,10 @@ __all__ = [
     "synthesize_sparse",
     "worst_layer_signs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Say of a name that is no more what it is called now."""
+    if name == "register_magnitude":
+        raise UserError("dcsc.sampling has no register_magnitude, it is called register_magnitudes: rename it.")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dcsc.convolution.arguments import checked_type
 from dcsc.convolution.layouts import padded
-from dcsc.errors import UserError, nearest
+from dcsc.errors import UserError, nearest, renamed
 from dcsc.kernels import deep
 from dcsc.kernels.arguments import Codes
 from dcsc.model.cascade import Cascade
@@ -192,13 +192,14 @@ def certificates(constraint: str, depth: int, rademacher: bool, random_layers: b
     return (*always, *statistical, *divided)
 
 
+@renamed(magnitude="magnitudes")
 def deep_codes(
     rng: np.random.Generator,
     dictionaries: Sequence[ConvolutionalDictionary],
     trials: int,
     *,
     support: str | Mapping[str, Any],
-    magnitude: str | Mapping[str, Any] = "constant",
+    magnitudes: str | Mapping[str, Any] = "constant",
     signs: str | Mapping[str, Any] = "rademacher",
     layer_signs: np.random.Generator | Literal["worst-case"] | None = None,
     constraint: str = "none",
@@ -217,7 +218,7 @@ def deep_codes(
         A^(1), ..., A^(L).
     trials : int
         How many to draw.
-    support, magnitude, signs : str or mapping
+    support, magnitudes, signs : str or mapping
         Those of the deepest code, as for `sample_codes`; proposals, if the constraint inserts one by one.
     layer_signs : numpy.random.Generator or 'worst-case', optional
         A stream of its own for T^(1), ..., T^(L), drawn afresh for every trial (D-CSC-R); the worst
@@ -260,7 +261,7 @@ def deep_codes(
             inner = tuple(
                 random_signs(layer_signs, trials * d.n_atoms).reshape(trials, *d.code_shape) for d in model.dictionaries
             )
-        deepest = sample_codes(rng, model.dictionaries[-1], trials, support=support, magnitude=magnitude, signs=signs)
+        deepest = sample_codes(rng, model.dictionaries[-1], trials, support=support, magnitudes=magnitudes, signs=signs)
         refused = np.zeros(trials, np.int64)
         if constraint in ("contrast-floor", "no-overlap"):
             n_proposed = len(deepest.atom)

@@ -12,7 +12,7 @@ SUPPORTS: Registry = Registry("support")
 MAGNITUDES: Registry = Registry("magnitude", filled_in=("supports",))
 SIGNS: Registry = Registry("sign rule")
 register_support = SUPPORTS.register
-register_magnitude = MAGNITUDES.register
+register_magnitudes = MAGNITUDES.register
 register_signs = SIGNS.register
 
 

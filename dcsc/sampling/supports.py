@@ -354,3 +354,64 @@ def spread(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, 
     atoms, scratch = np.empty(sizes.sum(), np.int64), _order_and_swaps(n_filters)
     drawing.spread_subsets(rng, sizes, padded(positions), n_filters, increments, *scratch, atoms)
     return _supports(dictionary, sizes, atoms)
+
+
+@register_support("given")
+def given(
+    rng: Generator,
+    dictionary: ConvolutionalDictionary,
+    trials: int,
+    *,
+    atoms: ArrayLike,
+    size: ArrayLike | None = None,
+) -> RaggedCodes:
+    """
+    Atoms of one's own, the same in every trial.
+
+    Parameters
+    ----------
+    rng, dictionary, trials
+        As for `draw_supports`.
+    atoms : array_like of int, shape (atom,) or (atom, 1 + axis)
+        Each in C order of (filter, *position), or as its filter and position.
+    size : int or array_like of int, shape (trials,), optional
+        How many of them are active, from the first; all by default.
+
+    Returns
+    -------
+    RaggedCodes
+        The supports: those of fewer atoms lie within those of more.
+
+    Raises
+    ------
+    UserError
+        When the layer has no such atoms, or one stands twice.
+    """
+    listed = _listed(atoms, dictionary)
+    sizes = _sizes(len(listed) if size is None else size, trials, len(listed), "the list of atoms")
+    chosen = [listed[:count] for count in sizes]
+    return _supports(dictionary, sizes, np.concatenate([np.empty(0, np.int64), *chosen]))
+
+
+def _listed(atoms: ArrayLike, dictionary: ConvolutionalDictionary) -> NDArray:
+    """The atoms that a user lists, each as one number."""
+    shape = dictionary.code_shape
+    array = real_numbers(atoms, "atoms", whole=True)
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != len(shape)):
+        raise UserError(
+            f"atoms of shape {array.shape} are not allowed: list numbers, or {len(shape)} numbers an atom, its filter "
+            "and position."
+        )
+    limits = np.array(shape if array.ndim == 2 else [dictionary.n_atoms])
+    wrong = np.any((array < 0) | (array >= limits), axis=-1) if array.ndim == 2 else (array < 0) | (array >= limits)
+    if wrong.any():
+        raise UserError(
+            f"atom {array[wrong][0].tolist()} is not in this layer: it has {dictionary.n_atoms} atoms, of shape "
+            f"{shape} (filter, *position), counted from 0."
+        )
+    whole = array.astype(np.int64)
+    flat = np.ravel_multi_index(tuple(whole.T), shape) if array.ndim == 2 else whole
+    values, counts = np.unique(flat, return_counts=True)
+    if np.any(counts > 1):
+        raise UserError(f"atom {values[counts > 1][0]} stands twice: list each atom once.")
+    return flat

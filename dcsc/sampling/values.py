@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.arrays import real_array
 from dcsc.convolution.arguments import checked_type
-from dcsc.errors import UserError
+from dcsc.errors import UserError, renamed
 from dcsc.model import coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.ragged import RaggedCodes, reduce_codes
 from dcsc.registry import returned
 from dcsc.sampling import adversary
-from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitude, register_signs
+from dcsc.sampling.registry import MAGNITUDES, SIGNS, named, register_magnitudes, register_signs
 from dcsc.sampling.supports import draw_supports
 
 
@@ -32,7 +32,7 @@ def draw_magnitudes(
     Parameters
     ----------
     name : str
-        A registered magnitude: 'constant', 'uniform', 'log-uniform', 'half-normal', 'by-filter' or a plug-in's.
+        A registered law: 'constant', 'uniform', 'log-uniform', 'half-normal', 'by-filter', 'given' or a plug-in's.
     rng : numpy.random.Generator
         The stream of this block.
     count : int
@@ -71,7 +71,7 @@ def _checked_contrast(contrast: float) -> float:
     return float(contrast)
 
 
-@register_magnitude("constant")
+@register_magnitudes("constant")
 def constant(rng: Generator, count: int, *, value: float = 1.0) -> NDArray:
     """
     Equal magnitudes.
@@ -95,7 +95,7 @@ def constant(rng: Generator, count: int, *, value: float = 1.0) -> NDArray:
     return np.full(count, float(value))
 
 
-@register_magnitude("uniform")
+@register_magnitudes("uniform")
 def uniform(rng: Generator, count: int, *, contrast: float = 0.5) -> NDArray:
     """
     Magnitudes uniform from the contrast to 1.
@@ -118,7 +118,7 @@ def uniform(rng: Generator, count: int, *, contrast: float = 0.5) -> NDArray:
     return low + (1 - low) * rng.random(count)
 
 
-@register_magnitude("log-uniform")
+@register_magnitudes("log-uniform")
 def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray:
     """
     Magnitudes whose logarithm is uniform from that of the contrast to 0.
@@ -138,7 +138,7 @@ def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray
     return np.exp(math.log(_checked_contrast(contrast)) * rng.random(count))
 
 
-@register_magnitude("half-normal")
+@register_magnitudes("half-normal")
 def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     """
     Magnitudes of normal numbers, whose contrast has no floor.
@@ -163,7 +163,7 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     return scale * np.maximum(np.abs(rng.standard_normal(count)), np.finfo(np.float64).tiny)
 
 
-@register_magnitude("by-filter")
+@register_magnitudes("by-filter")
 def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: RaggedCodes) -> NDArray:
     """
     One magnitude a filter, in geometric steps from 1 of the first to the contrast of the last.
@@ -189,6 +189,35 @@ def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: Ra
     """
     n_filters, positions = supports.code_shape[0], math.prod(supports.code_shape[1:])
     return _checked_contrast(contrast) ** (supports.atom // positions / max(1, n_filters - 1))
+
+
+@register_magnitudes("given")
+def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports: RaggedCodes) -> NDArray:
+    """
+    Magnitudes of one's own.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Not used.
+    count : int
+        How many.
+    values : array_like of positive numbers, shape (non-zero,) or (..., filter, *position)
+        One a non-zero, or one an atom; axes of length 1 stand for any, as in [[1.0], [0.5]], one a filter of two.
+    supports : RaggedCodes
+        The atoms.
+
+    Returns
+    -------
+    ndarray, shape (count,)
+        The magnitudes.
+    """
+    given = real_array(values, "values")
+    if given.ndim == 1 and len(given) != count:
+        raise UserError(f"values of shape {given.shape} do not fit {count} non-zeros: give one each, or one an atom.")
+    if np.any(given <= 0):
+        raise UserError(f"values hold {given[given <= 0].flat[0]}: give positive numbers.")
+    return _of_nonzeros(given, "values", supports)
 
 
 def draw_signs(
@@ -302,23 +331,28 @@ def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ragge
     rng, dictionary, magnitudes
         As for `draw_signs`.
     signs : array_like of -1 and +1, shape (non-zero,) or (..., filter, *position)
-        One a non-zero, or one an atom.
+        One a non-zero, or one an atom; axes of length 1 stand for any, as in [[1], [-1]], one a filter of two.
 
     Returns
     -------
     ndarray of int8, shape (non-zero,)
         The signs.
     """
-    signs = real_array(signs, "signs", finite=False)
-    if signs.ndim == 1:
-        return signs
-    shape = (*magnitudes.batch_shape, *dictionary.code_shape)
+    return _of_nonzeros(real_array(signs, "signs", finite=False), "signs", magnitudes)
+
+
+def _of_nonzeros(values: NDArray, what: str, codes: RaggedCodes) -> NDArray:
+    """Take the values of a user's at the non-zeros of codes: one a non-zero as they are, or one an atom."""
+    if values.ndim == 1:
+        return values
+    shape = (*codes.batch_shape, *codes.code_shape)
+    n_trials, n_atoms = codes.row_size.size, math.prod(codes.code_shape)
     try:
-        everywhere = np.broadcast_to(signs, shape).reshape(magnitudes.row_size.size, dictionary.n_atoms)
+        everywhere = np.broadcast_to(values, shape).reshape(n_trials, n_atoms)
     except ValueError:
-        raise UserError(f"signs of shape {signs.shape} do not fit: give one a non-zero, or {shape}.") from None
-    trials = np.repeat(np.arange(magnitudes.row_size.size), magnitudes.row_size.ravel())
-    return everywhere[trials, magnitudes.atom]
+        raise UserError(f"{what} of shape {values.shape} do not fit: give one a non-zero, or {shape}.") from None
+    trials = np.repeat(np.arange(n_trials), codes.row_size.ravel())
+    return everywhere[trials, codes.atom]
 
 
 @register_signs("worst-case")
@@ -393,13 +427,14 @@ def worst_case_of_atom(
     return adversary.worst_signs_of_atom(dictionary, magnitudes, atom)
 
 
+@renamed(magnitude="magnitudes")
 def sample_codes(
     rng: Generator,
     dictionary: ConvolutionalDictionary,
     trials: int,
     *,
     support: str | Mapping[str, Any],
-    magnitude: str | Mapping[str, Any] = "constant",
+    magnitudes: str | Mapping[str, Any] = "constant",
     signs: str | Mapping[str, Any] = "rademacher",
 ) -> RaggedCodes:
     """
@@ -413,7 +448,7 @@ def sample_codes(
         The layer.
     trials : int
         How many to draw.
-    support, magnitude, signs : str or mapping
+    support, magnitudes, signs : str or mapping
         A registered name, or a mapping of `name` and the parameters.
 
     Returns
@@ -431,7 +466,7 @@ def sample_codes(
     >>> import dcsc
     >>> dictionary = dcsc.families.create("gaussian", grid=64, seed=0, n_filters=4, taps=8, stride=2)
     >>> codes = dcsc.sampling.sample_codes(
-    ...     dcsc.seeds.stream(0), dictionary, 5, support={"name": "uniform", "size": 3}, magnitude="uniform"
+    ...     dcsc.seeds.stream(0), dictionary, 5, support={"name": "uniform", "size": 3}, magnitudes="uniform"
     ... )
     >>> codes.row_size
     array([3, 3, 3, 3, 3])
@@ -440,7 +475,7 @@ def sample_codes(
     """
     name, parameters = named(support)
     supports = draw_supports(name, rng, dictionary, trials, **parameters)
-    name, parameters = named(magnitude)
-    magnitudes = supports.with_values(draw_magnitudes(name, rng, len(supports.atom), supports, **parameters))
+    name, parameters = named(magnitudes)
+    unsigned = supports.with_values(draw_magnitudes(name, rng, len(supports.atom), supports, **parameters))
     name, parameters = named(signs)
-    return magnitudes.with_values(magnitudes.value * draw_signs(name, rng, dictionary, magnitudes, **parameters))
+    return unsigned.with_values(unsigned.value * draw_signs(name, rng, dictionary, unsigned, **parameters))

@@ -18,7 +18,7 @@ from dcsc.errors import UserError
 
 def load_plugins(paths: Iterable[str | Path]) -> None:
     """
-    Run the user's files that register families, pursuits or samplers.
+    Run the user's files that register families, pursuits, samplers, real signals or figures.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.pursuit import thresholding
 from dcsc.ragged import RaggedCodes, take
 from dcsc.sampling.deep import certificates
+from dcsc.sampling.registry import named
 from dcsc.stages.pursuits import given_thresholds
 from dcsc.stages.settings import Certification, Draw, PursuitRun
 from dcsc.stages.signals import draw_cell
@@ -133,6 +134,8 @@ def _rule_of(options: PursuitRun | None) -> _Rule:
 
 def _speaks(rung: str, options: PursuitRun | None, draw: Draw, depth: int, variant: str) -> bool:
     """Whether a rung is about a pursuit and the signs of a variant, drawn without noise."""
+    if draw.codes is not None:  # what a file holds is no law, of which more could be drawn
+        return False
     if draw.is_noisy or (options is not None and not (options.is_bounded and options.runs_on(variant))):
         return False
     rule = _rule_of(options)[0]
@@ -170,9 +173,10 @@ class _Draws:
         self.codes = functools.lru_cache(maxsize=2048)(self._codes)
         self._certified: dict[tuple[Any, ...], CertifiedSize] = {}
 
-    @property
-    def _sizes(self) -> list[int]:
-        return guarantees.candidate_sizes(self._cascades[0].dictionaries[-1].n_atoms)
+    def _sizes(self, law: str) -> list[int]:
+        name, parameters = named(self._settings.draws.variants[law].support)
+        n_atoms = self._cascades[0].dictionaries[-1].n_atoms
+        return guarantees.candidate_sizes(len(parameters["atoms"]) if name == "given" else n_atoms)
 
     def _law(self, variant: str) -> str:
         """The first variant that is drawn alike; of one layer, whatever its signs."""
@@ -220,7 +224,7 @@ class _Draws:
         if key not in self._certified:
             self._certified[key] = guarantees.largest_certified_size(
                 functools.partial(self._failures, law, rung, part, rule),
-                self._sizes,
+                self._sizes(law),
                 self._settings.delta,
                 self._settings.confidence,
             )

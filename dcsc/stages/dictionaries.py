@@ -84,13 +84,13 @@ def trial_cascade(member: Mapping[str, Any]) -> Cascade:
 
 
 @functools.lru_cache(maxsize=1024)
-def _deepest_layer(member: str) -> ConvolutionalDictionary:
-    return trial_cascade(json.loads(member)).dictionaries[-1]
+def _trial_layers(member: str) -> tuple[ConvolutionalDictionary, ...]:
+    return tuple(trial_cascade(json.loads(member)).dictionaries)
 
 
-def deepest_layer(member: Mapping[str, Any]) -> ConvolutionalDictionary:
+def trial_layers(member: Mapping[str, Any]) -> tuple[ConvolutionalDictionary, ...]:
     """
-    Build a cascade's deepest layer quickly, for its sizes.
+    Build the layers of one replicate quickly, once.
 
     Parameters
     ----------
@@ -99,10 +99,10 @@ def deepest_layer(member: Mapping[str, Any]) -> ConvolutionalDictionary:
 
     Returns
     -------
-    ConvolutionalDictionary
+    tuple of ConvolutionalDictionary
         Of the right sizes; families that take long are replaced.
     """
-    return _deepest_layer(json.dumps(member, sort_keys=True))
+    return _trial_layers(json.dumps(member, sort_keys=True))
 
 
 def draw_dictionaries(member: Mapping[str, Any], seed: int) -> dict[str, xr.Dataset]:

@@ -54,6 +54,8 @@ class Draw(_Named):
         The real signal whose windows are approximated in place of random codes.
     residual : bool
         Whether the windows themselves are observed.
+    codes : str or None
+        The file whose codes are taken in place of random ones.
     """
 
     support: str | dict[str, Any]
@@ -65,6 +67,7 @@ class Draw(_Named):
     noise_db: float | None
     windows_of: str | None
     residual: bool
+    codes: str | None = None
 
     @property
     def is_noisy(self) -> bool:
@@ -74,7 +77,7 @@ class Draw(_Named):
     @property
     def has_worst_deepest_signs(self) -> bool:
         """Whether the signs of the deepest code are the worst ones."""
-        return named(self.signs)[0] == "worst-case"
+        return self.codes is None and named(self.signs)[0] == "worst-case"
 
     @property
     def is_adversarial(self) -> bool:
@@ -84,7 +87,8 @@ class Draw(_Named):
     @property
     def has_rademacher_signs(self) -> bool:
         """Whether the signs of the deepest code are Rademacher, and none are chosen against a pursuit."""
-        return named(self.signs)[0] == "rademacher" and self.layer_signs != "worst-case"
+        is_drawn = self.codes is None and self.layer_signs != "worst-case"
+        return is_drawn and named(self.signs)[0] == "rademacher"
 
 
 @dataclass(frozen=True)

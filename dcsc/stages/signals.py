@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dcsc import ragged, sampling, seeds
 from dcsc.model.cascade import Cascade
 from dcsc.ragged import RaggedCodes
-from dcsc.stages import windows
+from dcsc.stages import codes_file, windows
 from dcsc.stages.settings import Draw, Draws
 from dcsc.store.dataset import codes_to_dataset
 from dcsc.store.readers import cascades_of
@@ -153,7 +153,7 @@ def draw_cell(settings: Draws, cascade: Cascade, replicate: int, variant: str, a
     Parameters
     ----------
     settings : Draws
-        What the draws depend on; neither its cells nor its trials are looked at.
+        What the draws depend on; its cells and trials are looked at for the codes of a file alone.
     cascade : Cascade
         Of the replicate.
     replicate : int
@@ -198,7 +198,11 @@ def _draw_block(
     streams = {
         purpose: seeds.stream(settings.seed, purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
     }
-    draw, observed = _draw_codes(streams, options, cascade, active)
+    draw, observed = (
+        (sampling.given_codes(cascade.dictionaries, _brought(settings, options, cascade, active, block)), None)
+        if options.codes is not None
+        else _draw_codes(streams, options, cascade, active)
+    )
     if options.residual:
         return draw, observed - cascade.dictionaries[0].synthesize(draw.codes[0].to_dense())
     if options.noise_db is None:
@@ -207,6 +211,16 @@ def _draw_block(
     signals = first.synthesize(draw.signed_codes(1).to_dense())
     noise = sampling.gaussian_noise(streams["noise"], first, seeds.BLOCK)
     return draw, sampling.scale_to_snr(signals, noise, options.noise_db, first.rank)
+
+
+def _brought(settings: Draws, options: Draw, cascade: Cascade, active: int, block: int) -> RaggedCodes:
+    """The deepest codes of one block of a cell, from a file; one that is not full begins again at the first."""
+    deepest = cascade.dictionaries[-1]
+    codes = codes_file.read_codes(str(options.codes), cascade.depth, deepest.code_shape)
+    codes_file.check(str(options.codes), codes, settings.active, settings.trials)
+    of_cell = codes_file.of_cell(codes, active, settings.active)
+    rows = np.arange(block * seeds.BLOCK, (block + 1) * seeds.BLOCK) % len(of_cell.row_size)
+    return ragged.take(of_cell, rows)
 
 
 def _draw_codes(
@@ -223,7 +237,7 @@ def _draw_codes(
         cascade.dictionaries,
         seeds.BLOCK,
         support={"name": name, "size": active, **parameters},
-        magnitude=options.magnitudes,
+        magnitudes=options.magnitudes,
         signs=options.signs,
         layer_signs=streams["layer signs"] if options.layer_signs is True else options.layer_signs or None,
         constraint=options.constraint,

@@ -30,12 +30,16 @@ def summarize(metrics: Mapping[str, Iterable[xr.Dataset]], dictionaries: Mapping
         parts = [_reduced(chunk) for chunk in chunks]  # one chunk in memory at a time
         total = _added([part.counts for part in parts])
         bounds = _added([part.bounds for part in parts])
-        sparsity = sum(part.stripe_sums for part in parts) / sum(part.trials for part in parts)
+        trials = sum(part.trials for part in parts)
+        sparsity = sum(part.stripe_sums for part in parts) / trials
+        nonzeros = xr.DataArray(sum(part.nonzero_sums for part in parts) / trials)
         first = dictionaries[name]["layer_1"]
         cascades.append(
             total.assign(
                 failure_bound=_failure_rate_bound(bounds),
                 stripe_sparsity=sparsity,
+                nonzeros=nonzeros,
+                atoms=("layer", [_atoms(dictionaries[name], layer) for layer in nonzeros["layer"].to_numpy()]),
                 mutual_coherence=("replicate", first["mutual_coherence"].to_numpy()),
                 welch_bound=((), float(first["welch_bound"])),
             )
@@ -54,11 +58,20 @@ class _Reduced:
     counts: xr.Dataset
     bounds: xr.Dataset
     stripe_sums: xr.DataArray
+    nonzero_sums: xr.DataArray
     trials: int
 
 
 def _reduced(chunk: xr.Dataset) -> _Reduced:
-    return _Reduced(_counts(chunk), _bounds(chunk), _stripe_sums(chunk), chunk.sizes["trial"])
+    stripes, nonzeros = _sums(chunk, "stripe_sparsity").isel(layer=0, drop=True), _sums(chunk, "nonzeros")
+    return _Reduced(_counts(chunk), _bounds(chunk), stripes, nonzeros, chunk.sizes["trial"])
+
+
+def _atoms(tree: xr.DataTree, number: int) -> int:
+    """Atoms of a layer."""
+    layer = tree.children[f"layer_{number}"]
+    positions = layer["grid"].to_numpy() // layer["stride"].to_numpy()
+    return layer.sizes["filter"] * int(np.prod(positions))
 
 
 def _added(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -106,7 +119,8 @@ def _counts(chunk: xr.Dataset) -> xr.Dataset:
     return counts.transpose("replicate", "pursuit", "variant", "active")
 
 
-def _stripe_sums(chunk: xr.Dataset) -> xr.DataArray:
-    first = chunk["stripe_sparsity"].isel(layer=0, drop=True)
+def _sums(chunk: xr.Dataset, name: str) -> xr.DataArray:
+    """Sums over the trials of what is known of every code; NaN where none was drawn."""
     drawn = chunk["measured"].astype(bool).any("pursuit")
-    return first.sum("trial").astype(np.float64).where(drawn).transpose("replicate", "variant", "active")
+    sums = chunk[name].sum("trial").astype(np.float64).where(drawn)
+    return sums.transpose("replicate", "variant", "active", "layer")

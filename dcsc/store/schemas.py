@@ -173,7 +173,7 @@ _CELLS = ("cascade", "replicate", "pursuit", "variant", "active")
 _DRAWN = ("cascade", "replicate", "variant", "active")
 SUMMARY = Schema(
     "summary",
-    3,
+    4,
     {
         "/": {
             "recovered": Variable(_CELLS, "trials whose whole path was recovered", "i"),
@@ -188,6 +188,8 @@ SUMMARY = Schema(
             "assured_failures": Variable(_CELLS, "of these, those whose path was not recovered", "i"),
             "welch_bound": Variable(("cascade",), "lower bound on the coherence of the first layer"),
             "stripe_sparsity": Variable(_DRAWN, "mean stripe-sparsity of the first layer, NaN if not drawn"),
+            "nonzeros": Variable((*_DRAWN, "layer"), "mean number of non-zeros, NaN if not drawn or no such layer"),
+            "atoms": Variable(("cascade", "layer"), "atoms of the layer, 0 if there is no such layer", "i"),
             "mutual_coherence": Variable(("cascade", "replicate"), "mutual coherence of the first layer"),
         }
     },

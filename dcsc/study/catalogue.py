@@ -195,7 +195,8 @@ def _wrapped(start: str, text: str, width: int) -> list[str]:
 def _choices(kind: str) -> list[Choice]:
     registry = KINDS[kind][1]
     if registry is None:
-        return [_figure(name) for name in panels.panels()]
+        own = [_choice(panels.FIGURES, name) for name in panels.FIGURES.names()]
+        return [_figure(name) for name in panels.built_in()] + own
     return [_choice(registry, name) for name in registry.names()]
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dcsc.errors import UserError, nearest
+from dcsc.figures.panels import panels
 from dcsc.stages.settings import Draw
-from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.pursuits import PursuitOptions
 from dcsc.study.options.signals import JOBS_OF_A_CHUNK, MOST_JOBS, SignalOptions
 from dcsc.study.options.study import Member, Study
+
+if TYPE_CHECKING:
+    from dcsc.model.dictionary import ConvolutionalDictionary
+
+    Layers = Sequence[ConvolutionalDictionary]
 
 
 def check_cascades(study: Study) -> None:
@@ -29,15 +34,13 @@ def check_cascades(study: Study) -> None:
     UserError
         With the key and what does not fit.
     """
-    from dcsc import stages
-
-    stages.load_plugins(study.plugins)
     from dcsc.stages import dictionaries
 
     for name in study.cascades:
         for member in study.members_of(name).values():
             try:
-                deepest = dictionaries.deepest_layer(member.model_dump(mode="json"))
+                layers = dictionaries.trial_layers(member.model_dump(mode="json"))
+                deepest = layers[-1]
             except UserError as error:
                 raise UserError(f"cascades.{name}: {error}") from None
             for experiment, options in study.experiments.items():
@@ -45,16 +48,51 @@ def check_cascades(study: Study) -> None:
                     continue
                 _check_windows(experiment, options.signals, member)
                 _check_thresholds(experiment, options.pursuits, member)
-                _check_relu(experiment, options.signals, options.pursuits, member)
                 try:
-                    largest = max(options.signals.cells(deepest))
+                    largest = max(options.signals.cells(layers))
                 except UserError as error:
-                    raise UserError(f"experiments.{experiment}.signals.stripe_sparsity: {error}") from None
+                    key = "stripe_sparsity" if options.signals.density is None else "density"
+                    raise UserError(f"experiments.{experiment}.signals.{key}: {error}") from None
                 if largest > deepest.n_atoms:
                     raise UserError(
                         f"experiments.{experiment}.signals.active = {largest} is not allowed: "
                         f"the deepest code of cascade {member.name!r} has {deepest.n_atoms} atoms."
                     )
+                _check_given(experiment, options.signals, member, layers)
+                _check_codes(experiment, options.signals, member, layers)
+                _check_relu(experiment, options.signals, options.pursuits, member)
+
+
+def _check_given(experiment: str, signals: SignalOptions, member: Member, layers: Layers) -> None:
+    """Draw one code of every size where supports, magnitudes or signs are listed, which shows whether they fit."""
+    from dcsc import sampling, seeds
+
+    for label, draw in signals.draws().items():
+        chosen = {"support": draw.support, "magnitudes": draw.magnitudes, "signs": draw.signs}
+        if not any(sampling.named(choice)[0] == "given" for choice in chosen.values()):
+            continue
+        name, parameters = sampling.named(draw.support)
+        for size in signals.cells(layers):
+            rng, support = seeds.stream(0, purpose="check"), {"name": name, "size": size, **parameters}
+            try:
+                sampling.sample_codes(rng, layers[-1], 1, **{**chosen, "support": support})
+            except UserError as error:
+                raise UserError(
+                    f"experiments.{experiment}.signals, variant {label!r}, {size} active atoms of cascade "
+                    f"{member.name!r}: {error}"
+                ) from None
+
+
+def _check_codes(experiment: str, signals: SignalOptions, member: Member, layers: Layers) -> None:
+    """Read the codes of every file, and count those of every cell."""
+    from dcsc.stages import codes_file
+
+    for path in sorted({draw.codes for draw in signals.draws().values() if draw.codes is not None}):
+        try:
+            codes = codes_file.read_codes(path, len(layers), layers[-1].code_shape)
+            codes_file.check(path, codes, signals.cells(layers), signals.trials)
+        except UserError as error:
+            raise UserError(f"experiments.{experiment}.signals.codes, for cascade {member.name!r}: {error}") from None
 
 
 def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> None:
@@ -108,15 +146,22 @@ def _check_relu(
 
 def _negative(draw: Draw, member: Member) -> str:
     """Why codes of some layer have negative entries; empty when they have none, or only a draw can tell."""
+    import numpy as np
+
     from dcsc.sampling import registry
-    from dcsc.stages import dictionaries
+    from dcsc.stages import codes_file, dictionaries
 
     name, _ = registry.named(draw.signs)
     if draw.layer_signs:
         return "signs T of every layer are drawn"
-    if draw.windows_of is None and name in ("rademacher", "worst-case", "worst-case-of-atom"):
+    layers = dictionaries.trial_cascade(member.model_dump(mode="json")).dictionaries
+    if draw.codes is not None and np.any(
+        codes_file.read_codes(draw.codes, len(layers), layers[-1].code_shape).value < 0
+    ):
+        return f"those in {draw.codes} have"
+    if draw.windows_of is None and draw.codes is None and name in ("rademacher", "worst-case", "worst-case-of-atom"):
         return f"signs {name!r} are"
-    for number, layer in enumerate(dictionaries.trial_cascade(member.model_dump(mode="json")).dictionaries, start=1):
+    for number, layer in enumerate(layers, start=1):
         is_known = member.layers[number - 1].family not in dictionaries.EXPENSIVE
         if number > 1 and is_known and (layer.filters < 0).any(axis=tuple(range(1, layer.filters.ndim))).all():
             return f"all filters of layer {number} have"
@@ -195,12 +240,12 @@ def check_claims(study: Study) -> None:
 def _columns(study: Study) -> dict[str, set[str]]:
     """The columns that the tables of all figures may have, those of others that they show among them."""
     own = {
-        f"{name}-{panel}": set(PANELS[panel].columns.split())
+        f"{name}-{panel}": set(panels()[panel].columns.split())
         for name, options in study.experiments.items()
         for panel in options.figures
     }
     shown = {
-        f"{name}-{panel}": options.beside if "beside" in PANELS[panel].needs else []
+        f"{name}-{panel}": options.beside if "beside" in panels()[panel].needs else []
         for name, options in study.experiments.items()
         for panel in options.figures
     }

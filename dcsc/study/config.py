@@ -125,6 +125,7 @@ def validate(content: Any) -> Study:
     if not isinstance(content, Mapping):
         raise UserError("the configuration is not a mapping of keys: see config/README.md.")
     _check_extent(content)
+    _load_plugins(content.get("plugins"))
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
@@ -135,6 +136,14 @@ def validate(content: Any) -> Study:
     checks.check_cascades(study)
     checks.check_samplers(study)
     return study
+
+
+def _load_plugins(paths: Any) -> None:
+    """Load what brings names to a configuration before these are looked up; other content is refused later."""
+    if isinstance(paths, list) and all(isinstance(path, str) for path in paths) and len(set(paths)) == len(paths):
+        from dcsc import stages
+
+        stages.load_plugins(path.strip() for path in paths)
 
 
 class _Loader(yaml.SafeLoader):

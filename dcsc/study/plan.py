@@ -15,9 +15,9 @@ from typing import Any
 
 from dcsc import families
 from dcsc.errors import UserError
+from dcsc.figures.panels import FIGURES, panels
 from dcsc.seeds import BLOCK
 from dcsc.stages import dictionaries
-from dcsc.study.options.experiments import PANELS
 from dcsc.study.options.signals import SignalOptions
 from dcsc.study.options.study import Member, Study
 
@@ -175,8 +175,8 @@ class Plan:
         list of int
             Numbers of active atoms.
         """
-        deepest = dictionaries.deepest_layer(self.members[cascade].model_dump(mode="json"))
-        return self.signals_of(experiment).cells(deepest)
+        layers = dictionaries.trial_layers(self.members[cascade].model_dump(mode="json"))
+        return self.signals_of(experiment).cells(layers)
 
     def chunks_of(self, experiment: str) -> list[str]:
         """
@@ -268,14 +268,14 @@ class Plan:
         stage : str
             A key of `FILES`, or "beside".
         panel : str
-            A key of `PANELS`.
+            A key of `panels()`.
 
         Returns
         -------
         bool
             The dictionaries always; summary and metrics unless it is about dictionaries alone.
         """
-        told = PANELS[panel]
+        told = panels()[panel]
         common = stage == "dictionaries" or (stage in ("summary", "metrics") and told.is_measured)
         return common or stage in told.needs
 
@@ -297,6 +297,54 @@ class Plan:
         """
         shown = panels or self.study.experiments[experiment].figures
         return [f"{self.results}/figures/{experiment}-{panel}.{suffix}" for panel in shown for suffix in FIGURE_FORMATS]
+
+    def plugins_of(self, panel: str) -> list[str]:
+        """
+        List the files of the user's that a figure is drawn by.
+
+        Parameters
+        ----------
+        panel : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            All plug-ins where one registers it, none for a figure that is built in.
+        """
+        return list(self.study.plugins) if panel in FIGURES.entries else []
+
+    def drawing_of(self, panel: str) -> str:
+        """
+        Name the module that draws a figure.
+
+        Parameters
+        ----------
+        panel : str
+            Its name.
+
+        Returns
+        -------
+        str
+            Of `dcsc.figures`; empty where a plug-in draws it.
+        """
+        return "" if panel in FIGURES.entries else panel.replace("-", "_")
+
+    def caption_of(self, panel: str) -> str:
+        """
+        Name the file of a figure's caption.
+
+        Parameters
+        ----------
+        panel : str
+            Its name.
+
+        Returns
+        -------
+        str
+            In the folder of the report.
+        """
+        return "own-figure.rst" if panel in FIGURES.entries else f"{panel}.rst"
 
     def tables_beside(self, experiment: str) -> list[str]:
         """
@@ -342,6 +390,23 @@ class Plan:
         """
         layers = self.members[cascade].layers
         return [path for layer in layers for path in families.files(layer.family, **layer.parameters)]
+
+    def codes_of(self, experiment: str) -> list[str]:
+        """
+        List the files of codes that the signals of an experiment are made from.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Paths as the configuration gives them.
+        """
+        draws = self.signals_of(experiment).draws().values()
+        return list(dict.fromkeys(draw.codes for draw in draws if draw.codes is not None))
 
     def dictionary_settings(self, cascade: str) -> dict[str, Any]:
         """
@@ -520,13 +585,16 @@ class Plan:
         dict
             For `dcsc.figures`.
         """
+        options = self.study.experiments[experiment]
+        axis = {"axis": {"of": options.axis, "layer": options.axis_layer}} if options.axis else {}
         return {
+            **axis,
             "experiment": experiment,
             "cascades": self.members_of(experiment),
             "series": self.series_of(experiment),
             "variants": self._variants(experiment),
             "pursuits": self.pursuit_settings(experiment)["pursuits"],
-            "delta": self.study.experiments[experiment].bounds.delta,
+            "delta": options.bounds.delta,
             "seed": self.study.seed,
             "confidence": self.study.confidence,
             "style": self.study.style.model_dump(mode="json"),
@@ -557,7 +625,9 @@ class Plan:
             For `scripts/render_reproduction.py`.
         """
         experiments = self.study.experiments.items()
+        own = {figure: panels()[panel].caption for figure, panel in self.panels.items() if panel in FIGURES.entries}
         return {
+            **({"own_captions": own} if own else {}),
             "results": self.results,
             "title": self.study.title,
             "introduction": self.study.introduction,

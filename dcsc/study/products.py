@@ -169,6 +169,7 @@ class Products:
         return [
             *(FILES[of].format(**names) for of in read.get(stage, ("dictionaries",))),
             *(self._within(path) for path in sweeps),
+            *(self._brought(path) for path in (plan.codes_of(names["experiment"]) if stage == "signals" else ())),
         ]
 
     @cached_property
@@ -176,17 +177,17 @@ class Products:
         return cache(self.plan.files)
 
     def _figure(self, experiment: str, panel: str) -> Iterator[Product]:
-        plan, drawing = self.plan, panel.replace("-", "_")
+        plan, drawing, plugins = self.plan, self.plan.drawing_of(panel), tuple(self.plan.plugins_of(panel))
         settings, digest = self._settings(plan.figure_settings, experiment)
         read = [stage for stage in FILES if stage != "sweeps" and plan.needed(stage, panel)]
         paths = [path for stage in read for path in self._files(stage, experiment)]
         paths += plan.tables_beside(experiment) if plan.needed("beside", panel) else []
-        inputs = tuple(sorted(map(self._within, paths)))
+        inputs = tuple(sorted([*map(self._within, paths), *map(self._brought, plugins)]))
         for suffix in FIGURE_FORMATS:
             if not suffix.endswith(_METADATA):
                 path = f"figures/{experiment}-{panel}.{suffix}"
-                library = self._library("render_figure", drawing)
-                yield Product(path, "figure", 1, settings, digest, library, inputs)
+                library = self._library("render_figure", drawing, plugins)
+                yield Product(path, "figure", 1, settings, digest, library, inputs, plugins)
 
     def _claims(self) -> Iterator[Product]:
         plan = self.plan
@@ -197,7 +198,7 @@ class Products:
         for kind in ("json", "md"):
             yield Product(f"claims.{kind}", "claims", 1, settings, digest, self._library("judge_claims"), tables)
         settings, digest = self._settings(plan.page_settings)
-        read = [PAGES / "reproduction.md", *(PAGES / f"{panel}.rst" for panel in plan.panels.values())]
+        read = [PAGES / "reproduction.md", *(PAGES / plan.caption_of(panel) for panel in plan.panels.values())]
         inputs = {"claims.json", *(self._brought(os.path.relpath(path)) for path in read)}
         library = self._library("render_reproduction")
         yield Product("reproduction.md", "page", 1, settings, digest, library, tuple(sorted(inputs)))

@@ -8,7 +8,7 @@ from dcsc import __main__ as command
 from dcsc import families, pursuit
 from dcsc.errors import UserError
 from dcsc.families.registry import FAMILIES
-from dcsc.figures.panels import panels
+from dcsc.figures.panels import built_in
 from dcsc.sampling.registry import MAGNITUDES, SIGNS, SUPPORTS
 from dcsc.study import catalogue as catalogues
 from dcsc.study.catalogue import as_text, catalogue, documented, option_table
@@ -19,7 +19,7 @@ REGISTERED = {
     "magnitudes": MAGNITUDES.names(),
     "signs": SIGNS.names(),
     "pursuits": pursuit.names(),
-    "figures": list(panels()),
+    "figures": list(built_in()),
 }
 OURS = [
     (kind, choice) for kind, choices in catalogue().items() for choice in choices if choice.module.startswith("dcsc.")

@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsc import families
+from dcsc import families, sampling
 from dcsc.__main__ import main
 from dcsc.errors import UserError
-from dcsc.figures.panels import Panel
+from dcsc.figures.panels import Panel, built_in
 from dcsc.guarantees import TAILS
 from dcsc.pursuit.thresholding import THRESHOLDS
-from dcsc.study import config, reference
-from dcsc.study.options.experiments import PANELS
+from dcsc.stages import dictionaries
+from dcsc.study import config, fullness, reference
 from dcsc.study.options.pursuits import PursuitOptions, Tail
 from dcsc.study.options.signals import SignalOptions
 
@@ -207,7 +207,7 @@ def test_a_palette_of_either_library_is_accepted():
 
 
 def test_a_claim_on_a_panel_that_tells_no_columns_waits_for_its_table(monkeypatch):
-    monkeypatch.setitem(PANELS, "recovery", Panel())
+    monkeypatch.setitem(built_in(), "recovery", Panel())
     assert config.validate(changed((*CLAIM, "measure", "value"), "whatever"))
 
 
@@ -283,21 +283,21 @@ def test_densities_are_refused_twice_and_out_of_range():
             config.validate(densities)
     place["density"] = [0.1, 0.5]
     layer = families.create("lapped", (64,), n_filters=16)
-    assert config.validate(densities).experiments["transition"].signals.cells(layer) == [6, 32]
+    assert config.validate(densities).experiments["transition"].signals.cells([layer]) == [6, 32]
 
 
 def test_cells_by_stripe_sparsity_ask_for_an_even_spread_on_one_axis():
     signals = {"stripe_sparsity": [2, 5], "trials": 1, "support": "spread"}
     layer = families.create("lapped", (64,), n_filters=4)  # 16 positions, 3 of them in a stripe
-    assert SignalOptions(**signals).cells(layer) == [10, 26]
-    assert SignalOptions(**{**signals, "stripe_sparsity": [500]}).cells(layer) == [layer.n_atoms]
+    assert SignalOptions(**signals).cells([layer]) == [10, 26]
+    assert SignalOptions(**{**signals, "stripe_sparsity": [500]}).cells([layer]) == [layer.n_atoms]
     content = changed((*SIGNALS, "active"), None)
     content["experiments"]["transition"]["signals"] |= {"stripe_sparsity": [2]}
     with pytest.raises(UserError, match="stripe_sparsity is for evenly spread atoms"):
         config.validate(content)
     plane = families.create("lapped", (12, 12), n_filters=4)
     with pytest.raises(UserError, match="one axis alone, not of 2"):
-        SignalOptions(**signals).cells(plane)
+        SignalOptions(**signals).cells([plane])
 
 
 def test_parameters_of_a_pursuit_are_read_from_text():
@@ -374,3 +374,78 @@ def test_a_configuration_offers_the_tails_and_thresholds_that_there_are():
         of for of in get_args(PursuitOptions.model_fields["threshold"].annotation) if get_origin(of) is Literal
     )
     assert set(get_args(named)) == set(THRESHOLDS)
+
+
+def deep(**signals):
+    """A study of a cascade of two layers, the inner one dense."""
+    layers = [
+        {"family": "lapped", "parameters": {"n_filters": 8}},
+        {"family": "gaussian", "parameters": {"n_filters": 4, "taps": 4, "stride": 2}},
+    ]
+    experiment = {
+        "title": "How dense?",
+        "cascades": ["two"],
+        "signals": {"trials": 4, **signals},
+        "pursuits": {"it": {"rule": "top-k"}},
+        "figures": ["recovery"],
+    }
+    return {"seed": 1, "cascades": {"two": {"grid": [1024], "layers": layers}}, "experiments": {"e": experiment}}
+
+
+def test_densities_may_be_those_of_any_layer():
+    shares = [0.1, 0.3]
+    study = config.validate(deep(density=shares, density_layer=1))
+    member = study.members_of("two")["two"]
+    layers = dictionaries.trial_layers(member.model_dump(mode="json"))
+    cells = study.experiments["e"].signals.cells(layers)
+    rng, reached = np.random.default_rng(5), []
+    for cell in cells:
+        codes = sampling.deep_codes(rng, layers, 200, support={"name": "uniform", "size": cell}, magnitudes="uniform")
+        reached.append(codes.codes[0].row_size.mean() / layers[0].n_atoms)
+    np.testing.assert_allclose(reached, shares, rtol=0.15)
+    assert config.validate(deep(density=shares, density_layer=2)).experiments["e"].signals.cells(layers) == [
+        round(share * layers[1].n_atoms) for share in shares
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signals", "words"),
+    [
+        ({"density": [0.001], "density_layer": 1}, "0.001 of layer 1 is not reached: a single deepest atom activates"),
+        (
+            {"density": [1.0], "density_layer": 1, "support": {"name": "clustered", "width": 1}},
+            "that this support takes",
+        ),
+        ({"density": [0.1], "density_layer": 3}, "density_layer = 3 is not allowed: cascade 'two' has 2 layers"),
+        ({"active": [1], "density_layer": 1}, "density_layer is the layer that density is of"),
+    ],
+)
+def test_densities_of_a_layer_that_are_not_reached_are_refused(signals, words):
+    with pytest.raises(UserError, match=words):
+        config.validate(deep(**signals))
+
+
+def test_a_study_at_densities_where_a_layer_is_full_says_so_in_one_line():
+    (note,) = fullness.notes(config.validate(deep(active=[160, 200, 256])))
+    words = "experiments.e: layer 1 of cascade 'two' is full at every number of active atoms, 90% of its atoms or more"
+    assert note.startswith(words)
+    assert "\n" not in note
+    (note,) = fullness.notes(config.validate(deep(active=[1, 160, 200])))
+    assert "is full from 160 active atoms on" in note
+    assert fullness.notes(config.validate(deep(active=[1, 2, 200]))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axis": "depth"}, "axis = 'depth' is not allowed"),
+        ({"axis_layer": 1}, "axis_layer is for axis 'count' or 'density'"),
+        ({"axis": "count", "axis_layer": 3}, "axis_layer = 3 is not allowed: cascade 'two' has 2 layers"),
+        ({"axis": "count", "figures": ["ladder"]}, "axis is for figures 'recovery', 'depth' and 'thresholds'"),
+    ],
+)
+def test_axes_that_do_not_fit_are_refused(changes, words):
+    content = deep(active=[1])
+    content["experiments"]["e"] |= changes
+    with pytest.raises(UserError, match=words):
+        config.validate(content)

@@ -4,11 +4,18 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
 from dcsc import stages
 from dcsc.errors import UserError
+from dcsc.stages import dictionaries, signals
+from dcsc.stages.settings import Draws
+from dcsc.store import dataset, readers
+from dcsc.study import config
+from dcsc.study.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,3 +82,69 @@ def test_the_readme_says_of_the_abstract_what_the_page_about_the_run_says():
     assert all(sentence in readme for sentence in sentences)
     failing = page.replace("| holds |", "| **DOES NOT HOLD** |", 1)
     assert "What does not hold, and is shown so" in script.verdicts(failing)
+
+
+def examples_of(heading, page="docs/howto.md"):
+    """The examples of one section, by language."""
+    section = re.split(r"^## ", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (text,) = (part for part in section if part.startswith(f"{heading}\n"))
+    found = {}
+    for language, block in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+        found.setdefault(language, []).append(block)
+    return found
+
+
+LAPPED = {"family": "lapped", "parameters": {"n_filters": 4}}
+INNER = {"family": "gaussian", "parameters": {"n_filters": 4, "taps": 4, "stride": 2}}
+
+
+def plan_of(example, grid, *layers):
+    """The plan of a study of one experiment, parts of which are an example."""
+    experiment = {
+        "title": "Does the example run?",
+        "cascades": ["it"],
+        "pursuits": {"it": {"rule": "top-k"}},
+        "figures": ["recovery"],
+        **yaml.safe_load(example),
+    }
+    cascades = {"it": {"grid": [grid], "layers": layers}}
+    return Plan(config.validate({"seed": 1, "cascades": cascades, "experiments": {"own": experiment}}))
+
+
+def drawn_from(example):
+    """The signals of such an experiment, of one layer of four filters."""
+    plan = plan_of(example, 64, LAPPED)
+    made = dictionaries.draw_dictionaries(plan.dictionary_settings("it")["cascade"], 1)
+    settings = plan.signal_settings("own", "it", "000000")
+    return signals.draw_signals(Draws.from_json(settings), readers.cascades_of(xr.DataTree.from_dict(made)))
+
+
+def test_the_example_of_listed_signals_draws_the_same_from_yaml_and_from_python():
+    examples = examples_of("Draw signals of your own")
+    names = {}
+    exec(compile(examples["python"][0], "howto.md", "exec"), names)
+    drawn = dataset.codes_from_dataset(drawn_from(examples["yaml"][0])["/layer_1"]).to_dense()[0]
+    random_signs, listed_signs = drawn
+    np.testing.assert_array_equal(listed_signs[1], names["codes"].to_dense())
+    np.testing.assert_array_equal(np.abs(random_signs), np.abs(listed_signs))
+    assert (random_signs != listed_signs).any()
+    assert (np.count_nonzero(listed_signs, axis=(2, 3)) == [[2], [3]]).all()
+
+
+def test_the_example_of_codes_of_a_file_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = examples_of("Study codes that you have")
+    names = {}
+    exec(compile(examples["python"][0], "howto.md", "exec"), names)
+    clean, noisy = dataset.codes_from_dataset(drawn_from(examples["yaml"][0])["/layer_1"]).to_dense()[0]
+    np.testing.assert_array_equal(clean, noisy)
+    sizes = np.count_nonzero(names["codes"], axis=(1, 2))
+    np.testing.assert_array_equal(clean[0], names["codes"][(sizes > 0) & (sizes <= 5)][:100])
+    np.testing.assert_array_equal(clean[1], names["codes"][(sizes > 5) & (sizes <= 10)][:100])
+
+
+def test_the_example_of_densities_of_a_layer_runs():
+    (example,) = examples_of("Choose densities, and what figures show recovery against, by layer")["yaml"]
+    plan = plan_of(example, 1024, LAPPED, INNER)
+    assert len(plan.cells_of("own", "it")) == 3
+    assert plan.figure_settings("own")["axis"] == {"of": "density", "layer": 1}

@@ -12,6 +12,7 @@ import yaml
 
 from dcsc.__main__ import main
 from dcsc.errors import UserError
+from dcsc.figures.panels import built_in
 from dcsc.study import config, estimate, workflow_plan
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
@@ -211,4 +212,5 @@ def test_mistakes_end_with_one_sentence(capsys):
 def test_the_model_knows_which_figures_read_every_trial():
     figures = (ROOT / "dcsc/figures").glob("*.py")
     reading = {path.stem for path in figures if "results.trials" in path.read_text(encoding="utf-8")}
-    assert set(model.OF_TRIALS) == reading
+    drawings = [name.replace("-", "_") for name in built_in()]
+    assert {name for name in drawings if model.kind_of(f"render_{name}") == "render_trials"} == reading

@@ -24,9 +24,12 @@ from dcsc.figures import (
     real_signals,
     recovery,
     style,
+    thresholds,
+    transitions,
     uniform_density,
 )
-from dcsc.figures.inputs import FigureSettings, Results
+from dcsc.figures.inputs import Axis, FigureSettings, Results
+from dcsc.figures.tables import select
 from dcsc.model.coherence import mutual_coherence
 from dcsc.pursuit import work
 from dcsc.stages import summary
@@ -404,3 +407,66 @@ def test_figure_paper_table_knows_the_experiments_of_the_paper_alone(tmp_path):
     with pytest.raises(UserError) as refusal:
         paper_table.tidy(Results({"it": drawn}, trials={"it": measured}), settings_of({"random": {}}))
     assert "one cascade of 2, 3 or 5 layers" in str(refusal.value)
+
+
+AXES = {
+    "stripe-sparsity": lambda cell: cell["stripe_sparsity"].sel(layer=1),
+    "count": lambda cell: cell["nonzeros"].sel(layer=1),
+    "density": lambda cell: cell["nonzeros"].sel(layer=2) / 32,
+}
+
+
+@pytest.mark.parametrize("of", AXES)
+def test_recovery_is_shown_against_what_is_asked_for(tmp_path, of):
+    variants = {"plain": {}}
+    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 3, 6], variants, 40)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
+    settings = settings_of(variants, axis={"of": of, "layer": 1 if of == "count" else None}, series={"it": "it"})
+    results = Results({"it": drawn}, counts, {"it": measured})
+    expected = [float(AXES[of](measured.sel(active=active)).mean()) for active in (1, 3, 6)]
+    table = recovery.tidy(results, settings)
+    figure = recovery.draw(table, settings)
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), expected)
+    words = {
+        "stripe-sparsity": "stripe-sparsity",
+        "count": "active atoms of layer 1",
+        "density": "of the deepest layer",
+    }
+    assert any(words[of] in text.get_text() for text in figure.texts)
+    table = depth.tidy(results, settings)
+    column = settings.axis.column("density")
+    np.testing.assert_allclose(select(table, pursuit=table["pursuit"][0])[column], expected)
+    assert any(words[of] in panel.get_xlabel() for panel in depth.draw(table, settings).axes)
+
+
+def test_thresholds_are_shown_as_densities_of_a_layer(tmp_path):
+    variants, run = {"random": {}}, {"hard": {"rule": "hard", "threshold": "statistical"}}
+    drawn, _, _, measured = chain(tmp_path, SPARSE, [1, 3, 6, 12, 20], variants, 40)
+    measured = measured.sel(pursuit=["hard"])
+    found, _ = certified(SPARSE, run, variants)
+    results = Results(
+        {"it": drawn},
+        summary.summarize({"it": [measured]}, {"it": drawn}),
+        {"it": measured},
+        certificates={"it": found},
+    )
+    settings = settings_of(variants, axis={"of": "density", "layer": 1}, series={"it": "it"})
+    table = thresholds.tidy(results, settings)
+    plain = thresholds.tidy(results, dataclasses.replace(settings, axis=Axis()))
+    pd.testing.assert_frame_equal(table[plain.columns], plain, check_dtype=False)
+    n_atoms = cascade_of(drawn, 0).dictionaries[0].n_atoms
+    means = measured["nonzeros"].sel(layer=1).mean(("replicate", "variant", "trial")) / n_atoms
+    (point,) = (
+        row for row in transitions.measured(results.summary, settings.variants).itertuples() if row.level == 0.5
+    )
+    expected = np.exp(np.interp(np.log(point.active), np.log(means["active"]), np.log(means)))
+    row = select(table, kind="measured", level=0.5)
+    assert row["density"].tolist() == [pytest.approx(expected)]
+    certificates = select(table, kind="certified").set_index("rung")["density"]
+    told = found["density"].sel(pursuit="hard", variant="random", part="path", layer=1).fillna(0)
+    assert certificates.to_dict() == {rung: float(told.sel(rung=rung)) for rung in certificates.index}
+    counts = thresholds.tidy(results, dataclasses.replace(settings, axis=Axis("count", 1)))
+    np.testing.assert_allclose(counts["count"], table["density"] * n_atoms)
+    figure = thresholds.draw(table, settings)
+    assert figure.axes[0].get_ylabel() == "density of activations of layer 1"
+    assert any(line.get_ydata().tolist() == row["density"].tolist() for line in figure.axes[0].lines)

@@ -33,7 +33,7 @@ REGISTER = {
     "family": "from dcsc.families import register",
     "pursuit": "from dcsc.pursuit import register",
     "support": "from dcsc.sampling import register_support as register",
-    "magnitude": "from dcsc.sampling import register_magnitude as register",
+    "magnitude": "from dcsc.sampling import register_magnitudes as register",
     "sign rule": "from dcsc.sampling import register_signs as register",
     "real signal": "from dcsc.stages.windows import register",
 }
@@ -173,7 +173,7 @@ def test_nothing_built_in_can_be_replaced(tmp_path, kind):
 
 def test_plug_ins_of_one_file_name_do_not_replace_one_another(tmp_path):
     text = (
-        "from dcsc.sampling import register_magnitude\n\n@register_magnitude('own')\ndef own(rng, count):\n    pass\n"
+        "from dcsc.sampling import register_magnitudes\n\n@register_magnitudes('own')\ndef own(rng, count):\n    pass\n"
     )
     paths = []
     for name in ("a", "b"):

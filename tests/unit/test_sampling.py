@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, guarantees, sampling
+from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, guarantees, phase_diagram, sampling
 from dcsc.convolution import sparse_path
 from dcsc.errors import UserError
 from dcsc.model import sparsity
@@ -211,7 +211,7 @@ def test_magnitudes_by_filter_fall_geometrically_from_filter_to_filter(n_filters
         dictionary,
         6,
         support={"name": "bernoulli", "density": 0.5},
-        magnitude={"name": "by-filter", "contrast": 0.2},
+        magnitudes={"name": "by-filter", "contrast": 0.2},
     ).to_dense()
     expected = np.geomspace(1, 0.2, n_filters) if n_filters > 1 else np.ones(1)
     for f, magnitude in enumerate(expected):
@@ -221,7 +221,7 @@ def test_magnitudes_by_filter_fall_geometrically_from_filter_to_filter(n_filters
         sampling.draw_magnitudes("by-filter", rng, 3)
     with pytest.raises(UserError, match="contrast = 2 is not allowed"):
         sampling.sample_codes(
-            rng, dictionary, 1, support={"name": "uniform", "size": 1}, magnitude={"name": "by-filter", "contrast": 2}
+            rng, dictionary, 1, support={"name": "uniform", "size": 1}, magnitudes={"name": "by-filter", "contrast": 2}
         )
 
 
@@ -231,7 +231,7 @@ def test_worst_signs_for_the_uniform_threshold_are_those_of_its_theorem():
         LINE,
         20,
         support={"name": "bernoulli", "density": 0.04},
-        magnitude={"name": "uniform", "contrast": 0.4},
+        magnitudes={"name": "uniform", "contrast": 0.4},
         signs="positive",
     )
     assert 0 in codes.row_size
@@ -293,7 +293,7 @@ def test_a_plug_in_adds_a_support_and_a_magnitude():
         active[:, 1:] = False
         return RaggedCodes.from_dense(active.astype("int8"), dictionary.code_shape)
 
-    @sampling.register_magnitude("two-levels")
+    @sampling.register_magnitudes("two-levels")
     def two_levels(rng, count, *, low):
         return np.where(rng.random(count) < 0.5, low, 1.0)
 
@@ -303,7 +303,7 @@ def test_a_plug_in_adds_a_support_and_a_magnitude():
             LINE,
             4,
             support={"name": "first-filter", "density": 0.5},
-            magnitude={"name": "two-levels", "low": 0.1},
+            magnitudes={"name": "two-levels", "low": 0.1},
         )
         assert set(np.abs(codes.value)) == {0.1, 1.0}
         assert not codes.to_dense()[:, 1:].any()
@@ -327,9 +327,9 @@ def test_a_plug_in_adds_a_support_and_a_magnitude():
         ({"support": {"name": "stripe", "norm": 1, "size": 5}}, "takes 0 to 4"),
         ({"support": {"name": "stripe", "norm": 3, "size": 2}}, "exactly 3 needs as many"),
         ({"support": {"name": "stripe", "norm": 99}}, "takes 0 to 15"),
-        ({"magnitude": "half-norml"}, "did you mean 'half-normal'?"),
-        ({"magnitude": {"name": "constant", "value": -1}}, "positive numbers"),
-        ({"magnitude": {"name": "uniform", "contrast": 0}}, "above 0"),
+        ({"magnitudes": "half-norml"}, "did you mean 'half-normal'?"),
+        ({"magnitudes": {"name": "constant", "value": -1}}, "positive numbers"),
+        ({"magnitudes": {"name": "uniform", "contrast": 0}}, "above 0"),
         ({"signs": "radmacher"}, "did you mean 'rademacher'?"),
         ({"signs": {"name": "given", "signs": [2.0]}}, "must return one -1 or +1"),
     ],
@@ -402,7 +402,7 @@ def test_snr_is_a_ratio_of_powers():
 
 def draw_deep(model, seed=0, trials=8, **options):
     size = max(1, min(5, model.dictionaries[-1].n_atoms // 2))
-    parameters = {"support": {"name": "uniform", "size": size}, "magnitude": "uniform", **options}
+    parameters = {"support": {"name": "uniform", "size": size}, "magnitudes": "uniform", **options}
     if parameters.pop("random_layers", False):
         parameters["layer_signs"] = stream(seed, what="layer signs")
     return sampling.deep_codes(stream(seed, what="codes"), model.dictionaries, trials, **parameters)
@@ -438,13 +438,13 @@ def integer_cascade(positions=20):
 
 def test_integer_draws_have_exact_supports():
     model = integer_cascade()
-    draw = draw_deep(model, support={"name": "uniform", "size": 12}, magnitude="constant", trials=32)
+    draw = draw_deep(model, support={"name": "uniform", "size": 12}, magnitudes="constant", trials=32)
     expected = model.synthesize(draw.codes[-1].to_dense().astype(np.int64))
     for layer, code in enumerate(draw.codes, start=1):
         np.testing.assert_array_equal(code.to_dense(), expected[layer])
     cancelling = ConvolutionalDictionary.from_integers([[[1, 1, 1, 1]], [[1, 1, -1, -1]]], 2, (16,))
     above = ConvolutionalDictionary(np.eye(1)[:, None], 1, (16,))
-    draw = draw_deep(Cascade([above, cancelling]), support={"name": "uniform", "size": 8}, magnitude="constant")
+    draw = draw_deep(Cascade([above, cancelling]), support={"name": "uniform", "size": 8}, magnitudes="constant")
     assert draw.cancelled[:, 0].sum() > 0
     np.testing.assert_array_equal(draw.cancelled[:, 1], 0)
 
@@ -514,7 +514,7 @@ def test_insertion_agrees_with_a_dense_reference(model, seed, random_layers, flo
     ]
     deepest = sparse[-1]
     proposals = sampling.sample_codes(
-        rng, deepest, 4, support={"name": "uniform", "size": min(8, deepest.n_atoms)}, magnitude="uniform"
+        rng, deepest, 4, support={"name": "uniform", "size": min(8, deepest.n_atoms)}, magnitudes="uniform"
     )
     signs = [rng.choice([-1, 1], size=(4, *d.code_shape)).astype(np.int8) for d in sparse] if random_layers else None
     keep = 2 if stop_early else None
@@ -531,7 +531,7 @@ def test_insertion_agrees_with_a_dense_reference(model, seed, random_layers, flo
 
 def test_a_contrast_floor_holds_at_every_layer_and_counts_what_it_skips():
     model = integer_cascade()
-    options = {"support": {"name": "uniform", "size": 15}, "magnitude": "constant", "trials": 32}
+    options = {"support": {"name": "uniform", "size": 15}, "magnitudes": "constant", "trials": 32}
     free = draw_deep(model, **options)
     floored = draw_deep(model, **options, constraint="contrast-floor", floor=1 / 64)
     assert free.contrast.min() < 1 / 64 <= floored.contrast.min()
@@ -565,7 +565,7 @@ def test_a_constraint_that_leaves_nothing_is_refused():
 
 def test_rejection_repeats_whole_draws():
     model = integer_cascade()
-    options = {"support": {"name": "uniform", "size": 4}, "magnitude": "constant", "trials": 32}
+    options = {"support": {"name": "uniform", "size": 4}, "magnitudes": "constant", "trials": 32}
     draw = draw_deep(model, **options, constraint="rejection", floor=1 / 64, random_layers=True)
     assert draw.contrast.min() >= 1 / 64
     assert draw.refused.sum() > 0
@@ -642,7 +642,7 @@ def aligned_cascade(blocks=1):
 
 def test_the_aligned_cascade_fails_always_and_with_random_layers_at_its_exact_rate():
     model = aligned_cascade()
-    options = {"support": {"name": "uniform", "size": 1}, "magnitude": "constant", "trials": 4096}
+    options = {"support": {"name": "uniform", "size": 1}, "magnitudes": "constant", "trials": 4096}
     for random_layers, rate in ((False, 1.0), (True, 1 / 16)):
         draw = draw_deep(model, **options, random_layers=random_layers)
         margins = sparse_path.margins(model.dictionaries[0], draw.signed_codes(1))
@@ -699,3 +699,58 @@ def test_deep_blocks_are_the_same_in_any_chunks():
         draw(10, first=5)
     with pytest.raises(UserError, match="at least one"):
         draw(0)
+
+
+def test_supports_magnitudes_and_signs_of_ones_own_are_taken_as_they_are():
+    rng, (n_filters, positions) = np.random.default_rng(0), LINE.code_shape
+    by_place = [[0, 5], [n_filters - 1, 0], [1, 2]]
+    flat = [filter_ * positions + position for filter_, position in by_place]
+    signs = [[1], [-1], *[[1]] * (n_filters - 2)]
+    values = [[0.5], [2.0], *[[1.0]] * (n_filters - 2)]
+    for atoms in (by_place, flat):
+        codes = sampling.sample_codes(
+            rng,
+            LINE,
+            2,
+            support={"name": "given", "atoms": atoms},
+            magnitudes={"name": "given", "values": values},
+            signs={"name": "given", "signs": signs},
+        ).to_dense()
+        expected = np.zeros(LINE.code_shape)
+        expected[tuple(np.transpose(by_place))] = [0.5, 1.0, -2.0]
+        np.testing.assert_array_equal(codes, [expected, expected])
+    fewer = sampling.draw_supports("given", rng, LINE, 1, atoms=by_place, size=2).to_dense()
+    assert np.argwhere(fewer[0]).tolist() == sorted(by_place[:2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"support": {"name": "given", "atoms": [0, 0]}}, "atom 0 stands twice"),
+        ({"support": {"name": "given", "atoms": [10**6]}}, r"atom 1000000 is not in this layer: it has \d+ atoms"),
+        ({"support": {"name": "given", "atoms": [[0, -1]]}}, r"atom \[0, -1\] is not in this layer"),
+        ({"support": {"name": "given", "atoms": [[0, 1, 2]]}}, "2 numbers an atom"),
+        ({"support": {"name": "given", "atoms": [1, 2], "size": 3}}, "the list of atoms takes 0 to 2"),
+        ({"magnitudes": {"name": "given", "values": [1.0]}}, "do not fit 2 non-zeros"),
+        ({"magnitudes": {"name": "given", "values": [[0.0]]}}, "values hold 0.0: give positive numbers"),
+        ({"magnitudes": {"name": "given", "values": [[1.0, 2.0]]}}, "values of shape .* do not fit"),
+        ({"signs": {"name": "given", "signs": [[3]]}}, "one -1 or \\+1"),
+    ],
+)
+def test_what_is_given_and_does_not_fit_is_said(wrong, words):
+    parameters = {"support": {"name": "given", "atoms": [1, 2]}, **wrong}
+    with pytest.raises(UserError, match=words):
+        sampling.sample_codes(np.random.default_rng(0), LINE, 1, **parameters)
+
+
+def test_the_former_name_of_magnitudes_is_refused_with_the_present_one():
+    rng, chosen = np.random.default_rng(0), {"support": {"name": "uniform", "size": 1}, "magnitude": "constant"}
+    words = "has no parameter 'magnitude', it is called 'magnitudes' everywhere: rename it"
+    with pytest.raises(UserError, match=f"sample_codes {words}"):
+        sampling.sample_codes(rng, LINE, 1, **chosen)
+    with pytest.raises(UserError, match=f"deep_codes {words}"):
+        sampling.deep_codes(rng, [LINE], 1, **chosen)
+    with pytest.raises(UserError, match=f"phase_diagram {words}"):
+        phase_diagram({"a": [1], "b": [1]}, LINE, **chosen)
+    with pytest.raises(UserError, match="it is called register_magnitudes"):
+        _ = sampling.register_magnitude

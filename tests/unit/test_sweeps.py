@@ -192,9 +192,9 @@ def test_a_curve_that_does_not_fall_adds_no_cell(drawn):
 def test_cells_by_density_follow_the_size_of_the_code():
     options = SignalOptions(density=[0.5, 0.01, 0.0101, 1e-9], trials=1)
     large, small = (families.create("lapped", (size,), n_filters=4) for size in (1000, 100))
-    assert options.cells(large) == [1, 10, 500]
-    assert options.cells(small) == [1, 50]
-    assert SignalOptions(active=[5, 3], trials=1).cells(large) == [5, 3]
+    assert options.cells([large]) == [1, 10, 500]
+    assert options.cells([small]) == [1, 50]
+    assert SignalOptions(active=[5, 3], trials=1).cells([large]) == [5, 3]
 
 
 def test_a_series_of_grids_keeps_the_density(tmp_path):
@@ -221,9 +221,9 @@ def test_a_series_of_grids_keeps_the_density(tmp_path):
     )
     members = study.members_of("it")
     assert list(members) == ["it-grid-64", "it-grid-128"]
-    deepest = [dictionaries.deepest_layer(member.model_dump(mode="json")) for member in members.values()]
+    deepest = [dictionaries.trial_layers(member.model_dump(mode="json"))[-1] for member in members.values()]
     assert [layer.n_atoms for layer in deepest] == [64, 128]
-    cells = [study.experiments["e"].signals.cells(layer) for layer in deepest]
+    cells = [study.experiments["e"].signals.cells([layer]) for layer in deepest]
     assert cells == [[3, 16], [6, 32]]
     for member, size in zip(members.values(), (64, 128), strict=True):
         tree = xr.DataTree.from_dict(dictionaries.draw_dictionaries(member.model_dump(mode="json"), 1))

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from dcsc.study.options.experiments import PANELS
+from dcsc.figures.panels import built_in
 from tests.workflow.support import ROOT
 
 
@@ -14,7 +14,7 @@ def working_rules():
     headers, bodies = (re.split(r"^ *rule(?: (\w+))?:$", source, flags=re.MULTILINE)[first::2] for first in (1, 2))
     names = {name for name, body in zip(headers, bodies, strict=True) if re.search("^ +script:", body, re.MULTILINE)}
     assert None in names  # the rules of the figures, one for each panel
-    return names - {None} | {f"render_{panel.replace('-', '_')}" for panel in PANELS}
+    return names - {None} | {f"render_{panel.replace('-', '_')}" for panel in built_in()}
 
 
 def test_every_rule_that_works_is_in_a_group_of_the_slurm_profile():

@@ -27,7 +27,9 @@ rule render_reproduction:
         claims=f"{RESULTS}/claims.json",
         metadata=f"{RESULTS}/claims.json-metadata.json",
         template=f"{PAGES}/reproduction.md",
-        captions=[f"{PAGES}/{panel}.rst" for panel in PLAN.panels.values()],
+        captions=[
+            f"{PAGES}/{PLAN.caption_of(panel)}" for panel in PLAN.panels.values()
+        ],
     output:
         page=f"{RESULTS}/reproduction.md",
         metadata=f"{RESULTS}/reproduction.md-metadata.json",

@@ -15,7 +15,7 @@ from dcsc.study import config as configuration
 from dcsc.study import surroundings
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
-from dcsc.study.options.experiments import PANELS
+from dcsc.figures.panels import panels
 from dcsc.study.plan import FILES, RULES, wildcards_of
 from dcsc.study.products import source_of
 from dcsc.study.workflow_plan import PLANNING
@@ -55,8 +55,10 @@ def check_results():
     """End with one sentence, before any job, when files of another study or code would be taken for this one's."""
     if not workflow.is_main_process or PLANNING in os.environ:
         return
-    from dcsc.study import verify
+    from dcsc.study import fullness, verify
 
+    for note in fullness.notes(STUDY):
+        print(f"note: {note}", file=sys.stderr)
     files = workflow.configfiles or ["config/config.yaml"]
     stop_unless(verify.check_start, PLAN, config, os.path.relpath(files[-1]))
 

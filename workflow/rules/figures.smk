@@ -1,4 +1,4 @@
-for panel in PANELS:
+for panel in panels():
     drawing = panel.replace("-", "_")
     read = {stage: read_by(panel, stage) for stage in FILES if stage != "sweeps"}
 
@@ -9,18 +9,19 @@ for panel in PANELS:
             **read,
             beside=of_job(PLAN.tables_beside) if PLAN.needed("beside", panel) else [],
             digests=digests_beside(*read.values()),
+            plugins=PLAN.plugins_of(panel),
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",
             png=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.png",
-                caption=f"../report/{panel}.rst",
+                caption=f"../report/{PLAN.caption_of(panel)}",
                 category=of_job(experiment_title),
                 labels={"figure": panel, "kind": "chart"},
             ),
             csv=report(
                 f"{RESULTS}/figures/{{experiment}}-{panel}.csv",
-                caption=f"../report/{panel}.rst",
+                caption=f"../report/{PLAN.caption_of(panel)}",
                 category=of_job(experiment_title),
                 labels={"figure": panel, "kind": "numbers"},
             ),
@@ -35,8 +36,15 @@ for panel in PANELS:
         resources:
             **resources_of(f"render_{drawing}"),
         params:
-            **params_of("render_figure", PLAN.figure_settings, drawing),
+            **params_of(
+                "render_figure",
+                PLAN.figure_settings,
+                PLAN.drawing_of(panel),
+                PLAN.plugins_of(panel),
+            ),
             cascade_of_metrics=of_job(PLAN.cascade_of_chunks),
-            drawing=drawing,
+            drawing=PLAN.drawing_of(panel),
+            panel=panel,
+            caption=panels()[panel].caption,
         script:
             script_of("render_figure")

@@ -6,6 +6,7 @@ rule sample_signals:
             lambda _: [dataset("dictionaries")], of_job(PLAN.sweep_of)
         ),
         plugins=STUDY.plugins,
+        codes=of_job(PLAN.codes_of),
     output:
         **made("signals"),
     log:

@@ -15,9 +15,6 @@ COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 QUANTITIES = ("seconds", "memory_mb", "disk_mb")
 """Time on one core, the largest resident memory, and what the outputs take on disk."""
 
-OF_TRIALS = tuple(name.replace("-", "_") for name, panel in panels().items() if panel.reads_trials)
-"""Figures that read every trial and not the counts alone."""
-
 PRIOR = {"seconds": 60.0, "memory_mb": 500.0, "disk_mb": 5.0}
 """How much of each must have been measured of a rule until that counts as much as the coefficients that ship."""
 
@@ -74,7 +71,8 @@ def kind_of(rule: str) -> str:
     """
     if rule in shipped():
         return rule
-    return "render_trials" if rule.removeprefix("render_") in OF_TRIALS else "render"
+    of_trials = {name.replace("-", "_") for name, panel in panels().items() if panel.reads_trials}
+    return "render_trials" if rule.removeprefix("render_") in of_trials else "render"
 
 
 def predicted(rule: str, sizes: Mapping[str, float]) -> Cost:

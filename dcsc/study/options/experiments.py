@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from dcsc.errors import nearest
-from dcsc.figures.panels import panels
+from dcsc.figures.panels import built_in, panels
 from dcsc.study.options.pursuits import BoundOptions, PursuitOptions
 from dcsc.study.options.signals import SignalOptions
-from dcsc.study.options.types import Name, Names, Options, distinct
+from dcsc.study.options.types import Count, Name, Names, Options, distinct
 
-PANELS = panels()
-"""The figures that an experiment can ask for."""
+
+def _known(name: str) -> str:
+    if name not in panels():
+        raise ValueError(f"the figure {name!r} is unknown: {nearest(name, panels())}")
+    return name
+
+
+if TYPE_CHECKING:
+    Figure = str
+else:
+    Figure = Annotated[str, AfterValidator(_known)] | Literal[tuple(built_in())]
+"""A figure that an experiment can ask for: those of plug-ins are known once these are loaded."""
 
 
 class ExperimentOptions(Options):
@@ -31,9 +41,15 @@ class ExperimentOptions(Options):
     """Guarantees that depend on the supports."""
     errors: bool = False
     """Keep the recovered values, not only supports, and measure errors."""
-    # The names are known at run time alone.
-    figures: Annotated[list[Literal[tuple(PANELS)]], AfterValidator(distinct)] = Field(min_length=1)  # type: ignore[valid-type]
-    """What is drawn."""
+    figures: Annotated[list[Figure], AfterValidator(distinct)] = Field(min_length=1)
+    """What is drawn: figures that are built in, and those that `plugins` register."""
+    axis: Literal["stripe-sparsity", "count", "density"] | None = None
+    """
+    What figures `recovery`, `depth` and `thresholds` show recovery against: the mean stripe-sparsity of the first layer
+    (by default, but for `depth`), the mean number of active atoms of a layer, or their share (`depth` by default).
+    """
+    axis_layer: Count | None = None
+    """The layer that `count` and `density` of `axis` are of; the deepest by default."""
     beside: Names = Field(default=[])
     """
     Figures of other experiments, each as `experiment-panel`, whose numbers figures `depth` and `basis-pursuit` (of
@@ -43,7 +59,7 @@ class ExperimentOptions(Options):
     @property
     def is_certified(self) -> bool:
         """Whether a figure shows what is certified for the pursuits."""
-        return any("certificates" in PANELS[panel].needs for panel in self.figures)
+        return any("certificates" in panels()[panel].needs for panel in self.figures)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> ExperimentOptions:
@@ -66,10 +82,14 @@ class ExperimentOptions(Options):
     @model_validator(mode="after")
     def _figures_have_what_they_show(self) -> ExperimentOptions:
         for panel in self.figures:
-            if "errors" in PANELS[panel].needs and not self.errors:
+            if "errors" in panels()[panel].needs and not self.errors:
                 raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
-            if PANELS[panel].is_measured and self.signals is None:
+            if panels()[panel].is_measured and self.signals is None:
                 raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
-        if self.beside and not any("beside" in PANELS[panel].needs for panel in self.figures):
+        if (self.axis or self.axis_layer) and not set(self.figures) & {"recovery", "depth", "thresholds"}:
+            raise ValueError("axis is for figures 'recovery', 'depth' and 'thresholds': remove it.")
+        if self.axis_layer and self.axis not in ("count", "density"):
+            raise ValueError("axis_layer is for axis 'count' or 'density': set axis, or remove it.")
+        if self.beside and not any("beside" in panels()[panel].needs for panel in self.figures):
             raise ValueError("beside is for figures 'basis-pursuit' and 'depth': remove it.")
         return self

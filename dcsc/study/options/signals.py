@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -12,6 +14,8 @@ from dcsc.stages.settings import Draw
 from dcsc.study.options.types import Count, Label, Names, Number, Options, Scalar, numeric, whole
 
 Parameter = Annotated[Scalar, BeforeValidator(numeric)]
+Choice = str | dict[str, Parameter | list[Parameter | list[Parameter]]]
+"""A name, or a mapping of `name` and parameters: those of `given` are lists, or lists of lists."""
 
 if TYPE_CHECKING:
     from dcsc.model.dictionary import ConvolutionalDictionary
@@ -26,11 +30,11 @@ JOBS_OF_A_CHUNK = 3
 class DrawOptions(Options):
     """How codes and noise are drawn."""
 
-    support: str | dict[str, Parameter] = "uniform"
+    support: Choice = "uniform"
     """Choice of the active atoms: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    magnitudes: str | dict[str, Parameter] = "constant"
+    magnitudes: Choice = "constant"
     """Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
-    signs: str | dict[str, Parameter] = "rademacher"
+    signs: Choice = "rademacher"
     """
     Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
     threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
@@ -51,16 +55,22 @@ class DrawOptions(Options):
     """
     residual: bool = False
     """Add to their synthesis what it misses, so that the windows themselves are observed."""
+    codes: str | None = None
+    """
+    In place of random codes, those of a .npz, .npy or .nc file, see `dcsc.stages.codes_file`: of the deepest layer of
+    each cascade, in the order of the file. A cell has those of at most `active` non-zeros, and of more than the cell
+    before.
+    """
 
 
 class VariantOptions(Options):
     """What a variant draws in its own way; what is not named is as for the experiment."""
 
-    support: str | dict[str, Parameter] | None = None
+    support: Choice | None = None
     """As above."""
-    magnitudes: str | dict[str, Parameter] | None = None
+    magnitudes: Choice | None = None
     """As above."""
-    signs: str | dict[str, Parameter] | None = None
+    signs: Choice | None = None
     """As above."""
     layer_signs: bool | Literal["worst-case"] | None = None
     """As above."""
@@ -74,6 +84,8 @@ class VariantOptions(Options):
     """As above."""
     residual: bool | None = None
     """As above."""
+    codes: str | None = None
+    """As above."""
 
 
 class SignalOptions(DrawOptions):
@@ -83,6 +95,11 @@ class SignalOptions(DrawOptions):
     """Numbers of active atoms in the deepest code, one cell each."""
     density: list[Annotated[Number, Field(gt=0, le=1)]] | None = Field(default=None, min_length=1)
     """Instead of `active`: shares of the deepest code's atoms."""
+    density_layer: Count | None = None
+    """
+    The layer that `density` is of, by default the deepest. Of another one, as many deepest atoms are active as give it
+    about that density, a mean over 32 draws of their support, as the experiment has it, with generic values.
+    """
     stripe_sparsity: list[Count] | None = Field(default=None, min_length=1)
     """
     Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms as can fill every
@@ -117,11 +134,23 @@ class SignalOptions(DrawOptions):
         values = getattr(self, key)
         if len(set(values)) != len(values):
             raise ValueError(f"{key} holds a value twice: list each once.")
+        if self.density_layer is not None and self.density is None:
+            raise ValueError("density_layer is the layer that density is of: give density, or remove it.")
         if self.refine_for is not None and not self.refine:
             raise ValueError("refine_for says which pursuits choose the cells of refine: set refine, or remove it.")
+        sections: dict[str, SignalOptions | VariantOptions] = {"": self}
+        sections |= {f"variant {name!r}: ": variant for name, variant in self.variants.items()}
+        for where, section in sections.items():
+            drawn = {"support", "magnitudes", "signs", "windows_of"} & section.model_fields_set
+            if section.codes is not None and drawn:
+                raise ValueError(f"{where}codes of a file are taken as they are: remove {min(drawn)}.")
+        if self.refine and any(draw.codes is not None for draw in self.draws().values()):
+            raise ValueError("refine draws further cells, which codes of a file do not have: remove it.")
         for label, draw in self.draws().items():
             if conflict := _conflict(draw):
                 raise ValueError(f"variant {label!r}: {conflict}")
+            if self.stripe_sparsity and draw.codes is not None:
+                raise ValueError(f"variant {label!r}: stripe_sparsity is not for codes of a file: give active.")
             if self.stripe_sparsity and draw.support not in ("spread", {"name": "spread"}):
                 raise ValueError(f"variant {label!r}: stripe_sparsity is for evenly spread atoms: set support: spread.")
         return self
@@ -136,14 +165,14 @@ class SignalOptions(DrawOptions):
         """Chunks that they are split into."""
         return math.ceil(self.blocks / self.chunk_blocks)
 
-    def cells(self, deepest: ConvolutionalDictionary) -> list[int]:
+    def cells(self, layers: Sequence[ConvolutionalDictionary]) -> list[int]:
         """
         Give the numbers of active atoms.
 
         Parameters
         ----------
-        deepest : ConvolutionalDictionary
-            The deepest layer, which densities and stripe-sparsities refer to.
+        layers : sequence of ConvolutionalDictionary
+            Of the cascade; densities and stripe-sparsities refer to the deepest, unless `density_layer` names another.
 
         Returns
         -------
@@ -153,10 +182,19 @@ class SignalOptions(DrawOptions):
         Raises
         ------
         UserError
-            When stripe-sparsities are given and the layer has more than one axis.
+            When stripe-sparsities are given and the layer has more than one axis, or no number of deepest atoms gives
+            a layer the density.
         """
+        deepest = layers[-1]
         if self.active is not None:
             return self.active
+        if self.density is not None and self.density_layer not in (None, len(layers)):
+            from dcsc.sampling import densities
+
+            support = json.dumps(self.support, sort_keys=True)
+            return sorted(
+                {densities.active_for(tuple(layers), self.density_layer, share, support) for share in self.density}
+            )
         if self.density is not None:
             return sorted({max(1, round(share * deepest.n_atoms)) for share in self.density})
         from dcsc.sampling.supports import spread_size
@@ -173,10 +211,13 @@ class SignalOptions(DrawOptions):
             By the variant's name.
         """
         common = {name: getattr(self, name) for name in DrawOptions.model_fields}
-        return {
-            label: Draw(**{**common, **variant.model_dump(exclude_none=True)})
-            for label, variant in self.variants.items()
-        }
+        drawn = {}
+        for label, variant in self.variants.items():
+            own = variant.model_dump(exclude_none=True)
+            if own.keys() & {"windows_of", "codes"}:  # of two sources, that of the variant counts
+                own = {"windows_of": None, "codes": None, **own}
+            drawn[label] = Draw(**{**common, **own})
+        return drawn
 
 
 def _conflict(draw: Draw) -> str:
@@ -185,6 +226,7 @@ def _conflict(draw: Draw) -> str:
         return "residual is what codes miss of windows_of: give that, and no noise_db."
     random = {"layer_signs": draw.layer_signs, "constraint": draw.constraint != "none", "floor": draw.floor}
     wrong = [key for key, value in random.items() if value]
-    if draw.windows_of is not None and wrong:
-        return f"{wrong[0]} is for random codes, not for those of windows_of: remove one of them."
+    given = "windows_of" if draw.windows_of is not None else "a file" if draw.codes is not None else ""
+    if given and wrong:
+        return f"{wrong[0]} is for random codes, not for those of {given}: remove one of them."
     return ""

@@ -117,7 +117,7 @@ class Study(Options):
     confidence: Proportion = 0.95
     """Level of every interval."""
     plugins: Names = Field(default=[])
-    """Python files that register families, pursuits or samplers."""
+    """Python files that register families, pursuits, samplers, real signals or figures."""
     strict_versions: bool = False
     """Make again what was made with another version of numpy, scipy, numba, xarray, netcdf4, snakemake or what plugins
     import. By default a line at the start of a run tells of it. To turn it on makes everything again once."""
@@ -175,6 +175,13 @@ class Study(Options):
                 if experiment.signals is None:
                     continue
                 depth = len(self.cascades[cascade].layers)
+                named = {"axis_layer": experiment.axis_layer, "signals.density_layer": experiment.signals.density_layer}
+                for key, layer in named.items():
+                    if layer and layer > depth:
+                        raise ValueError(
+                            f"experiments.{name}.{key} = {layer} is not allowed: cascade {cascade!r} has "
+                            f"{depth} layers."
+                        )
                 draws = experiment.signals.draws()
                 worst = [label for label, draw in draws.items() if draw.has_worst_deepest_signs]
                 if worst and depth > 1:
