@@ -368,6 +368,8 @@ def given(
     """
     Atoms of one's own, the same in every trial.
 
+    When to take it: when supports come from elsewhere, such as a code that was measured, or to look at one case.
+
     Parameters
     ----------
     rng, dictionary, trials

@@ -196,6 +196,8 @@ def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports:
     """
     Magnitudes of one's own.
 
+    When to take it: with supports of one's own, whose magnitudes are known, too.
+
     Parameters
     ----------
     rng : numpy.random.Generator

@@ -56,7 +56,7 @@ def test_every_choice_of_a_configuration_has_a_page_and_every_figure_a_picture(t
             assert f"\n## {choice.name}\n" in written[kind]
             assert all(f"`{option.name}`" in written[kind] for option in choice.options)
     kinds = catalogue.catalogue()
-    without = {"families": 1, "signs": 1, "real-signals": 2}  # a file, signs of one's own, recordings
+    without = {"families": 1, "supports": 1, "magnitudes": 1, "signs": 1, "real-signals": 2}  # files and one's own
     for kind, choices in kinds.items():
         pictures = re.findall(r"!\[.*?\]\((.*?)\)", written[kind])
         assert len(pictures) == len(choices) - without.get(kind, 0)
