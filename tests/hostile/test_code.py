@@ -16,7 +16,7 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "pty", "commands"}
 OWN_CODE = ROOT / "dcsc/kernels/machine_code.py"
-"""Unpickles what this user's processes compiled, from the user's folder, once its digest was compared; as numba does."""
+"""Unpickles what the user's processes compiled, from the user's folder, once its digest was compared, as numba does."""
 
 
 def dotted(node):
