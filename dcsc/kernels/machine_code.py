@@ -1,0 +1,184 @@
+"""
+Machine code of kernels, kept on disk: all that is used of numba's inside.
+
+Numba asks the cache of a kernel for machine code before it compiles, and hands it what it compiled. Its own cache
+believes its files: an empty one ends every later process in a traceback, and a damaged one may be run. It also
+writes an index and the code of a kernel one after the other, which several processes mix up; and it loads all that
+it can compile before it loads machine code, a quarter of a second that a job which compiles nothing does without.
+Here each signature of a kernel has one checked file, and what cannot be read or kept is compiled or used from memory.
+
+Used of numba are ``CompileResult._reduce`` and ``_rebuild`` (to and from what can be pickled), ``Dispatcher._cache``
+with the two questions that it is asked, and the numbers of functions. Where a version has them no more, every process
+compiles its kernels, and a line says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import pickle
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.bytecode import FunctionIdentity
+from numba.core.compiler import CompileResult
+from numba.core.runtime.nrt import rtsys
+from numba.core.serialize import dumps
+
+from dcsc.kernels.checked_files import DamagedFileError, read_checked, write_checked
+
+SEEN_WITH = "0.68"
+"""The version of numba that the tests were last run with."""
+
+# Numba tells functions of one name and signature apart by a number, which begins at 1 in every process. What two
+# processes compiled and a third loads then meets under one symbol: the sort of integers was taken for their argsort.
+FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+
+VERSIONS = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, getattr(sys, "abiflags", ""))
+
+_said: set[str] = set()
+
+
+def say_once(kind: str, sentence: str) -> None:
+    """
+    Print a line on the error stream, unless this process printed one of its kind.
+
+    Parameters
+    ----------
+    kind : str
+        What it is about.
+    sentence : str
+        The line.
+    """
+    if kind not in _said:
+        _said.add(kind)
+        print(f"dcsc: {sentence}", file=sys.stderr, flush=True)
+
+
+class KeptCode:
+    """
+    Machine code of a kernel on disk, as numba's dispatcher uses it.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel.
+    folder : Path
+        Where its files lie.
+    sources : str
+        Digest of the sources that its machine code depends on.
+    """
+
+    def __init__(self, function: Callable[..., Any], folder: Path, sources: str) -> None:
+        module = function.__module__.rpartition(".")[2]
+        self._name = f"{module}.{function.__qualname__}-{function.__code__.co_firstlineno}".replace("<locals>", "")
+        self._folder = folder
+        self._sources = sources
+
+    @property
+    def cache_path(self) -> str:
+        """
+        Name the folder.
+
+        Returns
+        -------
+        str
+            Where the files lie.
+        """
+        return str(self._folder)
+
+    def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
+        """
+        Load machine code.
+
+        Parameters
+        ----------
+        sig : Signature or tuple
+            Types of the arguments.
+        target_context : BaseContext
+            The processor.
+
+        Returns
+        -------
+        CompileResult or None
+            None where there is none, or none that is sound.
+        """
+        key = self._key(sig, target_context.codegen())
+        file = self._file(key)
+        rtsys.initialize(target_context)  # what allocates arrays
+        try:
+            content = read_checked(file)
+            if content is None:
+                return None
+            kept_key, reduced = pickle.loads(content)
+            return CompileResult._rebuild(target_context, *reduced) if kept_key == key else None
+        except DamagedFileError:
+            say_once("damaged", f"{file} was damaged; what is damaged is compiled again, which takes some seconds.")
+        except Exception as error:  # whatever is wrong, the kernel can be compiled and used
+            say_once("unusable", f"{file} cannot be used ({error!r}), and is compiled again.")
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """
+        Keep machine code.
+
+        Parameters
+        ----------
+        sig : Signature or tuple
+            Types of the arguments.
+        data : CompileResult
+            What was compiled.
+        """
+        if data.library.has_dynamic_globals or data.lifted:  # addresses of this process
+            return
+        key = self._key(sig, data.codegen)
+        try:
+            write_checked(self._file(key), dumps((key, data._reduce())))
+        except OSError as error:
+            say_once(
+                "unwritable",
+                f"compiled kernels cannot be kept in {self._folder} ({error.strerror}) and are used from memory; "
+                "free space, or name another folder in DCSC_CACHE_DIR.",
+            )
+        except Exception as error:  # whatever is wrong, the kernel can be compiled and used
+            say_once("unkept", f"compiled kernels cannot be kept with numba {numba.__version__} ({error!r}).")
+
+    def enable(self) -> None:
+        """Do nothing: it is in use."""
+
+    def disable(self) -> None:
+        """Do nothing: it stays in use."""
+
+    def flush(self) -> None:
+        """Forget the files of the kernel."""
+        for file in self._folder.glob(f"{self._name}.*.nbc"):
+            file.unlink(missing_ok=True)
+
+    def _key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return sig, codegen.magic_tuple(), VERSIONS, self._sources
+
+    def _file(self, key: tuple[Any, ...]) -> Path:
+        """The file of a signature; what it is of stands in it too, types that are printed alike are told apart."""
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]
+        return self._folder / f"{self._name}.{digest}.nbc"
+
+
+def keep_code(kernel: Any, folder: Path, sources: str) -> None:
+    """
+    Let a kernel take its machine code from files, and put it there.
+
+    Parameters
+    ----------
+    kernel : Dispatcher
+        What numba's decorator made.
+    folder : Path
+        Where the files lie.
+    sources : str
+        Digest of the sources that its machine code depends on.
+    """
+    kernel._cache = KeptCode(kernel.py_func, folder, sources)
