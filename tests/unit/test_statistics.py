@@ -58,7 +58,8 @@ def test_transitions_beyond_the_cells_are_said_to_be():
 def test_a_measured_sparsity_may_fall_by_chance_between_neighbouring_cells():
     sparsity, successes, trials = [10.0, 20.2, 20.1, 40.0], [10, 10, 9, 0], [10] * 4
     point, censored = statistics.transition_point(sparsity, successes, trials)
-    assert 20.1 < point < 40 and censored == ""
+    assert 20.1 < point < 40
+    assert censored == ""
     with pytest.raises(UserError, match="positive"):
         statistics.transition_point([1.0, 0.0, 2.0], [10, 5, 0], [10] * 3)
 
