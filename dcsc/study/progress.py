@@ -325,3 +325,22 @@ def in_words(seconds: float) -> str:
     if seconds < 3570:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def clock(seconds: float) -> str:
+    """
+    Write the time since a start.
+
+    Parameters
+    ----------
+    seconds : float
+        The time.
+
+    Returns
+    -------
+    str
+        Minutes and seconds, with hours before them where there are any.
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"

@@ -21,7 +21,7 @@ from typing import IO, Any
 from dcsc.errors import UserError, printable
 from dcsc.store import provenance
 from dcsc.study import workflow_plan
-from dcsc.study.progress import LONGEST_LIST, Progress, in_words, stage_of
+from dcsc.study.progress import LONGEST_LIST, Progress, clock, in_words, stage_of
 
 OUTPUTS = Path("logs/runs")
 """Where Snakemake's own output is kept, a file a run."""
@@ -411,7 +411,7 @@ class _Display:
 
     def _of_stage(self, stage: str) -> str:
         _, wanted = self._progress.of_stage(stage)
-        return f"{stage:<12}  {_counted(wanted, 'job'):>10}  done after {in_words(self._seconds)}{self._left()}"
+        return f"{stage:<12}  {_counted(wanted, 'job'):>10}  done after {clock(self._seconds)}{self._left()}"
 
     def _left(self) -> str:
         """Share that is done, and time left."""
@@ -427,9 +427,9 @@ class _Display:
         if self.interrupted:
             return f"stopping: waiting for {progress.waiting_for()} to end"
         if not progress.wanted:
-            return f"{in_words(self._seconds)}: waiting for Snakemake's plan"
+            return f"{clock(self._seconds)}; waiting for Snakemake's plan"
         kernels = " (compiling kernels)" if compiles else ""
-        return f"{in_words(self._seconds)}{self._left()}; waiting for {progress.waiting_for()}{kernels}"
+        return f"{clock(self._seconds)}{self._left()}; waiting for {progress.waiting_for()}{kernels}"
 
     def end(self, code: int, output: Path) -> int:
         """Say how the run ended, and where Snakemake's own words are."""
@@ -440,7 +440,7 @@ class _Display:
             self._screen.line(
                 "Nothing to be done: everything is there and up to date."
                 if not done
-                else f"done: {_counted(done, 'job')} in {in_words(self._seconds)}."
+                else f"done: {_counted(done, 'job')} in {clock(self._seconds)}."
             )
         elif progress.failures and not self.interrupted:
             more = len(progress.failures) - LONGEST_LIST

@@ -17,7 +17,7 @@ import pytest
 
 from dcsc import __main__ as command_line
 from dcsc.study import run
-from dcsc.study.progress import Progress, in_words, sentence_of, stage_of
+from dcsc.study.progress import Progress, clock, in_words, sentence_of, stage_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests/workflow/tiny.yaml"
@@ -126,6 +126,10 @@ def test_the_jobs_of_a_group_that_failed_are_told(progress):
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (59, "59 s"), (100, "2 min"), (5400, "1.5 h")])
 def test_times_are_said_as_a_person_would(seconds, words):
     assert in_words(seconds) == words
+
+
+def test_the_time_since_the_start_is_that_of_a_clock():
+    assert [clock(seconds) for seconds in (7.9, 83, 3723)] == ["0:07 min", "1:23 min", "1:02:03 h"]
 
 
 def test_the_cost_model_knows_every_job_and_learns(tmp_path, monkeypatch):

@@ -26,8 +26,8 @@ rule render_reproduction:
     input:
         claims=f"{RESULTS}/claims.json",
         metadata=f"{RESULTS}/claims.json-metadata.json",
-        template=f"{PAGES}/reproduction.md",
-        captions=[f"{PAGES}/{panel}.rst" for panel in PLAN.panels.values()],
+        template=local(f"{PAGES}/reproduction.md"),
+        captions=brought(f"{PAGES}/{panel}.rst" for panel in PLAN.panels.values()),
     output:
         page=f"{RESULTS}/reproduction.md",
         metadata=f"{RESULTS}/reproduction.md-metadata.json",

@@ -5,7 +5,7 @@ rule sample_signals:
         digests=digests_beside(
             lambda _: [dataset("dictionaries")], of_job(PLAN.sweep_of)
         ),
-        plugins=STUDY.plugins,
+        plugins=brought(STUDY.plugins),
     output:
         **made("signals"),
     log:
