@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("targets", nargs="*", metavar="target", help="stage, experiment, figure or file; default: all")
     run.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
-    run.add_argument("--cores", metavar="N", default="all", help="how many jobs at a time; default: %(default)s")
+    run.add_argument("--cores", metavar="N", help="jobs at a time; default: all cores, or what a --profile says")
     run.add_argument("--verbose", action="store_true", help="Snakemake's own output")
     run.set_defaults(run=_run)
 

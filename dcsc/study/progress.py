@@ -156,8 +156,9 @@ class Progress:
         kind = event.get("event")
         if kind == "run_info":
             self.wanted = Counter({rule: n for rule, n in event.get("stats", {}).items() if stage_of(rule)})
-        elif kind == "resources_info" and str(event.get("cores", "")).isdigit():
-            self.cores = max(int(event["cores"]), 1)
+        elif kind == "resources_info":
+            given = str(event.get("nodes", event.get("cores", "")))  # on a cluster so many jobs at a time
+            self.cores = int(given) if given.isdigit() and int(given) else self.cores
         elif kind == "job_info" and stage_of(event.get("rule_name", "")):
             job = Job(event["rule_name"], event.get("wildcards") or {}, now)
             self.running[event["jobid"]] = self._jobs[event["jobid"]] = job

@@ -217,7 +217,11 @@ class Screen:
 
 
 def command(
-    configuration: str | Path, cores: str, targets: Sequence[str], further: Sequence[str] = (), descriptor: int = -1
+    configuration: str | Path,
+    cores: str | None,
+    targets: Sequence[str],
+    further: Sequence[str] = (),
+    descriptor: int = -1,
 ) -> list[str]:
     """
     Write the command line of Snakemake, in an order in which no option takes what belongs to another.
@@ -226,8 +230,8 @@ def command(
     ----------
     configuration : str or Path
         A YAML file.
-    cores : str
-        A number, or "all".
+    cores : str or None
+        A number, or "all"; None leaves it to a profile that the further options name, and else is all.
     targets : sequence of str
         What to make; everything by default.
     further : sequence of str
@@ -241,7 +245,9 @@ def command(
         The command.
     """
     shown = ["--logger", "dcsc", "--logger-dcsc-descriptor", str(descriptor)] if descriptor >= 0 else []
-    options = ["--snakefile", str(workflow_plan.snakefile()), "--cores", cores, *shown, *further]
+    has_profile = any(option.startswith(("--profile", "--workflow-profile")) for option in further)
+    given = [] if has_profile and cores is None else ["--cores", cores or "all"]
+    options = ["--snakefile", str(workflow_plan.snakefile()), *given, *shown, *further]
     return [sys.executable, "-m", "snakemake", *options, "--configfile", str(configuration), "--", *targets]
 
 
@@ -249,7 +255,7 @@ def run(
     configuration: str | Path,
     targets: Sequence[str] = (),
     *,
-    cores: str = "all",
+    cores: str | None = None,
     further: Sequence[str] = (),
     verbose: bool = False,
 ) -> int:
@@ -262,8 +268,8 @@ def run(
         A YAML file.
     targets : sequence of str
         What to make; everything by default.
-    cores : str
-        A number, or "all".
+    cores : str, optional
+        A number, or "all", which is the default unless the further options name a profile.
     further : sequence of str
         Other options of Snakemake.
     verbose : bool
@@ -341,11 +347,11 @@ def _passed_on(child: subprocess.Popen[bytes], shown: _Display) -> Iterator[None
 class _Display:
     """Shows a run while it goes on, and how it ended."""
 
-    def __init__(self, screen: Screen, configuration: str | Path, cores: str) -> None:
+    def __init__(self, screen: Screen, configuration: str | Path, cores: str | None) -> None:
         self.interrupted = False
         self._screen, self._configuration = screen, configuration
         self._begun = self._told = self._written = time.monotonic()
-        self._progress = Progress(int(cores) if cores.isdigit() else os.cpu_count() or 1)
+        self._progress = Progress(int(cores) if cores and cores.isdigit() else os.cpu_count() or 1)
         self._costs: StudyCosts | None = None
         self._told_of_kernels = self._told_of_plan = False
         threading.Thread(target=self._load, daemon=True).start()

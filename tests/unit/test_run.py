@@ -315,4 +315,12 @@ def test_what_follows_two_dashes_is_for_snakemake(monkeypatch):
     command_line.main(["run", "figures", "--configfile", "my.yaml", "--", "--forcerun", "sample_signals"])
     assert given["given"] == ("my.yaml", ["figures"])
     assert given["further"] == ["--forcerun", "sample_signals"]
-    assert given["cores"] == "all"
+    assert given["cores"] is None
+
+
+def test_a_profile_says_the_cores_unless_they_are_given(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    profile = ["--workflow-profile", "profiles/slurm"]
+    assert "--cores" not in run.command("my.yaml", None, [], profile)
+    assert run.command("my.yaml", "3", [], profile).count("--cores") == 1
+    assert "all" in run.command("my.yaml", None, [])
