@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -191,7 +191,7 @@ class Screen:
             The line.
         """
         self.clear()
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
     def status(self, text: str) -> None:
         """
@@ -290,17 +290,17 @@ def run(
         os.execv(line[0], line)  # nothing stands between the user and Snakemake
     output = _output_file()
     receiving, sending = os.pipe()
-    with output.open("wb") as file, open(receiving, "rb", buffering=0) as events:
+    line = command(configuration, cores, targets, further, sending)
+    shown = _Display(Screen(sys.stdout), configuration, cores)
+    with output.open("wb") as file, open(receiving, "rb", buffering=0) as events, _passed_on(shown) as started:
         child = subprocess.Popen(
-            command(configuration, cores, targets, further, sending),
-            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, pass_fds=(sending,), env=_environment(),
-            process_group=0,  # an interrupt reaches it once, through us
+            line, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, pass_fds=(sending,),
+            env=_environment(), process_group=0,  # an interrupt reaches it once, through us
         )  # fmt: skip
         os.close(sending)
-        shown = _Display(Screen(sys.stdout), configuration, cores)
-        with _passed_on(child, shown):
-            shown.follow(events, child)
-            code = child.wait()
+        started(child)
+        shown.follow(events, child)
+        code = child.wait()
     return shown.end(code if code >= 0 else 128 - code, output)
 
 
@@ -323,22 +323,30 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _passed_on(child: subprocess.Popen[bytes], shown: _Display) -> Iterator[None]:
-    """Pass signals on: Snakemake decides what they mean, and tidies up."""
+def _passed_on(shown: _Display) -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Pass signals on to what is started within: Snakemake decides what they mean, and tidies up."""
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int, frame: FrameType | None = None) -> None:
         shown.interrupted = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
+        if not children:
+            early.append(number)
+        elif number == signal.SIGTERM:
+            children[0].send_signal(number)  # it lets the jobs that run come to their end
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(children[0].pid, number)
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        shown.interrupted = True
-        child.send_signal(number)  # it lets the jobs that run come to their end
+    def started(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        for number in early:
+            pass_on(number)
 
-    handlers = {signal.SIGINT: interrupt, signal.SIGHUP: interrupt, signal.SIGTERM: ask}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    signals = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    before = {number: signal.signal(number, pass_on) for number in signals}
     try:
-        yield
+        yield started
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -354,7 +362,8 @@ class _Display:
         self._progress = Progress(int(cores) if cores and cores.isdigit() else os.cpu_count() or 1)
         self._costs: StudyCosts | None = None
         self._told_of_kernels = self._told_of_plan = False
-        threading.Thread(target=self._load, daemon=True).start()
+        self._loading = threading.Thread(target=self._load, daemon=True)
+        self._loading.start()
         screen.line(f"{printable(str(configuration))}: Snakemake plans what is to be done ...")
 
     def _load(self) -> None:
@@ -440,6 +449,7 @@ class _Display:
     def end(self, code: int, output: Path) -> int:
         """Say how the run ended, and where Snakemake's own words are."""
         progress = self._progress
+        self._loading.join(timeout=10)  # an interpreter that ends in the middle of an import can crash
         self._screen.clear()
         if code == 0:
             done = sum(progress.done.values())

@@ -1,8 +1,14 @@
 """`dcsc run` on the real workflow: what Snakemake tells its logger plugin is what is shown."""
 
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
-from tests.workflow.support import TINY
+from tests.workflow.support import TINY, environment
 
 RUN = [sys.executable, "-m", "dcsc", "run", "--configfile", "study.yaml", "--cores", "2"]
 
@@ -36,3 +42,39 @@ def test_jobs_that_fail_are_told_with_rule_sentence_and_log(study):
     assert "the plug-in is bad: mend it." in output
     assert "    log: logs/results-tiny/run_pursuits/accuracy/lapped-perturbation-0.1/000000.log" in output
     assert "Traceback" not in output
+
+
+def processes_in(folder):
+    """Those that run there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [entry.name] if Path(os.readlink(entry / "cwd")) == folder else []
+        except OSError:
+            continue
+    return found
+
+
+def test_an_interrupt_leaves_no_process_and_no_lock_and_keeps_what_is_finished(study):
+    shutil.rmtree(study.results)
+    study.command()
+    running = subprocess.Popen(
+        [*RUN[:-2], "--cores", "1"], cwd=study.folder, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    limit = time.monotonic() + 120
+    while not list(study.results.glob("dictionaries/*.sha256")) or not list(study.folder.glob(".snakemake/scripts/*")):
+        assert time.monotonic() < limit
+        assert running.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)  # a second job runs
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode != 0
+    assert "Stopped. What is finished is kept" in output
+    assert "failed" not in output
+    assert processes_in(study.folder) == []
+    made = {path: path.stat().st_mtime_ns for path in study.results.glob("dictionaries/*.sha256")}
+    code, output = study.execute([*RUN, "dictionaries"])  # without --unlock
+    assert code == 0, output
+    assert made
+    assert all(path.stat().st_mtime_ns == changed for path, changed in made.items())

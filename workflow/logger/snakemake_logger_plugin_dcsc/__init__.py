@@ -42,7 +42,9 @@ class LogHandler(LogHandlerBase):
         told |= {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
         told["wildcards"] = dict(getattr(record, "wildcards", None) or {})
         try:
-            os.write(self._descriptor, (json.dumps(told, default=str) + "\n").encode())
+            line = (json.dumps(told, default=str) + "\n").encode()
+            while line:  # a signal can cut a long one
+                line = line[os.write(self._descriptor, line) :]
         except (OSError, TypeError, ValueError):
             self._descriptor = None
 
