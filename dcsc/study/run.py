@@ -467,7 +467,7 @@ class _Display:
         elif not self.interrupted:
             for line in _why(output, progress.messages):
                 self._screen.line(line)
-        if self.interrupted:
+        if self.interrupted and code:
             self._screen.line("Stopped. What is finished is kept: run again to go on.")
         self._screen.line(f"Snakemake's own output: {output}")
         return code
