@@ -451,13 +451,13 @@ class _Display:
         progress = self._progress
         self._loading.join(timeout=10)  # an interpreter that ends in the middle of an import can crash
         self._screen.clear()
-        if code == 0:
-            done = sum(progress.done.values())
-            self._screen.line(
-                "Nothing to be done: everything is there and up to date."
-                if not done
-                else f"done: {_counted(done, 'job')} in {clock(self._seconds)}."
-            )
+        if code == 0 and progress.nothing_to_do:
+            self._screen.line("Nothing to be done: everything is there and up to date.")
+        elif code == 0 and not progress.wanted:  # such as --unlock and -n, which run no job
+            for line in _why(output, ()):
+                self._screen.line(line)
+        elif code == 0:
+            self._screen.line(f"done: {_counted(sum(progress.done.values()), 'job')} in {clock(self._seconds)}.")
         elif progress.failures and not self.interrupted:
             more = len(progress.failures) - LONGEST_LIST
             also = f", {more} of them told in the file below alone" if more > 0 else ""

@@ -249,6 +249,12 @@ def test_a_second_run_says_that_there_is_nothing_to_do(shown):
     assert [line for line in output.splitlines() if line.startswith("Nothing to be done")]
 
 
+def test_it_is_not_said_that_there_is_nothing_to_do_when_snakemake_did_not_say_so(shown):
+    output, _ = shown("print('Unlocked working directory.')").communicate(timeout=60)
+    assert "Nothing to be done" not in output
+    assert "    Unlocked working directory." in output.splitlines()
+
+
 def test_an_interrupt_reaches_snakemake_once_and_its_jobs_and_its_status_is_kept(shown, tmp_path):
     running = shown("""
         count = 0
