@@ -5,11 +5,12 @@ CONFIG ?= config/config.yaml
 
 BIN := .venv/bin
 READY := .venv/.ready
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# A line a stage; VERBOSE=1 gives Snakemake's own output.
+RUN = $(BIN)/python -m dcsc run --configfile $(CONFIG) --cores $(CORES) $(if $(VERBOSE),--verbose)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 PAGE = $(if $(filter config/config.yaml,$(CONFIG)),reproduction,$(basename $(notdir $(CONFIG))))
 
-.PHONY: help reproduce reproduce-all smoke report docs estimate profile verify orphans test test-all test-slurm benchmark tutorial package site lint format schema lock clean
+.PHONY: help reproduce run reproduce-all smoke report docs estimate profile verify orphans test test-all test-slurm benchmark tutorial package site lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -24,18 +25,21 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 reproduce: $(READY)  ## the full reproduction: every dataset, figure and table
-	$(SNAKEMAKE) --configfile $(CONFIG)
+	@$(RUN)
 	@echo "Up to date: figures and the numbers they show are in $(RESULTS)/figures; 'make report' gathers them in one page."
 
+run: $(READY)  ## a part: TARGET=a stage, an experiment, a figure; FORCE=a rule to run again
+	@$(RUN) $(TARGET) $(if $(FORCE),-- --forcerun $(FORCE))
+
 reproduce-all: $(READY)  ## the reproduction, then iterative pursuits and real signals
-	$(MAKE) --no-print-directory reproduce
-	$(MAKE) --no-print-directory reproduce CONFIG=config/iterative.yaml
+	@$(MAKE) --no-print-directory reproduce
+	@$(MAKE) --no-print-directory reproduce CONFIG=config/iterative.yaml
 
 smoke: $(READY)  ## every stage on tiny sizes, in under a minute
-	$(MAKE) --no-print-directory reproduce CONFIG=config/smoke.yaml
+	@$(MAKE) --no-print-directory reproduce CONFIG=config/smoke.yaml
 
 report: $(READY)  ## one page with all figures and captions, after reproduce
-	$(SNAKEMAKE) --configfile $(CONFIG) --report $(RESULTS)/report.html
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report $(RESULTS)/report.html
 	@echo "Open $(RESULTS)/report.html in a browser."
 
 docs: $(READY)  ## docs/reproduction.md and its pictures, after reproduce; with CONFIG=config/iterative.yaml docs/iterative.md

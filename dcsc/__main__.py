@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 when all is well, 1 when something is wrong with what the user gave or what was found.
     """
-    chosen = _parser().parse_args(arguments)
+    given, further = _divided(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    chosen = parser.parse_args(given)
+    chosen.snakemake = further
     try:
         return chosen.run(chosen)
     except UserError as error:
@@ -35,6 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()
         return 0
+
+
+def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell what is ours from what comes after `--`; argparse would take that for targets."""
+    if "--" not in arguments or arguments[:1] != ["run"]:
+        return list(arguments), []
+    at = arguments.index("--")
+    return list(arguments[:at]), list(arguments[at + 1 :])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +99,17 @@ def _parser() -> argparse.ArgumentParser:
         "--datasets", choices=["inside", "by-digest"], default="inside", help="in the crate, or named by digest alone"
     )
     crate.set_defaults(run=_crate)
+
+    run = commands.add_parser(
+        "run",
+        help="run the workflow, shown a line a stage",
+        usage="dcsc run [target ...] [--configfile FILE] [--cores N] [--verbose] [-- OPTION OF SNAKEMAKE ...]",
+    )
+    run.add_argument("targets", nargs="*", metavar="target", help="stage, experiment, figure or file; default: all")
+    run.add_argument("--configfile", metavar="FILE", default="config/config.yaml", help="default: %(default)s")
+    run.add_argument("--cores", metavar="N", help="jobs at a time; default: all cores, or what a --profile says")
+    run.add_argument("--verbose", action="store_true", help="Snakemake's own output")
+    run.set_defaults(run=_run)
 
     estimate = commands.add_parser("estimate", help="jobs, core-hours, memory and disk of what is to be done")
     estimate.add_argument("targets", nargs="*", metavar="target", help="what to make; everything by default")
@@ -233,6 +255,14 @@ def _crate(chosen: argparse.Namespace) -> int:
     told = crate.Told(chosen.date, chosen.license, chosen.author, chosen.datasets == "inside")
     print(printable(f"{crate.export(chosen.configfile, chosen.output, told)} holds the study."))
     return 0
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from dcsc.study import run
+
+    return run.run(
+        chosen.configfile, chosen.targets, cores=chosen.cores, further=chosen.snakemake, verbose=chosen.verbose
+    )
 
 
 def _estimate(chosen: argparse.Namespace) -> int:

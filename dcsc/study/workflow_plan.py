@@ -93,13 +93,29 @@ def rule_outputs(configuration: str | Path) -> list[str]:
     return [line.split("\t")[0] for line in lines if "\t" in line][1:]
 
 
-def _asked(configuration: str | Path, *question: str) -> str:
-    snakefile = next(
-        (file for file in (Path("Snakefile"), provenance.PACKAGE.parent / "Snakefile") if file.is_file()), None
-    )
-    if snakefile is None:
+def snakefile() -> Path:
+    """
+    Find the workflow.
+
+    Returns
+    -------
+    Path
+        The Snakefile of this folder, else of the checkout that the library runs from.
+
+    Raises
+    ------
+    UserError
+        When there is none.
+    """
+    places = (Path("Snakefile"), provenance.PACKAGE.parent / "Snakefile")
+    found = next((file for file in places if file.is_file()), None)
+    if found is None:
         raise UserError("there is no Snakefile here: change to the folder of the workflow.")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *question, "--nolock"]
+    return found
+
+
+def _asked(configuration: str | Path, *question: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), *question, "--nolock"]
     try:
         done = subprocess.run(
             [*command, "--configfile", str(configuration)],

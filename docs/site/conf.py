@@ -33,7 +33,7 @@ extensions = [
 
 # The whole repository is the source folder, so that pages link to each other on the site as they do in the repository.
 root_doc = "docs/site/index"
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "config/README.md", "docs/**"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "config/README.md", "docs/**"]
 exclude_patterns = ["**/_build", ".*", "results*", "tests", "dist", "dcsc", "docs/site/README.md"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 nitpicky = False

@@ -2,7 +2,7 @@ rule certify_draws:
     input:
         dictionaries=dataset("dictionaries"),
         digests=digests("dictionaries"),
-        plugins=STUDY.plugins,
+        plugins=brought(STUDY.plugins),
     output:
         **made("certificates"),
     log:

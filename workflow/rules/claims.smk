@@ -26,10 +26,10 @@ rule render_reproduction:
     input:
         claims=f"{RESULTS}/claims.json",
         metadata=f"{RESULTS}/claims.json-metadata.json",
-        template=f"{PAGES}/reproduction.md",
-        captions=[
+        template=local(f"{PAGES}/reproduction.md"),
+        captions=brought(
             f"{PAGES}/{PLAN.caption_of(panel)}" for panel in PLAN.panels.values()
-        ],
+        ),
     output:
         page=f"{RESULTS}/reproduction.md",
         metadata=f"{RESULTS}/reproduction.md-metadata.json",

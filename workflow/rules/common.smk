@@ -6,7 +6,14 @@ import math
 import os
 
 ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
+if not (ROOT / "dcsc" / "__init__.py").is_file():
+    sys.exit(
+        f"error: the library is not beside these rules, in {ROOT}: name a whole copy of the repository as snakefile:, "
+        "such as path/to/dcsc/workflow/Snakefile."
+    )
 sys.path.insert(0, str(ROOT))
+# As a module of another workflow the configuration is a part of theirs, and their prefix may stand before every path.
+IS_MODULE = Path(str(workflow.basedir)).resolve() not in (ROOT, ROOT / "workflow")
 
 from dcsc.errors import UserError
 from dcsc.store import provenance
@@ -22,7 +29,8 @@ from dcsc.study.workflow_plan import PLANNING
 
 try:
     surroundings.check_checkout(ROOT, Path.cwd())
-    configuration.check_files(workflow.configfiles)
+    if not IS_MODULE:
+        configuration.check_files(workflow.configfiles)
     STUDY = configuration.validate(config)
     surroundings.check_results(STUDY.results)
 except UserError as error:
@@ -53,7 +61,7 @@ if workflow.is_main_process:
 
 def check_results():
     """End with one sentence, before any job, when files of another study or code would be taken for this one's."""
-    if not workflow.is_main_process or PLANNING in os.environ:
+    if not workflow.is_main_process or PLANNING in os.environ or IS_MODULE:
         return
     from dcsc.study import fullness, verify
 
@@ -67,6 +75,11 @@ def of_job(function):
     """A function of names such as an experiment's, as one of the wildcards that it asks for."""
     names = inspect.signature(function).parameters
     return lambda wildcards: function(*(wildcards[name] for name in names))
+
+
+def brought(paths):
+    """Files of the user's, which lie where the configuration says, whatever prefix stands before results."""
+    return [local(path) for path in paths]
 
 
 def of_experiment(stage):
@@ -149,12 +162,26 @@ def params_of(stage, settings, drawing="", plugins=(), shared=False):
     folder that recorded paths are relative to. What studies share has a folder as deep, but not the study's name.
     """
     modules = source_of(RULES.get(stage, stage), drawing, tuple(plugins))
-    folder = str(Path(*("results" for _ in Path(RESULTS).parts))) if shared else RESULTS
+
+    def folder(output):
+        real = Path(RESULTS)
+        if IS_MODULE:  # what was put before it
+            below = (
+                FILES.get(stage, "figure/name" if drawing else "name").count("/") + 1
+            )
+            real = Path(*Path(output[0]).parts[:-below])
+        return str(Path(*("results" for _ in real.parts)) if shared else real)
+
     return {
         "settings": of_job(settings),
         "library": provenance.library(modules)["sha256"],
         "modules": modules,
-        "results": lambda wildcards: folder,
+        # What depends on the output is no part of the key of a cache, hence only where it must.
+        "results": (
+            (lambda wildcards, output: folder(output))
+            if IS_MODULE
+            else (lambda wildcards: folder(()))
+        ),
         # Only where the configuration is strict does another version of what computes make a job run again.
         "versions": provenance.versions(*plugins) if STUDY.strict_versions else {},
     }

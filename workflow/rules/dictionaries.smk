@@ -1,7 +1,7 @@
 rule draw_dictionaries:
     input:
-        plugins=STUDY.plugins,
-        files=of_job(PLAN.brought_files),
+        plugins=brought(STUDY.plugins),
+        files=lambda wildcards: brought(PLAN.brought_files(wildcards.cascade)),
     output:
         # Snakemake caches no outputs but those of one name with several endings.
         multiext(
@@ -12,7 +12,7 @@ rule draw_dictionaries:
     log:
         logged("dictionaries"),
     # Studies share dictionaries when Snakemake is given --cache; it then allows no benchmark, and the log has the times.
-    cache: True
+    cache: not IS_MODULE
     conda:
         "../envs/dcsc.yaml"
     threads: 1

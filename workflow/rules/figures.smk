@@ -9,7 +9,7 @@ for panel in panels():
             **read,
             beside=of_job(PLAN.tables_beside) if PLAN.needed("beside", panel) else [],
             digests=digests_beside(*read.values()),
-            plugins=PLAN.plugins_of(panel),
+            plugins=brought(PLAN.plugins_of(panel)),
         output:
             pdf=f"{RESULTS}/figures/{{experiment}}-{panel}.pdf",
             svg=f"{RESULTS}/figures/{{experiment}}-{panel}.svg",

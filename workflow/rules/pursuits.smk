@@ -3,7 +3,7 @@ rule run_pursuits:
         signals=dataset("signals"),
         dictionaries=dataset("dictionaries"),
         digests=digests("signals", "dictionaries"),
-        plugins=STUDY.plugins,
+        plugins=brought(STUDY.plugins),
     output:
         **made("pursuits"),
     log:

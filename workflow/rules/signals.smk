@@ -5,8 +5,8 @@ rule sample_signals:
         digests=digests_beside(
             lambda _: [dataset("dictionaries")], of_job(PLAN.sweep_of)
         ),
-        plugins=STUDY.plugins,
-        codes=of_job(PLAN.codes_of),
+        plugins=brought(STUDY.plugins),
+        codes=lambda wildcards: brought(PLAN.codes_of(wildcards.experiment)),
     output:
         **made("signals"),
     log:

@@ -2,7 +2,7 @@ rule refine_sweep:
     input:
         dictionaries=dataset("dictionaries"),
         digests=digests("dictionaries"),
-        plugins=STUDY.plugins,
+        plugins=brought(STUDY.plugins),
     output:
         **made("sweeps"),
     log:

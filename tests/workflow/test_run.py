@@ -1,0 +1,80 @@
+"""`dcsc run` on the real workflow: what Snakemake tells its logger plugin is what is shown."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.workflow.support import TINY, environment
+
+RUN = [sys.executable, "-m", "dcsc", "run", "--configfile", "study.yaml", "--cores", "2"]
+
+
+def test_a_finished_study_and_then_a_figure_made_anew(study):
+    study.command()
+    code, output = study.execute([*RUN, "metrics"])
+    assert code == 0, output
+    assert [line for line in output.splitlines() if line.startswith("Nothing to be done")]
+    code, output = study.execute([*RUN, "accuracy", "--", "--forcerun", "render_local_snr"])
+    assert code == 0, output
+    lines = output.splitlines()
+    assert any(line.startswith("figures ") and " 1 job " in line for line in lines), output
+    assert any(line.startswith("1 job on 2 cores") or line.startswith("done: 1 job") for line in lines), output
+    assert len(lines) < 8
+    (log,) = {line.partition(": ")[2] for line in lines if line.startswith("Snakemake's own output")}
+    assert "render_local_snr" in (study.folder / log).read_text(encoding="utf-8")
+
+
+def test_jobs_that_fail_are_told_with_rule_sentence_and_log(study):
+    plugin = study.folder / "bad.py"
+    plugin.write_text(
+        "import sys\nfrom dcsc.errors import UserError\n"
+        "if 'run_pursuits' in sys.argv[0]:\n    raise UserError('the plug-in is bad: mend it.')\n",
+        encoding="utf-8",
+    )
+    study.configured({**TINY, "plugins": ["bad.py"]}).command()
+    code, output = study.execute([*RUN, "results-tiny/accuracy/pursuits/lapped-perturbation-0.1/000000.nc"])
+    assert code == 1, output
+    assert "failed: run_pursuits accuracy/lapped-perturbation-0.1/000000" in output
+    assert "the plug-in is bad: mend it." in output
+    assert "    log: logs/results-tiny/run_pursuits/accuracy/lapped-perturbation-0.1/000000.log" in output
+    assert "Traceback" not in output
+
+
+def processes_in(folder):
+    """Those that run there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [entry.name] if Path(os.readlink(entry / "cwd")) == folder else []
+        except OSError:
+            continue
+    return found
+
+
+def test_an_interrupt_leaves_no_process_and_no_lock_and_keeps_what_is_finished(study):
+    shutil.rmtree(study.results)
+    study.command()
+    running = subprocess.Popen(
+        [*RUN[:-2], "--cores", "1"], cwd=study.folder, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    limit = time.monotonic() + 120
+    while not list(study.results.glob("dictionaries/*.sha256")) or not list(study.folder.glob(".snakemake/scripts/*")):
+        assert time.monotonic() < limit
+        assert running.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)  # a second job runs
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode != 0
+    assert "Stopped. What is finished is kept" in output
+    assert "failed" not in output
+    assert processes_in(study.folder) == []
+    made = {path: path.stat().st_mtime_ns for path in study.results.glob("dictionaries/*.sha256")}
+    code, output = study.execute([*RUN, "dictionaries"])  # without --unlock
+    assert code == 0, output
+    assert made
+    assert all(path.stat().st_mtime_ns == changed for path, changed in made.items())
