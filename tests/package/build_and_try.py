@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from flit_core import buildapi
@@ -102,21 +105,30 @@ def attempt(python: str, wheel: Path, sdist: Path, folder: Path) -> None:
     run(bin_folder / "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
     run(bin_folder / "pip", "check")
     run(bin_folder / "python", "-c", TRIAL, quiet=False)
-    run(bin_folder / "dcsc", "list", "families", "figures")
-    run(bin_folder / "dcsc", "certify", "filters.npy", "--stride", "2", "--draws", "0")
-    run(bin_folder / "dcsc", "new", "study")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "source", filter="data")
     (checkout,) = (folder / "source").iterdir()
-    # The rules come with the sdist: they plan the study that was begun.
-    study = ("--configfile", "config.yaml", "--directory", place / "study", "-n", "--quiet")
-    shutil.copy(place / "study/config.yaml", place / "config.yaml")
-    run(bin_folder / "snakemake", "--snakefile", checkout / "Snakefile", *study)
+    follow_start_page(checkout, place, run)
     # A wheel made from the sdist is the same package.
     run(bin_folder / "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder / "again", sdist)
     (again,) = (folder / "again").iterdir()
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
         assert sorted(one.namelist()) == sorted(other.namelist()), "the wheel that the sdist makes differs"
+
+
+def follow_start_page(checkout: Path, place: Path, run: Callable[..., None]) -> None:
+    """Do every step of the site's start page as it is printed, but for the install, with the rules of the sdist."""
+    page = (checkout / "docs/site/start.md").read_text(encoding="utf-8")
+    steps = re.compile(r"^```(\w*)\n(.*?)^```$|^    ([^\n]*)$", re.DOTALL | re.MULTILINE)
+    for kind, code, line in steps.findall(page):
+        if kind == "python":
+            run("python", "-c", f"import matplotlib\n\nmatplotlib.use('agg')\n{code}")
+        elif line and not line.startswith("pip "):
+            print("  ", line, flush=True)
+            words = shlex.split(line.replace("path/to/the/checkout", str(checkout)))
+            run(*words, *(["--quiet"] if words[0] == "snakemake" else []))
+    assert (place / "phase-diagram.png").is_file(), "the start page drew no phase diagram"
+    assert list(place.glob("my-study/results/figures/*.png")), "the study of the start page made no figure"
 
 
 def main() -> int:
