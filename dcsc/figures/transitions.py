@@ -260,11 +260,14 @@ def along_series(results: Results, settings: FigureSettings) -> pd.DataFrame:
 
 def _crossing(table: pd.DataFrame) -> pd.DataFrame:
     """Where the statistical coherence form meets the uniform limit, in one row or none, interpolated."""
-    forms = [
-        np.log(select(table, rung=rung).set_index("mutual_coherence")["stripe_sparsity"].sort_index())
-        for rung in ("statistical-coherence", "uniform-coherence")
+    rungs = ("statistical-coherence", "uniform-coherence")
+    certified = [
+        select(table, rung=rung).set_index("mutual_coherence")["stripe_sparsity"].sort_index() for rung in rungs
     ]
-    lead = forms[0] - forms[1]
+    # A form that certifies no atom has no logarithm, and where it stops is no crossing.
+    forms = [np.log(sizes[sizes > 0].sort_index()) for sizes in certified]
+    lead = (forms[0] - forms[1]).dropna()
+    forms = [form[lead.index] for form in forms]
     coherence, leads = np.log(lead.index.to_numpy()), lead.to_numpy()
     changes = np.flatnonzero((leads[:-1] >= 0) & (leads[1:] < 0))
     if not len(changes):

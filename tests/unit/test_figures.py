@@ -470,3 +470,22 @@ def test_thresholds_are_shown_as_densities_of_a_layer(tmp_path):
     figure = thresholds.draw(table, settings)
     assert figure.axes[0].get_ylabel() == "density of activations of layer 1"
     assert any(line.get_ydata().tolist() == row["density"].tolist() for line in figure.axes[0].lines)
+
+
+@pytest.mark.filterwarnings("error")
+def test_forms_cross_only_where_both_certify_an_atom():
+    def rows(statistical):
+        sizes = {"statistical-coherence": statistical, "uniform-coherence": [9.0, 6.0, 3.0]}
+        return pd.DataFrame(
+            [
+                {"rung": rung, "mutual_coherence": mu, "stripe_sparsity": size}
+                for rung, listed in sizes.items()
+                for mu, size in zip([0.01, 0.02, 0.04], listed, strict=True)
+            ]
+        )
+
+    found = transitions._crossing(rows([12.0, 6.0, 1.0]))
+    assert found["mutual_coherence"].item() == pytest.approx(0.02)
+    assert found["stripe_sparsity"].item() == pytest.approx(6)
+    assert transitions._crossing(rows([12.0, 7.0, 0.0])).empty
+    assert transitions._crossing(rows([0.0, 0.0, 0.0])).empty
