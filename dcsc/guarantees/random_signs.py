@@ -74,7 +74,7 @@ def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> ND
     Returns
     -------
     ndarray of bool, shape (code,)
-        Where they are, the deepest support and magnitudes fix those of every layer.
+        Where they are, and make the supports of the codes, the deepest support and magnitudes fix those of every layer.
 
     Raises
     ------
@@ -100,4 +100,8 @@ def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> ND
         wrong_codes = np.concatenate([places[wrong], not_made]) // n_atoms
         if disjoint[wrong_codes].any():
             raise UserError(f"codes of layer {layer} do not follow from the deepest ones in the plain model.")
+        # An entry of the size of rounding, in the one and not in the other, makes another support: nothing is known of it.
+        is_given = np.zeros(len(places), dtype=bool)
+        is_given[nearest[is_made]] = True
+        disjoint[np.concatenate([places[~is_given], true[~is_made]]) // n_atoms] = False
     return disjoint

@@ -2,9 +2,12 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+from dcsc.study import run
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "dcsc").rglob("*.py"), *(ROOT / "scripts").glob("*.py")])
@@ -48,10 +51,10 @@ def test_no_text_is_run_and_nothing_unpickled(path):
 
 
 def test_the_only_command_that_is_run_is_snakemake_by_a_list_of_words():
-    found = [(path, call) for path in SOURCES for call in calls(path) if dotted(call.func).startswith("subprocess.")]
-    assert [path.name for path, _ in found] == ["workflow_plan.py"]
-    (call,) = [call for _, call in found]
-    assert isinstance(call.args[0], ast.List)
+    found = {path.name: call for path in SOURCES for call in calls(path) if dotted(call.func).startswith("subprocess.")}
+    assert sorted(found) == ["run.py", "workflow_plan.py"]
+    assert isinstance(found["workflow_plan.py"].args[0], ast.List)
+    assert run.command("config/config.yaml", "1", ["all"], [])[:3] == [sys.executable, "-m", "snakemake"]
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -21,7 +21,7 @@ TARGETS = (*STAGES, "claims", "all", "default")
 FILES = ("claims.json", "claims.md", "reproduction.md", "report.html", "report.zip", "summary.nc")
 """Files below the results folder, beside folders that experiments and cascades name."""
 
-CHECKOUT = ("benchmarks", "config", "dcsc", "docs", "logs", "profiles", "scripts", "tests", "workflow")
+CHECKOUT = ("benchmarks", "config", "dcsc", "docs", "logs", "paper", "profiles", "scripts", "tests", "workflow")
 """Folders of the checkout, and that of the logs: none may become the results folder."""
 
 LONGEST_FOLDER, LONGEST_RESULTS, LONGEST_MEMBER = 100, 200, 150
