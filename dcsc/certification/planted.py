@@ -307,7 +307,8 @@ def measure(run: LayerRun, settings: PlantedSettings) -> PlantedLayer:
             at_best[number] = unexplained_on_support(run, dictionaries[name], settings.steps)
     active = np.count_nonzero(run.active_codes, axis=tuple(range(1, run.codes.ndim)))
     return PlantedLayer(
-        run.layer, mu, coherence.welch_bound(run.dictionary), run.n_atoms, active, stripes, f1, unexplained(run), at_best,
+        run.layer, mu, coherence.welch_bound(run.dictionary), run.n_atoms, active, stripes, f1, unexplained(run),
+        at_best,
     )  # fmt: skip
 
 
