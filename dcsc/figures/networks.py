@@ -54,7 +54,7 @@ def tidy(planted: Mapping[str, xr.Dataset], confidence: float) -> pd.DataFrame:
         for place, layer in enumerate(data["layer"].to_numpy()):
             of_layer = data.isel(layer=place)
             stripes = of_layer["stripe_sparsity"].mean("trial")
-            table = of_layer["f1"].stack(row=("filters", "support", "signs", "threshold", "share"))
+            table = of_layer["f1"].stack(row=("filters", "support", "signs", "threshold", "share"))  # noqa: PD013
             for values, key in zip(table.transpose("row", "trial").to_numpy(), table["row"].to_numpy(), strict=True):
                 filters, support, signs, threshold, share = key
                 if np.isnan(values).all():
@@ -264,7 +264,8 @@ def draw_sparsity(table: pd.DataFrame, look: Style) -> Figure:
     shares = ", ".join(f"{share:g}" for share in sorted(table["share"].unique(), reverse=True))
     style.footnote(
         figure,
-        f"A point is a layer, of whose non-zeros the shares {shares} are planted; at the best threshold of each filter; "
+        f"A point is a layer, of whose non-zeros the shares {shares} are planted;"
+        f" at the best threshold of each filter; "
         f"bars are intervals over {style.plural(table['trials'], 'signal')}.",
     )
     return figure
