@@ -10,7 +10,7 @@ RUN = $(BIN)/python -m dcsc run --configfile $(CONFIG) --cores $(CORES) $(if $(V
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))
 PAGE = $(if $(filter config/config.yaml,$(CONFIG)),reproduction,$(basename $(notdir $(CONFIG))))
 
-.PHONY: help reproduce run reproduce-all smoke report docs estimate profile verify orphans test test-all test-slurm benchmark tutorial package site lint format schema lock clean
+.PHONY: help reproduce run reproduce-all smoke report docs estimate profile verify orphans networks test test-all test-slurm benchmark tutorial package site lint format schema lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -61,6 +61,9 @@ verify: $(READY)  ## every file of the results against the configuration, the co
 
 orphans: $(READY)  ## files under the results that no rule makes, or that cannot be traced
 	$(BIN)/python -m dcsc orphans --configfile $(CONFIG)
+
+networks: $(READY)  ## codes planted in the layers of real networks, which docs/networks.md says how to get
+	$(BIN)/python -m dcsc networks config/networks.yaml
 
 test: $(READY)  ## the tests, but for the slow ones
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"

@@ -57,6 +57,15 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_certify(commands)
 
+    networks = commands.add_parser(
+        "networks",
+        help="codes planted in the layers of networks: what trained coherence does",
+        description="Plants codes in the layers of the networks that a configuration names and asks one step of each "
+        "layer for their supports; docs/networks.md explains. Networks whose dataset is up to date are not done anew.",
+    )
+    networks.add_argument("configfile", metavar="CONFIG", help="such as config/networks.yaml")
+    networks.set_defaults(run=_networks)
+
     offered = commands.add_parser("list", help="every family, sampler, pursuit and figure, with its parameters")
     offered.add_argument("kinds", nargs="*", metavar="kind", help="families, supports, ...; all by default")
     offered.add_argument("--plugin", metavar="FILE.py", action="append", default=[], help="with what it registers")
@@ -191,10 +200,23 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
     certify.set_defaults(run=_certify)
 
 
-def _certify(chosen: argparse.Namespace) -> int:
-    # Bits must not depend on the cores; this has to be said before NumPy is imported.
+def _use_one_thread() -> None:
+    """Make bits independent of the cores; this has to be said before NumPy is imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+
+
+def _networks(chosen: argparse.Namespace) -> int:
+    _use_one_thread()
+    from dcsc.study import networks
+
+    for line in networks.run(chosen.configfile):
+        print(printable(line), flush=True)
+    return 0
+
+
+def _certify(chosen: argparse.Namespace) -> int:
+    _use_one_thread()
     from dcsc.certification import command
 
     print(command.run(vars(chosen)))

@@ -151,6 +151,8 @@ class Network:
         What was assumed, changed or left out, a sentence each.
     sources : tuple of str
         What the input of each segment is, in words; empty where nothing is known.
+    inputs : tuple of str
+        The value of the graph that each segment acts on; empty where there is no graph.
     """
 
     name: str
@@ -159,6 +161,7 @@ class Network:
     singleton: tuple[int, ...]
     notes: tuple[str, ...]
     sources: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def is_cascade(self) -> bool:
@@ -181,7 +184,9 @@ class Network:
         """
         layers = tuple(self.layers[index] for index in self.segments[number])
         sources = self.sources[number : number + 1]
-        return replace(self, layers=layers, segments=(tuple(range(len(layers))),), notes=(), sources=sources)
+        inputs = self.inputs[number : number + 1]
+        own = (tuple(range(len(layers))),)
+        return replace(self, layers=layers, segments=own, notes=(), sources=sources, inputs=inputs)
 
     def dictionaries(self, grid: Sequence[int] | None = None) -> tuple[ConvolutionalDictionary, ...]:
         """

@@ -104,7 +104,8 @@ def _read(reader: _Reader, names: Sequence[str] | None, largest: int) -> Network
     layers, segments, notes = link([of.layer for of in read], _above(read))
     sources = tuple(_source(read[segment[0]]) for segment in segments)
     notes += reader.notes([name for name in convolutions if name not in chosen], read)
-    return Network(reader.graph.path.name, tuple(layers), segments, (), tuple(notes), sources)
+    inputs = tuple(read[segment[0]].source for segment in segments)
+    return Network(reader.graph.path.name, tuple(layers), segments, (), tuple(notes), sources, inputs)
 
 
 def _above(read: Sequence[_Placed]) -> list[int | None]:

@@ -100,7 +100,7 @@ def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> ND
         wrong_codes = np.concatenate([places[wrong], not_made]) // n_atoms
         if disjoint[wrong_codes].any():
             raise UserError(f"codes of layer {layer} do not follow from the deepest ones in the plain model.")
-        # An entry of the size of rounding, in the one and not in the other, makes another support: nothing is known of it.
+        # An entry of the size of rounding in only one of them makes another support, of which nothing is known.
         is_given = np.zeros(len(places), dtype=bool)
         is_given[nearest[is_made]] = True
         disjoint[np.concatenate([places[~is_given], true[~is_made]]) // n_atoms] = False

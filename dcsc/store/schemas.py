@@ -264,9 +264,40 @@ CERTIFICATE = Schema(
         },
     },
 )
+_OF_LAYER, _OF_FILTERS = ("layer",), ("layer", "filters")
+PLANTED = Schema(
+    "planted",
+    1,
+    {
+        "/": {
+            "activation": Variable(_OF_LAYER, "what follows the layer", "OUT"),
+            "n_filters": Variable(_OF_LAYER, "number of filters that are not zero", "i"),
+            "n_channels": Variable(_OF_LAYER, "number of channels of a filter", "i"),
+            "taps": Variable(_OF_LAYER, "size of a filter, axis by axis", "OUT"),
+            "stride": Variable(_OF_LAYER, "distance of neighbouring positions, axis by axis", "OUT"),
+            "n_atoms": Variable(_OF_LAYER, "number of atoms on this input", "i"),
+            "mutual_coherence": Variable(_OF_FILTERS, "largest inner product of two different atoms; NaN if none"),
+            "welch_bound": Variable(_OF_LAYER, "lower bound on the mutual coherence at these sizes"),
+            "active": Variable((*_OF_LAYER, "trial"), "non-zeros that the forward pass leaves", "i"),
+            "stripe_sparsity": Variable(
+                (*_OF_LAYER, "support", "share", "trial"), "largest number of planted non-zeros in a stripe", "i"
+            ),
+            "f1": Variable(
+                (*_OF_FILTERS, "support", "signs", "threshold", "share", "trial"),
+                "harmonic mean of precision and recall of the support of one step; NaN if nothing is planted",
+            ),
+            "unexplained": Variable(
+                (*_OF_LAYER, "trial"), "part of the input, in l2, that the best multiple of its code leaves"
+            ),
+            "unexplained_at_best": Variable(
+                (*_OF_FILTERS, "trial"), "part of the input, in l2, that the best code on the support leaves, at most"
+            ),
+        }
+    },
+)
 SCHEMAS = {
     schema.name: schema
-    for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFIED, CERTIFICATE)
+    for schema in (DICTIONARIES, SWEEPS, SIGNALS, PURSUITS, METRICS, SUMMARY, CERTIFIED, CERTIFICATE, PLANTED)
 }
 
 

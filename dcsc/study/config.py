@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -122,20 +122,56 @@ def validate(content: Any) -> Study:
     UserError
         With one sentence that names the key, the value and what is allowed.
     """
-    if not isinstance(content, Mapping):
-        raise UserError("the configuration is not a mapping of keys: see config/README.md.")
-    _check_extent(content)
+    _check_mapping(content)
     _load_plugins(content.get("plugins"))
-    try:
-        study = Study.model_validate(content)
-    except ValidationError as error:
-        raise UserError(_sentence(_most_telling(error.errors(), content), content)) from None
+    study = _validated(content, Study)
     checks.check_jobs(study)
     checks.check_palette(study)
     checks.check_claims(study)
     checks.check_cascades(study)
     checks.check_samplers(study)
     return study
+
+
+Section = TypeVar("Section", bound=Options)
+
+
+def typed(content: Any, model: type[Section]) -> Section:
+    """
+    Check a configuration of another kind than a study, and fill in the defaults.
+
+    Parameters
+    ----------
+    content : mapping
+        What was read from YAML.
+    model : type of Options
+        What it must be.
+
+    Returns
+    -------
+    Options
+        The validated configuration.
+
+    Raises
+    ------
+    UserError
+        With one sentence that names the key, the value and what is allowed.
+    """
+    _check_mapping(content)
+    return _validated(content, model)
+
+
+def _check_mapping(content: Any) -> None:
+    if not isinstance(content, Mapping):
+        raise UserError("the configuration is not a mapping of keys: see config/README.md.")
+    _check_extent(content)
+
+
+def _validated(content: Any, model: type[Section]) -> Section:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_sentence(_most_telling(error.errors(), content), content, model)) from None
 
 
 def _load_plugins(paths: Any) -> None:
@@ -219,13 +255,13 @@ def _key(error: Mapping[str, Any], content: Any) -> list[Any]:
     return found or list(error["loc"][:1])
 
 
-def _sentence(error: Mapping[str, Any], content: Any) -> str:
+def _sentence(error: Mapping[str, Any], content: Any, model: type[Options]) -> str:
     """Say one of pydantic's findings in a sentence with the key, the value and the remedy."""
     location = _key(error, content)
     key = shortened(".".join(str(part) for part in location))
     context = error.get("ctx", {})
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key}: {nearest(str(location[-1]), _keys_at(location[:-1]))}"
+        return f"unknown key {key}: {nearest(str(location[-1]), _keys_at(location[:-1], model))}"
     if error["type"] == "missing":
         return f"missing key {key}: add it, see config/README.md."
     value = shown(error["input"])
@@ -242,9 +278,8 @@ def _sentence(error: Mapping[str, Any], content: Any) -> str:
     return f"{key} = {value} is not allowed: {error['msg'][0].lower()}{error['msg'][1:]}."
 
 
-def _keys_at(location: list[Any]) -> list[str]:
+def _keys_at(location: list[Any], model: type[Options]) -> list[str]:
     """List the valid keys of the part of the configuration at a location."""
-    model: type[Options] = Study
     for part in location:
         if part in model.model_fields:
             model = next(models_in(model.model_fields[part].annotation), model)

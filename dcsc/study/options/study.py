@@ -44,6 +44,14 @@ def _is_taken(name: str) -> bool:
     return any(name == file or name.startswith((f"{file}-metadata", f"{file}.sha256")) for file in FILES)
 
 
+Folder = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"),
+    AfterValidator(_apart),
+]
+"""A folder of results, relative to where the workflow runs."""
+
+
 class SentenceOptions(Options):
     """A sentence of a source, and the claims that put it to test."""
 
@@ -99,11 +107,7 @@ class Member(Options):
 class Study(Options):
     """A whole configuration."""
 
-    results: Annotated[
-        str,
-        StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"),
-        AfterValidator(_apart),
-    ] = "results"
+    results: Folder = "results"
     """Folder of everything the workflow writes, relative to where it runs."""
     title: str = Field(default="The reproduction, figure by figure", min_length=1)
     """Heading of the page about the run."""
