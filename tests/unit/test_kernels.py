@@ -288,14 +288,14 @@ def test_an_unwritable_cache_folder_falls_back_to_a_temporary_one(tmp_path):
 
 
 def test_a_process_waits_while_another_one_compiles(tmp_path):
-    """Two that store different signatures of one kernel at once would mix them up."""
+    """A kernel that several jobs need is compiled by one of them."""
     root = Path(dcsc.__file__).parents[1]
     folder = Path(run_kernels(root, tmp_path)[0])
     assert len(list(folder.rglob("*largest-*.nbc"))) == 1
     script = SCRIPT.replace("np.array([1.0, -3.0])", "np.array([1.0, -3.0], np.float32)")
     command = [sys.executable, "-c", script, str(root)]
     with (folder / "lock").open("r+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.lockf(held, fcntl.LOCK_EX)
         waiting = subprocess.Popen(command, env=os.environ | {"DCSC_CACHE_DIR": str(tmp_path)}, stdout=subprocess.PIPE)
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(timeout=5)
