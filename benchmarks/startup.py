@@ -9,7 +9,7 @@ import sys
 import tempfile
 from typing import Any
 
-from dcsc.kernels.compile import ENVIRONMENT_VARIABLE
+from dcsc.kernels.folder import ENVIRONMENT_VARIABLE
 
 ROUNDS = 7
 
@@ -18,7 +18,7 @@ import time
 start = time.perf_counter()
 import dcsc
 imported = time.perf_counter()
-from dcsc.kernels.compile import cache_folder
+from dcsc.kernels.folder import cache_folder
 from benchmarks.warm import compile_kernels
 before = set(cache_folder().rglob("*.nb*"))
 compile_kernels()

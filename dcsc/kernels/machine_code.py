@@ -19,7 +19,9 @@ import itertools
 import pickle
 import secrets
 import sys
+import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,13 @@ import llvmlite
 import numba
 from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompileResult
+from numba.core.event import Event, Listener, register
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
+from dcsc.kernels import locks
 from dcsc.kernels.checked_files import DamagedFileError, read_checked, write_checked
+from dcsc.kernels.folder import say_once
 
 SEEN_WITH = "0.68"
 """The version of numba that the tests were last run with."""
@@ -40,24 +45,6 @@ SEEN_WITH = "0.68"
 FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
 
 VERSIONS = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, getattr(sys, "abiflags", ""))
-
-_said: set[str] = set()
-
-
-def say_once(kind: str, sentence: str) -> None:
-    """
-    Print a line on the error stream, unless this process printed one of its kind.
-
-    Parameters
-    ----------
-    kind : str
-        What it is about.
-    sentence : str
-        The line.
-    """
-    if kind not in _said:
-        _said.add(kind)
-        print(f"dcsc: {sentence}", file=sys.stderr, flush=True)
 
 
 class KeptCode:
@@ -112,7 +99,7 @@ class KeptCode:
         file = self._file(key)
         rtsys.initialize(target_context)  # what allocates arrays
         try:
-            content = read_checked(file)
+            content = read_checked(file) or self._once_another_process_wrote(file)
             if content is None:
                 return None
             kept_key, reduced = pickle.loads(content)
@@ -137,8 +124,9 @@ class KeptCode:
         if data.library.has_dynamic_globals or data.lifted:  # addresses of this process
             return
         key = self._key(sig, data.codegen)
+        file = self._file(key)
         try:
-            write_checked(self._file(key), dumps((key, data._reduce())))
+            write_checked(file, dumps((key, data._reduce())))
         except OSError as error:
             say_once(
                 "unwritable",
@@ -147,6 +135,8 @@ class KeptCode:
             )
         except Exception as error:  # whatever is wrong, the kernel can be compiled and used
             say_once("unkept", f"compiled kernels cannot be kept with numba {numba.__version__} ({error!r}).")
+        finally:
+            locks.release(self._folder, file.name)
 
     def enable(self) -> None:
         """Do nothing: it is in use."""
@@ -158,6 +148,11 @@ class KeptCode:
         """Forget the files of the kernel."""
         for file in self._folder.glob(f"{self._name}.*.nbc"):
             file.unlink(missing_ok=True)
+
+    def _once_another_process_wrote(self, file: Path) -> bytes | None:
+        """Wait while another process compiles this, and read what it wrote; else claim it, until it is compiled."""
+        locks.claim(self._folder, file.name)
+        return read_checked(file)
 
     def _key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return sig, codegen.magic_tuple(), VERSIONS, self._sources
@@ -182,3 +177,26 @@ def keep_code(kernel: Any, folder: Path, sources: str) -> None:
         Digest of the sources that its machine code depends on.
     """
     kernel._cache = KeptCode(kernel.py_func, folder, sources)
+    _release_what_was_not_compiled()
+
+
+class _AtTheEnd(Listener):
+    """Gives claims back when a compilation ends, since one that fails is not handed to `save_overload`."""
+
+    def __init__(self) -> None:
+        self._threads = threading.local()
+
+    def on_start(self, event: Event) -> None:
+        """Count how deep the compiler is within itself."""
+        self._threads.depth = getattr(self._threads, "depth", 0) + 1
+
+    def on_end(self, event: Event) -> None:
+        """Release all claims when it is left."""
+        self._threads.depth -= 1
+        if self._threads.depth == 0:
+            locks.release_all()
+
+
+@cache
+def _release_what_was_not_compiled() -> None:
+    register("numba:compiler_lock", _AtTheEnd())

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,18 @@ def check_writable(results: str | Path) -> None:
         raise UserError(
             f"the folder {existing} of the results cannot be written: make it writable, "
             "or name another one under results: in the configuration."
+        )
+
+
+def tell_of_compiling() -> None:
+    """Print a line where the jobs of a run have to compile their kernels first."""
+    from dcsc.kernels.folder import cache_folder, may_have_to_compile
+
+    if may_have_to_compile():
+        print(
+            "The first jobs wait for kernels to be compiled: one to three minutes, once for this version of dcsc, "
+            f"only those that are used, by the jobs side by side. The machine code is kept in {cache_folder()}.",
+            file=sys.stderr,
         )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import select
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import numba
 import pytest
 
 import dcsc
-from dcsc.kernels import compile as compile_module
-from dcsc.kernels import machine_code
+from dcsc.kernels import folder as folder_module
+from dcsc.kernels import locks, machine_code
 from dcsc.kernels.checked_files import DamagedFileError, read_checked, write_checked
+from dcsc.study import surroundings
 
 ROOT = Path(dcsc.__file__).parents[1]
 
@@ -32,14 +34,18 @@ def run(folder):
 
 @pytest.fixture(name="folder")
 def _folder(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(machine_code, "_said", set())
+    monkeypatch.setattr(folder_module, "_said", set())
     run(tmp_path / "kernels")
     assert capfd.readouterr().err == ""
     return tmp_path / "kernels"
 
 
+def files_of(folder):
+    return [path for path in folder.iterdir() if path.name != "lock"]
+
+
 def only_file(folder):
-    (file,) = folder.iterdir()
+    (file,) = files_of(folder)
     return file
 
 
@@ -130,7 +136,7 @@ def test_code_of_another_signature_version_or_source_is_not_taken(folder, monkey
     monkeypatch.setattr(machine_code, "VERSIONS", ("another",))
     assert not is_loaded(run(folder))
     assert capfd.readouterr().err == ""
-    assert len(list(folder.iterdir())) == 2
+    assert len(files_of(folder)) == 2
 
 
 def test_a_numba_that_lacks_what_is_used_of_it_compiles_in_memory(folder, monkeypatch, capfd):
@@ -184,10 +190,64 @@ def test_several_processes_that_fill_the_cache_at_once_leave_whole_files(tmp_pat
     environment = os.environ | {"DCSC_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     begun = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(3)]
     assert [process.communicate()[0].split()[0] for process in begun] == [b"3.0"] * 3
-    for file in tmp_path.rglob("*.nb*"):
-        assert read_checked(file)
+    written = list(tmp_path.rglob("*.nbc"))
+    assert written
+    assert all(read_checked(file) for file in written)
     assert not list(tmp_path.rglob("*.tmp"))
     assert run_library(tmp_path) == (True, [])
+
+
+CLAIM = """
+import sys
+from pathlib import Path
+from dcsc.kernels import locks
+for name in sys.argv[2:]:
+    locks.claim(Path(sys.argv[1]), name)
+    print(name, flush=True)
+sys.stdin.read()
+"""
+
+
+def claiming(folder, *names):
+    command = [sys.executable, "-c", CLAIM, str(folder), *names]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_claim_is_waited_for_and_another_one_is_not(tmp_path):
+    with claiming(tmp_path, "one") as first:
+        assert first.stdout.readline() == "one\n"
+        with claiming(tmp_path, "two", "one") as second:
+            assert second.stdout.readline() == "two\n"
+            assert not select.select([second.stdout], [], [], 0.5)[0]
+            first.kill()  # the system releases what a killed process held
+            assert second.stdout.readline() == "one\n"
+            second.stdin.close()
+
+
+def test_what_fails_to_compile_is_not_claimed_any_more(tmp_path):
+    kernel = numba.njit(lambda values: values.no_such_attribute)
+    machine_code.keep_code(kernel, tmp_path, "sources")
+    with pytest.raises(numba.TypingError):
+        kernel(3.5)
+    assert not locks._claims
+
+
+def test_compiling_is_told_of_before_a_run_and_not_after_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folder_module, "cache_folder", lambda: tmp_path)
+    surroundings.tell_of_compiling()
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert str(tmp_path) in line
+    (tmp_path / "kernel.nbc").write_text("")
+    surroundings.tell_of_compiling()
+    assert capsys.readouterr().err == ""
+
+
+def test_to_look_at_the_folder_loads_no_compiler():
+    program = "import sys; from dcsc.kernels import folder; folder.may_have_to_compile(); print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n"
 
 
 def can_unshare():
@@ -233,10 +293,10 @@ def test_without_any_folder_kernels_are_compiled_in_memory_with_one_line(tmp_pat
 
 def test_a_user_without_a_home_gets_no_folder_named_tilde(tmp_path, monkeypatch):
     monkeypatch.delenv("DCSC_CACHE_DIR", raising=False)
-    monkeypatch.setattr(compile_module.platformdirs, "user_cache_dir", lambda name: f"~/.cache/{name}")
-    monkeypatch.setattr(compile_module.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(machine_code, "_said", set())
+    monkeypatch.setattr(folder_module.platformdirs, "user_cache_dir", lambda name: f"~/.cache/{name}")
+    monkeypatch.setattr(folder_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(folder_module, "_said", set())
     monkeypatch.chdir(tmp_path)
-    found = compile_module.cache_folder.__wrapped__()
+    found = folder_module.cache_folder.__wrapped__()
     assert found.parent.parent == tmp_path
     assert not Path("~").exists()

@@ -21,7 +21,7 @@ from dcsc import ConvolutionalDictionary, RaggedCodes, kernels, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
 from dcsc.convolution.arguments import RULES
 from dcsc.errors import UserError
-from dcsc.kernels import compile as compile_module
+from dcsc.kernels import folder as folder_module
 from dcsc.sampling import adversary
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
@@ -239,8 +239,8 @@ def test_misuse_is_refused_with_a_sentence(call, words):
 SCRIPT = """
 import sys; sys.path.insert(0, sys.argv[1])
 import numpy as np
-from dcsc.kernels import compile, selection
-print(compile.cache_folder())
+from dcsc.kernels import folder, selection
+print(folder.cache_folder())
 print(selection.largest(np.array([1.0, -3.0]), False))
 """
 
@@ -288,14 +288,14 @@ def test_an_unwritable_cache_folder_falls_back_to_a_temporary_one(tmp_path):
 
 
 def test_a_process_waits_while_another_one_compiles(tmp_path):
-    """Two that store different signatures of one kernel at once would mix them up."""
+    """A kernel that several jobs need is compiled by one of them."""
     root = Path(dcsc.__file__).parents[1]
     folder = Path(run_kernels(root, tmp_path)[0])
     assert len(list(folder.rglob("*largest-*.nbc"))) == 1
     script = SCRIPT.replace("np.array([1.0, -3.0])", "np.array([1.0, -3.0], np.float32)")
     command = [sys.executable, "-c", script, str(root)]
     with (folder / "lock").open("r+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.lockf(held, fcntl.LOCK_EX)
         waiting = subprocess.Popen(command, env=os.environ | {"DCSC_CACHE_DIR": str(tmp_path)}, stdout=subprocess.PIPE)
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(timeout=5)
@@ -306,7 +306,7 @@ def test_a_process_waits_while_another_one_compiles(tmp_path):
 
 def test_warmed_kernels_are_not_compiled_again():
     compile_kernels()
-    before = set(compile_module.cache_folder().rglob("*.nb*"))
+    before = set(folder_module.cache_folder().rglob("*.nb*"))
     for dtype in (np.float64, np.float32):
         dictionary, ragged = realistic()
         dictionary, ragged = dictionary.astype(dtype), ragged.with_values(ragged.value.astype(dtype))
@@ -330,12 +330,12 @@ def test_warmed_kernels_are_not_compiled_again():
     rng = np.random.default_rng(0)
     for constraint in ("none", "no-overlap", "rejection"):
         sampling.deep_codes(rng, [plane], 3, support={"name": "bernoulli", "density": 0.1}, constraint=constraint)
-    assert set(compile_module.cache_folder().rglob("*.nb*")) == before
+    assert set(folder_module.cache_folder().rglob("*.nb*")) == before
 
 
 def test_every_kernel_is_compiled_by_warming():
     compile_kernels()
-    compiled = {path.name.split("-")[0] for path in compile_module.cache_folder().rglob("*.nbc")}
+    compiled = {path.name.split("-")[0] for path in folder_module.cache_folder().rglob("*.nbc")}
     modules = [importlib.import_module(f"dcsc.kernels.{info.name}") for info in pkgutil.iter_modules(kernels.__path__)]
     here = {
         f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"
