@@ -202,3 +202,17 @@ def test_independent_atoms_are_told_as_their_smallest_eigenvalue_says():
                 assert independent == (smallest > 1e-10 * (1 + size)) or abs(smallest - 1e-10 * (1 + size)) < 1e-11
                 told.append(independent)
     assert 0 < np.mean(told) < 1
+
+
+def test_a_support_that_the_columns_do_not_make_has_no_certificate_of_the_plain_model():
+    """An entry of the size of rounding, which codes leave out."""
+    first = dcsc.ConvolutionalDictionary(np.array([[[1.0], [0.0]], [[0.6], [0.8]]]), 1, 4)
+    second = dcsc.ConvolutionalDictionary(np.array([[[1.0], [-1e-18]]]), 1, 4)
+    model, deepest = dcsc.Cascade([first, second]), np.array([[[1.0, 0, 0, 0]]])
+    made = np.zeros((1, 2, 4))
+    made[0, :, 0] = 1.0, -1e-18
+    left_out = np.where(np.abs(made) > 1e-12, made, 0.0)
+    for code, is_known in ((made, True), (left_out, False)):
+        interference = guarantees.path_interference(model, [code, deepest], "deepest")
+        found = guarantees.as_run(interference, None, debias=True)
+        assert found.determined.tolist() == [is_known]
