@@ -45,7 +45,8 @@ def targets():
     """What a user may name: stages, experiments, figures, and rules."""
     names = set(STAGES) | {"claims", "all"}
     for path in (ROOT / "config").glob("*.yaml"):
-        for name, experiment in yaml.safe_load(path.read_text(encoding="utf-8"))["experiments"].items():
+        # What `make networks` reads is no study.
+        for name, experiment in yaml.safe_load(path.read_text(encoding="utf-8")).get("experiments", {}).items():
             names |= {name, *(f"{name}-{figure}" for figure in experiment["figures"])}
     return names
 
