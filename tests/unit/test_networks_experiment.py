@@ -1,14 +1,17 @@
 """The experiment on networks as a command, on a network of one layer."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dcsc import UserError
-from dcsc.study import networks
+from dcsc.study import config, networks
+from dcsc.study.options.networks import NetworksOptions
 from tests.support.onnx_graphs import Builder
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """
 results: results-tiny
 networks: {tiny: {weights: tiny.onnx, signals: x.npy}}
@@ -59,3 +62,9 @@ def test_unknown_keys_and_tables_are_refused(folder):
     (folder / "c.yaml").write_text(CONFIG.replace("[networks-layers]", "[layers]"))
     with pytest.raises(UserError, match=r"names the table 'layers'"):
         networks.load("c.yaml")
+
+
+def test_the_shipped_configuration_is_valid():
+    study = config.typed(config.read(ROOT / "config/networks.yaml"), NetworksOptions)
+    assert len(study.networks) >= 5
+    assert "trained-coherence-is-cooperative" in study.claims
