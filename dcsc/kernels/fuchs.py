@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.kernels.compile import compiled
+from dcsc.kernels.compile import compiled, compiled_by_itself
 from dcsc.kernels.independence import INJECTIVE
 from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
 from dcsc.kernels.scatter import coordinates
@@ -284,7 +284,7 @@ def substitute_forward(i, lo, end, is_near, place, factor, active, flat, n_filte
         row[lane] = (row[lane] - sums[lane]) * pivot
 
 
-@compiled
+@compiled_by_itself
 def solve_position(position, factor, active, unrolled, cut, reach, axis, patterns, space):
     """Solve G_SS W = G_Sj for all filters j at a position; returns the rows beyond which solutions are negligible."""
     inner, first, lowest, upto, begins, lower, columns, rows_of, values_of, border, largest = factor

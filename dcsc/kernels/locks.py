@@ -2,9 +2,10 @@
 Which process compiles what.
 
 A claim is one byte of a lock file, held by the system until it is released or the process ends. Processes that
-compile different kernels run side by side, and one that needs what another is compiling waits for it. Claims are
-taken from a kernel to those that it calls, which never form a circle. Where the file system has no locks, processes
-may compile the same kernel, and the later one replaces the file of the earlier one by its like.
+compile different kernels run side by side, and one that needs what another is compiling waits for it. A process
+claims one kernel at a time: those that it calls are compiled into it (`dcsc.kernels.linked`). Where the file system
+has no locks, processes may compile the same kernel, and the later one replaces the file of the earlier one by its
+like.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The sparse path against the dense one, its determinism, and the folder of the compiled kernels."""
 
 import fcntl
+import gc
 import importlib
 import os
 import pkgutil
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import CodeType
 
 import numpy as np
 import pytest
@@ -21,7 +23,9 @@ from dcsc import ConvolutionalDictionary, RaggedCodes, kernels, sampling
 from dcsc.convolution import dense_path, one_step, sparse_path
 from dcsc.convolution.arguments import RULES
 from dcsc.errors import UserError
+from dcsc.kernels import compile as compile_module
 from dcsc.kernels import folder as folder_module
+from dcsc.kernels import linked
 from dcsc.sampling import adversary
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
 
@@ -333,18 +337,66 @@ def test_warmed_kernels_are_not_compiled_again():
     assert set(folder_module.cache_folder().rglob("*.nb*")) == before
 
 
+def called_by(kernel):
+    """The kernels that one names, and those that they name."""
+    codes, found = [kernel.py_func.__code__], {kernel}
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        named = [kernel.py_func.__globals__.get(name) for name in code.co_names]
+        found = found.union(*(called_by(other) for other in named if isinstance(other, Dispatcher)))
+    return found
+
+
 def test_every_kernel_is_compiled_by_warming():
     compile_kernels()
-    compiled = {path.name.split("-")[0] for path in folder_module.cache_folder().rglob("*.nbc")}
+    kept = {path.name.split("-")[0] for path in folder_module.cache_folder().rglob("*.nbc")}
     modules = [importlib.import_module(f"dcsc.kernels.{info.name}") for info in pkgutil.iter_modules(kernels.__path__)]
-    here = {
-        f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"
-        for module in modules
-        for kernel in vars(module).values()
-        if isinstance(kernel, Dispatcher)
-    }
+    here = {kernel for module in modules for kernel in vars(module).values() if isinstance(kernel, Dispatcher)}
+    whole = {kernel for kernel in here if f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}" in kept}
     assert len(here) > 100
-    assert here <= compiled
+    assert len(whole) < len(here) / 2  # machine code is made of what Python calls
+    assert here <= set().union(*map(called_by, whole))
+
+
+@compile_module.compiled
+def rooted(value):
+    if value < 0:
+        raise ValueError("negative")
+    return np.sqrt(value)
+
+
+@compile_module.compiled_by_itself
+def doubled(values):
+    for i in range(values.size):
+        values[i] *= 2
+    return values
+
+
+@compile_module.compiled
+def both(values):
+    return rooted(doubled(values)[0])
+
+
+def test_a_kernel_that_another_one_calls_gets_no_machine_code_until_python_calls_it():
+    assert both(np.array([8.0])) == 4
+    assert not rooted.overloads
+    assert not doubled.overloads
+    with pytest.raises(ValueError, match="negative"):
+        both(np.array([-1.0]))
+    with pytest.raises(ValueError, match="negative"):
+        rooted(-1.0)
+    assert rooted(9.0) == 3
+    assert doubled(np.array([3.0]))[0] == 6
+    assert both(np.array([8], np.int64)) == 4
+    assert gc.isenabled()
+
+
+def test_a_numba_that_lacks_what_is_used_of_it_compiles_all_kernels_whole(monkeypatch):
+    monkeypatch.setattr(linked, "USED", ("no_such_method",))
+    inner = compile_module.compiled(rooted.py_func)
+    assert linked.compile_whole(lambda value: inner(value), optimised=False)(4.0) == 2
+    assert inner.overloads
 
 
 SORTS = {

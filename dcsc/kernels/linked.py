@@ -1,0 +1,174 @@
+"""
+How a kernel that other kernels call is compiled: for them alone, without machine code of its own.
+
+Numba makes of every function a library that can be called from Python: optimised, with wrappers and machine code. What
+calls it copies its optimised code and optimises that again, so that a function at the bottom of eight others is
+optimised nine times, and two thirds of the time of the compiler went into code that nothing ran. Here a kernel that is
+called by another one is only translated; all is optimised once, in the kernel that Python calls, whose machine code
+holds the rest. Neither the order of operations nor their rounding depends on it.
+
+Used of numba are ``pipeline_class`` of its decorator, the two questions that a call asks ``Dispatcher``, four methods
+of ``JITCodeLibrary`` (`USED`) and the search for environments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numba
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.environment import lookup_environment
+
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "no_cfunc_wrapper": True}
+"""Of all kernels; no kernel is handed to C code as a callback."""
+
+USED = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_verify_declare_only_symbols")
+"""Methods of numba's libraries; where a version lacks one, kernels are compiled as numba does it, which is slower."""
+
+
+class _WithoutEnvironments:
+    """What generates code, for a library that has no variables in memory which could be set."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Do nothing: `WholeCompiler` sets them where the code is linked to."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+
+class LinkedLibrary(JITCodeLibrary):
+    """Code that is there to be copied into other libraries, not to be run."""
+
+    @property
+    def codegen(self) -> Any:
+        """
+        Give what generates code.
+
+        Returns
+        -------
+        object
+            As numba's, but for environments.
+        """
+        return _WithoutEnvironments(self._codegen)
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to the library that this is copied into."""
+
+    def _finalize_final_module(self) -> None:
+        """Take the steps of numba's but for the last ones, which make machine code."""
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+
+class OptimisedLibrary(LinkedLibrary):
+    """The same, optimised before it is copied."""
+
+    def _optimize_final_module(self) -> None:
+        JITCodeLibrary._optimize_final_module(self)
+
+
+class LinkedCompiler(Compiler):
+    """Compiles a kernel for those that call it."""
+
+    library = LinkedLibrary
+
+    def compile_extra(self, func: Callable[..., Any]) -> Any:
+        """
+        Compile a function.
+
+        Parameters
+        ----------
+        func : callable
+            The kernel.
+
+        Returns
+        -------
+        CompileResult
+            It can be linked, but not be called from Python.
+        """
+        self.state.library = self.library(self.state.targetctx.codegen(), func.__qualname__)
+        return super().compile_extra(func)
+
+
+class OptimisedCompiler(LinkedCompiler):
+    """The same, and optimises it by itself."""
+
+    library = OptimisedLibrary
+
+
+class WholeCompiler(Compiler):
+    """Compiles a kernel that is called from Python, with all that it calls."""
+
+    def compile_extra(self, func: Callable[..., Any]) -> Any:
+        """
+        Compile a function.
+
+        Parameters
+        ----------
+        func : callable
+            The kernel.
+
+        Returns
+        -------
+        CompileResult
+            As numba's.
+        """
+        with _without_collection():
+            found = super().compile_extra(func)
+        for variable in found.library._final_module.global_variables:
+            environment = lookup_environment(variable.name)
+            if environment is not None:
+                found.library.codegen.set_env(variable.name, environment)
+        return found
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let nothing look for garbage: the compiler keeps what it makes, and a tenth of its time went into the search."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def compile_whole(function: Callable[..., Any], optimised: bool) -> Any:
+    """
+    Make a kernel that is compiled in one way for Python, and in another for kernels that call it.
+
+    Parameters
+    ----------
+    function : callable
+        Its source.
+    optimised : bool
+        Whether it is optimised by itself before it is copied into kernels that call it.
+
+    Returns
+    -------
+    Dispatcher
+        The kernel, or the function where numba is told to compile nothing.
+    """
+    kernel = numba.njit(pipeline_class=WholeCompiler, **OPTIONS)(function)
+    if not hasattr(kernel, "py_func") or not all(hasattr(JITCodeLibrary, name) for name in USED):  # NUMBA_DISABLE_JIT
+        return kernel
+    compiler = OptimisedCompiler if optimised else LinkedCompiler
+
+    @cache
+    def linked() -> Any:  # not before it is called: most processes compile nothing
+        options = OPTIONS | {"no_cpython_wrapper": True}
+        return numba.njit(pipeline_class=compiler, **options)(function)
+
+    kernel.get_call_template = lambda args, kws: linked().get_call_template(args, kws)
+    kernel.get_overload = lambda signature: linked().get_overload(signature)
+    return kernel
