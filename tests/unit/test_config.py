@@ -444,7 +444,7 @@ def test_a_study_at_densities_where_a_layer_is_full_says_so_in_one_line():
         ({"axis": "depth"}, "axis = 'depth' is not allowed"),
         ({"axis_layer": 1}, "axis_layer is for axis 'count' or 'density'"),
         ({"axis": "count", "axis_layer": 3}, "axis_layer = 3 is not allowed: cascade 'two' has 2 layers"),
-        ({"axis": "count", "figures": ["ladder"]}, "axis is for figures 'recovery', 'depth' and 'thresholds'"),
+        ({"axis": "count", "figures": ["comparison"]}, "axis is for figures 'basis-pursuit', 'contrast', 'depth'"),
     ],
 )
 def test_axes_that_do_not_fit_are_refused(changes, words):

@@ -44,6 +44,11 @@ def _is_taken(name: str) -> bool:
     return any(name == file or name.startswith((f"{file}-metadata", f"{file}.sha256")) for file in FILES)
 
 
+def _layer(number: int | None) -> str:
+    """Name the layer of an axis."""
+    return "the deepest layer" if number is None else f"layer {number}"
+
+
 Folder = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"),
@@ -212,6 +217,13 @@ class Study(Options):
                     raise ValueError(
                         f"experiments.{name}.beside names {figure!r}, which no other experiment draws: "
                         f"{nearest(figure, others)}"
+                    )
+                other = drawn[figure].axis_layer
+                if experiment.axis in ("count", "density") and other != experiment.axis_layer:
+                    raise ValueError(
+                        f"experiments.{name}.beside names {figure!r}, whose counts and densities are of "
+                        f"{_layer(other)}, but axis_layer asks for {_layer(experiment.axis_layer)}: give both "
+                        "experiments the same axis_layer."
                     )
         for name, claim in self.claims.items():
             for figure in claim.figures:
