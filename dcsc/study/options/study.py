@@ -219,7 +219,8 @@ class Study(Options):
                         f"{nearest(figure, others)}"
                     )
                 other = drawn[figure].axis_layer
-                if experiment.axis in ("count", "density") and other != experiment.axis_layer:
+                shown = experiment.axis in ("count", "density") and "basis-pursuit" in experiment.figures
+                if shown and other != experiment.axis_layer:
                     raise ValueError(
                         f"experiments.{name}.beside names {figure!r}, whose counts and densities are of "
                         f"{_layer(other)}, but axis_layer asks for {_layer(experiment.axis_layer)}: give both "
