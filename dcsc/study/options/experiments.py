@@ -53,8 +53,8 @@ class ExperimentOptions(Options):
     """The layer that `count` and `density` of `axis` are of; the deepest by default."""
     beside: Names = Field(default=[])
     """
-    Figures of other experiments, each as `experiment-panel`, whose numbers figures `depth` and `basis-pursuit` (of
-    `recovery`) show too.
+    Figures of other experiments, each as `experiment-panel`. Figures `depth` and `basis-pursuit` (the latter of
+    `recovery`) show their numbers, too.
     """
 
     @property

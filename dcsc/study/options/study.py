@@ -128,8 +128,10 @@ class Study(Options):
     plugins: Names = Field(default=[])
     """Python files that register families, pursuits, samplers, real signals or figures."""
     strict_versions: bool = False
-    """Make again what was made with another version of numpy, scipy, numba, xarray, netcdf4, snakemake or what plugins
-    import. By default a line at the start of a run tells of it. To turn it on makes everything again once."""
+    """
+    Make results again that another version of numpy, scipy, numba, xarray, netcdf4, snakemake or of what plugins import
+    has made. By default a line at the start of a run tells of it. To turn it on makes everything again once.
+    """
     style: StyleOptions = StyleOptions()
     """How figures look."""
     keep: KeepOptions = KeepOptions()
