@@ -105,7 +105,7 @@ def test_the_documented_figure_is_drawn():
 
 
 def test_captions_of_figures_that_take_an_axis_say_which_one_is_shown():
-    assert {name for name, panel in panels().items() if panel.takes_axis} == {
+    assert {name for name, panel in built_in().items() if panel.takes_axis} == {
         path.stem
         for path in (ROOT / "workflow/report").glob("*.rst")
         if 'params.settings.get("axis")' in path.read_text(encoding="utf-8")
