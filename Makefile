@@ -87,10 +87,11 @@ tutorial: $(READY)  ## execute docs/tutorial.ipynb and store what it shows (afte
 package: $(READY)  ## wheel and sdist in dist/, tried in clean environments of the Pythons that are found
 	$(BIN)/python tests/package/build_and_try.py
 
-.venv-site/.ready: docs/site/requirements.lock
+.venv-site/.ready: docs/site/requirements.lock docs/site/weights.lock
 	@echo "Making the environment of the site in .venv-site (about a minute) ..."
 	@$(PYTHON) -m venv .venv-site
 	@.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/site/requirements.lock
+	@.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r docs/site/weights.lock
 	@touch $@
 
 site: .venv-site/.ready  ## the documentation as a site, in an environment of its own: docs/site/_build/html/index.html

@@ -36,6 +36,7 @@ _MODULES = {
     "arrays": "arrays",
     "catalogue": "study.catalogue",
     "certificate": "certification.certificate",
+    "certificate_page": "certification.page",
     "certificate_report": "certification.report",
     "coherence": "model.coherence",
     "config": "study.config",

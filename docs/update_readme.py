@@ -2,6 +2,17 @@
 
 from pathlib import Path
 
+FOUND = (
+    "recovered-density-per-layer",
+    "greater-density-per-layer",
+    "certificate-is-tight",
+    "instance-certifies-more",
+    "basis-pursuit-statistical",
+    "worst-case-slope",
+    "random-slope",
+)
+"""Claims whose statements and numbers the README shows."""
+
 BEGIN, END = "<!-- verdicts: written by make docs -->\n", "<!-- end of verdicts -->\n"
 
 
@@ -17,7 +28,7 @@ def verdicts(page: str) -> str:
     Returns
     -------
     str
-        The sentences of the abstract with their verdicts, and a line on what does not hold.
+        The sentences of the abstract with their verdicts, a line on what does not hold, and some claims in full.
     """
     lines = page.splitlines()
     start = lines.index("| sentence | how it is tested | verdicts and numbers |")
@@ -31,7 +42,17 @@ def verdicts(page: str) -> str:
     count = next(line for line in lines if "claims hold in this run" in line).split(".")[0]
     missing = f"What does not hold, and is shown so: {', '.join(failing)}." if failing else "None fails."
     head = ["| abstract of [MT18] | verdicts of this run |", "|---|---|"]
-    return "\n".join([*head, *rows, "", f"{count}. {missing}", ""])
+    claims = {line.split("**")[1]: line for line in lines if line.startswith("| **")}
+    shown = [_found(claims[name]) for name in FOUND if name in claims]
+    return "\n".join([*head, *rows, "", f"{count}. {missing}", "", "What was found, in short:", "", *shown, ""])
+
+
+def _found(row: str) -> str:
+    """Write a row of the table of claims as a line of a list: statement, number, verdict."""
+    claim, measured, interval, over, _, verdict, _ = row.strip("| ").split(" | ")
+    statement = claim.partition(": ")[2]
+    number = f"{measured} {interval}".strip()
+    return f"- {statement} Measured {number} over {over}: {verdict.strip('*').lower()}."
 
 
 def updated(readme: str, page: str) -> str:

@@ -80,6 +80,51 @@ def write(certificate: Certificate, path: str | Path) -> None:
         raise UserError(f"the page {path} can't be written ({error.strerror}): name another place.") from None
 
 
+def pictures(certificate: Certificate) -> dict[str, tuple[str, str]]:
+    """
+    Draw the pictures of the page.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        From `certify`.
+
+    Returns
+    -------
+    dict of str to (str, str)
+        By title, in the order of the page: an SVG element, the same for the same certificate, and a caption.
+    """
+    with _style():
+        return {
+            "Ladder by depth": (_ladder(certificate), "What the sharpest rungs certify, and what was measured."),
+            "Coherence by depth": (
+                _coherence(certificate),
+                "Each layer in its segment, on its own input, random filters of the same shape, and the Welch bound.",
+            ),
+            "Where it comes from": (
+                _split(certificate),
+                "The largest inner product of different atoms at one position, of a filter with its own shift, and of "
+                "different filters at different positions.",
+            ),
+            "The most coherent pairs": (
+                _pairs(certificate),
+                "The two filters of each layer whose atoms are most alike, in the channel that adds most to their "
+                "inner product, laid over one another at the lag at which they meet; of a layer of one tap, its "
+                "channels.",
+            ),
+            "Babel functions": (
+                _babel(certificate),
+                "The largest sum of k inner products of one atom, beside that of random filters; no guarantee for all "
+                "signs reaches beyond the line at 1.",
+            ),
+            "Thresholds": (
+                _thresholds(certificate),
+                "What the biases are to the unit-norm atoms, one dot a filter; below 0 a filter keeps what does not "
+                "correlate with it.",
+            ),
+        }
+
+
 def as_page(certificate: Certificate) -> str:
     """
     Lay a certificate out as HTML.
@@ -94,43 +139,9 @@ def as_page(certificate: Certificate) -> str:
     str
         The same for the same certificate; pictures are in it as SVG.
     """
-    with _style():
-        pictures = [
-            ("Ladder by depth", _ladder(certificate), "What the sharpest rungs certify, and what was measured."),
-            (
-                "Coherence by depth",
-                _coherence(certificate),
-                "Each layer in its segment, on its own input, random filters of the same shape, and the Welch bound.",
-            ),
-            (
-                "Where it comes from",
-                _split(certificate),
-                "The largest inner product of different atoms at one position, of a filter with its own shift, and of "
-                "different filters at different positions.",
-            ),
-            (
-                "The most coherent pairs",
-                _pairs(certificate),
-                "The two filters of each layer whose atoms are most alike, in the channel that adds most to their "
-                "inner product, laid over one another at the lag at which they meet; of a layer of one tap, its "
-                "channels.",
-            ),
-            (
-                "Babel functions",
-                _babel(certificate),
-                "The largest sum of k inner products of one atom, beside that of random filters; no guarantee for all "
-                "signs reaches beyond the line at 1.",
-            ),
-            (
-                "Thresholds",
-                _thresholds(certificate),
-                "What the biases are to the unit-norm atoms, one dot a filter; below 0 a filter keeps what does not "
-                "correlate with it.",
-            ),
-        ]
     parts = ["".join(f"<p>{html.escape(line)}</p>" for line in verdict(certificate))]
     parts.append(_table(certificate))
-    for title, picture, caption in pictures:
+    for title, (picture, caption) in pictures(certificate).items():
         parts.append(f"<h2>{title}</h2><figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>")
     notes = [*certificate.notes, *(f"Not done: {why}" for why in certificate.refused.values())]
     if notes:

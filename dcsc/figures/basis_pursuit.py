@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from dcsc import guarantees
 from dcsc.figures import recovery, style, transitions
@@ -24,6 +25,7 @@ PANEL = Panel(
     "replicates falls cells_in_fall resolved bound_tested bound_exceeded kind rung next_stripe_sparsity draws "
     "measured_upper above_measured of_measured of_measured_lower of_measured_upper theorem_11 theorem_11_limit "
     "gain gain_over_limit count density",
+    takes_axis=True,
 )
 
 LABELS = (
@@ -50,7 +52,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     results : Results
         Its summary, certificates and the tables of figures `recovery` beside it are used.
     settings : FigureSettings
-        Its confidence, variants and delta.
+        Its confidence, variants, delta and axis.
 
     Returns
     -------
@@ -58,7 +60,9 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
         Rows of kind "measured", those of figure `recovery`, and of kind "certified", a rung each: the stripe-sparsity
         of the first layer (see `transitions.certified_beside`); `theorem_11` is what Theorem 11 certifies of the same
         draws, `theorem_11_limit` the largest whole number below (1 + 1/mu)/2, which it allows the fullest stripe of a
-        code, a mean over the dictionaries; `gain` and `gain_over_limit` are the certified stripe-sparsity over each.
+        code, a mean over the dictionaries; `gain` and `gain_over_limit` are the certified stripe-sparsity over each;
+        `count` or `density` of the layer of the axis is that of what was measured, and where it is the axis of what
+        is certified too.
     """
     own = recovery.tidy(results, settings)
     measured = pd.concat([own, *results.beside.values()], ignore_index=True).assign(kind="measured")
@@ -68,6 +72,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
         certified, results.summary, settings.variants, settings.confidence, settings.delta
     )
     place = ["cascade", "pursuit", "variant"]
+    beside = transitions.certified_on_axis(beside, results, settings)
     first = select(beside, rung=guarantees.BASIS_PURSUIT_RUNGS[0])
     beside = beside.merge(
         first[[*place, "stripe_sparsity"]].rename(columns={"stripe_sparsity": "theorem_11"}), on=place
@@ -89,7 +94,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     table : pandas.DataFrame
         From `tidy`.
     settings : FigureSettings
-        Its style, confidence, variants and delta.
+        Its style, confidence, variants, delta and axis.
 
     Returns
     -------
@@ -100,16 +105,18 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     pairs = list(measured[["cascade", "pursuit"]].drop_duplicates().itertuples(index=False, name=None))
     variants = list(measured["variant"].unique())
     colours = style.colours(settings.style, len(variants))
-    columns = min(len(pairs), 3)
+    columns, quantity = min(len(pairs), 3), settings.axis.column("stripe-sparsity")
     figure, axes = style.canvas(settings.style, -(-len(pairs) // columns), columns, 0.9, sharey=True)
     for panel, (cascade, pursuit) in zip(axes.flat, pairs, strict=False):
         here = select(measured, cascade=cascade, pursuit=pursuit)
-        _draw_rungs(panel, select(certified, cascade=cascade, pursuit=pursuit))
+        _draw_rungs(panel, select(certified, cascade=cascade, pursuit=pursuit), quantity)
         for index, (variant, colour) in enumerate(zip(variants, colours, strict=True)):
             curve = select(here, variant=variant)
             if len(curve):
-                style.curve_with_band(panel, curve, "stripe_sparsity", "rate", colour, index, label=variant)
-        style.logarithmic(panel.xaxis, here["stripe_sparsity"])
+                style.curve_with_band(panel, curve, quantity, "rate", colour, index, label=variant)
+        style.logarithmic(panel.xaxis, here[quantity])
+        if quantity == "density" and here[quantity].max() > 10 * here[quantity].min():
+            panel.xaxis.set_major_locator(LogLocator())  # a panel is too narrow for more numbers of this length
         panel.set_ylim(-0.03, 1.03)
         several = f", {pursuit}" if len(set(measured["pursuit"])) > 1 else ""
         panel.set_title(f"{cascade}{several}\n$\\mu$ = {here['mutual_coherence'].iloc[0]:.2f}", fontsize="small")
@@ -124,14 +131,16 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         f"{style.plural(measured['trials'], 'trial')} a point, pooled over "
         f"{style.plural(measured['replicates'], 'dictionary')}; bands: Clopper-Pearson {settings.confidence:.0%}; "
         f"lines: certified at {1 - settings.delta:.0%} for these supports{limits}",
-        "mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ of the first layer (atoms)",
+        settings.axis.label("stripe-sparsity")
+        if settings.axis.of in ("count", "density")
+        else "mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ of the first layer (atoms)",
     )
     return figure
 
 
-def _draw_rungs(panel: Axes, certified: pd.DataFrame) -> None:
+def _draw_rungs(panel: Axes, certified: pd.DataFrame, quantity: str) -> None:
     """Mark what each rung certifies; one that certifies nothing has no line."""
     for (rung, label), (colour, dashes) in zip(RUNGS.items(), _LINES, strict=True):
-        found = select(certified, rung=rung)["stripe_sparsity"]
+        found = select(certified, rung=rung)[quantity]
         if len(found) and found.max() > 0:  # what holds for all signs is the same for all variants
             panel.axvline(found.max(), color=colour, linestyle=dashes, linewidth=1.2, label=label)

@@ -29,6 +29,7 @@ PANEL = Panel(
     columns="cascade depth mutual_coherence pursuit variant density active recovered rate trials certified covered "
     "violations assured failure_bound bounded bounded_failures rate_lower rate_upper bound_tested bound_exceeded "
     "replicates kind rule threshold_over_x blocks failures exact inside count stripe_sparsity",
+    takes_axis=True,
 )
 
 LEVEL = 0.95

@@ -190,6 +190,12 @@ class Axis:
             "density": f"mean density of activations of {layer}",
         }[self.of or default]
 
+    def of_transitions(self) -> str:
+        """Say what transitions are told in, beside an axis; the stripe-sparsity by default."""
+        if self.of in (None, "stripe-sparsity"):
+            return "stripe-sparsity (atoms)"
+        return self.label("stripe-sparsity").removeprefix("mean ")
+
 
 @dataclass(frozen=True)
 class FigureSettings:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dcsc.figures import style, transitions
-from dcsc.figures.inputs import FigureSettings
+from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
@@ -20,13 +20,32 @@ PANEL = Panel(
     needs=("certificates",),
     columns="series pursuit variant level cascade mutual_coherence stripe_sparsity stripe_sparsity_lower "
     "stripe_sparsity_upper replicates censored kind trials rung next_stripe_sparsity draws measured_upper "
-    "above_measured of_measured of_measured_lower of_measured_upper",
+    "above_measured of_measured of_measured_lower of_measured_upper count count_lower count_upper density "
+    "density_lower density_upper",
+    takes_axis=True,
 )
 
 RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in style.RUNGS} | {TOP_K_RUNG: "s"}
 """Those of closed forms, of what looks at the supports themselves, and of what does so pair by pair."""
 
-tidy = transitions.along_series
+
+def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
+    """
+    Set transitions and certificates beside one another along each series of cascades.
+
+    Parameters
+    ----------
+    results : Results
+        Its summary and certificates are used.
+    settings : FigureSettings
+        Its confidence, variants, series, delta and axis.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `transitions.along_series`, and with the quantity of the axis (see `transitions.on_axis`).
+    """
+    return transitions.on_axis(transitions.along_series(results, settings), results, settings)
 
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
@@ -38,7 +57,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     table : pandas.DataFrame
         From `tidy`.
     settings : FigureSettings
-        Its style, variants, confidence and delta.
+        Its style, variants, confidence, delta and axis.
 
     Returns
     -------
@@ -49,7 +68,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     pursuits, variants = list(table["pursuit"].dropna().unique()), list(settings.variants)
     cascades = table.groupby("cascade")["mutual_coherence"].mean().sort_values(ascending=False)
     place = {name: index for index, name in enumerate(cascades.index)}
-    columns = len(pursuits) if len(pursuits) <= 3 else 2
+    columns, quantity = len(pursuits) if len(pursuits) <= 3 else 2, settings.axis.column("stripe-sparsity")
     aspect = (0.7 + 0.42 * len(cascades)) / (settings.style.width / 2.54 / columns)
     figure, axes = style.canvas(settings.style, -(-len(pursuits) // columns), columns, aspect, sharex=True, sharey=True)
     for panel, pursuit in zip(axes.flat, pursuits, strict=False):
@@ -58,7 +77,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             part, statistical = select(beside, rung=rung), "statistical" in rung
             if len(part):
                 panel.plot(
-                    part["stripe_sparsity"],
+                    part[quantity],
                     part["cascade"].map(place) - (0.12 if statistical else 0.24),
                     RUNG_MARKERS[rung],
                     color=style.RUNG_LOOKS[rung]["color"],
@@ -75,8 +94,8 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
                 look = {"markerfacecolor": colour if level == LEVELS[0] else "white", "markersize": 4.5}
                 look |= {"linestyle": "none", "label": f"{level:.0%} recovered, {variant}"}
                 if len(part):
-                    style.bars(panel, part, "stripe_sparsity", "height", colour, index, **look)
-        style.logarithmic(panel.xaxis, table["stripe_sparsity"])
+                    style.bars(panel, part, quantity, "height", colour, index, **look)
+        style.logarithmic(panel.xaxis, table[quantity])
         panel.tick_params(labelbottom=True)
         panel.set_title(pursuit)
     for panel in axes.flat[len(pursuits) :]:
@@ -86,7 +105,8 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         row[0].set_yticks(range(len(place)), labels, fontsize="x-small")
     axes[0, 0].set_ylim(-0.5, len(place) - 0.75 + 0.14 * len(variants))
     style.common_legend(figure, axes.flat, 3, fontsize="x-small")
-    note = f"stripe-sparsity (atoms); {style.transitions_note(table, settings)}; rungs below one atom are not drawn"
+    note = f"{settings.axis.of_transitions()}; {style.transitions_note(table, settings)}"
+    note += "; rungs below one atom are not drawn"
     if (measured["censored"] > 0).any():
         note += "; at the right end some transitions lie beyond the cells"
     style.footnote(figure, note)

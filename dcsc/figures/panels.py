@@ -40,6 +40,8 @@ class Panel:
     columns : str
         Columns that its table may have, with blanks between, which claims are checked against before a run; none when
         the panel does not tell.
+    takes_axis : bool
+        Whether it shows recovery against what the option `axis` of an experiment says.
     caption : str
         What the report says under a figure of a plug-in; those that are built in have files of captions.
     """
@@ -48,6 +50,7 @@ class Panel:
     reads_trials: bool = False
     group: str = "figures"
     columns: str = ""
+    takes_axis: bool = False
     caption: str = ""
 
     @property
@@ -118,7 +121,7 @@ def register(
         FIGURES.register(name)(draw)
         TABLES.register(name)(tidy)
         caption = " ".join((inspect.getdoc(draw) or name).partition("\n\n")[0].split())
-        _TOLD[name] = Panel(needed, reads_trials, "figures", columns, caption)
+        _TOLD[name] = Panel(needed, reads_trials, columns=columns, caption=caption)
         return draw
 
     return add

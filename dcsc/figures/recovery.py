@@ -20,6 +20,7 @@ PANEL = Panel(
     columns="cascade mutual_coherence pursuit variant active stripe_sparsity rate trials covered violations bounded "
     "bounded_failures assured assured_failures recovered failure_bound rate_lower rate_upper uniform_limit "
     "replicates falls cells_in_fall resolved bound_tested bound_exceeded count density",
+    takes_axis=True,
 )
 
 FALL, ENOUGH = (0.05, 0.95), 6

@@ -21,10 +21,13 @@ PANEL = Panel(
     needs=("certificates",),
     columns="pursuit curve slope slope_lower slope_upper cascades replicates lowest_coherence highest_coherence kind "
     "series span coherence",
+    takes_axis=True,
 )
 
 CURVE = ["pursuit", "curve"]
 """Columns that tell curves apart."""
+_NAMES = {None: "sparsity", "stripe-sparsity": "sparsity", "count": "number of atoms", "density": "density"}
+"""What the slopes are of, by the axis."""
 
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
@@ -38,7 +41,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     results : Results
         Its summary and certificates are used.
     settings : FigureSettings
-        Its confidence, variants, series and delta.
+        Its confidence, variants, series, delta and axis.
 
     Returns
     -------
@@ -46,9 +49,10 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
         A row a curve and span; `span` is "local", "lower half" or "whole", `curve` the level and variant, or
         the rung. Rows of the kind "difference" are slopes of worst-case signs minus those of random signs.
     """
-    measured = transitions.measured(results.summary, settings.variants)
+    quantity = settings.axis.column("stripe-sparsity")
+    measured = transitions.measured_on_axis(results.summary, settings)
     measured["curve"] = measured["level"].map("{:.0%} recovery, ".format) + measured["variant"]
-    certified = transitions.certified(results.certificates)
+    certified = transitions.certified_on_axis(transitions.certified(results.certificates), results, settings)
     certified = certified[certified["rung"].isin(style.RUNGS)]
     # Rungs for all signs are the same for variants that differ in their signs.
     certified = certified.drop_duplicates(["cascade", "replicate", "pursuit", "rung"])
@@ -62,7 +66,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
             pairs = [of_series[of_series["cascade"].isin(pair)] for pair in itertools.pairwise(order)]
             spans = [("whole", of_series), ("lower half", _lower_half(of_series)), *(("local", part) for part in pairs)]
             for span, part in spans:
-                fitted = transitions.slopes(part, CURVE, settings.confidence)
+                fitted = transitions.slopes(part, CURVE, settings.confidence, y=quantity)
                 fitted = fitted[fitted["cascades"] == 2] if span == "local" else fitted
                 tables.append(fitted.assign(kind=kind, series=series, span=span))
                 if kind == "measured" and span != "local":
@@ -84,12 +88,12 @@ def _lower_half(points: pd.DataFrame) -> pd.DataFrame:
 def _differences(points: pd.DataFrame, settings: FigureSettings) -> pd.DataFrame:
     """Slopes of each adversarial variant minus those of random signs, on the same dictionaries."""
     random = next(name for name in settings.variants if name not in settings.adversarial)
-    rows = []
+    rows, quantity = [], settings.axis.column("stripe-sparsity")
     for (pursuit, level), part in points.groupby(["pursuit", "level"], sort=False):
         for variant in settings.adversarial:
             worst, typical = (select(part, variant=name) for name in (variant, random))
             name = f"{level:.0%} recovery, {variant} minus {random}"
-            difference = transitions.slope_difference(worst, typical, settings.confidence)
+            difference = transitions.slope_difference(worst, typical, settings.confidence, quantity)
             rows.append({"pursuit": pursuit, "curve": name, **difference})
     return pd.DataFrame(rows)
 
@@ -103,7 +107,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     table : pandas.DataFrame
         From `tidy`.
     settings : FigureSettings
-        Its style and confidence.
+        Its style, confidence and axis.
 
     Returns
     -------
@@ -129,13 +133,20 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             style.logarithmic(panel.xaxis, part["coherence"])
             panel.set(title=f"{name}: {pursuit}", xlabel="mutual coherence $\\mu$")
             style.legend_below(panel, 0.2)
-        row[0].set_ylabel("local slope of log sparsity")
-    axes[0, 0].set_ylim(max(-5.0, local["slope"].min() - 0.8), 0.2)
+        row[0].set_ylabel(f"local slope of log {_NAMES[settings.axis.of]}")
+    # Along a series of growing dictionaries a density may rise, which a stripe-sparsity does not.
+    top = 0.2 if settings.axis.of in (None, "stripe-sparsity") else max(0.2, min(5.0, local["slope"].max() + 0.3))
+    axes[0, 0].set_ylim(max(-5.0, local["slope"].min() - 0.8), top)
     style.footnote(
         figure,
         f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
         f"bars and brackets: Student {settings.confidence:.0%} over "
-        f"{style.plural(table['replicates'].max(), 'dictionary')}; what is certified is pooled over them",
+        f"{style.plural(table['replicates'].max(), 'dictionary')}; what is certified is pooled over them"
+        + (
+            ""
+            if settings.axis.column("stripe-sparsity") == "stripe_sparsity"
+            else f"; {settings.axis.of_transitions()}"
+        ),
     )
     return figure
 

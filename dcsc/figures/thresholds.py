@@ -6,14 +6,12 @@ When to take it: for cascades over a range of coherence: the transitions themsel
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcsc.figures import style, transitions
-from dcsc.figures.inputs import FigureSettings, Results, active_atoms
+from dcsc.figures.inputs import FigureSettings, Results
 from dcsc.figures.panels import Panel
 from dcsc.figures.tables import select
 from dcsc.figures.transitions import LEVELS
@@ -24,6 +22,7 @@ PANEL = Panel(
     "stripe_sparsity_upper replicates censored kind trials rung next_stripe_sparsity draws measured_upper "
     "above_measured of_measured of_measured_lower of_measured_upper count count_lower count_upper density "
     "density_lower density_upper",
+    takes_axis=True,
 )
 
 
@@ -44,46 +43,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
         As from `transitions.along_series`; where the axis asks for it, with the `count` or the `density` of a layer at
         each transition, its interval, and what is certified of it.
     """
-    table = transitions.along_series(results, settings)
-    quantity = settings.axis.column("stripe-sparsity")
-    if quantity == "stripe_sparsity":
-        return table
-    curve = ["pursuit", "variant", "level"]
-    points = transitions.measured(results.summary, settings.variants)
-    points[quantity] = _at_transitions(points, active_atoms(results.summary, settings.axis.layer, each=True)[quantity])
-    measured = transitions.summarized(points, curve, settings.confidence, y=quantity)
-    kept = [*curve, "cascade", quantity, f"{quantity}_lower", f"{quantity}_upper"]
-    certified = pd.concat(
-        _certified(cascade, of, results.summary, settings.axis.layer, quantity)
-        for cascade, of in results.certificates.items()
-    )
-    parts = [
-        select(table, kind="measured").merge(measured[kept], how="left"),
-        select(table, kind="certified").merge(certified, how="left"),
-        select(table, kind="crossing"),
-    ]
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)
-
-
-def _at_transitions(points: pd.DataFrame, values: xr.DataArray) -> list[float]:
-    """The quantity at the number of active atoms of every transition, of the same dictionary, on logarithmic scales."""
-    found = []
-    for row in points.itertuples():
-        curve = values.sel(cascade=row.cascade, replicate=row.replicate, variant=row.variant).dropna("active")
-        logs = np.log(curve["active"].to_numpy()), np.log(curve.to_numpy())
-        found.append(float(np.exp(np.interp(np.log(row.active), *logs))))
-    return found
-
-
-def _certified(
-    cascade: str, certificates: xr.Dataset, summary: xr.Dataset, layer: int | None, quantity: str
-) -> pd.DataFrame:
-    """What is certified of a layer when whole paths are, by pursuit, variant and rung; 0 for nothing."""
-    chosen = certificates.sel(part=certificates["part"][0], layer=layer or int(certificates["layer"][-1]))
-    atoms = float(summary["atoms"].sel(cascade=cascade, layer=chosen["layer"]))
-    values = chosen["density"].fillna(0.0) * (atoms if quantity == "count" else 1.0)
-    table = values.rename(quantity).to_dataframe().reset_index()
-    return table[["pursuit", "variant", "rung", quantity]].assign(cascade=cascade)
+    return transitions.on_axis(transitions.along_series(results, settings), results, settings)
 
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
@@ -118,8 +78,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             panel.set(title=f"{name}: {pursuit}", xlabel="mutual coherence $\\mu$")
             style.logarithmic(panel.xaxis, part["mutual_coherence"])
             style.logarithmic(panel.yaxis, part[quantity])
-        label = "stripe-sparsity (atoms)" if quantity == "stripe_sparsity" else settings.axis.label(quantity)
-        row[0].set_ylabel(label.removeprefix("mean "))
+        row[0].set_ylabel(settings.axis.of_transitions())
     style.common_legend(figure, axes.flat, loc="outside right center")
     note = style.transitions_note(table, settings)
     if (measured["censored"] > 0).any():

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from dcsc import statistics
-from dcsc.figures.inputs import FigureSettings, Results, Variant
+from dcsc.figures.inputs import FigureSettings, Results, Variant, active_atoms
 from dcsc.figures.tables import mean_of, select
 
 LEVELS = (0.5, 0.99)
@@ -258,6 +258,98 @@ def along_series(results: Results, settings: FigureSettings) -> pd.DataFrame:
     return pd.concat([table, *crossings], ignore_index=True)
 
 
+def measured_on_axis(summary: xr.Dataset, settings: FigureSettings) -> pd.DataFrame:
+    """
+    Find the transitions in the quantity that the axis asks for.
+
+    Parameters
+    ----------
+    summary : Dataset
+        Of the summary stage.
+    settings : FigureSettings
+        Its variants and axis.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `measured`, and the `count` or the `density` of a layer where the axis is one of them: interpolated on
+        logarithmic scales at the number of active atoms of every transition, of the same dictionary.
+    """
+    points, quantity = measured(summary, settings.variants), settings.axis.column("stripe-sparsity")
+    if quantity == "stripe_sparsity":
+        return points
+    values, found = active_atoms(summary, settings.axis.layer, each=True)[quantity], []
+    for row in points.itertuples():
+        curve = values.sel(cascade=row.cascade, replicate=row.replicate, variant=row.variant).dropna("active")
+        logs = np.log(curve["active"].to_numpy()), np.log(curve.to_numpy())
+        found.append(float(np.exp(np.interp(np.log(row.active), *logs))))
+    return points.assign(**{quantity: found})
+
+
+def certified_on_axis(table: pd.DataFrame, results: Results, settings: FigureSettings) -> pd.DataFrame:
+    """
+    Add to certificates the quantity that the axis asks for.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Certificates, told apart by cascade, pursuit, variant and rung.
+    results : Results
+        Its summary and certificates are used.
+    settings : FigureSettings
+        Its axis.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the mean `count` or `density` of the layer of the axis when whole paths are certified, 0 for nothing.
+    """
+    quantity = settings.axis.column("stripe-sparsity")
+    if quantity == "stripe_sparsity":
+        return table
+    told = []
+    for cascade, of in results.certificates.items():
+        chosen = of.sel(part=of["part"][0], layer=settings.axis.layer or int(of["layer"][-1]))
+        atoms = float(results.summary["atoms"].sel(cascade=cascade, layer=chosen["layer"]))
+        values = chosen["density"].fillna(0.0) * (atoms if quantity == "count" else 1.0)
+        named = values.rename(quantity).to_dataframe().reset_index()
+        told.append(named[["pursuit", "variant", "rung", quantity]].assign(cascade=cascade))
+    return table.merge(pd.concat(told), on=["cascade", "pursuit", "variant", "rung"], how="left")
+
+
+def on_axis(table: pd.DataFrame, results: Results, settings: FigureSettings) -> pd.DataFrame:
+    """
+    Add to transitions and certificates the quantity that the axis asks for.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `measured_and_certified` or `along_series`.
+    results : Results
+        Its summary and certificates are used.
+    settings : FigureSettings
+        Its confidence, variants and axis.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same rows; where the axis is by `count` or `density`, with a column of that name, and for what was measured
+        with its interval.
+    """
+    quantity = settings.axis.column("stripe-sparsity")
+    if quantity == "stripe_sparsity":
+        return table
+    curve = ["pursuit", "variant", "level"]
+    means = summarized(measured_on_axis(results.summary, settings), curve, settings.confidence, y=quantity)
+    kept = [*curve, "cascade", quantity, f"{quantity}_lower", f"{quantity}_upper"]
+    parts = [
+        select(table, kind="measured").merge(means[kept], how="left"),
+        certified_on_axis(select(table, kind="certified"), results, settings),
+        table[~table["kind"].isin(["measured", "certified"])],
+    ]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
 def _crossing(table: pd.DataFrame) -> pd.DataFrame:
     """Where the statistical coherence form meets the uniform limit, in one row or none, interpolated."""
     rungs = ("statistical-coherence", "uniform-coherence")
@@ -381,7 +473,9 @@ def _replicate_slopes(points: pd.DataFrame, x: str, y: str) -> pd.Series:
     )
 
 
-def slope_difference(first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
+def slope_difference(
+    first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95, y: str = "stripe_sparsity"
+) -> dict[str, float]:
     """
     Compare the slopes of two curves on the same dictionaries and the same cascades.
 
@@ -391,6 +485,8 @@ def slope_difference(first: pd.DataFrame, second: pd.DataFrame, confidence: floa
         Rows of `measured`, one curve each; cascades that are censored or missing in either are left out of both.
     confidence : float
         Level of the interval.
+    y : str
+        The column whose logarithm is fitted.
 
     Returns
     -------
@@ -401,9 +497,7 @@ def slope_difference(first: pd.DataFrame, second: pd.DataFrame, confidence: floa
     curves = (first, second)
     bad = {cascade for part in curves for cascade in part.loc[part["censored"] != "", "cascade"]}
     common = set(first["cascade"]) & set(second["cascade"]) - bad
-    fitted = [
-        _replicate_slopes(part[part["cascade"].isin(common)], "mutual_coherence", "stripe_sparsity") for part in curves
-    ]
+    fitted = [_replicate_slopes(part[part["cascade"].isin(common)], "mutual_coherence", y) for part in curves]
     difference = (fitted[0] - fitted[1]).dropna()
     return {**mean_of(difference, confidence, "slope"), "replicates": len(difference)}
 

@@ -124,9 +124,12 @@ class Progress:
     ----------
     cores : int
         Jobs that run at the same time.
+    on_cluster : bool
+        Whether they wait in a queue and run elsewhere.
     """
 
     cores: int = 1
+    on_cluster: bool = False
     wanted: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     running: dict[int, Job] = field(default_factory=dict)
@@ -157,6 +160,7 @@ class Progress:
         if kind == "run_info":
             self.wanted = Counter({rule: n for rule, n in event.get("stats", {}).items() if stage_of(rule)})
         elif kind == "resources_info":
+            self.on_cluster = "nodes" in event
             given = str(event.get("nodes", event.get("cores", "")))  # on a cluster so many jobs at a time
             self.cores = int(given) if given.isdigit() and int(given) else self.cores
         elif kind == "job_info" and stage_of(event.get("rule_name", "")):

@@ -412,7 +412,10 @@ class _Display:
             self._told_of_plan = True
             jobs, cores = sum(progress.wanted.values()), progress.cores
             time_left = in_words(progress.seconds_left(self._seconds, costs))
-            self._say(f"{_counted(jobs, 'job')} on {_counted(cores, 'core')}, about {time_left}")
+            where = f"on {_counted(cores, 'core')}, about {time_left}"
+            if progress.on_cluster:
+                where = f"on a cluster, at most {cores} at a time, about {time_left} beside waiting and starts"
+            self._say(f"{_counted(jobs, 'job')} {where}")
         compiles = bool(costs and progress.running and costs.compiles())
         if compiles and not self._told_of_kernels:
             self._told_of_kernels = True

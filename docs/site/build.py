@@ -2,13 +2,18 @@
 Build the site into docs/site/_build/html, and check it: `make site`.
 
 Warnings are errors, hence every page is read anew; an example is run again when it changed. Afterwards every link
-inside the site must lead to a page and a place in it, and no page may load anything from a network.
+inside the site must lead to a page and a place in it, and no page may load anything from a network. What a page shows
+of a command's output must be what the command prints today.
 """
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.metadata import distribution
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -71,6 +76,41 @@ def problems(folder: Path) -> list[str]:
     return found
 
 
+def shown(page: str) -> str:
+    """
+    Find the output that a page shows below the command `dcsc certify` of the file that it unpacked.
+
+    Parameters
+    ----------
+    page : str
+        The text of docs/certify.md.
+
+    Returns
+    -------
+    str
+        What stands in the block after the words "prints (version ...)".
+    """
+    found = re.search(r"^prints \(version .*?\)\n\n```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
+def outdated() -> list[str]:
+    """
+    Hold what docs/certify.md shows of a real network against what the command prints.
+
+    Returns
+    -------
+    list of str
+        A sentence for each line of the page that is another one today.
+    """
+    weights = distribution("silero-vad").locate_file("silero_vad/data/silero_vad_16k_op15.onnx")
+    command = [sys.executable, "-m", "dcsc", "certify", str(weights)]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = shown((ROOT / "docs/certify.md").read_text(encoding="utf-8")).splitlines()
+    lines = zip_longest(said, printed.splitlines(), fillvalue="")
+    return [f"docs/certify.md shows {old!r}, the command prints {new!r}" for old, new in lines if old != new]
+
+
 def main() -> int:
     """Build and check."""
     from sphinx.cmd.build import build_main
@@ -78,7 +118,7 @@ def main() -> int:
     arguments = ["-b", "html", "-E", "-W", "--keep-going", "-q", "-c", str(SITE), "-d", str(SITE / "_build/doctrees")]
     if build_main([*arguments, str(ROOT), str(PAGES)]):
         return 1
-    found = problems(PAGES)
+    found = [*problems(PAGES), *outdated()]
     print("\n".join([*found, f"{len(list(PAGES.rglob('*.html')))} pages in {PAGES.relative_to(ROOT)}"]))
     return int(bool(found))
 

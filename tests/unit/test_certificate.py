@@ -1,5 +1,6 @@
 """Certificates: the same numbers as the functions they are made of, of layers and of measured codes."""
 
+import html
 import itertools
 import json
 import math
@@ -314,6 +315,16 @@ def test_the_page_needs_nothing_else_and_is_the_same_every_time(weights, tmp_pat
     capsys.readouterr()
     assert main([*command, "page.pdf"]) == 1
     assert "name a file that ends in .html" in capsys.readouterr().err
+
+
+def test_the_pictures_of_the_page_can_be_had_alone(weights):
+    certificate = dcsc.certify(dcsc.read_network(weights), draws=0)
+    drawn = dcsc.certificate_page.pictures(certificate)
+    assert list(drawn)[:2] == ["Ladder by depth", "Coherence by depth"]
+    content = page.as_page(certificate)
+    for picture, caption in drawn.values():
+        assert picture.startswith("<svg")
+        assert f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>" in content
 
 
 def test_a_name_is_no_markup(tmp_path):

@@ -395,6 +395,21 @@ def deep(**signals):
     return {"seed": 1, "cascades": {"two": {"grid": [1024], "layers": layers}}, "experiments": {"e": experiment}}
 
 
+def test_tables_beside_a_figure_are_of_the_same_layer():
+    content = deep(active=[1])
+    own = content["experiments"]["e"]
+    content["experiments"]["other"] = {**own, "axis": "count", "axis_layer": 1}
+    own |= {
+        "figures": ["basis-pursuit"],
+        "pursuits": {"bp": {"method": "layered-basis-pursuit", "parameters": {"penalty": 0}}},
+    }
+    own |= {"beside": ["other-recovery"], "axis": "density", "axis_layer": 1}
+    config.validate(content)
+    own |= {"axis_layer": None}
+    with pytest.raises(UserError, match="of layer 1, but axis_layer asks for the deepest layer"):
+        config.validate(content)
+
+
 def test_densities_may_be_those_of_any_layer():
     shares = [0.1, 0.3]
     study = config.validate(deep(density=shares, density_layer=1))
@@ -444,7 +459,7 @@ def test_a_study_at_densities_where_a_layer_is_full_says_so_in_one_line():
         ({"axis": "depth"}, "axis = 'depth' is not allowed"),
         ({"axis_layer": 1}, "axis_layer is for axis 'count' or 'density'"),
         ({"axis": "count", "axis_layer": 3}, "axis_layer = 3 is not allowed: cascade 'two' has 2 layers"),
-        ({"axis": "count", "figures": ["ladder"]}, "axis is for figures 'recovery', 'depth' and 'thresholds'"),
+        ({"axis": "count", "figures": ["comparison"]}, "axis is for figures 'basis-pursuit', 'contrast', 'depth'"),
     ],
 )
 def test_axes_that_do_not_fit_are_refused(changes, words):

@@ -61,7 +61,7 @@ def test_every_key_and_dependency_is_documented():
         assert package in contributing, f"CONTRIBUTING.md does not say why {package} is needed"
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "docs/site/requirements.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "docs/site/requirements.lock", "docs/site/weights.lock"])
 def test_no_address_or_path_of_a_machine_is_written_into_the_lock_files(name):
     lock = (ROOT / name).read_text()
     assert "http" not in lock

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,15 @@ from dcsc.figures import (
     basis_pursuit,
     comparison,
     compute,
+    contrast,
     depth,
+    ladder,
     local_snr,
     paper_table,
     prediction,
     real_signals,
     recovery,
+    slopes,
     style,
     thresholds,
     transitions,
@@ -470,6 +474,79 @@ def test_thresholds_are_shown_as_densities_of_a_layer(tmp_path):
     figure = thresholds.draw(table, settings)
     assert figure.axes[0].get_ylabel() == "density of activations of layer 1"
     assert any(line.get_ydata().tolist() == row["density"].tolist() for line in figure.axes[0].lines)
+
+
+@pytest.fixture(scope="module")
+def two_cascades(tmp_path_factory):
+    """Results of two cascades, of which one has twice the coherence and four times the atoms; settings with an axis."""
+    variants, run = {"random": {}}, {"hard": {"rule": "hard", "threshold": "statistical"}}
+    drawn, _, _, measured = chain(tmp_path_factory.mktemp("two"), SPARSE, [1, 3, 6, 12, 20], variants, 40)
+    found, _ = certified(SPARSE, run, variants)
+    counts = summary.summarize({"a": [measured.sel(pursuit=["hard"])]}, {"a": drawn})
+    other = counts.assign_coords(cascade=["b"])
+    other = other.assign(mutual_coherence=counts["mutual_coherence"].to_numpy() * 2 + 0 * other["mutual_coherence"])
+    other["atoms"] = other["atoms"] * 4
+    twice = found.assign(mutual_coherence=2 * found["mutual_coherence"])
+    results = Results({}, xr.concat([counts, other], "cascade"), certificates={"a": found, "b": twice})
+    return results, partial(settings_of, variants, series={"a": "s", "b": "s"}, pursuits=run)
+
+
+@pytest.mark.parametrize("module", [contrast, ladder, thresholds])
+@pytest.mark.parametrize("of", ["count", "density"])
+def test_transitions_are_shown_on_the_axis_that_is_asked_for(two_cascades, module, of):
+    results, settings = two_cascades[0], two_cascades[1](axis={"of": of, "layer": 2})
+    table = module.tidy(results, settings)
+    assert set(table) <= set(module.PANEL.columns.split())
+    assert module.PANEL.takes_axis
+    plain = module.tidy(results, dataclasses.replace(settings, axis=Axis()))
+    pd.testing.assert_frame_equal(table[plain.columns], plain, check_dtype=False)
+    assert of not in plain
+    for row in select(table, kind="measured", cascade="a").itertuples():
+        share = 4 if of == "density" else 1
+        (same,) = select(table, kind="measured", cascade="b", level=row.level)[of]
+        assert getattr(row, of) == pytest.approx(share * same)
+    rungs = select(table, kind="certified", cascade="a").set_index("rung")[of]
+    atoms = int(results.summary["atoms"].sel(cascade="a", layer=2)) if of == "count" else 1
+    told = results.certificates["a"]["density"].sel(pursuit="hard", variant="random", part="path", layer=2).fillna(0)
+    assert rungs.to_dict() == {rung: pytest.approx(float(told.sel(rung=rung)) * atoms) for rung in rungs.index}
+    figure = module.draw(table, settings)
+    words = {"count": "number of active atoms of layer 2", "density": "density of activations of layer 2"}[of]
+    said = [text.get_text() for text in figure.texts] + [panel.get_ylabel() for panel in figure.axes]
+    assert any(words in " ".join(text.split()) for text in said)
+    assert not any("stripe-sparsity" in text for text in said)
+    values = select(table, kind="measured")[of]
+    drawn = [value for line in figure.axes[0].lines for value in (line.get_ydata(), line.get_xdata())]
+    assert any(np.isin(values, value).any() for value in drawn)
+
+
+def test_slopes_are_of_the_quantity_that_is_asked_for(two_cascades):
+    results, settings = two_cascades[0], two_cascades[1](axis={"of": "density", "layer": 2})
+    table = slopes.tidy(results, settings)
+    measured = select(table, kind="measured", span="whole")
+    assert len(measured)
+    np.testing.assert_allclose(measured["slope"], -2)  # a quarter of the density at twice the coherence
+    counts = slopes.tidy(results, dataclasses.replace(settings, axis=Axis("count", 2)))
+    np.testing.assert_allclose(select(counts, kind="measured", span="whole")["slope"], 0, atol=1e-9)
+    assert slopes.draw(table, settings).axes[0].get_ylabel() == "local slope of log density"
+
+
+def test_figure_basis_pursuit_is_shown_on_the_axis_that_is_asked_for(tmp_path):
+    variants, cells, run = {"random": {}}, [1, 2, 4, 7, 12], {"bp": EQUALITY}
+    drawn, _, _, measured = chain(tmp_path, OVERCOMPLETE, cells, variants, 24, run=run)
+    found, _ = certified(OVERCOMPLETE, {"bp": BASIS_PURSUIT}, variants)
+    counts = summary.summarize({"it": [measured]}, {"it": drawn})
+    results = Results({"it": drawn}, counts, {"it": measured}, certificates={"it": found})
+    settings = settings_of(variants, pursuits=run, axis={"of": "density", "layer": None})
+    table = basis_pursuit.tidy(results, settings)
+    rungs = select(table, kind="certified")
+    told = found["density"].sel(pursuit="bp", variant="random", part="path", layer=1).fillna(0)
+    assert rungs["density"].tolist() == [float(told.sel(rung=rung)) for rung in rungs["rung"]]
+    (panel,) = basis_pursuit.draw(table, settings).axes
+    upright = [line.get_xdata()[0] for line in panel.lines if line.get_label() in basis_pursuit.RUNGS.values()]
+    assert upright == [density for density in rungs["density"] if density > 0]
+    curve = next(line for line in panel.lines if line.get_label() == "random")
+    atoms = cascade_of(drawn, 0).dictionaries[0].n_atoms
+    np.testing.assert_allclose(curve.get_xdata(), np.array(cells) / atoms)
 
 
 @pytest.mark.filterwarnings("error")

@@ -102,3 +102,11 @@ def test_the_documented_figure_is_drawn():
     assert names["PANEL"] == Panel(needs=("dictionaries",), columns=" ".join(table))
     (panel,) = names["draw"](table, settings_of({})).axes
     assert [patch.get_height() for patch in panel.patches] == [48]
+
+
+def test_captions_of_figures_that_take_an_axis_say_which_one_is_shown():
+    assert {name for name, panel in built_in().items() if panel.takes_axis} == {
+        path.stem
+        for path in (ROOT / "workflow/report").glob("*.rst")
+        if 'params.settings.get("axis")' in path.read_text(encoding="utf-8")
+    }

@@ -93,6 +93,13 @@ def test_the_time_left_shrinks_and_is_no_less_than_that_of_a_job_that_runs(progr
     assert progress.seconds_left(20.0, costs) == 10.0
 
 
+def test_jobs_at_a_time_on_a_cluster_are_no_cores(progress):
+    progress.take({"event": "resources_info", "cores": "2"}, 0.0)
+    assert (progress.cores, progress.on_cluster) == (2, False)
+    progress.take({"event": "resources_info", "nodes": "200", "cores": "1"}, 0.0)
+    assert (progress.cores, progress.on_cluster) == (200, True)
+
+
 def test_a_failure_is_told_with_rule_place_sentence_and_log(progress, tmp_path):
     log = tmp_path / "job.log"
     log.write_text("error: the file is damaged: delete it.\n")

@@ -138,6 +138,14 @@ def test_the_steps_of_the_start_page_work(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "my-study/config.yaml").is_file()
 
 
+def test_the_build_finds_the_output_that_the_page_on_certificates_shows():
+    said = BUILD.shown((SITE.parent / "certify.md").read_text())
+    assert said.startswith("silero_vad_16k_op15.onnx: 6 layers")
+    assert "model.encoder.3.reparam_conv" in said
+    assert "`" not in said
+    assert BUILD.shown("prints (version 1)\n\n```text\none\ntwo\n```\n") == "one\ntwo\n"
+
+
 def test_links_of_a_built_site_are_checked(tmp_path):
     (tmp_path / "a.html").write_text(
         '<a href="b.html#here">1</a><a href="b.html#there">2</a><a href="c.html">3</a><a href="#top">4</a>'

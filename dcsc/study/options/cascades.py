@@ -23,9 +23,9 @@ class VaryOptions(Options):
 
     parameter: str
     """
-    The parameter of the layer's family that varies, or `grid`. Its value enters no random stream, so that nothing else
-    changes: the same filters on every grid, the same direction of perturbation at every size of it, the same start of a
-    search, and the same codes where as many of as many atoms are active.
+    The parameter of the layer's family that varies, or `grid`. Its value enters no random stream, so nothing else
+    changes: the filters are the same on every grid, the direction of a perturbation is the same at every size, a search
+    has the same start, and codes are the same where numbers of atoms and of active atoms are equal.
     """
     values: list[Annotated[int, BeforeValidator(whole)] | Number] = Field(min_length=1)
     """Its values, one cascade each."""

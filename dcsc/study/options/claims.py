@@ -23,8 +23,8 @@ class MeasureOptions(Options):
     """A column of trials that makes a proportion of the value, summed over the rows."""
     among: str | None = None
     """
-    A column of trials that the value is counted among, without an interval: a theorem has no exceptions, and the count
-    is all there is.
+    A column of trials: the value is a count among them, without an interval. (A theorem has no exceptions, so the count
+    is all that matters.)
     """
     over: dict[str, Scalar | list[Scalar]] | None = None
     """Rows to divide by, selected like the others."""

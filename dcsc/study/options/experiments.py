@@ -45,15 +45,16 @@ class ExperimentOptions(Options):
     """What is drawn: figures that are built in, and those that `plugins` register."""
     axis: Literal["stripe-sparsity", "count", "density"] | None = None
     """
-    What figures `recovery`, `depth` and `thresholds` show recovery against: the mean stripe-sparsity of the first layer
-    (by default, but for `depth`), the mean number of active atoms of a layer, or their share (`depth` by default).
+    What figures `recovery`, `depth`, `thresholds`, `ladder`, `slopes`, `contrast` and `basis-pursuit` show recovery
+    against: the mean stripe-sparsity of the first layer (by default, but for `depth`), the mean number of active atoms
+    of a layer, or their share (`depth` by default).
     """
     axis_layer: Count | None = None
     """The layer that `count` and `density` of `axis` are of; the deepest by default."""
     beside: Names = Field(default=[])
     """
-    Figures of other experiments, each as `experiment-panel`, whose numbers figures `depth` and `basis-pursuit` (of
-    `recovery`) show too.
+    Figures of other experiments, each as `experiment-panel`. Figures `depth` and `basis-pursuit` (the latter of
+    `recovery`) show their numbers, too.
     """
 
     @property
@@ -86,8 +87,9 @@ class ExperimentOptions(Options):
                 raise ValueError(f"figure {panel!r} shows errors: set errors: true.")
             if panels()[panel].is_measured and self.signals is None:
                 raise ValueError(f"figure {panel!r} shows what was recovered: give signals and pursuits.")
-        if (self.axis or self.axis_layer) and not set(self.figures) & {"recovery", "depth", "thresholds"}:
-            raise ValueError("axis is for figures 'recovery', 'depth' and 'thresholds': remove it.")
+        if (self.axis or self.axis_layer) and not any(panels()[panel].takes_axis for panel in self.figures):
+            takers = ", ".join(repr(name) for name, panel in panels().items() if panel.takes_axis)
+            raise ValueError(f"axis is for figures {takers}: remove it, or name one of them.")
         if self.axis_layer and self.axis not in ("count", "density"):
             raise ValueError("axis_layer is for axis 'count' or 'density': set axis, or remove it.")
         if self.beside and not any("beside" in panels()[panel].needs for panel in self.figures):

@@ -79,28 +79,28 @@ class BoundOptions(Options):
     """Failure probability that the statistical guarantees admit."""
     trials: Annotated[int, BeforeValidator(whole), Field(ge=0)] = 32
     """
-    Trials of each cell and replicate for which they are computed, of each pursuit as it is run, with its thresholds and
-    debiasing; 0 for none.
+    Trials of each cell and replicate for which bounds are computed, of each pursuit as it is run, with its thresholds
+    and debiasing; 0 for none.
     """
     draws: Count = 768
     """
-    Draws behind every certified number that is estimated, at least, over all replicates: it is a confidence limit, and
-    299 draws are the fewest that can certify 99 % at a level of 95 %.
+    The least number of draws, over all replicates, behind every certified number that is estimated. Such a number is a
+    confidence limit: 299 draws are the fewest that can certify 99 % at a level of 95 %.
     """
     tail: Tail = "exact"
     """
-    Bound on the tails of the interference behind certified numbers, the sharpest by default; exact tails take minutes
-    on long grids.
+    How the tails of the interference behind certified numbers are bounded. The default is the sharpest; exact tails
+    take minutes on long grids.
     """
     tail_of_trials: Tail = "gaussian"
     """The same for what is computed trial by trial."""
     basis_pursuit: bool = False
     """
-    Certify layered basis pursuit in its equality form beside the pursuits, without running it ([PRE17] Theorem 11, and
-    what holds for the supports); a pursuit that is run in this form is certified anyway.
+    Certify layered basis pursuit in its equality form beside the pursuits, without a run of it ([PRE17] Theorem 11, and
+    what holds for the supports). A pursuit that is run in this form is certified anyway.
     """
     by_pairs: bool = False
     """
-    Certify top-k of one layer with random signs by all pairs of an active and an inactive atom, too, which is sharper
+    Certify top-k of one layer with random signs also by all pairs of an active and an inactive atom. This is sharper
     than by the best threshold, and takes longer.
     """

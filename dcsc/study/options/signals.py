@@ -36,12 +36,16 @@ class DrawOptions(Options):
     """Law of the magnitudes: a name of `dcsc.sampling`, or a mapping of `name` and parameters."""
     signs: Choice = "rademacher"
     """
-    Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters; `{name: worst-case,
-    threshold: statistical}` breaks thresholding at X_min/2 if any signs do, `threshold: uniform` that at (X_min + mu
-    X_max)/2 (one layer), `{name: worst-case, pursuit: basis-pursuit}` the certificate of basis pursuit.
+    Signs of the deepest code: a name of `dcsc.sampling`, or a mapping of `name` and parameters. `{name: worst-case,
+    threshold: statistical}` makes thresholding at X_min/2 fail if any signs do. `threshold: uniform` does so for the
+    threshold (X_min + mu X_max)/2 (one layer). `{name: worst-case, pursuit: basis-pursuit}` does so for the certificate
+    of basis pursuit.
     """
     layer_signs: bool | Literal["worst-case"] = False
-    """Draw the signs T of every layer and trial: D-CSC-R; or the worst ones for top-k, layer by layer."""
+    """
+    Draw the signs T of every layer and trial, which is the model D-CSC-R. `worst-case` takes the worst ones for top-k,
+    layer by layer.
+    """
     constraint: Literal["none", "contrast-floor", "no-overlap", "rejection"] = "none"
     """What deep codes must satisfy, see `dcsc.sampling.deep_codes`."""
     floor: Annotated[Number, Field(ge=0, le=1)] = 0.0
@@ -50,16 +54,16 @@ class DrawOptions(Options):
     """Signal-to-noise ratio of white Gaussian noise in decibels (of power); none by default."""
     windows_of: str | None = None
     """
-    In place of random codes, those that approximate windows of a real signal by `active` atoms through the whole
+    Take codes that approximate windows of a real signal instead of random ones, with `active` atoms through the whole
     cascade: `electrocardiogram`, `photograph` or a plugin's.
     """
     residual: bool = False
-    """Add to their synthesis what it misses, so that the windows themselves are observed."""
+    """Observe the windows themselves: what the codes miss is added to what they synthesize."""
     codes: str | None = None
     """
-    In place of random codes, those of a .npz, .npy or .nc file, see `dcsc.stages.codes_file`: of the deepest layer of
-    each cascade, in the order of the file. A cell has those of at most `active` non-zeros, and of more than the cell
-    before.
+    Take the codes of a .npz, .npy or .nc file instead of random ones, see `dcsc.stages.codes_file`: those of the
+    deepest layer of each cascade, in the order of the file. A cell has codes with at most `active` non-zeros, and with
+    more than the cell before.
     """
 
 
@@ -97,23 +101,24 @@ class SignalOptions(DrawOptions):
     """Instead of `active`: shares of the deepest code's atoms."""
     density_layer: Count | None = None
     """
-    The layer that `density` is of, by default the deepest. Of another one, as many deepest atoms are active as give it
-    about that density, a mean over 32 draws of their support, as the experiment has it, with generic values.
+    The layer that `density` is of, by default the deepest. For another layer, the number of active deepest atoms is
+    chosen that gives it about that density. This is a mean over 32 draws of supports as the experiment has them, with
+    generic values.
     """
     stripe_sparsity: list[Count] | None = Field(default=None, min_length=1)
     """
-    Instead of `active`, for support `spread` on one axis: stripe-sparsities, to which as many atoms as can fill every
-    stripe, and none further.
+    Instead of `active`, for support `spread` on one axis: stripe-sparsities. So many atoms are active that every stripe
+    is filled up to this number, and none further.
     """
     refine: Annotated[int, BeforeValidator(whole), Field(ge=0, le=100)] = 0
     """
-    Cells added to every transition: a coarse sweep finds where recovery falls from 97 % to 3 %, for each cascade,
-    variant and pursuit, and this many cells are spread over it, with one more beyond either end.
+    How many cells are added to every transition. A coarse sweep finds where recovery falls from 97 % to 3 %, for each
+    cascade, variant and pursuit. The cells are spread over this range, with one more beyond either end.
     """
     refine_for: Names | None = Field(default=None, min_length=1)
     """
-    Pursuits whose transitions choose the cells of `refine`; all by default. A pursuit that is not listed here, or that
-    is added later, draws nothing anew.
+    Pursuits whose transitions choose the cells of `refine`; all by default. If a pursuit that is not listed here is
+    added later, nothing is drawn again.
     """
     trials: Count
     """Signals for each cell and dictionary replicate."""

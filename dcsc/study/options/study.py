@@ -44,6 +44,11 @@ def _is_taken(name: str) -> bool:
     return any(name == file or name.startswith((f"{file}-metadata", f"{file}.sha256")) for file in FILES)
 
 
+def _layer(number: int | None) -> str:
+    """Name the layer of an axis."""
+    return "the deepest layer" if number is None else f"layer {number}"
+
+
 Folder = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"),
@@ -123,8 +128,10 @@ class Study(Options):
     plugins: Names = Field(default=[])
     """Python files that register families, pursuits, samplers, real signals or figures."""
     strict_versions: bool = False
-    """Make again what was made with another version of numpy, scipy, numba, xarray, netcdf4, snakemake or what plugins
-    import. By default a line at the start of a run tells of it. To turn it on makes everything again once."""
+    """
+    Make results again that another version of numpy, scipy, numba, xarray, netcdf4, snakemake or of what plugins import
+    has made. By default a line at the start of a run tells of it. To turn it on makes everything again once.
+    """
     style: StyleOptions = StyleOptions()
     """How figures look."""
     keep: KeepOptions = KeepOptions()
@@ -212,6 +219,14 @@ class Study(Options):
                     raise ValueError(
                         f"experiments.{name}.beside names {figure!r}, which no other experiment draws: "
                         f"{nearest(figure, others)}"
+                    )
+                other = drawn[figure].axis_layer
+                shown = experiment.axis in ("count", "density") and "basis-pursuit" in experiment.figures
+                if shown and other != experiment.axis_layer:
+                    raise ValueError(
+                        f"experiments.{name}.beside names {figure!r}, whose counts and densities are of "
+                        f"{_layer(other)}, but axis_layer asks for {_layer(experiment.axis_layer)}: give both "
+                        "experiments the same axis_layer."
                     )
         for name, claim in self.claims.items():
             for figure in claim.figures:
