@@ -27,8 +27,8 @@ from dcsc.store import dataset, provenance, schemas
 from dcsc.study import claims, config
 from dcsc.study.options.networks import NetworkOptions, NetworksOptions
 
-TABLES = ("networks", "networks-layers", "networks-summary")
-"""F1 by condition; a row a layer; a row a network."""
+TABLES = ("networks", "networks-layers", "networks-summary", "networks-differences")
+"""F1 by condition; a row a layer; a row a network; differences of F1, by layer, magnitudes and share."""
 FIGURES = ("networks", "networks-sparsity")
 
 
@@ -99,7 +99,7 @@ def load(path: str | Path) -> NetworksOptions:
 
 def _settings(study: NetworksOptions) -> PlantedSettings:
     return PlantedSettings(
-        study.seed, tuple(study.shares), study.magnitudes == "equal", study.iterations, study.most_optimised,
+        study.seed, tuple(study.shares), tuple(study.magnitudes), study.iterations, study.most_optimised,
         study.steps,
     )  # fmt: skip
 
@@ -139,7 +139,10 @@ def _conclude(study: NetworksOptions, results: Path, planted: Mapping[str, xr.Da
     """Tables, figures and verdicts; quick, and made at every run."""
     layers = pictures.by_layer(planted, study.confidence)
     summary = pictures.by_network(layers)
-    tables = dict(zip(TABLES, (pictures.tidy(planted, study.confidence), layers, summary), strict=True))
+    made = (
+        pictures.tidy(planted, study.confidence), layers, summary, pictures.differences(planted, study.confidence),
+    )  # fmt: skip
+    tables = dict(zip(TABLES, made, strict=True))
     findings = [claims.evaluate(name, claim, tables, study.confidence) for name, claim in study.claims.items()]
     inputs = {f"planted/{name}.nc": provenance.recorded_digest(results / f"planted/{name}.nc") for name in planted}
     library = provenance.library(provenance.modules(provenance.PACKAGE / "study/networks.py"))
