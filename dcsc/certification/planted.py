@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from dcsc import seeds
 from dcsc.arrays import LARGEST
 from dcsc.certification.forward import LayerRun, run_segment
-from dcsc.certification.network import ConvolutionLayer, Network, of_filters, placed
+from dcsc.certification.network import ConvolutionLayer, Network, of_filters, placed_in_groups
 from dcsc.families.optimised import minimise_coherence
 from dcsc.model import coherence, sparsity
-from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.coherence import Atoms
+from dcsc.model.grouped import GroupedDictionary
 
 FILTERS = ("trained", "shuffled", "random", "optimised")
 """Those of the network; their entries shuffled within each; Gaussian ones; these moved to low coherence."""
@@ -138,7 +139,9 @@ def runs_alone(segment: Network, inputs: NDArray, largest: int = LARGEST) -> lis
         scale = run.layer.norms / layer.norms
         given = run.given * of_filters(run.layer.channel_scale, layer.rank)
         codes = run.codes * of_filters(scale, layer.rank)
-        alone.append(replace(run, layer=layer, dictionary=placed(layer, run.dictionary.grid), given=given, codes=codes))
+        alone.append(
+            replace(run, layer=layer, dictionary=placed_in_groups(layer, run.dictionary.grid), given=given, codes=codes)
+        )
     return alone
 
 
@@ -296,13 +299,15 @@ def measure(run: LayerRun, settings: PlantedSettings) -> PlantedLayer:
     """
     trials, shares = len(run.codes), settings.shares
     layers = other_filters(run.layer, settings)
-    dictionaries = {name: placed(layer, run.dictionary.grid) for name, layer in layers.items()}
+    dictionaries = {name: placed_in_groups(layer, run.dictionary.grid) for name, layer in layers.items()}
     codes = plant(run, settings)
     stripes = np.zeros((len(SUPPORTS), len(shares), trials), dtype=np.int64)
     for i, support in enumerate(SUPPORTS):
         for j, share in enumerate(shares):
             full = _on_grid(run, codes[support, SIGNS[0], settings.magnitudes[0], share])
-            stripes[i, j] = sparsity.stripe_norm(full, run.dictionary)
+            # Groups share stripes, whatever channels they see.
+            bank = run.dictionary.bank if isinstance(run.dictionary, GroupedDictionary) else run.dictionary
+            stripes[i, j] = sparsity.stripe_norm(full, bank)
     found = {name: _found(run, dictionary, codes, settings) for name, dictionary in dictionaries.items()}
     f1 = np.stack([found.get(name, np.full_like(found[FILTERS[0]], np.nan)) for name in FILTERS])
     mu, at_best = np.full(len(FILTERS), np.nan), np.full((len(FILTERS), trials), np.nan)
@@ -325,7 +330,7 @@ def _on_grid(run: LayerRun, code: NDArray) -> NDArray:
 
 def _found(
     run: LayerRun,
-    dictionary: ConvolutionalDictionary,
+    dictionary: Atoms,
     codes: Mapping[Planted, NDArray],
     settings: PlantedSettings,
 ) -> NDArray:
@@ -367,7 +372,7 @@ def unexplained(run: LayerRun) -> NDArray:
     return np.where(norm > 0, np.sqrt(np.maximum(1 - explained, 0.0)), np.nan)
 
 
-def unexplained_on_support(run: LayerRun, dictionary: ConvolutionalDictionary, steps: int) -> NDArray:
+def unexplained_on_support(run: LayerRun, dictionary: Atoms, steps: int) -> NDArray:
     """
     Bound what the best code on the measured support leaves of a layer's input, by conjugate gradients.
 
@@ -375,7 +380,7 @@ def unexplained_on_support(run: LayerRun, dictionary: ConvolutionalDictionary, s
     ----------
     run : LayerRun
         From `runs_alone`; its supports.
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         On the same grid.
     steps : int
         Each lowers what is left.
