@@ -162,7 +162,7 @@ def _conclude(study: NetworksOptions, results: Path, planted: Mapping[str, xr.Da
                 style.save(figure, [str(results / place)], look, recorded(place))
     verdicts = json.dumps(claims.as_records(findings), indent=1) + "\n"
     dataset.write_text(verdicts, results / "claims.json", recorded("claims.json"))
-    page = f"{claims.as_markdown(findings)}\n{_table(summary)}"
+    page = f"{claims.as_markdown(findings)}\n{summary_table(summary)}"
     dataset.write_text(page, results / "networks.md", recorded("networks.md"))
     for finding in findings:
         measured = " ".join(filter(None, (claims.number(finding.measured), claims.interval(finding.interval))))
@@ -170,8 +170,20 @@ def _conclude(study: NetworksOptions, results: Path, planted: Mapping[str, xr.Da
     yield f"Figures, tables and claims are in {results}."
 
 
-def _table(summary: pd.DataFrame) -> str:
-    """A row a network: medians over its layers, and in how many of them a difference of F1 is sure."""
+def summary_table(summary: pd.DataFrame) -> str:
+    """
+    Lay the summary of networks out as a table.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        The table `networks-summary`.
+
+    Returns
+    -------
+    str
+        Markdown, a row a network: medians over its layers, and in how many of them a difference of F1 is sure.
+    """
     head = (
         "network", "layers", "trained", "shuffled", "random", "optimised", "Welch", "active", "unexplained",
         "positive - random signs", "natural - uniform", "trained - random filters",
