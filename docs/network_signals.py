@@ -83,8 +83,11 @@ def main(folder: Path) -> None:
     frames = np.stack([vowel(rng, 1024, 16000) for _ in each])
     frames = (frames - frames.mean(axis=1, keepdims=True)) / frames.std(axis=1, keepdims=True)
     lines = np.stack([text(rng, 96, 160, 3) for _ in each])
+    speech = np.stack([vowel(rng, 4096, 16000) for _ in each])
     made = {
-        "speech": np.stack([vowel(rng, 4096, 16000) for _ in each]),
+        "speech": speech,
+        # What a voice detector is given at a time, 512 samples after 64 of those before them.
+        "windows": np.concatenate([speech[:, start : start + 576] for start in range(0, 3520, 440)]),
         "frames": frames,
         "music": np.stack([tones(rng, 43844, 22050) for _ in range(TRIALS // 2)])[:, :, None],
         "words": np.stack([text(rng, 48, 192, 1) for _ in each]),

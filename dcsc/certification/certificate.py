@@ -22,13 +22,14 @@ from dcsc import sampling, seeds
 from dcsc.arrays import LARGEST, in_gib, real_array
 from dcsc.certification import costs
 from dcsc.certification.forward import run_segment
-from dcsc.certification.network import INPUT, ConvolutionLayer, Network, from_dictionaries, placed
+from dcsc.certification.network import INPUT, ConvolutionLayer, Network, from_dictionaries, placed_in_groups
 from dcsc.errors import UserError, nearest, shown
 from dcsc.guarantees import as_run, path_interference
 from dcsc.guarantees.rungs import RUNGS, SUPPORT_RUNGS, CertifiedSparsity, certified_stripe_sparsity, ladder
 from dcsc.model import coherence, sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.grouped import GroupedDictionary
 from dcsc.parallel import cores
 from dcsc.ragged import RaggedCodes
 
@@ -62,7 +63,7 @@ class LayerCertificate:
     ----------
     name : str
         Of the layer.
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         Its unit-norm filters on the grid that the certificate is for.
     norms : ndarray, shape (filter,)
         What the filters were divided by.
@@ -93,7 +94,7 @@ class LayerCertificate:
     """
 
     name: str
-    dictionary: ConvolutionalDictionary
+    dictionary: coherence.Atoms
     norms: NDArray
     thresholds: NDArray
     mutual_coherence: float
@@ -323,7 +324,7 @@ def _all_layers(
     notes: list[str],
 ) -> tuple[tuple[LayerCertificate, ...], dict[str, str]]:
     """Certify every layer; one of many that cannot be done is told, and the others are done."""
-    made: dict[int, tuple[int, ConvolutionalDictionary, int]] = {}
+    made: dict[int, tuple[int, coherence.Atoms, int]] = {}
     refused: dict[int, UserError] = {}
     grids = network.smallest_grids()
     for number, segment in enumerate(network.segments):
@@ -332,7 +333,7 @@ def _all_layers(
             layer = network.layers[index]
             try:
                 _check_filters(layer, largest)
-                dictionary = placed(layer, points)
+                dictionary = placed_in_groups(layer, points)
                 drawn, note = costs.draws_within(layer.name, dictionary, draws, largest)
                 made[index] = number, dictionary, drawn
                 notes += [note] * bool(note)
@@ -354,11 +355,11 @@ def _all_layers(
 
 
 def _check_filters(layer: ConvolutionLayer, largest: int) -> None:
-    """Refuse before the filters of a grouped layer are written out."""
-    nbytes = 4 * 8 * len(layer.weight) * layer.n_channels * math.prod(layer.taps)
+    """Refuse before the filters of a layer are copied."""
+    nbytes = 4 * 8 * layer.weight.size
     if nbytes > largest:
         raise UserError(
-            f"the filters of all groups of layer {layer.name!r} take about {in_gib(nbytes)}, more than the "
+            f"the filters of layer {layer.name!r} take about {in_gib(nbytes)}, more than the "
             f"{in_gib(largest)} allowed: raise --memory."
         )
 
@@ -366,25 +367,30 @@ def _check_filters(layer: ConvolutionLayer, largest: int) -> None:
 def _certified(
     layer: ConvolutionLayer,
     segment: int,
-    dictionary: ConvolutionalDictionary,
+    dictionary: coherence.Atoms,
     contrast: float,
     delta: float,
     draws: int,
     seed: int,
 ) -> LayerCertificate:
-    certified = {}
-    draw = costs.kept(functools.partial(_draw, dictionary, layer.name, contrast, draws, seed), draws)
-    for rung in RUNGS:
-        on_draws = rung.endswith("instance")
-        if draws or not on_draws:
-            certified[rung] = certified_stripe_sparsity(
-                dictionary, contrast, delta, rung=rung, draws=draw if on_draws else None
-            )
+    on_draws = [rung for rung in RUNGS if rung.endswith("instance")]
+    certified = {
+        rung: certified_stripe_sparsity(dictionary, contrast, delta, rung=rung)
+        for rung in RUNGS
+        if rung not in on_draws
+    }
+    if draws:
+        whole = _written_out(dictionary)
+        draw = costs.kept(functools.partial(_draw, whole, layer.name, contrast, draws, seed), draws)
+        certified |= {
+            rung: certified_stripe_sparsity(whole, contrast, delta, rung=rung, draws=draw) for rung in on_draws
+        }
+        certified = {rung: certified[rung] for rung in RUNGS}
     counts = np.arange(dictionary.stripe_size)
     babel, babel2 = (np.asarray(of(dictionary, counts)) for of in (coherence.babel, coherence.babel2))
     mu, welch = coherence.mutual_coherence(dictionary), coherence.welch_bound(dictionary)
     is_scaled = bool((layer.channel_scale != 1).any())
-    alone = coherence.mutual_coherence(placed(layer.alone, dictionary.grid)) if is_scaled else mu
+    alone = coherence.mutual_coherence(placed_in_groups(layer.alone, dictionary.grid)) if is_scaled else mu
     drawn = _random(layer, dictionary, seed)
     return LayerCertificate(
         layer.name, dictionary, layer.norms, layer.thresholds, mu, welch, babel, babel2, certified, segment,
@@ -393,15 +399,20 @@ def _certified(
     )  # fmt: skip
 
 
-def _pairs(dictionary: ConvolutionalDictionary) -> tuple[CoherentPair, Split]:
+def _written_out(dictionary: coherence.Atoms) -> ConvolutionalDictionary:
+    """For what knows no groups: the guarantees that depend on supports."""
+    return dictionary.written_out() if isinstance(dictionary, GroupedDictionary) else dictionary
+
+
+def _pairs(dictionary: coherence.Atoms) -> tuple[CoherentPair, Split]:
     found = coherence.most_coherent(dictionary)
     return CoherentPair(*found[:4]), Split(*found[4:])
 
 
-def _random(layer: ConvolutionLayer, dictionary: ConvolutionalDictionary, seed: int) -> ConvolutionalDictionary:
+def _random(layer: ConvolutionLayer, dictionary: coherence.Atoms, seed: int) -> coherence.Atoms:
     """Gaussian filters of the same shape and groups."""
     rng = seeds.stream(seed, purpose="random filters", shape=list(layer.weight.shape), groups=layer.groups)
-    return placed(replace(layer.alone, weight=rng.standard_normal(layer.weight.shape)), dictionary.grid)
+    return placed_in_groups(replace(layer.alone, weight=rng.standard_normal(layer.weight.shape)), dictionary.grid)
 
 
 def _draw(
@@ -436,7 +447,7 @@ class _Codes(NamedTuple):
     """
 
     name: str
-    dictionary: ConvolutionalDictionary
+    dictionary: coherence.Atoms
     codes: NDArray
     thresholds: NDArray
     given: NDArray | None
@@ -530,7 +541,7 @@ def _of_activation(layer: ConvolutionLayer, activation: NDArray, singleton: Sequ
     # With that many empty positions no atom meets another across the border, as in a network, which does not wrap.
     positions = [max(n + o - 1, 2 * o - 1) for n, o in zip(codes.shape[2:], overlap, strict=True)]
     grid = [n * step for n, step in zip(positions, layer.stride, strict=True)]
-    dictionary = placed(layer, grid)
+    dictionary = placed_in_groups(layer, grid)
     return _Codes(layer.name, dictionary, _extended(codes, positions), layer.thresholds, None, codes[0].size, None)
 
 
@@ -587,8 +598,8 @@ def _all_measured(given: Iterable[_Codes], delta: float, largest: int, notes: li
 
 def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
     """Measure the codes of one layer, as many at a time as the memory allows."""
-    dictionary, codes = seen.dictionary, seen.codes
-    costs.check_kernel(seen.name, dictionary, largest)
+    costs.check_kernel(seen.name, seen.dictionary, largest)
+    codes, dictionary = seen.codes, _written_out(seen.dictionary)
     capacity = int(largest // (costs.CODE_COPIES * 8 * dictionary.n_atoms))
     if not capacity:
         raise UserError(
@@ -606,7 +617,7 @@ def _measured(seen: _Codes, delta: float, largest: int) -> MeasuredLayer:
         run = as_run(paths, [seen.thresholds], rule="soft", delta=delta, by_filter=True)
         by_biases[part], failing[part] = run.covered, run.failure_bound
         if seen.given is not None:
-            misfit[part] = _misfit(seen.given[part], seen.within(dictionary.synthesize(codes[part])))
+            misfit[part] = _misfit(seen.given[part], seen.within(seen.dictionary.synthesize(codes[part])))
     stripes, contrasts = sparsity.stripe_norm(codes, dictionary), sparsity.contrast(codes, dictionary.rank)
     return MeasuredLayer(
         seen.name, active, seen.n_atoms, np.asarray(stripes), np.asarray(contrasts), misfit,

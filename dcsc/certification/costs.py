@@ -84,9 +84,12 @@ def draws_within(name: str, layer: Sizes, draws: int, largest: int) -> tuple[int
             "leave it out with --layers, or raise --memory."
         )
     kernel = COPIES * 8 * layer.n_filters * layer.stripe_size
+    written = written_out_bytes(layer)
     held = min(draws, DRAWN_AT_ONCE)
     codes = CODE_COPIES * 8 * layer.n_atoms * held
-    if draws and kernel > largest:
+    if draws and written > largest:
+        what, remedy = f"its groups written out take about {in_gib(written)}", "raise --memory"
+    elif draws and kernel > largest:
         what, remedy = f"the inner products of its atoms take about {in_gib(kernel)}", "raise --memory"
     elif draws and codes > largest:
         what, remedy = f"{held} codes take about {in_gib(codes)}", "lower --grid, or raise --memory"
@@ -96,6 +99,25 @@ def draws_within(name: str, layer: Sizes, draws: int, largest: int) -> tuple[int
         f"Left out of layer {name}: the rungs that depend on supports, since {what}, more than the {in_gib(largest)} "
         f"allowed. To have them, {remedy}."
     )
+
+
+def written_out_bytes(layer: Sizes) -> int:
+    """
+    Tell what a layer takes once its groups are written out, as the rungs that depend on supports need it.
+
+    Parameters
+    ----------
+    layer : ConvolutionalDictionary or GroupedDictionary
+        The layer.
+
+    Returns
+    -------
+    int
+        Bytes; 0 of a layer without groups.
+    """
+    if not isinstance(layer, GroupedDictionary):
+        return 0
+    return 4 * 8 * layer.n_filters * layer.n_channels * math.prod(layer.taps)
 
 
 def check_kernel(name: str, layer: Sizes, largest: int) -> None:
@@ -112,7 +134,7 @@ def check_kernel(name: str, layer: Sizes, largest: int) -> None:
     UserError
         When they exceed the memory.
     """
-    kernel = COPIES * 8 * layer.n_filters * layer.stripe_size
+    kernel = max(COPIES * 8 * layer.n_filters * layer.stripe_size, written_out_bytes(layer))
     if kernel > largest:
         raise UserError(
             f"the inner products of the atoms of layer {name!r} take about {in_gib(kernel)}, more than the "

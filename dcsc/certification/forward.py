@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcsc.arrays import LARGEST, in_gib
-from dcsc.certification.network import ConvolutionLayer, Network, Pads, of_filters, placed
+from dcsc.certification.network import ConvolutionLayer, Network, Pads, of_filters, placed_in_groups
 from dcsc.errors import UserError
-from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.coherence import Atoms
 
 _COPIES = 4
 """Arrays of the size of a layer's codes that running it needs."""
@@ -36,7 +36,7 @@ class LayerRun:
     ----------
     layer : ConvolutionLayer
         The layer.
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         Its unit-norm filters on a grid that holds the padded input.
     given : ndarray, shape (trial, channel, *grid)
         The padded input, zeros beyond.
@@ -49,7 +49,7 @@ class LayerRun:
     """
 
     layer: ConvolutionLayer
-    dictionary: ConvolutionalDictionary
+    dictionary: Atoms
     given: NDArray
     codes: NDArray
     positions: tuple[int, ...]
@@ -187,7 +187,7 @@ def _run(layer: ConvolutionLayer, given: NDArray, positions: tuple[int, ...]) ->
     overlap = [math.ceil(taps / step) for taps, step in zip(layer.taps, layer.stride, strict=True)]
     # With that many empty positions no atom meets another one across the border of the grid.
     count = [max(m + o - 1, 2 * o - 1) for m, o in zip(positions, overlap, strict=True)]
-    dictionary = placed(layer, [m * step for m, step in zip(count, layer.stride, strict=True)])
+    dictionary = placed_in_groups(layer, [m * step for m, step in zip(count, layer.stride, strict=True)])
     ends = [(m - 1) * step + taps for m, step, taps in zip(positions, layer.stride, layer.taps, strict=True)]
     inside = tuple(
         (min(before, end), min(before + n, end)) for n, (before, _), end in zip(size, pads, ends, strict=True)

@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from dcsc.convolution.filter_bank import scaled_norms
 from dcsc.errors import UserError
 from dcsc.model.cascade import Cascade
+from dcsc.model.coherence import Atoms
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.grouped import GroupedDictionary
 
 RELU = "ReLU"
 """The activation of the model."""
@@ -333,6 +335,33 @@ def placed(layer: ConvolutionLayer, points: Sequence[int]) -> ConvolutionalDicti
     """
     try:
         return ConvolutionalDictionary(layer.filters, layer.stride, points, normalize=True)
+    except UserError as error:
+        raise UserError(f"layer {layer.name!r}: {error}") from None
+
+
+def placed_in_groups(layer: ConvolutionLayer, points: Sequence[int]) -> Atoms:
+    """
+    Place the unit-norm filters of a layer on a periodic grid, those of a grouped one as they are.
+
+    Parameters
+    ----------
+    layer, points
+        As for `placed`.
+
+    Returns
+    -------
+    ConvolutionalDictionary or GroupedDictionary
+        The latter of a layer in groups: nothing is written out.
+
+    Raises
+    ------
+    UserError
+        When it does not fit the grid.
+    """
+    if layer.groups == 1:
+        return placed(layer, points)
+    try:
+        return GroupedDictionary(layer.scaled, layer.groups, layer.stride, points, normalize=True)
     except UserError as error:
         raise UserError(f"layer {layer.name!r}: {error}") from None
 

@@ -1,12 +1,14 @@
 """
 ONNX files, read without trusting them: nothing is run, and sizes are checked before memory is taken.
 
-A graph becomes a list of plain nodes whose values have names of their own, also within the bodies of `If` and `Loop`;
-arrays are read when they are asked for. `onnx` is needed to parse files, and imported when the first one is read.
+A graph becomes a list of plain nodes whose values have names of their own, also within the bodies of `If` and `Loop`
+and in the place of each call of a function that the file defines; arrays are read when they are asked for. `onnx` is
+needed to parse files, and imported when the first one is read.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ _MOST_PARTS = 3_000_000
 """Fields of a file, far more than any network has."""
 _DEEPEST = 32
 """Bodies within bodies."""
+_MOST_CALLED = 100_000
+"""Operations in the place of calls of functions, which a few lines of functions that call each other make many."""
 _PART_BYTES, _BYTE_BYTES = 64, 32
 """Memory that a field takes once it is parsed, and a byte of one that may hold many small ones; upper bounds."""
 
@@ -293,8 +297,16 @@ class _Flattened:
         self.tensors: dict[str, Any] = {}
         self.inputs: dict[str, tuple[int | None, ...] | None] = {}
         self.outputs: set[str] = set()
+        self.functions = {(of.domain, of.name, _overload(of)): of for of in model.functions}
+        self._sizes: dict[tuple[str, str, str], float] = {}
+        self._prefixes: set[str] = set()
 
     def graph(self) -> Graph:
+        if self.functions and self._count(self.model.graph, 0) > _MOST_CALLED:
+            raise UserError(
+                f"the functions of the file {self.path} call each other more than {_DEEPEST} deep, or stand for more "
+                f"than {_MOST_CALLED} operations: export it without functions."
+            )
         self._body(self.model.graph, "", None, 0)
         return Graph(
             self.path, tuple(self.nodes), self.tensors, self.inputs, frozenset(self.outputs), self.largest
@@ -312,24 +324,70 @@ class _Flattened:
             if value.name not in names.own:
                 names.own[value.name] = prefix + value.name
                 self.inputs[prefix + value.name] = _shape_of(value)
+        self._nodes(body, prefix, names, {}, depth)
+        left = tuple(names.of(value.name) for value in body.output)
+        self.outputs |= set(left)
+        if depth:
+            self.nodes.append(Node("Return", "", left, (), {}))  # to whatever uses what the body returns
+
+    def _nodes(self, body: Any, prefix: str, names: _Names, stated: Mapping[str, Any], depth: int) -> None:
+        """Add the nodes of a body or a function, whose attributes may be those that the call states."""
         for node in body.node:
             given = tuple(names.of(name) if name else "" for name in node.input)
+            found = [of for of in (_stated(of, stated) for of in node.attribute) if of is not None]
+            function = self.functions.get((node.domain, node.op_type, _overload(node)))
+            if function is not None:
+                label = self._label(prefix, node.name or node.op_type)
+                made = self._call(function, given, {of.name: of for of in found}, label, depth + 1)
+                names.own |= {name: value for name, value in zip(node.output, made, strict=False) if name}
+                continue
             op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
             attributes: dict[str, Any] = {}
-            for attribute in node.attribute:
+            for attribute in found:
                 for number, inner in enumerate(_graphs(attribute)):
-                    label = f"{node.name or node.op_type}.{attribute.name}{number or ''}/"
-                    self._body(inner, f"{prefix}{label}", names, depth + 1)
+                    label = self._label(prefix, f"{node.name or node.op_type}.{attribute.name}{number or ''}")
+                    self._body(inner, label, names, depth + 1)
                 attributes[attribute.name] = _value(attribute)
             made = tuple(prefix + name if name else "" for name in node.output)
             names.own |= {name: prefix + name for name in node.output if name}
             if op == "Constant" and made and attributes.get("value") is not None:
                 self.tensors[made[0]] = attributes["value"]
             self.nodes.append(Node(op, prefix + node.name if node.name else "", given, made, attributes))
-        left = tuple(names.of(value.name) for value in body.output)
-        self.outputs |= set(left)
-        if depth:
-            self.nodes.append(Node("Return", "", left, (), {}))  # to whatever uses what the body returns
+
+    def _call(
+        self, function: Any, given: tuple[str, ...], stated: Mapping[str, Any], prefix: str, depth: int
+    ) -> tuple[str, ...]:
+        """Add the nodes of a function in the place of a call; the values that it returns."""
+        if depth > _DEEPEST:
+            raise UserError(f"the file {self.path} has more than {_DEEPEST} bodies within bodies: export it anew.")
+        names = _Names(None)
+        names.own |= dict.fromkeys(function.input, "") | dict(zip(function.input, given, strict=False))
+        defaults = {attribute.name: attribute for attribute in function.attribute_proto}
+        self._nodes(function, prefix, names, {**defaults, **stated}, depth)
+        return tuple(names.of(name) for name in function.output)
+
+    def _count(self, body: Any, depth: int) -> float:
+        """Operations that a body or a function stands for once its calls are written out."""
+        if depth > 2 * _DEEPEST:
+            return math.inf
+        total = 0.0
+        for node in body.node:
+            total += 1 + sum(self._count(inner, depth + 1) for of in node.attribute for inner in _graphs(of))
+            key = node.domain, node.op_type, _overload(node)
+            if key in self.functions:
+                if key not in self._sizes:
+                    self._sizes[key] = math.inf  # of a function within itself
+                    self._sizes[key] = self._count(self.functions[key], depth + 1)
+                total += self._sizes[key]
+        return total
+
+    def _label(self, prefix: str, name: str) -> str:
+        """A prefix of names that no other body or call has."""
+        label = next(
+            of for of in (f"{prefix}{name}{number or ''}/" for number in itertools.count()) if of not in self._prefixes
+        )
+        self._prefixes.add(label)
+        return label
 
 
 class _Names:
@@ -345,6 +403,24 @@ class _Names:
                 return scope.own[name]
             scope = scope.outer
         return name
+
+
+def _overload(of: Any) -> str:
+    """The name that tells functions of the same name apart, which older versions of the format do not have."""
+    return str(getattr(of, "overload", ""))
+
+
+def _stated(attribute: Any, stated: Mapping[str, Any]) -> Any:
+    """An attribute, or the one of the call that it stands for, under its own name; None where the call has none."""
+    if not attribute.ref_attr_name:
+        return attribute
+    found = stated.get(attribute.ref_attr_name)
+    if found is None:
+        return None
+    renamed = type(attribute)()
+    renamed.CopyFrom(found)
+    renamed.name = attribute.name
+    return renamed
 
 
 def _graphs(attribute: Any) -> Iterator[Any]:

@@ -42,10 +42,13 @@ def values_of(
         When an input is missing, or the graph can't be computed with it.
     """
     import onnx
+    import onnx.inliner
     from onnx.reference import ReferenceEvaluator
 
     open_graph(path, largest)  # refuses what is damaged or too large before it is loaded as a whole
     model = onnx.load(str(path))
+    if model.functions:  # which the evaluator takes only with every attribute stated; they were found to be few
+        model = onnx.inliner.inline_local_functions(model)
     stored = {tensor.name for tensor in model.graph.initializer}
     named = [given.name for given in model.graph.input if given.name not in stored]
     nodes, outside = _needed(model.graph, wanted)
@@ -57,7 +60,10 @@ def values_of(
             raise UserError(f"the signals lack the input {name!r} of {path}: {nearest(name, signals)}")
     unknown = [name for name in wanted if name not in {value for node in nodes for value in node.output} | set(named)]
     if unknown:
-        raise UserError(f"the value {shown(unknown[0])} of {path} lies in the body of If or Loop: export it without.")
+        raise UserError(
+            f"the value {shown(unknown[0])} of {path} lies in the body of If or Loop, or in a "
+            "function: export it without."
+        )
     del model.graph.node[:], model.graph.output[:]
     model.graph.node.extend(nodes)
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)

@@ -8,8 +8,9 @@ one of both signs: an atom is found if the magnitude of its correlation lies abo
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from dcsc import seeds
 from dcsc.arrays import LARGEST
 from dcsc.certification.forward import LayerRun, run_segment
-from dcsc.certification.network import ConvolutionLayer, Network, of_filters, placed
+from dcsc.certification.network import ConvolutionLayer, Network, of_filters, placed_in_groups
 from dcsc.families.optimised import minimise_coherence
 from dcsc.model import coherence, sparsity
-from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.coherence import Atoms
+from dcsc.model.grouped import GroupedDictionary
 
 FILTERS = ("trained", "shuffled", "random", "optimised")
 """Those of the network; their entries shuffled within each; Gaussian ones; these moved to low coherence."""
@@ -29,8 +31,13 @@ SUPPORTS = ("measured", "uniform")
 """Those of the forward pass; as many non-zeros, of the same magnitudes, anywhere."""
 SIGNS = ("as they are", "random")
 """Positive, as ReLU leaves them; drawn."""
+MAGNITUDES = ("measured", "equal")
+"""Those of the forward pass; the root mean square of these for all non-zeros of a code."""
 THRESHOLDS = ("own biases", "best by filter")
 """Those of the network; for each filter the one by which the F1 of all signals together is largest."""
+
+Planted = tuple[str, str, str, float]
+"""Support, signs, magnitudes and share of a code that is planted."""
 
 _CONVERGED = 1e-20
 """Squared gradients below that share of the first are rounding, along which no step is taken."""
@@ -47,8 +54,8 @@ class PlantedSettings:
         Of all draws.
     shares : tuple of float
         Which share of the non-zeros is kept, drawn at random.
-    equal_magnitudes : bool
-        Whether all non-zeros of a code get the root mean square of those that were measured.
+    magnitudes : tuple of str
+        Of the non-zeros, from `MAGNITUDES`; supports and signs are the same for all.
     iterations : int
         Steps by which the coherence of the optimised filters is lowered.
     most_optimised : int
@@ -59,7 +66,7 @@ class PlantedSettings:
 
     seed: int = 0
     shares: tuple[float, ...] = (1.0,)
-    equal_magnitudes: bool = False
+    magnitudes: tuple[str, ...] = MAGNITUDES
     iterations: int = 60
     most_optimised: int = 64
     steps: int = 20
@@ -84,7 +91,7 @@ class PlantedLayer:
         Non-zeros that the forward pass leaves.
     stripe_sparsity : ndarray of int, shape (support, share, trial)
         Largest number of planted non-zeros in a stripe.
-    f1 : ndarray, shape (filters, support, sign, threshold, share, trial)
+    f1 : ndarray, shape (filters, support, sign, threshold, magnitudes, share, trial)
         Harmonic mean of precision and recall of the support; NaN where no code is planted.
     unexplained : ndarray, shape (trial,)
         Part of the layer's input, in l2, that the best multiple of what its own code synthesizes leaves.
@@ -132,7 +139,9 @@ def runs_alone(segment: Network, inputs: NDArray, largest: int = LARGEST) -> lis
         scale = run.layer.norms / layer.norms
         given = run.given * of_filters(run.layer.channel_scale, layer.rank)
         codes = run.codes * of_filters(scale, layer.rank)
-        alone.append(replace(run, layer=layer, dictionary=placed(layer, run.dictionary.grid), given=given, codes=codes))
+        alone.append(
+            replace(run, layer=layer, dictionary=placed_in_groups(layer, run.dictionary.grid), given=given, codes=codes)
+        )
     return alone
 
 
@@ -169,7 +178,7 @@ def _of_norms(layer: ConvolutionLayer, weight: NDArray) -> ConvolutionLayer:
     return replace(layer, weight=weight * of_filters(layer.norms / norms, layer.rank + 1))
 
 
-def plant(run: LayerRun, settings: PlantedSettings) -> dict[tuple[str, str, float], NDArray]:
+def plant(run: LayerRun, settings: PlantedSettings) -> dict[Planted, NDArray]:
     """
     Make the codes that are planted.
 
@@ -182,23 +191,22 @@ def plant(run: LayerRun, settings: PlantedSettings) -> dict[tuple[str, str, floa
 
     Returns
     -------
-    dict of (str, str, float) to ndarray, shape (trial, filter, *position)
-        By support, signs and share, at the positions that the network has.
+    dict of (str, str, str, float) to ndarray, shape (trial, filter, *position)
+        By support, signs, magnitudes and share, at the positions that the network has.
     """
     measured = run.active_codes
-    planted: dict[tuple[str, str, float], NDArray] = {}
-    for support in SUPPORTS:
-        for share in settings.shares:
-            magnitudes = np.zeros_like(measured)
-            signs = np.ones_like(measured)
-            for trial, code in enumerate(measured):
-                rng = seeds.stream(
-                    settings.seed, purpose="planted", layer=run.layer.name, trial=trial, support=support, share=share
-                )
-                magnitudes[trial] = _drawn(rng, code, support, share, settings.equal_magnitudes)
-                signs[trial] = rng.choice([-1.0, 1.0], size=code.shape)
-            planted[support, SIGNS[0], share] = magnitudes
-            planted[support, SIGNS[1], share] = magnitudes * signs
+    planted: dict[Planted, NDArray] = {}
+    for support, kind, share in itertools.product(SUPPORTS, settings.magnitudes, settings.shares):
+        magnitudes = np.zeros_like(measured)
+        signs = np.ones_like(measured)
+        for trial, code in enumerate(measured):
+            rng = seeds.stream(
+                settings.seed, purpose="planted", layer=run.layer.name, trial=trial, support=support, share=share
+            )
+            magnitudes[trial] = _drawn(rng, code, support, share, kind == "equal")
+            signs[trial] = rng.choice([-1.0, 1.0], size=code.shape)
+        planted[support, SIGNS[0], kind, share] = magnitudes
+        planted[support, SIGNS[1], kind, share] = magnitudes * signs
     return planted
 
 
@@ -291,19 +299,21 @@ def measure(run: LayerRun, settings: PlantedSettings) -> PlantedLayer:
     """
     trials, shares = len(run.codes), settings.shares
     layers = other_filters(run.layer, settings)
-    dictionaries = {name: placed(layer, run.dictionary.grid) for name, layer in layers.items()}
+    dictionaries = {name: placed_in_groups(layer, run.dictionary.grid) for name, layer in layers.items()}
     codes = plant(run, settings)
     stripes = np.zeros((len(SUPPORTS), len(shares), trials), dtype=np.int64)
     for i, support in enumerate(SUPPORTS):
         for j, share in enumerate(shares):
-            full = _on_grid(run, codes[support, SIGNS[0], share])
-            stripes[i, j] = sparsity.stripe_norm(full, run.dictionary)
-    f1 = np.full((len(FILTERS), len(SUPPORTS), len(SIGNS), len(THRESHOLDS), len(shares), trials), np.nan)
+            full = _on_grid(run, codes[support, SIGNS[0], settings.magnitudes[0], share])
+            # Groups share stripes, whatever channels they see.
+            bank = run.dictionary.bank if isinstance(run.dictionary, GroupedDictionary) else run.dictionary
+            stripes[i, j] = sparsity.stripe_norm(full, bank)
+    found = {name: _found(run, dictionary, codes, settings) for name, dictionary in dictionaries.items()}
+    f1 = np.stack([found.get(name, np.full_like(found[FILTERS[0]], np.nan)) for name in FILTERS])
     mu, at_best = np.full(len(FILTERS), np.nan), np.full((len(FILTERS), trials), np.nan)
     for number, name in enumerate(FILTERS):
         if name in dictionaries:
             mu[number] = coherence.mutual_coherence(dictionaries[name])
-            f1[number] = _found(run, dictionaries[name], codes, shares)
             at_best[number] = unexplained_on_support(run, dictionaries[name], settings.steps)
     active = np.count_nonzero(run.active_codes, axis=tuple(range(1, run.codes.ndim)))
     return PlantedLayer(
@@ -320,21 +330,23 @@ def _on_grid(run: LayerRun, code: NDArray) -> NDArray:
 
 def _found(
     run: LayerRun,
-    dictionary: ConvolutionalDictionary,
-    codes: Mapping[tuple[str, str, float], NDArray],
-    shares: Sequence[float],
+    dictionary: Atoms,
+    codes: Mapping[Planted, NDArray],
+    settings: PlantedSettings,
 ) -> NDArray:
-    """F1 of one step, shape (support, sign, threshold, share, trial)."""
+    """F1 of one step, shape (support, sign, threshold, magnitudes, share, trial)."""
     own = (slice(None), slice(None), *map(slice, run.positions))
-    f1 = np.full((len(SUPPORTS), len(SIGNS), len(THRESHOLDS), len(shares), len(run.codes)), np.nan)
-    for (support, signs, share), code in codes.items():
+    kinds, shares = settings.magnitudes, settings.shares
+    shape = len(SUPPORTS), len(SIGNS), len(THRESHOLDS), len(kinds), len(shares), len(run.codes)
+    f1 = np.full(shape, np.nan)
+    for (support, signs, kind, share), code in codes.items():
         scores = dictionary.correlate(dictionary.synthesize(_on_grid(run, code)))[own]
         if signs == "random":
             scores = np.abs(scores)
         true = code != 0
         for number, thresholds in enumerate((run.layer.thresholds, best_thresholds(scores, true))):
             found = scores > of_filters(thresholds, run.layer.rank)
-            place = SUPPORTS.index(support), SIGNS.index(signs), number, shares.index(share)
+            place = SUPPORTS.index(support), SIGNS.index(signs), number, kinds.index(kind), shares.index(share)
             f1[place] = f1_scores(found, true)
     return f1
 
@@ -360,7 +372,7 @@ def unexplained(run: LayerRun) -> NDArray:
     return np.where(norm > 0, np.sqrt(np.maximum(1 - explained, 0.0)), np.nan)
 
 
-def unexplained_on_support(run: LayerRun, dictionary: ConvolutionalDictionary, steps: int) -> NDArray:
+def unexplained_on_support(run: LayerRun, dictionary: Atoms, steps: int) -> NDArray:
     """
     Bound what the best code on the measured support leaves of a layer's input, by conjugate gradients.
 
@@ -368,7 +380,7 @@ def unexplained_on_support(run: LayerRun, dictionary: ConvolutionalDictionary, s
     ----------
     run : LayerRun
         From `runs_alone`; its supports.
-    dictionary : ConvolutionalDictionary
+    dictionary : ConvolutionalDictionary or GroupedDictionary
         On the same grid.
     steps : int
         Each lowers what is left.

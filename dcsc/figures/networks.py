@@ -47,23 +47,23 @@ def tidy(planted: Mapping[str, xr.Dataset], confidence: float) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each layer, kind of filters, support, signs, threshold and share.
+        A row for each layer, kind of filters, support, signs, threshold, magnitudes and share.
     """
     rows = []
     for network, data in planted.items():
         for place, layer in enumerate(data["layer"].to_numpy()):
             of_layer = data.isel(layer=place)
             stripes = of_layer["stripe_sparsity"].mean("trial")
-            table = of_layer["f1"].stack(row=("filters", "support", "signs", "threshold", "share"))  # noqa: PD013
+            table = of_layer["f1"].stack(row=("filters", "support", "signs", "threshold", "magnitudes", "share"))  # noqa: PD013
             for values, key in zip(table.transpose("row", "trial").to_numpy(), table["row"].to_numpy(), strict=True):
-                filters, support, signs, threshold, share = key
+                filters, support, signs, threshold, magnitudes, share = key
                 if np.isnan(values).all():
                     continue
                 mean, lower, upper = mean_interval(values, confidence)
                 rows.append(
                     {
                         "network": network, "layer": layer, "depth": place + 1, "filters": filters, "support": support,
-                        "signs": signs, "threshold": threshold, "share": share, "f1": mean,
+                        "signs": signs, "threshold": threshold, "magnitudes": magnitudes, "share": share, "f1": mean,
                         "f1_lower": max(lower, 0.0), "f1_upper": min(upper, 1.0),
                         "stripe_sparsity": float(stripes.sel(support=support, share=share)),
                         "trials": int(np.isfinite(values).sum()),
@@ -103,12 +103,52 @@ def by_layer(planted: Mapping[str, xr.Dataset], confidence: float) -> pd.DataFra
             for name in _kinds(data):
                 at_best = of_layer["unexplained_at_best"].sel(filters=name).to_numpy()
                 row[f"unexplained_at_best_{name}"] = mean_interval(at_best, confidence)[0]
-            for name, difference in _differences(of_layer["f1"]).items():
-                row |= _told(name, difference, confidence)
-                row[f"{name}_above"] = int(row[f"{name}_lower"] > 0)
-                row[f"{name}_below"] = int(row[f"{name}_upper"] < 0)
+            whole = of_layer["f1"].isel(magnitudes=0, share=0)
+            for name, difference in _differences(whole).items():
+                if name in _COMPARED:
+                    told = _told("", difference, confidence)
+                    row |= {f"{name}{part}": value for part, value in (told | _sure(told)).items()}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def differences(planted: Mapping[str, xr.Dataset], confidence: float) -> pd.DataFrame:
+    """
+    Tell differences of F1 on the same signals, of whole codes and of thinned ones, by their magnitudes.
+
+    Parameters
+    ----------
+    planted : mapping of str to Dataset
+        Of `schemas.PLANTED`, by network.
+    confidence : float
+        Level of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each layer, magnitudes, share and comparison: those of `by_layer`, and `optimisation`, trained over
+        optimised filters, of layers that have these. `above` and `below` are 1 where the whole interval lies there.
+    """
+    rows = []
+    for network, data in planted.items():
+        for place, layer in enumerate(data["layer"].to_numpy()):
+            f1 = data["f1"].isel(layer=place)
+            for magnitudes in data["magnitudes"].to_numpy():
+                for share in data["share"].to_numpy():
+                    key = {"network": network, "layer": layer, "depth": place + 1, "layers": 1}
+                    key |= {"magnitudes": magnitudes, "share": share}
+                    for name, difference in _differences(f1.sel(magnitudes=magnitudes, share=share)).items():
+                        if np.isnan(difference).all():
+                            continue
+                        told = {f"difference{part}": value for part, value in _told("", difference, confidence).items()}
+                        sure = {part[1:]: value for part, value in _sure(told, "difference").items()}
+                        rows.append(key | {"compared": name} | told | sure)
+    return pd.DataFrame(rows)
+
+
+def _sure(told: Mapping[str, float], name: str = "") -> dict[str, int]:
+    """Whether the whole interval of a difference lies above, or below, 0."""
+    return {"_above": int(told[f"{name}_lower"] > 0), "_below": int(told[f"{name}_upper"] < 0)}
 
 
 def _kinds(data: xr.Dataset) -> list[str]:
@@ -122,13 +162,14 @@ def _told(name: str, values: xr.DataArray, confidence: float) -> dict[str, float
 
 
 def _differences(f1: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Signal by signal, of whole codes at the best thresholds."""
-    best = f1.sel(threshold="best by filter").isel(share=0)
+    """Signal by signal, at the best thresholds; of codes of one share and kind of magnitudes."""
+    best = f1.sel(threshold="best by filter")
     natural = best.sel(filters="trained", support="measured", signs="as they are")
     return {
         "cooperation": natural - best.sel(filters="trained", support="measured", signs="random"),
         "layout": natural - best.sel(filters="trained", support="uniform", signs="as they are"),
         "training": natural - best.sel(filters="random", support="measured", signs="as they are"),
+        "optimisation": natural - best.sel(filters="optimised", support="measured", signs="as they are"),
     }
 
 
@@ -181,7 +222,7 @@ def draw(table: pd.DataFrame, layers: pd.DataFrame, look: Style) -> Figure:
     figure, axes = style.canvas(look, 2 * bands, columns, 0.72, sharey="row")
     colours = dict(zip(CONDITIONS, style.colours(look, len(CONDITIONS)), strict=True))
     whole = table["share"].max()
-    best = select(table, threshold="best by filter", share=whole)
+    best = select(_first(table), threshold="best by filter", share=whole)
     for number, network in enumerate(networks):
         upper, lower = axes[2 * (number // columns) : 2 * (number // columns) + 2, number % columns]
         for index, (key, label) in enumerate(CONDITIONS.items()):
@@ -208,6 +249,11 @@ def draw(table: pd.DataFrame, layers: pd.DataFrame, look: Style) -> Figure:
         f"non-zeros as the network's own; bars are intervals over {style.plural(table['trials'], 'signal')}.",
     )
     return figure
+
+
+def _first(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the magnitudes that figures show."""
+    return select(table, magnitudes=table["magnitudes"].iloc[0])
 
 
 _LOOKS = {
@@ -247,7 +293,7 @@ def draw_sparsity(table: pd.DataFrame, look: Style) -> Figure:
     kinds = list(table["filters"].unique())
     figure, axes = style.canvas(look, math.ceil(len(kinds) / 2), 2, 0.62, sharex=True, sharey=True)
     colours = style.colours(look, len(CONDITIONS))
-    best = select(table, threshold="best by filter")
+    best = select(_first(table), threshold="best by filter")
     for panel, filters in zip(axes.flat, kinds, strict=False):
         for index, ((support, signs), label) in enumerate(CONDITIONS.items()):
             part = select(best, filters=filters, support=support, signs=signs)

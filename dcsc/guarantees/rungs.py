@@ -26,8 +26,9 @@ from dcsc.guarantees.tails import TAILS, squared_level
 from dcsc.guarantees.top_k import top_k_failure
 from dcsc.guarantees.uniform_thresholding import PathGuarantee, uniform
 from dcsc.model.cascade import Cascade
-from dcsc.model.coherence import babel, babel2, mutual_coherence
+from dcsc.model.coherence import Atoms, babel, babel2, mutual_coherence
 from dcsc.model.dictionary import ConvolutionalDictionary
+from dcsc.model.grouped import GroupedDictionary
 from dcsc.model.sparsity import extreme_magnitudes, stripe_norm
 from dcsc.ragged import RaggedCodes
 
@@ -195,7 +196,7 @@ class CertifiedSparsity:
 
 
 def certified_stripe_sparsity(
-    dictionary: ConvolutionalDictionary,
+    dictionary: Atoms,
     contrast: float = 1.0,
     delta: float = 0.01,
     *,
@@ -214,8 +215,8 @@ def certified_stripe_sparsity(
 
     Parameters
     ----------
-    dictionary : ConvolutionalDictionary
-        The dictionary.
+    dictionary : ConvolutionalDictionary or GroupedDictionary
+        The dictionary; the instance rungs write groups out.
     contrast : float
         r = X_min / X_max in (0, 1]; the instance rungs read magnitudes from the draws instead, and basis pursuit
         depends on none.
@@ -265,6 +266,8 @@ def certified_stripe_sparsity(
         if draws is None:
             raise UserError(f"rung {rung!r} depends on supports: pass draws, codes by size or a sampler.")
         rng = rng or np.random.default_rng(0)
+        if isinstance(dictionary, GroupedDictionary):
+            dictionary = dictionary.written_out()
         return _by_draws(dictionary, rung, threshold, delta, noise_ratio, draws, sizes, confidence, tail, rng)
     if rung in BASIS_PURSUIT_RUNGS:
         return _certified(rung, _basis_pursuit_condition(dictionary, rung, contrast, noise_ratio), 1.0)
@@ -299,9 +302,7 @@ class _Condition(NamedTuple):
     words: str
 
 
-def _uniform_condition(
-    dictionary: ConvolutionalDictionary, rung: str, is_best: bool, off: float, on: float
-) -> _Condition:
+def _uniform_condition(dictionary: Atoms, rung: str, is_best: bool, off: float, on: float) -> _Condition:
     """For the best threshold, or a given one that leaves margins off the support and on it."""
     mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
     inactive = np.asarray(babel(dictionary, counts)) if rung == "uniform-babel" else mu * counts
@@ -320,9 +321,7 @@ def _uniform_condition(
     return _Condition(needed, allowed, limit, words)
 
 
-def _statistical_condition(
-    dictionary: ConvolutionalDictionary, rung: str, allowed: float, growth: float, tail: str
-) -> _Condition:
+def _statistical_condition(dictionary: Atoms, rung: str, allowed: float, growth: float, tail: str) -> _Condition:
     """For a margin, given as its square."""
     mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
     bound = "exp(-m^2 / (2 v))" if tail == "hoeffding" else "min(exp(-m^2 / (2 v)), C Q(m / sqrt(v)))"
@@ -334,9 +333,7 @@ def _statistical_condition(
     return _Condition(mu**2 * counts * growth, allowed, limit, f"{words}mu^2 k X_max^2")
 
 
-def _basis_pursuit_condition(
-    dictionary: ConvolutionalDictionary, rung: str, contrast: float, noise_ratio: float
-) -> _Condition:
+def _basis_pursuit_condition(dictionary: Atoms, rung: str, contrast: float, noise_ratio: float) -> _Condition:
     """[PRE17] Theorem 11, its Babel form, or with noise Theorem 12."""
     mu, counts = mutual_coherence(dictionary), np.arange(dictionary.stripe_size + 1)
     if noise_ratio:

@@ -51,6 +51,11 @@ class GroupedDictionary:
         self.n_groups = int(groups)
 
     @property
+    def filters(self) -> NDArray:
+        """Those of all groups, shape (filter, channel of a group, *tap)."""
+        return self.bank.filters
+
+    @property
     def n_filters(self) -> int:
         """Number of filters of all groups."""
         return self.bank.n_filters
@@ -146,6 +151,61 @@ class GroupedDictionary:
         """
         size = self.n_filters // self.n_groups
         return ConvolutionalDictionary(self.bank.filters[number * size : (number + 1) * size], self.stride, self.grid)
+
+    def synthesize(self, codes: ArrayLike) -> NDArray:
+        """
+        Apply the dictionary, A x, group by group.
+
+        Parameters
+        ----------
+        codes : array_like, shape (..., filter, *position)
+            Coefficients.
+
+        Returns
+        -------
+        ndarray, shape (..., channel, *space)
+            The signals.
+
+        Raises
+        ------
+        UserError
+            When the codes are no finite real numbers of that shape.
+        """
+        parts = self._parts(codes, self.code_shape, "codes")
+        made = [group.synthesize(part) for group, part in zip(self._groups(), parts, strict=True)]
+        return np.concatenate(made, axis=-self.rank - 1)
+
+    def correlate(self, signals: ArrayLike) -> NDArray:
+        """
+        Correlate signals with every atom, A^T y, group by group.
+
+        Parameters
+        ----------
+        signals : array_like, shape (..., channel, *space)
+            The signals.
+
+        Returns
+        -------
+        ndarray, shape (..., filter, *position)
+            Inner products with the atoms.
+
+        Raises
+        ------
+        UserError
+            When the signals are no finite real numbers of that shape.
+        """
+        parts = self._parts(signals, self.signal_shape, "signals")
+        made = [group.correlate(part) for group, part in zip(self._groups(), parts, strict=True)]
+        return np.concatenate(made, axis=-self.rank - 1)
+
+    def _parts(self, values: ArrayLike, shape: tuple[int, ...], what: str) -> list[NDArray]:
+        values = np.asarray(values)
+        if values.shape[-len(shape) :] != shape:
+            raise UserError(f"the {what} have shape {values.shape}: give (..., {', '.join(map(str, shape))}).")
+        return np.split(values, self.n_groups, axis=-self.rank - 1)
+
+    def _groups(self) -> list[ConvolutionalDictionary]:
+        return self.prepared("as dictionaries", lambda: [self.group(number) for number in range(self.n_groups)])
 
     def written_out(self) -> ConvolutionalDictionary:
         """

@@ -151,11 +151,12 @@ def as_dataset(found: Sequence[PlantedLayer], settings: PlantedSettings) -> xr.D
         "welch_bound": ("layer", stacked("welch_bound").astype(np.float64)),
         "active": (by_trial, stacked("active")),
         "stripe_sparsity": (("layer", "support", "share", "trial"), stacked("stripe_sparsity")),
-        "f1": ((*by_filters, "support", "signs", "threshold", "share", "trial"), stacked("f1")),
+        "f1": ((*by_filters, "support", "signs", "threshold", "magnitudes", "share", "trial"), stacked("f1")),
         "unexplained": (by_trial, stacked("unexplained")),
         "unexplained_at_best": ((*by_filters, "trial"), stacked("unexplained_at_best")),
     }
     names = {"filters": FILTERS, "support": SUPPORTS, "signs": SIGNS, "threshold": THRESHOLDS}
+    names["magnitudes"] = settings.magnitudes
     coordinates = {name: np.array(of, dtype=object) for name, of in names.items()}
     coordinates["layer"] = np.array([of.layer.name for of in found], dtype=object)
     return xr.Dataset(variables, coords={**coordinates, "share": np.array(settings.shares)})

@@ -267,7 +267,7 @@ CERTIFICATE = Schema(
 _OF_LAYER, _OF_FILTERS = ("layer",), ("layer", "filters")
 PLANTED = Schema(
     "planted",
-    1,
+    2,
     {
         "/": {
             "activation": Variable(_OF_LAYER, "what follows the layer", "OUT"),
@@ -283,7 +283,7 @@ PLANTED = Schema(
                 (*_OF_LAYER, "support", "share", "trial"), "largest number of planted non-zeros in a stripe", "i"
             ),
             "f1": Variable(
-                (*_OF_FILTERS, "support", "signs", "threshold", "share", "trial"),
+                (*_OF_FILTERS, "support", "signs", "threshold", "magnitudes", "share", "trial"),
                 "harmonic mean of precision and recall of the support of one step; NaN if nothing is planted",
             ),
             "unexplained": Variable(

@@ -27,8 +27,8 @@ from dcsc.store import dataset, provenance, schemas
 from dcsc.study import claims, config
 from dcsc.study.options.networks import NetworkOptions, NetworksOptions
 
-TABLES = ("networks", "networks-layers", "networks-summary")
-"""F1 by condition; a row a layer; a row a network."""
+TABLES = ("networks", "networks-layers", "networks-summary", "networks-differences")
+"""F1 by condition; a row a layer; a row a network; differences of F1, by layer, magnitudes and share."""
 FIGURES = ("networks", "networks-sparsity")
 
 
@@ -99,7 +99,7 @@ def load(path: str | Path) -> NetworksOptions:
 
 def _settings(study: NetworksOptions) -> PlantedSettings:
     return PlantedSettings(
-        study.seed, tuple(study.shares), study.magnitudes == "equal", study.iterations, study.most_optimised,
+        study.seed, tuple(study.shares), tuple(study.magnitudes), study.iterations, study.most_optimised,
         study.steps,
     )  # fmt: skip
 
@@ -139,7 +139,10 @@ def _conclude(study: NetworksOptions, results: Path, planted: Mapping[str, xr.Da
     """Tables, figures and verdicts; quick, and made at every run."""
     layers = pictures.by_layer(planted, study.confidence)
     summary = pictures.by_network(layers)
-    tables = dict(zip(TABLES, (pictures.tidy(planted, study.confidence), layers, summary), strict=True))
+    made = (
+        pictures.tidy(planted, study.confidence), layers, summary, pictures.differences(planted, study.confidence),
+    )  # fmt: skip
+    tables = dict(zip(TABLES, made, strict=True))
     findings = [claims.evaluate(name, claim, tables, study.confidence) for name, claim in study.claims.items()]
     inputs = {f"planted/{name}.nc": provenance.recorded_digest(results / f"planted/{name}.nc") for name in planted}
     library = provenance.library(provenance.modules(provenance.PACKAGE / "study/networks.py"))
@@ -159,7 +162,7 @@ def _conclude(study: NetworksOptions, results: Path, planted: Mapping[str, xr.Da
                 style.save(figure, [str(results / place)], look, recorded(place))
     verdicts = json.dumps(claims.as_records(findings), indent=1) + "\n"
     dataset.write_text(verdicts, results / "claims.json", recorded("claims.json"))
-    page = f"{claims.as_markdown(findings)}\n{_table(summary)}"
+    page = f"{claims.as_markdown(findings)}\n{summary_table(summary)}"
     dataset.write_text(page, results / "networks.md", recorded("networks.md"))
     for finding in findings:
         measured = " ".join(filter(None, (claims.number(finding.measured), claims.interval(finding.interval))))
@@ -167,8 +170,20 @@ def _conclude(study: NetworksOptions, results: Path, planted: Mapping[str, xr.Da
     yield f"Figures, tables and claims are in {results}."
 
 
-def _table(summary: pd.DataFrame) -> str:
-    """A row a network: medians over its layers, and in how many of them a difference of F1 is sure."""
+def summary_table(summary: pd.DataFrame) -> str:
+    """
+    Lay the summary of networks out as a table.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        The table `networks-summary`.
+
+    Returns
+    -------
+    str
+        Markdown, a row a network: medians over its layers, and in how many of them a difference of F1 is sure.
+    """
     head = (
         "network", "layers", "trained", "shuffled", "random", "optimised", "Welch", "active", "unexplained",
         "positive - random signs", "natural - uniform", "trained - random filters",

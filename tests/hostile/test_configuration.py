@@ -19,7 +19,7 @@ from dcsc.study import config
 from tests.hostile.support import little_memory, mutations, refused, within
 
 ROOT = Path(__file__).parents[2]
-STUDIES = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/networks.yaml"})
+STUDIES = sorted(set((ROOT / "config").glob("*.yaml")) - set((ROOT / "config").glob("networks*.yaml")))
 TEXTS = {path.name: path.read_bytes() for path in STUDIES}
 SMOKE = yaml.safe_load(TEXTS["smoke.yaml"])
 UNCHECKED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]

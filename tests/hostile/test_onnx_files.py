@@ -236,6 +236,25 @@ def test_bodies_and_chains_without_end_are_refused_or_cut(tmp_path):
     assert len(network.layers) == 1
 
 
+@pytest.mark.parametrize("kind", ["twice at every step", "within itself", "without operations"])
+def test_functions_that_stand_for_too_much_are_refused(tmp_path, kind):
+    def function(number):
+        own = f"f{0 if kind == 'within itself' else number + 1}"
+        calls = [onnx.helper.make_node(own, [f"v{i}"], [f"v{i + 1}"], domain="own") for i in range(2)]
+        calls = calls if number < 30 else [] if kind == "without operations" else [relu]
+        returned = f"v{len(calls)}" if calls != [relu] else "v1"
+        return onnx.helper.make_function("own", f"f{number}", ["v0"], [returned], calls, [])
+
+    relu = onnx.helper.make_node("Relu", ["v0"], ["v1"])
+    built = Builder(1)
+    built.node("Relu", built.conv(built.node("f0", "x", domain="own"), np.ones((1, 1, 2)), name="a"))
+    model = built.model()
+    model.functions.extend(map(function, range(1 if kind == "within itself" else 31)))
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with within(20), little_memory(), pytest.raises(UserError, match=r"functions of the file .* call each other"):
+        read_network(tmp_path / "net.onnx")
+
+
 def test_the_command_refuses_in_one_line(tmp_path, capsys):
     from dcsc.__main__ import main
 

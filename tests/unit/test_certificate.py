@@ -209,6 +209,38 @@ def test_a_layer_that_cannot_be_done_is_a_line_and_not_the_end(tmp_path, capsys)
     assert [layer.name for layer in found.layers] == ["a", "b"]
 
 
+def test_groups_stay_groups_where_supports_do_not_matter(tmp_path, monkeypatch):
+    """All numbers are those of the filters with zeros written out, but the Welch bound, which is that of a group."""
+    rng = np.random.default_rng(0)
+    weight, signals = rng.standard_normal((6, 1, 3)), rng.standard_normal((2, 3, 20))
+    dense = np.zeros((6, 3, 3))
+    dense[np.arange(6), np.arange(6) // 2] = weight[:, 0]
+    stated = {"a.stride": 1, "a.padding": 1, "a.bias": rng.standard_normal(6)}
+    np.savez(tmp_path / "groups.npz", **{"a.weight": weight, "a.groups": 3, **stated})
+    np.savez(tmp_path / "dense.npz", **{"a.weight": dense, **stated})
+    read = [dcsc.read_network(tmp_path / f"{name}.npz") for name in ("groups", "dense")]
+    one, other = (dcsc.certify(network, draws=40, signals=signals) for network in read)
+    (mine,), (theirs,) = one.layers, other.layers
+    assert isinstance(mine.dictionary, GroupedDictionary)
+    assert mine.certified.keys() == theirs.certified.keys()
+    for rung, mine_of in mine.certified.items():
+        assert mine_of.stripe_sparsity == theirs.certified[rung].stripe_sparsity
+    np.testing.assert_allclose(mine.babel, theirs.babel, atol=1e-12)
+    assert mine.welch_bound >= theirs.welch_bound
+    for name in ("active", "stripe_sparsity", "contrast", "misfit", "n_whole", "smallest_norm", "covered_by_biases"):
+        np.testing.assert_allclose(getattr(one.measured[0], name), getattr(other.measured[0], name), atol=1e-12)
+
+    def refuse(*_):
+        raise AssertionError("groups were written out")
+
+    monkeypatch.setattr(GroupedDictionary, "written_out", refuse)
+    assert dcsc.certify(read[0], draws=0).layers[0].mutual_coherence == mine.mutual_coherence
+    monkeypatch.setattr(costs, "written_out_bytes", lambda _: 2**40)
+    found = dcsc.certify(read[0], draws=40)
+    assert not any(rung.endswith("instance") for rung in found.layers[0].certified)
+    assert any("its groups written out take about" in note for note in found.notes)
+
+
 def test_costs_are_told_before_they_are_paid(capsys):
     small = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=3, taps=4, stride=2)
     assert costs.told([small], 400) == ""

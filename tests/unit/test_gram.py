@@ -90,6 +90,10 @@ def test_groups_are_what_they_are_when_written_out(way, monkeypatch):
         *expected, bound = measures(dense)
         for one, other in zip(measured, expected, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-12)
+        rng = np.random.default_rng(0)
+        codes, signals = (rng.standard_normal((2, *of)) for of in (dense.code_shape, dense.signal_shape))
+        np.testing.assert_allclose(dictionary.synthesize(codes), dense.synthesize(codes), atol=1e-12)
+        np.testing.assert_allclose(dictionary.correlate(signals), dense.correlate(signals), atol=1e-12)
         assert bound <= welch <= measured[0] + 1e-12  # a group has fewer atoms that meet, hence the sharper bound
 
     check()
@@ -125,6 +129,8 @@ def test_a_group_is_a_dictionary_of_its_own():
     assert grouped_blocks(dictionary).shape == (3, 2, 3, 2)
     mu = max(coherence.mutual_coherence(dictionary.group(number)) for number in range(3))
     assert coherence.mutual_coherence(dictionary) == pytest.approx(mu, abs=1e-15)
+    with pytest.raises(UserError, match=r"signals have shape \(6, 8\): give \(..., 6, 7\)"):
+        dictionary.correlate(np.zeros((6, 8)))
     with pytest.raises(UserError, match="divides the 6 filters"):
         GroupedDictionary(filters, 4, 1, (7,), normalize=True)
 

@@ -1,14 +1,15 @@
 """The experiment on networks as a command, on a network of one layer."""
 
+import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dcsc import UserError
-from dcsc.study import config, networks
-from dcsc.study.options.networks import NetworksOptions
+from dcsc.study import networks
 from tests.support.onnx_graphs import Builder
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,19 @@ def test_unknown_keys_and_tables_are_refused(folder):
         networks.load("c.yaml")
 
 
-def test_the_shipped_configuration_is_valid():
-    study = config.typed(config.read(ROOT / "config/networks.yaml"), NetworksOptions)
-    assert len(study.networks) >= 5
+def test_the_shipped_configurations_are_valid():
+    study, windows = (networks.load(ROOT / f"config/{name}.yaml") for name in ("networks", "networks-windows"))
+    assert len(study.networks) >= 6
     assert "trained-coherence-is-cooperative" in study.claims
+    assert windows.networks["silero-vad"].weights == study.networks["silero-vad"].weights
+
+
+def test_the_page_on_networks_says_what_its_tables_hold():
+    specification = importlib.util.spec_from_file_location("update_networks", ROOT / "docs/update_networks.py")
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    page = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    assert script.updated(page) == page
+    tables = [len(part.splitlines()) for part in re.findall(r"(?s)<!-- [a-z]+ -->\n\n(.*?)<!-- end -->", page)]
+    assert len(tables) == 4
+    assert min(tables) > 5

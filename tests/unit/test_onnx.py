@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import dcsc
 from dcsc.certification.forward import run_segment
 from dcsc.certification.network import of_filters
+from dcsc.certification.onnx_values import values_of
 from dcsc.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -351,6 +352,44 @@ def test_chosen_layers_keep_the_links_between_them(tmp_path):
     path = built.save(tmp_path / "net.onnx")
     assert dcsc.read_network(path, names=["a", "b"]).segments == ((0, 1),)
     assert dcsc.read_network(path, names=["a", "c"]).segments == ((0,), (1,))
+
+
+def test_functions_of_a_file_are_followed_where_they_are_called(tmp_path):
+    """As PyTorch's newer exporter writes them: a function of another one, weights as inputs, attributes of the call."""
+    make, opset = onnx.helper, [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("own", 1)]
+    inner = make.make_node("Conv", ["x", "w"], ["y"])
+    stride = inner.attribute.add()
+    stride.name, stride.ref_attr_name, stride.type = "strides", "step", onnx.AttributeProto.INTS
+    pads = inner.attribute.add()  # which no call states
+    pads.name, pads.ref_attr_name, pads.type = "pads", "around", onnx.AttributeProto.INTS
+    convolve = make.make_function(
+        "own", "Convolve", ["x", "w"], ["y"], [inner], opset, attributes=["around"],
+        attribute_protos=[make.make_attribute("step", [1])],
+    )  # fmt: skip
+    step = make.make_node("Convolve", ["a", "b"], ["c"], domain="own")
+    given_ = step.attribute.add()
+    given_.name, given_.ref_attr_name, given_.type = "step", "step", onnx.AttributeProto.INTS
+    block = make.make_function(
+        "own", "Block", ["a", "b"], ["d"], [step, make.make_node("Relu", ["c"], ["d"])], opset, attributes=["step"]
+    )  # fmt: skip
+    built = Builder(2)
+    one, two = built.constant(weights(3, 2, 4), "one.weight"), built.constant(weights(2, 3, 3), "two.weight")
+    first = built.node("Block", "x", one, domain="own", step=[2])
+    second = built.node("Block", first, two, domain="own")
+    model = built.model(first, second)
+    model.functions.extend([convolve, block])
+    model.opset_import.append(opset[1])
+    onnx.save(model, tmp_path / "net.onnx")
+    network = dcsc.read_network(tmp_path / "net.onnx")
+    assert [(layer.name, layer.stride, layer.activation) for layer in network.layers] == [
+        ("one", (2,), "ReLU"), ("two", (1,), "ReLU"),
+    ]  # fmt: skip
+    assert network.segments == ((0, 1),)
+    signals = RNG.standard_normal((2, 2, 20))
+    found = values_of(tmp_path / "net.onnx", {"x": signals}, [first, second])
+    for mine, value, layer in zip(outputs(network, 0, signals), (first, second), network.layers, strict=True):
+        theirs = found[value]
+        assert_same(mine, theirs, layer.kept)
 
 
 def test_a_layer_used_twice_is_two_layers(tmp_path):

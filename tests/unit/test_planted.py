@@ -10,8 +10,9 @@ from dcsc.certification import planted
 from dcsc.certification.network import of_filters
 from dcsc.certification.onnx_layers import read_onnx
 from dcsc.certification.onnx_values import values_of
-from dcsc.certification.planted import FILTERS, SIGNS, SUPPORTS, THRESHOLDS, PlantedSettings
+from dcsc.certification.planted import FILTERS, MAGNITUDES, SIGNS, SUPPORTS, THRESHOLDS, PlantedSettings
 from dcsc.model import coherence
+from dcsc.stages.networks import planted_in
 from tests.support.onnx_graphs import Builder
 
 SETTINGS = PlantedSettings(seed=3, shares=(1.0, 0.25), iterations=40, steps=200)
@@ -64,15 +65,21 @@ def test_measured_supports_and_codes_are_those_of_the_network(runs, network):
         found = run.active_codes * of_filters(run.layer.norms, 1)
         np.testing.assert_allclose(found, expected, atol=1e-9)
         codes = planted.plant(run, SETTINGS)
-        np.testing.assert_array_equal(codes["measured", SIGNS[0], 1.0] != 0, expected > 0)
+        np.testing.assert_array_equal(codes["measured", SIGNS[0], "measured", 1.0] != 0, expected > 0)
 
 
 def test_what_is_planted(runs):
     run = runs[0]
     codes = planted.plant(run, SETTINGS)
-    assert len(codes) == len(SUPPORTS) * len(SIGNS) * len(SETTINGS.shares)
+    assert len(codes) == len(SUPPORTS) * len(SIGNS) * len(MAGNITUDES) * len(SETTINGS.shares)
     measured = run.active_codes
-    for (support, signs, share), code in codes.items():
+    for (support, signs, kind, share), code in codes.items():
+        if kind == "equal":
+            squares, count = (measured**2).sum(axis=(1, 2)), np.count_nonzero(measured, axis=(1, 2))
+            level = np.sqrt(squares / count)[:, None, None]
+            same = codes[support, signs, "measured", share]
+            np.testing.assert_allclose(code, np.sign(same) * level)
+            continue
         count = np.ceil(share * np.count_nonzero(measured, axis=(1, 2)))
         np.testing.assert_array_equal(np.count_nonzero(code, axis=(1, 2)), count)
         assert (code < 0).any() == (signs == "random")
@@ -82,9 +89,6 @@ def test_what_is_planted(runs):
         else:
             assert (code != 0)[measured == 0].any()
         assert np.isin(np.abs(code), np.append(measured, 0.0)).all()
-    equal = planted.plant(run, PlantedSettings(seed=3, equal_magnitudes=True))["uniform", SIGNS[0], 1.0]
-    np.testing.assert_allclose((equal**2).sum(axis=(1, 2)), (measured**2).sum(axis=(1, 2)))
-    assert all(len(np.unique(code)) == 2 for code in equal)
 
 
 def test_other_filters_keep_shape_and_norms(runs):
@@ -106,8 +110,8 @@ def test_f1_is_that_of_plain_sums(runs):
     for run in runs:
         result = planted.measure(run, SETTINGS)
         codes, layers = planted.plant(run, SETTINGS), planted.other_filters(run.layer, SETTINGS)
-        shape = (len(FILTERS), len(SUPPORTS), len(SIGNS), len(THRESHOLDS), len(SETTINGS.shares), len(run.codes))
-        assert result.f1.shape == shape
+        shape = (len(FILTERS), len(SUPPORTS), len(SIGNS), len(THRESHOLDS), len(MAGNITUDES))
+        assert result.f1.shape == (*shape, len(SETTINGS.shares), len(run.codes))
         for (number, name), (key, code) in itertools.product(enumerate(FILTERS), codes.items()):
             if name not in layers:
                 assert np.isnan(result.f1[number]).all()
@@ -119,7 +123,8 @@ def test_f1_is_that_of_plain_sums(runs):
             found = (np.abs(scores) if key[1] == "random" else scores) > thresholds
             hits = (found & (flat != 0)).sum(axis=1)
             expected = 2 * hits / (found.sum(axis=1) + (flat != 0).sum(axis=1))
-            place = SUPPORTS.index(key[0]), SIGNS.index(key[1]), 0, SETTINGS.shares.index(key[2])
+            kind, share = MAGNITUDES.index(key[2]), SETTINGS.shares.index(key[3])
+            place = SUPPORTS.index(key[0]), SIGNS.index(key[1]), 0, kind, share
             np.testing.assert_allclose(result.f1[number][place], expected)
 
 
@@ -151,6 +156,45 @@ def test_best_thresholds_are_the_best():
         chosen = planted.best_thresholds(scores, true)
         found = scores > chosen[:, None]
         assert 2 * (found & true).sum() / (found.sum() + true.sum()) == pytest.approx(max(pooled.values()))
+
+
+def test_f1_of_a_small_layer_by_trying_every_threshold(tmp_path):
+    """From the definitions alone: loops over positions, and of all thresholds by filter the best ones."""
+    rng = np.random.default_rng(4)
+    weight, bias = rng.standard_normal((2, 3)) + rng.standard_normal((3, 2, 3)) / 2, rng.standard_normal(3)
+    signals = rng.standard_normal((2, 2, 7))
+    builder = Builder(channels=2)
+    builder.node("Relu", builder.conv("x", weight, bias, name="one"))
+    np.save(tmp_path / "x.npy", signals)
+    made = planted_in(builder.save(tmp_path / "net.onnx"), tmp_path / "x.npy", SETTINGS, activations=["ReLU"])
+    found = made["f1"].sel(filters="trained", support="measured", signs="as they are", threshold="best by filter")
+    # The file holds single precision.
+    weight, bias, signals = (of.astype(np.float32).astype(float) for of in (weight, bias, signals))
+    norms = np.sqrt((weight**2).sum(axis=(1, 2)))
+    code = np.zeros((2, 3, 5))
+    for trial, filter_, position in np.ndindex(code.shape):
+        inner = (weight[filter_] * signals[trial, :, position : position + 3]).sum() + bias[filter_]
+        code[trial, filter_, position] = max(inner, 0) / norms[filter_]
+    true, levels = code > 0, [np.sqrt((of**2).sum() / np.count_nonzero(of)) for of in code]
+    for kind, planted_ in (("measured", code), ("equal", true * np.reshape(levels, (2, 1, 1)))):
+        signal = np.zeros((2, 2, 7))
+        for trial, filter_, position in np.ndindex(code.shape):
+            atom = weight[filter_] / norms[filter_]
+            signal[trial, :, position : position + 3] += planted_[trial, filter_, position] * atom
+        scores = np.zeros(code.shape)
+        for trial, filter_, position in np.ndindex(code.shape):
+            atom = weight[filter_] / norms[filter_]
+            scores[trial, filter_, position] = (atom * signal[trial, :, position : position + 3]).sum()
+        pooled, by_trial = [], []
+        for thresholds in itertools.product(*([np.inf, *scores[:, filter_].ravel()] for filter_ in range(3))):
+            kept = scores >= np.reshape(thresholds, (3, 1))
+            hits, among = ((of.sum(axis=(1, 2))) for of in (kept & true, kept * 1 + true))
+            pooled.append(2 * hits.sum() / among.sum())
+            by_trial.append(2 * hits / among)
+        best = [of for of, value in zip(by_trial, pooled, strict=True) if value == max(pooled)]
+        assert max(pooled) < 1
+        result = found.sel(magnitudes=kind).isel(layer=0, share=0).to_numpy()
+        assert any(np.allclose(of, result) for of in best)
 
 
 def test_f1_of_nothing_planted():

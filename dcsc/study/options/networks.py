@@ -38,8 +38,11 @@ class NetworksOptions(Options):
     """Activations of which the layers are looked at: those that pass on what is above 0."""
     shares: list[Share] = Field(default=[1.0, 0.1, 0.01], min_length=1)
     """Shares of the non-zeros that are planted; the first one is what figures by layer show."""
-    magnitudes: Literal["measured", "equal"] = "measured"
-    """Magnitudes of the non-zeros: those of the forward pass, or their root mean square for all."""
+    magnitudes: list[Literal["measured", "equal"]] = Field(default=["measured", "equal"], min_length=1, max_length=2)
+    """
+    Magnitudes of the non-zeros, those of the forward pass, or their root mean square for all; the first is what figures
+    show.
+    """
     iterations: Count = 60
     """Steps by which the coherence of optimised filters is lowered."""
     most_optimised: Whole = 64
@@ -53,4 +56,4 @@ class NetworksOptions(Options):
     style: StyleOptions = StyleOptions()
     """How the figure looks."""
     claims: dict[Name, ClaimOptions] = Field(default={})
-    """Claims that the tables `networks` and `networks-layers` are put to."""
+    """Claims that the tables, `networks`, `networks-layers`, `-summary` and `-differences`, are put to."""
