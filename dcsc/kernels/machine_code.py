@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import pickle
 import secrets
 import sys
@@ -40,9 +41,20 @@ from dcsc.kernels.folder import say_once
 SEEN_WITH = "0.68"
 """The version of numba that the tests were last run with."""
 
-# Numba tells functions of one name and signature apart by a number, which begins at 1 in every process. What two
-# processes compiled and a third loads then meets under one symbol: the sort of integers was taken for their argsort.
-FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+
+def _count_from_anywhere() -> None:
+    """
+    Begin the numbers by which numba tells functions of one name and signature apart.
+
+    It begins at 1 in every process, and a forked one goes on where others do. What two processes compiled and a third
+    loads then meets under one symbol: the sort of integers was taken for their argsort.
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+
+
+_count_from_anywhere()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_from_anywhere)
 
 VERSIONS = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, getattr(sys, "abiflags", ""))
 

@@ -12,9 +12,11 @@ if not (ROOT / "dcsc" / "__init__.py").is_file():
         "such as path/to/dcsc/workflow/Snakefile."
     )
 sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "scripts"))
 # As a module of another workflow the configuration is a part of theirs, and their prefix may stand before every path.
 IS_MODULE = Path(str(workflow.basedir)).resolve() not in (ROOT, ROOT / "workflow")
 
+import forking
 from dcsc.errors import UserError
 from dcsc.store import provenance
 from dcsc.study import claims as verdicts
