@@ -40,6 +40,8 @@ PATIENCE = 120
 GRACE = 15
 """Seconds that a fork has to tidy up when its script is gone."""
 BEGUN = b"begun"
+KERNELS, CODE = "dcsc.kernels.machine_code", ".nbc"
+"""The module that loads machine code, and how its files end."""
 PIPE_ROOM = 32_768
 """Bytes that a pipe takes before it is read."""
 KEPT_ROOTS = {"dcsc", "matplotlib", "numba", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "xarray"}
@@ -212,9 +214,23 @@ def _reap(forks: dict[int, tuple[socket.socket, int]]) -> None:
         connection, learning = forks.pop(process)
         with contextlib.suppress(OSError), connection:
             connection.sendall(struct.pack("!i", status))
-        with open(learning, "rb") as file, contextlib.suppress(Exception):
-            for name in file.read().decode().split():
+        with open(learning, "rb") as file:
+            _learn(file.read().decode().split("\n"))
+
+
+def _learn(names: list[str]) -> None:
+    """Import modules, and load machine code of kernels."""
+    for name in filter(None, names):
+        with contextlib.suppress(Exception):
+            if name.endswith(CODE):
+                sys.modules[KERNELS].load(name)
+            else:
                 importlib.import_module(name)
+
+
+def _machine_code() -> list[str]:
+    """The files of what this process loaded of kernels."""
+    return sys.modules[KERNELS].loaded() if KERNELS in sys.modules else []
 
 
 def _be(request: Mapping[str, Any], descriptors: list[int], connection: socket.socket, learned: int) -> NoReturn:
@@ -230,11 +246,12 @@ def _be(request: Mapping[str, Any], descriptors: list[int], connection: socket.s
         os.chdir(request["folder"])
         sys.argv[:] = request["arguments"]
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
-        before = set(sys.modules)
+        before = {*sys.modules, *_machine_code()}
         runpy.run_path(sys.argv[0], run_name="__main__")
         code = 0
-        loaded = [name for name in sys.modules if name not in before and name.partition(".")[0] in KEPT_ROOTS]
-        os.write(learned, "".join(f"{name}\n" for name in loaded).encode()[:PIPE_ROOM].rpartition(b"\n")[0])
+        modules = [name for name in sys.modules if name.partition(".")[0] in KEPT_ROOTS]
+        loaded = [f"{name}\n" for name in (*modules, *_machine_code()) if name not in before]
+        os.write(learned, "".join(loaded).encode()[:PIPE_ROOM].rpartition(b"\n")[0])
     except SystemExit as end:
         code = _code_of(end)
     except KeyboardInterrupt:
