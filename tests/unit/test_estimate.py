@@ -129,6 +129,8 @@ def test_timing_files_are_read_and_foreign_ones_left_out(tiny):
     log = Path("logs/results-tiny/draw_dictionaries/lapped-perturbation-0.4.log")
     log.parent.mkdir()
     log.write_text("draw_dictionaries: done; computing took 0.100 s of 1.500 s, all 2.0 s of processor\n")
+    forked = Path("logs/results-tiny/run_pursuits/transition/lapped-perturbation-0.1/000001.log")
+    forked.write_text("run_pursuits: done; computing took 0.100 s of 1.500 s, all 2.0 s of processor, 410 MB\n")
     found = {
         (rule, *wildcards.values()): measured
         for rule, wildcards, measured in timed_jobs(sizes_of(tiny), "results-tiny")
@@ -137,7 +139,7 @@ def test_timing_files_are_read_and_foreign_ones_left_out(tiny):
         ("draw_dictionaries", "lapped-perturbation-0.4"): {"seconds": 1.5},
         ("render_recovery", "transition"): {"seconds": 4.0, "memory_mb": 200.0},
         ("run_pursuits", *list(CHUNK.values())): {"seconds": 2.5, "memory_mb": 300.5},
-        ("run_pursuits", "transition", "lapped-perturbation-0.1", "000001"): {"seconds": 2.5},
+        ("run_pursuits", "transition", "lapped-perturbation-0.1", "000001"): {"seconds": 2.5, "memory_mb": 410.0},
     }
 
 
