@@ -69,7 +69,7 @@ def start() -> None:
 def hand_over() -> None:
     """Have a fork run the script that this process was started with, and end as it does; return where none can."""
     owner, _, name = os.environ.pop(PLACE, "").partition(":")
-    if not name or int(owner) not in _ancestors():  # a job of a cluster is told too
+    if not name or owner not in map(str, _ancestors()):  # a job of a cluster is told too
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
