@@ -20,4 +20,5 @@ def main(snakemake: Any) -> None:
     dataset.write(drawn, output, record)
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

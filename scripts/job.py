@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import forking
+
+forking.hand_over()  # before what takes long to import: where a fork does the work, this process only waits
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # bits must not depend on the cores; jobs run side by side instead
@@ -51,7 +56,8 @@ def run(snakemake: Any, work: Callable[[Any], None]) -> None:
         raise
     whole = time.perf_counter() - started
     processor = time.process_time()  # imports included; what else runs on the machine hardly counts
-    times = f"computing took {_computing:.3f} s of {whole:.3f} s, all {processor:.3f} s of processor"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    times = f"computing took {_computing:.3f} s of {whole:.3f} s, all {processor:.3f} s of processor, {memory:.0f} MB"
     _log(snakemake, f"{snakemake.rule}: done; {times}")
 
 

@@ -26,4 +26,5 @@ def main(snakemake: Any) -> None:
         dataset.write_text(text, output, job.record(snakemake, "claims", 1, read, snakemake.input.tables, output))
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

@@ -19,4 +19,5 @@ def main(snakemake: Any) -> None:
     dataset.write(sweep, output, job.record(snakemake, "sweeps", schemas.SWEEPS.version, read, inputs, output))
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

@@ -67,4 +67,5 @@ def main(snakemake: Any) -> None:
     style.save_table(table, snakemake.output.csv, records[snakemake.output.csv])
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

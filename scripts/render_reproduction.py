@@ -61,4 +61,5 @@ def caption(environment: jinja2.Environment, path: str, experiment: str, own: st
     return environment.from_string(text).render(snakemake=silent).strip().replace("``", "`")
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

@@ -20,4 +20,5 @@ def main(snakemake: Any) -> None:
     dataset.write(found, output, job.record(snakemake, "pursuits", schemas.PURSUITS.version, read, inputs, output))
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

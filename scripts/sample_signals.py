@@ -22,4 +22,5 @@ def main(snakemake: Any) -> None:
     dataset.write(signals, output, record)
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

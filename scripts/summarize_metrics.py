@@ -24,4 +24,5 @@ def main(snakemake: Any) -> None:
     dataset.write(summary, output, job.record(snakemake, "summary", schemas.SUMMARY.version, read, files, output))
 
 
-job.run(snakemake, main)  # noqa: F821
+if __name__ == "__main__":
+    job.run(snakemake, main)  # noqa: F821

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import pickle
 import secrets
 import sys
@@ -40,9 +41,23 @@ from dcsc.kernels.folder import say_once
 SEEN_WITH = "0.68"
 """The version of numba that the tests were last run with."""
 
-# Numba tells functions of one name and signature apart by a number, which begins at 1 in every process. What two
-# processes compiled and a third loads then meets under one symbol: the sort of integers was taken for their argsort.
-FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+
+def _count_from_anywhere() -> None:
+    """
+    Begin the numbers by which numba tells functions of one name and signature apart.
+
+    It begins at 1 in every process, and a forked one goes on where others do. What two processes compiled and a third
+    loads then meets under one symbol: the sort of integers was taken for their argsort.
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(48))
+
+
+_count_from_anywhere()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_from_anywhere)
+
+_kernels: dict[str, Any] = {}
+_loaded: list[str] = []
 
 VERSIONS = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, getattr(sys, "abiflags", ""))
 
@@ -63,7 +78,7 @@ class KeptCode:
 
     def __init__(self, function: Callable[..., Any], folder: Path, sources: str) -> None:
         module = function.__module__.rpartition(".")[2]
-        self._name = f"{module}.{function.__qualname__}-{function.__code__.co_firstlineno}".replace("<locals>", "")
+        self.name = f"{module}.{function.__qualname__}-{function.__code__.co_firstlineno}".replace("<locals>", "")
         self._folder = folder
         self._sources = sources
 
@@ -95,7 +110,7 @@ class KeptCode:
         CompileResult or None
             None where there is none, or none that is sound.
         """
-        key = self._key(sig, target_context.codegen())
+        key = self.key(sig, target_context.codegen())
         file = self._file(key)
         rtsys.initialize(target_context)  # what allocates arrays
         try:
@@ -103,7 +118,11 @@ class KeptCode:
             if content is None:
                 return None
             kept_key, reduced = pickle.loads(content)
-            return CompileResult._rebuild(target_context, *reduced) if kept_key == key else None
+            if kept_key != key:
+                return None
+            code = CompileResult._rebuild(target_context, *reduced)
+            _loaded.append(file.name)
+            return code
         except DamagedFileError:
             say_once("damaged", f"{file} was damaged; what is damaged is compiled again, which takes some seconds.")
         except Exception as error:  # whatever is wrong, the kernel can be compiled and used
@@ -123,7 +142,7 @@ class KeptCode:
         """
         if data.library.has_dynamic_globals or data.lifted:  # addresses of this process
             return
-        key = self._key(sig, data.codegen)
+        key = self.key(sig, data.codegen)
         file = self._file(key)
         try:
             write_checked(file, dumps((key, data._reduce())))
@@ -146,7 +165,7 @@ class KeptCode:
 
     def flush(self) -> None:
         """Forget the files of the kernel."""
-        for file in self._folder.glob(f"{self._name}.*.nbc"):
+        for file in self._folder.glob(f"{self.name}.*.nbc"):
             file.unlink(missing_ok=True)
 
     def _once_another_process_wrote(self, file: Path) -> bytes | None:
@@ -154,13 +173,28 @@ class KeptCode:
         locks.claim(self._folder, file.name)
         return read_checked(file)
 
-    def _key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+    def key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        """
+        Tell what machine code belongs to.
+
+        Parameters
+        ----------
+        sig : Signature or tuple
+            Types of the arguments.
+        codegen : CPUCodegen
+            Of the processor.
+
+        Returns
+        -------
+        tuple
+            The types, the processor, the versions and the sources.
+        """
         return sig, codegen.magic_tuple(), VERSIONS, self._sources
 
     def _file(self, key: tuple[Any, ...]) -> Path:
         """The file of a signature; what it is of stands in it too, types that are printed alike are told apart."""
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]
-        return self._folder / f"{self._name}.{digest}.nbc"
+        return self._folder / f"{self.name}.{digest}.nbc"
 
 
 def keep_code(kernel: Any, folder: Path, sources: str) -> None:
@@ -177,7 +211,41 @@ def keep_code(kernel: Any, folder: Path, sources: str) -> None:
         Digest of the sources that its machine code depends on.
     """
     kernel._cache = KeptCode(kernel.py_func, folder, sources)
+    _kernels[kernel._cache.name] = kernel
     _release_what_was_not_compiled()
+
+
+def loaded() -> list[str]:
+    """
+    Name what this process loaded, so that one that it is like can load it before it is needed.
+
+    Returns
+    -------
+    list of str
+        Files, in their order.
+    """
+    return list(_loaded)
+
+
+def load(name: str) -> None:
+    """
+    Load machine code before it is needed; nothing where the kernel is not imported, or the file is not sound.
+
+    Parameters
+    ----------
+    name : str
+        From `loaded`.
+    """
+    kernel = _kernels.get(name.rsplit(".", 2)[0])
+    if kernel is None or name in _loaded:
+        return
+    try:
+        content = read_checked(Path(kernel._cache.cache_path, name))
+        kept_key = pickle.loads(content)[0] if content else ()
+    except Exception:  # whoever needs it says what is wrong
+        return
+    if kept_key and kept_key == kernel._cache.key(kept_key[0], kernel.targetctx.codegen()):
+        kernel.compile(kept_key[0])
 
 
 class _AtTheEnd(Listener):

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_TIMES = re.compile(r"computing took ([\d.]+) s of ([\d.]+) s, all ([\d.]+) s of processor")
+_TIMES = re.compile(r"computing took ([\d.]+) s of ([\d.]+) s, all ([\d.]+) s of processor(?:, (\d+) MB)?")
 """What `scripts/job.py` logs."""
 
 
 class LoggedTimes(NamedTuple):
     """
-    Times of a job that ended well, in seconds.
+    Times of a job that ended well, in seconds, and its memory.
 
     Parameters
     ----------
@@ -21,11 +21,14 @@ class LoggedTimes(NamedTuple):
         Wall-clock time of the work itself, and of the script without its imports.
     processor : float
         Processor time with imports.
+    memory_mb : float
+        The most that was resident; 0 where an older version did not say.
     """
 
     computing: float
     whole: float
     processor: float
+    memory_mb: float = 0.0
 
 
 def read_timing_file(path: Path) -> dict[str, float]:
@@ -41,7 +44,7 @@ def read_timing_file(path: Path) -> dict[str, float]:
     -------
     dict of str to float
         `seconds` and `memory_mb`, as far as they are there: a job that is still running has no file, a quick one may
-        have no memory.
+        have no memory. The memory is that of the script's own process; where a fork did the work, its log knows.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -75,4 +78,4 @@ def read_log(path: Path) -> LoggedTimes | None:
         found = _TIMES.search(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
-    return LoggedTimes(*map(float, found.groups())) if found else None
+    return LoggedTimes(*(float(number or 0) for number in found.groups())) if found else None

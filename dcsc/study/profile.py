@@ -185,5 +185,5 @@ def _job(log: Path, folder: Path) -> Job | None:
         return None
     rule, *places = log.relative_to(folder).with_suffix("").parts
     measured = read_timing_file(log.with_suffix(".tsv"))  # a rule with a cache has none
-    seconds, memory = measured.get("seconds", logged.computing), measured.get("memory_mb", 0.0)
+    seconds, memory = measured.get("seconds", logged.computing), max(measured.get("memory_mb", 0.0), logged.memory_mb)
     return Job(rule, "/".join(places), seconds, logged.processor, logged.computing, memory)

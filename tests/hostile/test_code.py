@@ -50,10 +50,10 @@ def test_no_text_is_run_and_nothing_unpickled(path):
             assert key not in keywords or (isinstance(keywords[key], ast.Constant) and keywords[key].value is False)
 
 
-def test_the_only_command_that_is_run_is_snakemake_by_a_list_of_words():
+def test_commands_are_run_by_lists_of_words_snakemake_and_what_jobs_are_forked_from():
     found = {path.name: call for path in SOURCES for call in calls(path) if dotted(call.func).startswith("subprocess.")}
-    assert sorted(found) == ["run.py", "workflow_plan.py"]
-    assert isinstance(found["workflow_plan.py"].args[0], ast.List)
+    assert sorted(found) == ["forking.py", "run.py", "workflow_plan.py"]
+    assert all(isinstance(found[name].args[0], ast.List) for name in ("forking.py", "workflow_plan.py"))
     assert run.command("config/config.yaml", "1", ["all"], [])[:3] == [sys.executable, "-m", "snakemake"]
 
 

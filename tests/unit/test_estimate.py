@@ -14,7 +14,7 @@ from dcsc.__main__ import main
 from dcsc.errors import UserError
 from dcsc.figures.panels import built_in
 from dcsc.study import config, estimate, workflow_plan
-from dcsc.study.estimate import model
+from dcsc.study.estimate import chains, model
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.study.estimate.timings import timed_jobs
 from dcsc.study.workflow_plan import PlannedJob, planned_jobs
@@ -129,6 +129,8 @@ def test_timing_files_are_read_and_foreign_ones_left_out(tiny):
     log = Path("logs/results-tiny/draw_dictionaries/lapped-perturbation-0.4.log")
     log.parent.mkdir()
     log.write_text("draw_dictionaries: done; computing took 0.100 s of 1.500 s, all 2.0 s of processor\n")
+    forked = Path("logs/results-tiny/run_pursuits/transition/lapped-perturbation-0.1/000001.log")
+    forked.write_text("run_pursuits: done; computing took 0.100 s of 1.500 s, all 2.0 s of processor, 410 MB\n")
     found = {
         (rule, *wildcards.values()): measured
         for rule, wildcards, measured in timed_jobs(sizes_of(tiny), "results-tiny")
@@ -137,7 +139,7 @@ def test_timing_files_are_read_and_foreign_ones_left_out(tiny):
         ("draw_dictionaries", "lapped-perturbation-0.4"): {"seconds": 1.5},
         ("render_recovery", "transition"): {"seconds": 4.0, "memory_mb": 200.0},
         ("run_pursuits", *list(CHUNK.values())): {"seconds": 2.5, "memory_mb": 300.5},
-        ("run_pursuits", "transition", "lapped-perturbation-0.1", "000001"): {"seconds": 2.5},
+        ("run_pursuits", "transition", "lapped-perturbation-0.1", "000001"): {"seconds": 2.5, "memory_mb": 410.0},
     }
 
 
@@ -214,3 +216,28 @@ def test_the_model_knows_which_figures_read_every_trial():
     reading = {path.stem for path in figures if "results.trials" in path.read_text(encoding="utf-8")}
     drawings = [name.replace("-", "_") for name in built_in()]
     assert {name for name in drawings if model.kind_of(f"render_{name}") == "render_trials"} == reading
+
+
+def test_the_longest_chain_is_that_of_the_job_that_most_waits_for(tiny):
+    sizes = sizes_of(tiny)
+    found = chains.Chains(sizes)
+    experiment, cascade, chunk = CHUNK["experiment"], CHUNK["cascade"], CHUNK["chunk"]
+
+    def cost(rule, **wildcards):
+        return model.predicted(rule, sizes.features(rule, wildcards)).seconds
+
+    of_chunk = [cost(rule, **CHUNK) for rule in ("sample_signals", "run_pursuits", "measure_recovery")]
+    rest = found.seconds("summary", experiment)
+    assert rest == pytest.approx(
+        cost("summarize_metrics", experiment=experiment) + found.seconds("figures", experiment)
+    )
+    assert found.seconds("metrics", experiment, cascade, chunk) == pytest.approx(of_chunk[2] + rest)
+    assert found.seconds("signals", experiment, cascade, chunk) == pytest.approx(sum(of_chunk) + rest)
+    first = cost("draw_dictionaries", cascade=cascade)
+    assert found.seconds("dictionaries", cascade=cascade) == pytest.approx(
+        first + found.seconds("sweeps", experiment, cascade)
+    )
+    swept = cost("refine_sweep", experiment=experiment, cascade=cascade)
+    assert found.seconds("sweeps", experiment, cascade) == pytest.approx(
+        swept + found.seconds("signals", experiment, cascade, chunk)
+    )

@@ -300,3 +300,31 @@ def test_a_user_without_a_home_gets_no_folder_named_tilde(tmp_path, monkeypatch)
     found = folder_module.cache_folder.__wrapped__()
     assert found.parent.parent == tmp_path
     assert not Path("~").exists()
+
+
+def test_code_is_loaded_before_it_is_needed(folder):
+    name = only_file(folder).name
+    run(folder)
+    assert name in machine_code.loaded()
+    machine_code._loaded.clear()
+    kernel = numba.njit(doubled)
+    machine_code.keep_code(kernel, folder, "sources")
+    machine_code.load(name)
+    assert machine_code.loaded() == [name]
+    shutil.rmtree(folder)  # it needs no file any more
+    assert kernel(3.5) == 7.0
+    assert is_loaded(kernel)
+    assert not folder.exists()
+
+
+def test_code_that_is_not_sound_or_of_other_sources_is_not_loaded_before_it_is_needed(folder):
+    name = only_file(folder).name
+    for sources, damage in (("others", None), ("sources", b"nothing")):
+        kernel = numba.njit(doubled)
+        machine_code.keep_code(kernel, folder, sources)
+        if damage:
+            only_file(folder).write_bytes(damage)
+        machine_code._loaded.clear()
+        machine_code.load(name)
+        machine_code.load("unknown.1.nbc")
+        assert (machine_code.loaded(), list(kernel.overloads)) == ([], [])

@@ -60,6 +60,12 @@ def test_jobs_are_summed_by_rule_and_by_experiment(study):
     }  # fmt: skip
 
 
+def test_the_memory_of_a_fork_is_that_of_its_log(study):
+    log = study("run_pursuits", "first/one/000000", 6.0, memory="20")
+    log.write_text(log.read_text().replace("of processor", "of processor, 640 MB"))
+    assert [job.memory_mb for job in profile.timed_jobs("study.yaml")] == [640]
+
+
 def test_jobs_that_did_not_end_well_are_left_out(study):
     study("run_pursuits", "first/one/000000", 6.0)
     study("run_pursuits", "first/one/000001", 6.0).write_text("error: no\n")

@@ -9,6 +9,7 @@ rule certify_draws:
         logged("certificates"),
     benchmark:
         timed("certificates")
+    priority: priority_of("certificates")
     conda:
         "../envs/dcsc.yaml"
     threads: 1

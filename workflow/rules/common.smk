@@ -12,15 +12,18 @@ if not (ROOT / "dcsc" / "__init__.py").is_file():
         "such as path/to/dcsc/workflow/Snakefile."
     )
 sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "scripts"))
 # As a module of another workflow the configuration is a part of theirs, and their prefix may stand before every path.
 IS_MODULE = Path(str(workflow.basedir)).resolve() not in (ROOT, ROOT / "workflow")
 
+import forking
 from dcsc.errors import UserError
 from dcsc.store import provenance
 from dcsc.study import claims as verdicts
 from dcsc.study import config as configuration
 from dcsc.study import surroundings
 from dcsc.study.estimate import model
+from dcsc.study.estimate.chains import Chains
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.figures.panels import panels
 from dcsc.study.plan import FILES, RULES, wildcards_of
@@ -39,9 +42,11 @@ except UserError as error:
 RESULTS = STUDY.results
 SIZES = StudySizes(STUDY, look=False)
 PLAN = SIZES.plan
+CHAINS = Chains(SIZES)
 logging.getLogger("snakemake.logging").addFilter(
     surroundings.unwritable_in_one_sentence(RESULTS)
 )
+LONGEST_CHAIN = 1e9  # seconds: no chain is as long
 PAGES = os.path.relpath(
     ROOT / "workflow/report"
 )  # relative, as provenance must not name a machine
@@ -147,6 +152,23 @@ def resources_of(stage):
         "runtime": lambda wildcards, attempt: attempt
         * (5 + math.ceil(cost(wildcards).seconds / 12)),
     }
+
+
+def priority_of(stage):
+    """
+    The longest chain of jobs is started first, so that no core is left waiting for it in the end.
+
+    Where signals or what is found is deleted after use, a chunk is finished first, so that little waits on disk.
+    """
+    is_deleted = not (STUDY.keep.signals and STUDY.keep.pursuits)
+    finishing = {"pursuits": 1, "metrics": 2}.get(stage, 0) if is_deleted else 0
+
+    def priority(wildcards):
+        return LONGEST_CHAIN * finishing + CHAINS.seconds(
+            stage, **dict(wildcards.items())
+        )
+
+    return priority
 
 
 def script_of(stage):

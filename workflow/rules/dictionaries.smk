@@ -13,6 +13,7 @@ rule draw_dictionaries:
         logged("dictionaries"),
     # Studies share dictionaries when Snakemake is given --cache; it then allows no benchmark, and the log has the times.
     cache: not IS_MODULE
+    priority: priority_of("dictionaries")
     conda:
         "../envs/dcsc.yaml"
     threads: 1

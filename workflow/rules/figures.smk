@@ -30,6 +30,7 @@ for panel in panels():
             logged(f"render_{drawing}", places=["experiment"]),
         benchmark:
             timed(f"render_{drawing}", places=["experiment"])
+        priority: priority_of("figures")
         conda:
             "../envs/dcsc.yaml"
         threads: 1

@@ -10,7 +10,7 @@ rule measure_recovery:
         logged("metrics"),
     benchmark:
         timed("metrics")
-    priority: 2  # a chunk is finished before the next one starts, so that little waits on disk
+    priority: priority_of("metrics")
     conda:
         "../envs/dcsc.yaml"
     threads: 1
@@ -33,6 +33,7 @@ rule summarize_metrics:
         logged("summary"),
     benchmark:
         timed("summary")
+    priority: priority_of("summary")
     conda:
         "../envs/dcsc.yaml"
     threads: 1

@@ -10,7 +10,7 @@ rule run_pursuits:
         logged("pursuits"),
     benchmark:
         timed("pursuits")
-    priority: 1  # a chunk is finished before the next one starts, so that little waits on disk
+    priority: priority_of("pursuits")
     conda:
         "../envs/dcsc.yaml"
     threads: 1

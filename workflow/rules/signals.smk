@@ -13,6 +13,7 @@ rule sample_signals:
         logged("signals"),
     benchmark:
         timed("signals")
+    priority: priority_of("signals")
     conda:
         "../envs/dcsc.yaml"
     threads: 1

@@ -9,6 +9,7 @@ rule refine_sweep:
         logged("sweeps"),
     benchmark:
         timed("sweeps")
+    priority: priority_of("sweeps")
     conda:
         "../envs/dcsc.yaml"
     threads: 1

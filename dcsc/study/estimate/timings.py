@@ -43,11 +43,10 @@ def timed_jobs(sizes: StudySizes, results: str) -> Iterator[tuple[str, dict[str,
         wildcards = dict(zip(names, values))
         if len(values) != len(names) or not _known(sizes.plan, wildcards):
             continue
-        if path.suffix == ".tsv":
-            measured = read_timing_file(path)
-        else:
-            logged = read_log(path)
-            measured = {"seconds": logged.whole} if logged else {}
+        logged = read_log(path.with_suffix(".log"))
+        measured = read_timing_file(path) if path.suffix == ".tsv" else {"seconds": logged.whole} if logged else {}
+        if measured and logged and logged.memory_mb:  # the timing file knows the process that waited for it
+            measured["memory_mb"] = max(measured.get("memory_mb", 0.0), logged.memory_mb)
         output = Path(results, _OUTPUTS[rule].format(**wildcards)) if rule in _OUTPUTS else None
         if measured and output is not None and output.is_file():
             measured["disk_mb"] = output.stat().st_size / 1e6
