@@ -103,6 +103,10 @@ def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: Conv
     return largest.reshape(codes.batch_shape)
 
 
+def _fullest_patches(codes: RaggedCodes, next_dictionary: ConvolutionalDictionary | None) -> NDArray:
+    return _largest_patches(codes, np.ones(len(codes.atom)), next_dictionary).astype(np.int64)
+
+
 def _stripe_counts(code: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
     counts = np.count_nonzero(code, axis=-dictionary.rank - 1).astype(np.int64)
     for axis, overlap in enumerate(dictionary.overlap, start=-dictionary.rank):
@@ -167,7 +171,8 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     """
     checked = _checked(code, dictionary.code_shape, dictionary.rank)
     if _is_listed(checked):
-        largest = _fullest_stripes(checked, dictionary)
+        key = ("stripe", dictionary.positions, dictionary.overlap)
+        largest = checked.measured(key, lambda: _fullest_stripes(checked, dictionary))
     else:
         counts = _stripe_counts(_as_array(checked), dictionary)
         largest = counts.max(axis=tuple(range(-dictionary.rank, 0)))
@@ -245,7 +250,8 @@ def patch_norm(
     """
     checked = _checked_patches(code, next_dictionary, rank, "codes")
     if _is_listed(checked):
-        largest = _largest_patches(checked, np.ones(len(checked.atom)), next_dictionary).astype(np.int64)
+        key = ("patch", None if next_dictionary is None else (next_dictionary.stride, next_dictionary.taps))
+        largest = checked.measured(key, lambda: _fullest_patches(checked, next_dictionary))
     else:
         active = (_as_array(checked) != 0).astype(np.int64)
         largest = _largest_patch(active, next_dictionary, rank)
@@ -333,12 +339,17 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     """
     code = _checked(code, None, rank)
     if isinstance(code, RaggedCodes):
-        listed = np.abs(code.value.astype(np.float64))
-        return reduce_codes(np.minimum, listed, code, np.inf), reduce_codes(np.maximum, listed, code, 0.0)
+        smallest, largest = code.measured("extremes", lambda: np.stack(_extremes(code)))
+        return smallest, largest
     magnitudes = np.abs(code.astype(np.float64))
     axes = tuple(range(-rank - 1, 0))
     smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=axes)
     return smallest, magnitudes.max(axis=axes)
+
+
+def _extremes(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
+    magnitudes = np.abs(codes.value.astype(np.float64))
+    return reduce_codes(np.minimum, magnitudes, codes, np.inf), reduce_codes(np.maximum, magnitudes, codes, 0.0)
 
 
 def extremes_by_filter(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
