@@ -12,8 +12,11 @@ from dcsc.convolution.layouts import AXES, padded
 from dcsc.errors import UserError
 from dcsc.kernels import local
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.parallel import over_blocks
+from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, kernel_codes, reduce_by_filter, reduce_codes
+
+SPAN = 1024
+"""Codes that a kernel measures in one call, which takes as long as measuring some dozens of them."""
 
 
 def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) -> NDArray:
@@ -84,7 +87,7 @@ def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) ->
         scratch, line = np.empty(positions.prod(), np.int64), np.empty(positions.max(), np.int64)
         local.fullest_stripes(listed.part(first, last), positions, overlap, scratch, line, fullest[first:last])
 
-    over_blocks(len(fullest), work)
+    over_spans(len(fullest), SPAN, work)
     return fullest.reshape(codes.batch_shape)
 
 
@@ -99,7 +102,7 @@ def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: Conv
         scratch = np.empty((grid // step).prod())
         local.largest_patches(listed.part(first, last), grid, step, taps, scratch, largest[first:last])
 
-    over_blocks(len(largest), work)
+    over_spans(len(largest), SPAN, work)
     return largest.reshape(codes.batch_shape)
 
 
