@@ -5,6 +5,8 @@ CONFIG ?= config/config.yaml
 
 BIN := .venv/bin
 READY := .venv/.ready
+# Hundreds of processes start: where the surroundings forbid bytecode, each would compile the sources of dcsc anew.
+export PYTHONDONTWRITEBYTECODE :=
 # A line a stage; VERBOSE=1 gives Snakemake's own output.
 RUN = $(BIN)/python -m dcsc run --configfile $(CONFIG) --cores $(CORES) $(if $(VERBOSE),--verbose)
 RESULTS = $(shell sed -n 's/^results: *//p' $(CONFIG))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,7 @@ class RaggedCodes:
 
     def __post_init__(self) -> None:
         check_kind(self.value.dtype, "values of ragged codes")
+        vars(self)["_measured"] = {}
         if self.row_size.dtype.kind not in "iu" or self.atom.dtype.kind not in "iu":
             raise UserError("the row sizes and atoms of ragged codes must be whole numbers: give arrays of integers.")
         total = int(self.row_size.sum())
@@ -54,6 +55,34 @@ class RaggedCodes:
         n_atoms = math.prod(self.code_shape)
         if total and not (self.atom.min() >= 0 and self.atom.max() < n_atoms):
             raise UserError(f"ragged codes name an atom outside 0..{n_atoms - 1}.")
+
+    def _derived(self, row_size: NDArray, entries: slice | NDArray) -> RaggedCodes:
+        """Some of the entries, which need not be checked once more: there may be many codes of few entries."""
+        derived = object.__new__(RaggedCodes)
+        fields = {"row_size": row_size, "atom": self.atom[entries], "value": self.value[entries]}
+        vars(derived).update(fields, code_shape=self.code_shape, _measured={})
+        return derived
+
+    def measured(self, key: Hashable, measure: Callable[[], NDArray]) -> NDArray:
+        """
+        Give what is measured of the codes once and then kept by them, since several guarantees ask for the same.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is: its name, and all that it depends on beside the codes.
+        measure : callable
+            Measures it when it is first asked for.
+
+        Returns
+        -------
+        ndarray
+            A copy of what `measure` returned at first.
+        """
+        kept: dict[Hashable, NDArray] = vars(self)["_measured"]
+        if key not in kept:
+            kept[key] = measure()
+        return kept[key].copy()
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -142,7 +171,7 @@ class RaggedCodes:
         sizes = self.row_size.ravel()[rows]
         first = int(self.row_size.ravel()[: rows.start].sum())
         entries = slice(first, first + int(sizes.sum()))
-        return RaggedCodes(sizes, self.atom[entries], self.value[entries], self.code_shape)
+        return self._derived(sizes, entries)
 
     def __getitem__(self, index: int) -> RaggedCodes:
         """Take one entry of the first batch axis."""
@@ -163,7 +192,7 @@ class RaggedCodes:
         RaggedCodes
             The same codes in the same order.
         """
-        return RaggedCodes(self.row_size.reshape(batch_shape), self.atom, self.value, self.code_shape)
+        return self._derived(self.row_size.reshape(batch_shape), slice(None))
 
 
 def kernel_codes(codes: RaggedCodes, dtype: np.dtype | type = np.float64) -> Codes:
@@ -429,6 +458,8 @@ def take(codes: RaggedCodes, rows: NDArray) -> RaggedCodes:
         With one batch axis.
     """
     sizes = codes.row_size.ravel()[rows]
+    if len(sizes) == codes.row_size.size and np.array_equal(rows, np.arange(len(sizes))):
+        return codes.reshape(sizes.shape)
     begins = np.cumsum(sizes) - sizes
     entries = np.repeat(codes.starts[rows] - begins, sizes) + np.arange(int(sizes.sum()))
-    return RaggedCodes(sizes, codes.atom[entries], codes.value[entries], codes.code_shape)
+    return codes._derived(sizes, entries)

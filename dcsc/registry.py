@@ -409,7 +409,8 @@ def _fits(value: Any, annotation: Any) -> bool:
     """Whether a value is of an annotated type: numbers, text, tuples, and unions and literals of them."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, choice) for choice in typing.get_args(annotation))
+        # What is no type fits everything; to compare with a protocol is slow, and comes last.
+        return any(_fits(value, choice) for choice in sorted(typing.get_args(annotation), key=_is_slow))
     if origin is typing.Literal:
         return any(type(value) is type(choice) and value == choice for choice in typing.get_args(annotation))
     if origin is tuple:
@@ -424,6 +425,10 @@ def _fits(value: Any, annotation: Any) -> bool:
     if annotation is list:
         return isinstance(value, tuple)
     return not isinstance(annotation, type) or isinstance(value, annotation)
+
+
+def _is_slow(annotation: Any) -> bool:
+    return isinstance(annotation, type) and getattr(annotation, "_is_protocol", False)
 
 
 def _is_finite(value: Real) -> bool:

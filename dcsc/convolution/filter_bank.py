@@ -109,7 +109,7 @@ def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: FilterBank) -> Ragg
     check_finite(listed.value, "codes")
     if not listed.value.all():
         listed = RaggedCodes.from_dense(listed.to_dense(), shape)
-    return listed.with_values(listed.value.astype(np.float64, copy=False))
+    return listed if listed.value.dtype == np.float64 else listed.with_values(listed.value.astype(np.float64))
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)

@@ -370,6 +370,8 @@ def _in_order(
     found: list[tuple[NDArray, RaggedCodes]], batch: tuple[int, ...], code_shape: tuple[int, ...], dtype: np.dtype
 ) -> RaggedCodes:
     """Put what was found of some rows each in the order of the batch."""
+    if len(found) == 1:  # of all rows
+        return found[0][1].reshape(batch)
     nothing = RaggedCodes(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, dtype), code_shape)
     rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)])
     return take(concatenate([nothing, *(codes for _, codes in found)]), np.argsort(rows)).reshape(batch)

@@ -95,7 +95,7 @@ def _of_trial(results: Results, name: str, cascade: Cascade, pursuit: str, cell:
     row = slice(trial, trial + 1)
     truth = [codes_of_replicate(signals, layer, 0)[0][cell].rows(row).to_dense()[0] for layer in layers]
     groups = [estimates[f"{pursuit}/layer_{layer}"].to_dataset() for layer in layers]
-    recovered = [codes_from_dataset(group)[0][0][cell].rows(row).to_dense()[0] for group in groups]
+    recovered = [codes_from_dataset(group, 0)[0][cell].rows(row).to_dense()[0] for group in groups]
     thresholds = [float(group["threshold"][0, 0, cell, trial]) for group in groups]
     signs = layer_signs_of_replicate(signals, 0)
     if signs is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.random import Generator
@@ -60,6 +60,7 @@ class PathInterference:
     propagated: list[tuple[RaggedCodes, Interference]] | None
     determined: NDArray
     signs: str
+    _described: dict[tuple[int, float, bool], LayerInterference] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def applies(self) -> NDArray:
@@ -67,14 +68,22 @@ class PathInterference:
         return self.determined | (self.signs == "rademacher")
 
     def uniform(self, layer: int, growth: float) -> LayerInterference:
-        """Describe the interference in a layer over all signs; layers count from 0."""
-        return layer_interference(self.model.dictionaries[layer], self.codes[layer])
+        """Describe the interference in a layer over all signs, once for all pursuits; layers count from 0."""
+        key = (layer, np.inf, False)
+        if key not in self._described:
+            self._described[key] = layer_interference(self.model.dictionaries[layer], self.codes[layer])
+        return self._described[key]
 
     def random(self, layer: int, growth: float) -> LayerInterference:
         """Describe the interference in a layer over the random signs; growth as for `layer_interference`."""
-        if self.propagated is not None:
-            return self.propagated[layer][1].of_layer(self.codes[layer], growth)
-        return layer_interference(self.model.dictionaries[layer], self.codes[layer], growth=growth)
+        key = (layer, growth, True)
+        if key not in self._described:
+            self._described[key] = (
+                layer_interference(self.model.dictionaries[layer], self.codes[layer], growth=growth)
+                if self.propagated is None
+                else self.propagated[layer][1].of_layer(self.codes[layer], growth)
+            )
+        return self._described[key]
 
     def levels(self, layer: int, growth: float, is_random: bool, by_filter: bool) -> Levels:
         """Bound the interference in a layer, over all signs or, rarely exceeded, over the random ones."""

@@ -10,6 +10,7 @@ are checked when they are read, and made again when they are damaged (`dcsc.kern
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from dcsc.kernels.machine_code import keep_code
 
 def _is_beside(function: Callable[..., Any]) -> bool:
     """Whether the digest of the kernels covers a function."""
-    return Path(function.__code__.co_filename).resolve().parent == Path(__file__).resolve().parent
+    return _folder_of(function.__code__.co_filename) == _folder_of(__file__)
+
+
+@cache
+def _folder_of(file: str) -> Path:
+    return Path(file).resolve().parent
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,8 +12,11 @@ from dcsc.convolution.layouts import AXES, padded
 from dcsc.errors import UserError
 from dcsc.kernels import local
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.parallel import over_blocks
+from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, kernel_codes, reduce_by_filter, reduce_codes
+
+SPAN = 1024
+"""Codes that a kernel measures in one call, which takes as long as measuring some dozens of them."""
 
 
 def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) -> NDArray:
@@ -84,7 +87,7 @@ def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) ->
         scratch, line = np.empty(positions.prod(), np.int64), np.empty(positions.max(), np.int64)
         local.fullest_stripes(listed.part(first, last), positions, overlap, scratch, line, fullest[first:last])
 
-    over_blocks(len(fullest), work)
+    over_spans(len(fullest), SPAN, work)
     return fullest.reshape(codes.batch_shape)
 
 
@@ -99,8 +102,12 @@ def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: Conv
         scratch = np.empty((grid // step).prod())
         local.largest_patches(listed.part(first, last), grid, step, taps, scratch, largest[first:last])
 
-    over_blocks(len(largest), work)
+    over_spans(len(largest), SPAN, work)
     return largest.reshape(codes.batch_shape)
+
+
+def _fullest_patches(codes: RaggedCodes, next_dictionary: ConvolutionalDictionary | None) -> NDArray:
+    return _largest_patches(codes, np.ones(len(codes.atom)), next_dictionary).astype(np.int64)
 
 
 def _stripe_counts(code: NDArray, dictionary: ConvolutionalDictionary) -> NDArray:
@@ -167,7 +174,8 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     """
     checked = _checked(code, dictionary.code_shape, dictionary.rank)
     if _is_listed(checked):
-        largest = _fullest_stripes(checked, dictionary)
+        key = ("stripe", dictionary.positions, dictionary.overlap)
+        largest = checked.measured(key, lambda: _fullest_stripes(checked, dictionary))
     else:
         counts = _stripe_counts(_as_array(checked), dictionary)
         largest = counts.max(axis=tuple(range(-dictionary.rank, 0)))
@@ -245,7 +253,8 @@ def patch_norm(
     """
     checked = _checked_patches(code, next_dictionary, rank, "codes")
     if _is_listed(checked):
-        largest = _largest_patches(checked, np.ones(len(checked.atom)), next_dictionary).astype(np.int64)
+        key = ("patch", None if next_dictionary is None else (next_dictionary.stride, next_dictionary.taps))
+        largest = checked.measured(key, lambda: _fullest_patches(checked, next_dictionary))
     else:
         active = (_as_array(checked) != 0).astype(np.int64)
         largest = _largest_patch(active, next_dictionary, rank)
@@ -333,12 +342,17 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     """
     code = _checked(code, None, rank)
     if isinstance(code, RaggedCodes):
-        listed = np.abs(code.value.astype(np.float64))
-        return reduce_codes(np.minimum, listed, code, np.inf), reduce_codes(np.maximum, listed, code, 0.0)
+        smallest, largest = code.measured("extremes", lambda: np.stack(_extremes(code)))
+        return smallest, largest
     magnitudes = np.abs(code.astype(np.float64))
     axes = tuple(range(-rank - 1, 0))
     smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=axes)
     return smallest, magnitudes.max(axis=axes)
+
+
+def _extremes(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
+    magnitudes = np.abs(codes.value.astype(np.float64))
+    return reduce_codes(np.minimum, magnitudes, codes, np.inf), reduce_codes(np.maximum, magnitudes, codes, 0.0)
 
 
 def extremes_by_filter(codes: RaggedCodes) -> tuple[NDArray, NDArray]:

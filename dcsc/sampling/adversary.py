@@ -122,9 +122,14 @@ def _gram_and_positions(dictionary: ConvolutionalDictionary) -> tuple[NDArray, N
 
 def _own(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:
     """What each non-zero contributes to its own correlation, |x_i| g_ii."""
-    gram, _ = _gram_and_positions(dictionary)
-    squared_norms = np.array([gram[(i, i, *[n // 2 for n in gram.shape[2:]])] for i in range(dictionary.n_filters)])
-    return codes.value * squared_norms.astype(np.float64)[codes.atom // (dictionary.n_atoms // dictionary.n_filters)]
+
+    def norms() -> NDArray:
+        gram, _ = _gram_and_positions(dictionary)
+        middle = [n // 2 for n in gram.shape[2:]]
+        return np.array([gram[(i, i, *middle)] for i in range(dictionary.n_filters)]).astype(np.float64)
+
+    squared_norms = dictionary.prepared("squared norms", norms)
+    return codes.value * squared_norms[codes.atom // (dictionary.n_atoms // dictionary.n_filters)]
 
 
 def _worst_cases(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> tuple[NDArray, NDArray]:

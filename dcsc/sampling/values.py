@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +54,7 @@ def draw_magnitudes(
         When the name or parameters are not allowed, the supports are missing, or what was drawn is not positive.
     """
     law, owner = MAGNITUDES.check(name, parameters), MAGNITUDES.described(name)
-    if "supports" in inspect.signature(law).parameters:
+    if _takes_supports(law):
         if supports is None or len(supports.atom) != count:
             raise UserError(f"magnitude {name!r} depends on the supports: pass those of the {count} atoms.")
         parameters["supports"] = supports
@@ -63,6 +64,12 @@ def draw_magnitudes(
     if np.any(drawn <= 0):
         raise UserError(f"{owner} returned numbers that are not positive: it must return {expected}.")
     return drawn
+
+
+@cache
+def _takes_supports(law: Callable[..., Any]) -> bool:
+    """Whether a law of magnitudes depends on the supports; kept, as a job asks for every block."""
+    return "supports" in inspect.signature(law).parameters
 
 
 def _checked_contrast(contrast: float) -> float:
@@ -256,7 +263,7 @@ def draw_signs(
     owner, shape = SIGNS.described(name), magnitudes.value.shape
     expected = f"one -1 or +1 for each of {shape[0]} non-zeros"
     signs = returned(owner, SIGNS.call(name, rng, dictionary, magnitudes, **parameters), expected, shape)
-    if not np.isin(signs, (-1, 1)).all():
+    if not np.all(np.abs(signs) == 1):
         raise UserError(f"{owner} returned other values: it must return {expected}.")
     return signs.astype(np.int8)
 

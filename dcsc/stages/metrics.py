@@ -106,7 +106,7 @@ def _recovered(pursuits: xr.DataTree, name: str, replicate: int, depth: int) -> 
     for group in groups:
         threshold = group["filter_threshold" if "filter_threshold" in group else "threshold"]
         numbers = (values.isel(replicate=replicate).to_numpy() for values in (threshold, group["iterations"]))
-        found.append(RecoveredLayer(codes_from_dataset(group)[replicate], *numbers))
+        found.append(RecoveredLayer(codes_from_dataset(group, replicate), *numbers))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,11 +139,11 @@ def pursue_signals(
             )
             chosen = observed.take(rows)
             for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen, options)):
-                found[layer].append(_spread(recovered, rows, codes[layer].batch_shape))
+                found[layer].append(_spread(_kept(recovered, keep_values), rows, codes[layer].batch_shape))
         for layer in range(depth):
             whole = ragged.concatenate([part.codes for part in found[layer]])
             whole = whole.reshape((len(found[layer]), *found[layer][0].codes.batch_shape))
-            dataset = codes_to_dataset(whole if keep_values else whole.with_values(np.sign(whole.value)))
+            dataset = codes_to_dataset(whole)
             dataset["threshold"] = (BATCH, np.stack([part.common_threshold for part in found[layer]]))
             if found[layer][0].is_by_filter:
                 dataset["filter_threshold"] = ((*BATCH, "filter"), np.stack([part.threshold for part in found[layer]]))
@@ -184,6 +185,14 @@ def _nothing(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer
     return [RecoveredLayer(*found, nothing) for found in zip(observed.codes, map(np.empty, shapes), strict=True)]
 
 
+def _kept(found: RecoveredLayer, keep_values: bool) -> RecoveredLayer:
+    """Drop what is not kept of a replicate at once, so that no more than one is held in full."""
+    if keep_values:
+        return found
+    signs = np.sign(found.codes.value).astype(np.int8)
+    return RecoveredLayer(found.codes.with_values(signs), found.threshold, found.iterations)
+
+
 def _spread(found: RecoveredLayer, rows: NDArray, batch: tuple[int, ...]) -> RecoveredLayer:
     """Put trials back in their places; the others are empty, without threshold and iterations."""
     sizes, iterations = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
@@ -206,15 +215,18 @@ class _Observation:
     noise: NDArray | None
 
     def take(self, rows: NDArray) -> _Observation:
-        """Choose trials, counted over the flattened batch."""
-        axes = len(self.codes[0].batch_shape)
+        """Choose trials, ascending, counted over the flattened batch; nothing is copied where all are chosen."""
+        batch = self.codes[0].batch_shape
+        chosen = slice(None) if len(rows) == math.prod(batch) else rows
+
+        def of_trials(values: NDArray) -> NDArray:
+            return values.reshape(-1, *values.shape[len(batch) :])[chosen]
+
         return _Observation(
             self.cascade,
             [ragged.take(code, rows) for code in self.codes],
-            None
-            if self.layer_signs is None
-            else [signs.reshape(-1, *signs.shape[axes:])[rows] for signs in self.layer_signs],
-            None if self.noise is None else self.noise.reshape(-1, *self.noise.shape[axes:])[rows],
+            None if self.layer_signs is None else [of_trials(signs) for signs in self.layer_signs],
+            None if self.noise is None else of_trials(self.noise),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,13 +195,14 @@ def _draw_block(
     """One block of trials; the streams know nothing of the variant, so that variants share what they can."""
     key: dict[str, Any] = {"replicate": replicate, "active": active, "block": block}
     key = {"experiment": settings.experiment, "cascade": settings.cascade, **key}
-    streams = {
-        purpose: seeds.stream(settings.seed, purpose=purpose, **key) for purpose in ("codes", "layer signs", "noise")
-    }
+
+    def stream(purpose: str) -> np.random.Generator:
+        return seeds.stream(settings.seed, purpose=purpose, **key)
+
     draw, observed = (
         (sampling.given_codes(cascade.dictionaries, _brought(settings, options, cascade, active, block)), None)
         if options.codes is not None
-        else _draw_codes(streams, options, cascade, active)
+        else _draw_codes(stream, options, cascade, active)
     )
     if options.residual:
         return draw, observed - cascade.dictionaries[0].synthesize(draw.codes[0].to_dense())
@@ -209,7 +210,7 @@ def _draw_block(
         return draw, None
     first = cascade.dictionaries[0]
     signals = first.synthesize(draw.signed_codes(1).to_dense())
-    noise = sampling.gaussian_noise(streams["noise"], first, seeds.BLOCK)
+    noise = sampling.gaussian_noise(stream("noise"), first, seeds.BLOCK)
     return draw, sampling.scale_to_snr(signals, noise, options.noise_db, first.rank)
 
 
@@ -224,22 +225,22 @@ def _brought(settings: Draws, options: Draw, cascade: Cascade, active: int, bloc
 
 
 def _draw_codes(
-    streams: Mapping[str, np.random.Generator], options: Draw, cascade: Cascade, active: int
+    stream: Callable[[str], np.random.Generator], options: Draw, cascade: Cascade, active: int
 ) -> tuple[sampling.DeepDraw, NDArray | None]:
     """The codes of one block, and the windows that they approximate where they do."""
     if options.windows_of:
-        observed = windows.draw_windows(options.windows_of, streams["codes"], cascade.dictionaries[0], seeds.BLOCK)
+        observed = windows.draw_windows(options.windows_of, stream("codes"), cascade.dictionaries[0], seeds.BLOCK)
         deepest = windows.approximate(cascade.dictionaries, observed, active)
         return sampling.given_codes(cascade.dictionaries, deepest), observed
     name, parameters = sampling.named(options.support)
     draw = sampling.deep_codes(
-        streams["codes"],
+        stream("codes"),
         cascade.dictionaries,
         seeds.BLOCK,
         support={"name": name, "size": active, **parameters},
         magnitudes=options.magnitudes,
         signs=options.signs,
-        layer_signs=streams["layer signs"] if options.layer_signs is True else options.layer_signs or None,
+        layer_signs=stream("layer signs") if options.layer_signs is True else options.layer_signs or None,
         constraint=options.constraint,
         floor=options.floor,
     )

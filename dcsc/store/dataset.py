@@ -57,7 +57,7 @@ def codes_to_dataset(codes: RaggedCodes) -> xr.Dataset:
     return xr.Dataset(variables, coords={"code_axis": np.arange(len(codes.code_shape))})
 
 
-def codes_from_dataset(dataset: xr.Dataset | xr.DataTree) -> RaggedCodes:
+def codes_from_dataset(dataset: xr.Dataset | xr.DataTree, replicate: int | None = None) -> RaggedCodes:
     """
     Read codes of a dataset.
 
@@ -65,15 +65,22 @@ def codes_from_dataset(dataset: xr.Dataset | xr.DataTree) -> RaggedCodes:
     ----------
     dataset : xarray.Dataset or DataTree
         As from `codes_to_dataset`.
+    replicate : int, optional
+        Which entry of the first batch axis is wanted; the values of the others are not copied. All by default.
 
     Returns
     -------
     RaggedCodes
-        With float64 values.
+        With float64 values; without the first batch axis where one replicate was asked for.
     """
-    atom = dataset["atom"].to_numpy().astype(np.int32)
-    value = dataset["value"].to_numpy().astype(np.float64)
-    row_size = dataset["row_size"].to_numpy().astype(np.int64)
+    row_size = dataset["row_size"].to_numpy().astype(np.int64, copy=False)
+    entries = slice(None)
+    if replicate is not None:
+        first = int(row_size[:replicate].sum())
+        row_size = row_size[replicate]
+        entries = slice(first, first + int(row_size.sum()))
+    atom = dataset["atom"].to_numpy()[entries].astype(np.int32, copy=False)
+    value = dataset["value"].to_numpy()[entries].astype(np.float64, copy=False)
     return RaggedCodes(row_size, atom, value, tuple(int(n) for n in dataset["code_shape"].to_numpy()))
 
 

@@ -94,7 +94,7 @@ def codes_of_replicate(signals: xr.DataTree, layer: int, replicate: int) -> Ragg
     RaggedCodes
         With batch axes (variant, active, trial).
     """
-    return codes_from_dataset(signals.children[f"layer_{layer}"])[replicate]
+    return codes_from_dataset(signals.children[f"layer_{layer}"], replicate)
 
 
 def batch_coordinates(signals: xr.DataTree) -> dict[str, np.ndarray]:

@@ -26,6 +26,12 @@ WITH_LEAST_SQUARES.append(pytest.param("1-D, integer filters, three layers", Tru
 LEVEL = 1 - 0.001 / 100  # at most 100 Monte Carlo comparisons below
 
 
+def test_the_constant_of_the_gaussian_tail_is_what_it_stands_for():
+    from scipy.special import ndtr
+
+    assert 1 / (4 * float(ndtr(-math.sqrt(2)))) == tails.GAUSSIAN
+
+
 def small_codes(dictionary, rng, count, largest=9):
     sizes = rng.integers(1, largest + 1, count)
     contrasts = rng.choice([1.0, 0.9, 0.6, 0.3, 0.1], count)

@@ -45,3 +45,25 @@ def test_comparison_counts_what_differs(seed, density, other_density):
     np.testing.assert_array_equal(compared.misses, ((truth != 0) & (found == 0)).sum(axis=(-2, -1)))
     np.testing.assert_array_equal(compared.false_alarms, ((truth == 0) & (found != 0)).sum(axis=(-2, -1)))
     np.testing.assert_array_equal(compared.wrong_signs, (truth * found < 0).sum(axis=(-2, -1)))
+
+
+def test_one_replicate_is_what_all_hold_of_it():
+    rng = np.random.default_rng(0)
+    dense = rng.standard_normal((3, 2, 4, 5, 2, 8)) * (rng.random((3, 2, 4, 5, 2, 8)) < 0.2)
+    stored = dataset.codes_to_dataset(RaggedCodes.from_dense(dense, (2, 8)))
+    for replicate in range(3):
+        assert np.array_equal(dataset.codes_from_dataset(stored, replicate).to_dense(), dense[replicate])
+
+
+def test_what_was_measured_of_codes_is_kept_and_cannot_be_spoilt():
+    codes, asked = RaggedCodes.from_dense(np.eye(3), (3,)), []
+
+    def measure():
+        asked.append(True)
+        return np.arange(3)
+
+    codes.measured("name", measure)[:] = 7
+    assert codes.measured("name", measure).tolist() == [0, 1, 2]
+    assert len(asked) == 1
+    codes.reshape((1, 3)).measured("name", measure)
+    assert len(asked) == 2

@@ -1,6 +1,9 @@
 """The chain of stages in memory, against what the library says directly."""
 
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,3 +311,15 @@ def test_summary_counts_every_trial_once(tmp_path):
         counts["assured"].sel(cascade="it"), assured.sum("trial").transpose(*counts["assured"].dims[1:])
     )
     assert (counts["assured_failures"] == 0).all()
+
+
+def test_stages_import_what_they_use_when_they_use_it():
+    # Each takes as long to import as many a job does to compute.
+    slow = ("scipy.fft", "scipy.special", "scipy.stats", "scipy.optimize", "matplotlib", "pydantic", "snakemake")
+    program = (
+        "import sys, dcsc.stages.signals, dcsc.stages.pursuits, dcsc.stages.metrics, dcsc.store.inputs; "
+        f"print([name for name in {slow} if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert found.stdout.strip() == "[]"
