@@ -38,6 +38,10 @@ NEGLIGIBLE = 1e-11
 """Entries of a solution below it are left out once a whole band of them is."""
 DROPPED = 1e-5
 """Sum of small entries that are left out of a list and taken from its margin instead."""
+POWERS, LEFT, LARGEST = 60, 0.01, 1e3
+"""Powers that `column_bounds` adds up at most; what the next one may make; and what it may not, as it grows."""
+ALL, NOT_BELOW_ONE, ANY_NOT_BELOW_ONE = range(3)
+"""Which of the |W_j|_1 are wanted: all; those that are not below 1; or only whether there is one of them."""
 
 
 class Factor(NamedTuple):
@@ -435,12 +439,122 @@ def positions_reached(active, layout, reach):
 
 
 @compiled
-def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lattice, out):
+def magnitudes_times(matrix, first, begins, vector, product):
+    """The magnitudes of a symmetric matrix less the identity, given within its envelope, times a vector."""
+    product[:] = 0.0
+    for i in range(len(first)):
+        row, start, n = matrix[begins[i] : begins[i + 1]], first[i], i - first[i]
+        here, there, mine = vector[start:i], product[start:i], vector[i]
+        for k in range(n):
+            there[k] += abs(row[k]) * mine
+        one, two, three, four = 0.0, 0.0, 0.0, 0.0  # no sum waits for another one
+        for k in range(n // 4):
+            one += abs(row[4 * k]) * here[4 * k]
+            two += abs(row[4 * k + 1]) * here[4 * k + 1]
+            three += abs(row[4 * k + 2]) * here[4 * k + 2]
+            four += abs(row[4 * k + 3]) * here[4 * k + 3]
+        for k in range(n - n % 4, n):
+            one += abs(row[k]) * here[k]
+        product[i] += (one + two) + (three + four) + abs(1 - row[n]) * mine
+
+
+@compiled
+def column_bounds(matrix, first, begins):
+    """
+    Upper bounds of the |G_SS^{-1} e_i|_1 of all rows; returns whether they are, else they are 1.
+
+    With F = |G_SS - I|, c >= 0 and c - F c >= 1 in every entry, |G_SS^{-1}| is at most (I - F)^{-1}, also in every
+    entry, and its columns add up to c at most. The sum of all F^k 1 before a power that makes less than 1 of everything
+    is such a c, but for a factor.
+    """
+    n = len(first)
+    total, power, following = np.ones(n), np.ones(n), np.empty(n)
+    for _ in range(POWERS):
+        magnitudes_times(matrix, first, begins, power, following)
+        most = following.max()
+        if most <= LEFT:
+            total *= (1 + 1e-9) / (1 - most)
+            return total, True
+        if not most < LARGEST:
+            break
+        total += following
+        power, following = following, power
+    total[:] = 1.0
+    return total, False
+
+
+@compiled
+def position_bounds(active, bounds, reach, patterns):
+    """Upper bounds of |W_j|_1, the largest one over the inactive atoms of each position, from those of columns."""
+    layout, n_filters, flat = patterns.layout, patterns.layout[3, 2], patterns.pattern.ravel()
+    n0, n1, n2 = layout[0, 0], layout[0, 1], layout[0, 2]
+    sums, most = np.zeros(n0 * n1 * n2 * n_filters), np.zeros(n0 * n1 * n2)
+    for k in range(active.shape[1]):
+        for d0 in range(-reach[0], reach[0] + 1):
+            q0 = (active[1, k] + d0) % n0
+            for d1 in range(-reach[1], reach[1] + 1):
+                q1 = (active[2, k] + d1) % n1
+                for d2 in range(-reach[2], reach[2] + 1):
+                    q2 = (active[3, k] + d2) % n2
+                    here = run_of(patterns, *place_of(active, k), q0, q1, q2)
+                    if here >= 0:
+                        there = ((q0 * n1 + q1) * n2 + q2) * n_filters
+                        run, target = flat[here : here + n_filters], sums[there : there + n_filters]
+                        for f in range(n_filters):
+                            target[f] += abs(run[f]) * bounds[k]
+    for k in range(active.shape[1]):
+        sums[((active[1, k] * n1 + active[2, k]) * n2 + active[3, k]) * n_filters + active[0, k]] = 0.0
+    for position in range(len(most)):
+        for f in range(n_filters):
+            most[position] = max(most[position], sums[position * n_filters + f])
+    return most
+
+
+@compiled
+def rounding_of(widest, n, eigenvalue, longest, largest):
+    """What rounding and entries left out may have changed in |W_j|_1 and in sums of W_j, whatever the signs."""
+    band = 2.0 * widest + 1
+    error = UNIT * (band * (3 * widest + 70) * math.sqrt(max(longest, 1.0)) + 64 * math.sqrt(band))
+    return math.sqrt(n) * (error + 2 * NEGLIGIBLE * widest) / eigenvalue + 8 * UNIT * n * largest
+
+
+@compiled
+def positions_wanted(wanted, matrix, first, begins, active, reach, patterns, limit):
+    """
+    List positions with an inactive atom whose |W_j|_1 may be wanted, those with the largest bounds first if one counts.
+
+    Returns what the others are at most, too: it is below `limit`.
+    """
+    if wanted == ALL:
+        return positions_reached(active, patterns.layout, reach), 0.0
+    bounds, is_bounded = column_bounds(matrix, first, begins)
+    if not is_bounded and wanted == NOT_BELOW_ONE:
+        return positions_reached(active, patterns.layout, reach), 0.0
+    most, below = position_bounds(active, bounds, reach, patterns), 0.0
+    found, count = np.empty(len(most), np.int64), 0
+    for position in range(len(most)):
+        bound = most[position] * (1 + 1e-9)
+        if bound >= limit or (bound > 0 and not is_bounded):
+            found[count] = position
+            count += 1
+        else:
+            below = max(below, bound)
+    found = found[:count]
+    if wanted == ANY_NOT_BELOW_ONE:
+        found = found[np.argsort(-most[found], kind="mergesort")]
+    return found, below
+
+
+@compiled
+def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, uniforms, lattice, out):
     """
     Certificates of one support: smallest eigenvalue (a lower bound), largest |W_j|_1 (an upper one), and b(S).
 
     Signs are independent over groups of rows; without groups (none are given), over rows. With uniform numbers b(S) is
     a draw of it, by as many inactive atoms, unless the sum of closed tails exceeds 1.
+
+    Where a |W_j|_1 below 1 is not wanted, as no signs exceed it, its bound may be far above it, though below 1; b(S) is
+    the same. Where it is wanted only whether one is not, b(S) is 1 or, if there is none, 0.
     """
     n, layout, n_filters = len(atom), patterns.layout, patterns.layout[3, 2]
     reach, axis = -layout[2], np.argmax(layout[0])
@@ -463,7 +577,8 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
     if n_groups:
         of_row[:], sign_of[:] = group[order], sign[order]
     taken = np.sort(atom)
-    visited, size = positions_reached(active, layout, reach), layout[0, 0] * layout[0, 1] * layout[0, 2]
+    size, limit = layout[0, 0] * layout[0, 1] * layout[0, 2], 1 - 1e-9 - 4 * rounding_of(widest, n, out[0], 1.0, 1.0)
+    visited, below = positions_wanted(wanted, matrix, first, begins, active, reach, patterns, limit)
     listing, places = np.zeros((4, len(visited) * n_filters)), np.empty(len(visited) * n_filters, np.int64)
     m, largest, longest = 0, 0.0, 0.0
     for position in visited:
@@ -476,10 +591,13 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
             listing[0, m], listing[1, m], places[m] = space.squares[f], space.sums[f], position * n_filters + f
             largest, longest = max(largest, space.magnitudes[f]), max(longest, space.squares[f])
             m += 1
-    band = 2.0 * widest + 1
-    error = UNIT * (band * (3 * widest + 70) * math.sqrt(max(longest, 1.0)) + 64 * math.sqrt(band))
-    guard = math.sqrt(n) * (error + 2 * NEGLIGIBLE * widest) / out[0] + 8 * UNIT * n * largest
-    out[1] = largest + guard
+        if wanted == ANY_NOT_BELOW_ONE and largest >= 1:
+            break
+    guard = rounding_of(widest, n, out[0], longest, largest)
+    out[1] = max(largest, below) + guard
+    if wanted == ANY_NOT_BELOW_ONE:
+        out[2] = 0.0 if out[1] < 1 else 1.0
+        return
     thresholds, terms, totals = np.ones((1, 1)), np.empty((1, m)), np.empty((1, 1))
     closed_terms(min(kind, GAUSSIAN), listing, 0, m, thresholds, 0.0, guard, 0.0, terms, totals)
     chosen, fresh = np.zeros(m, np.bool_), np.empty(m, np.bool_)
@@ -513,11 +631,20 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
 
 
 @compiled
-def layer_certificates(kind, patterns, atom, starts, group, sign, n_groups, uniforms, out):
+def layer_certificates(kind, wanted, patterns, atom, starts, group, sign, n_groups, uniforms, out):
     """Certificates (code, 3) of consecutive supports; groups are numbered within a code, none of them for 0."""
     lattice = np.empty((2, LONGEST))
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
         code_certificates(
-            kind, patterns, atom[here], group[here], sign[here], n_groups[code], uniforms[code], lattice, out[code]
+            kind,
+            wanted,
+            patterns,
+            atom[here],
+            group[here],
+            sign[here],
+            n_groups[code],
+            uniforms[code],
+            lattice,
+            out[code],
         )

@@ -376,13 +376,15 @@ class _Draws:
         if form != "instance":
             return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
         if kind == "uniform":
-            return ~guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds
+            return ~guarantees.recovers_all_signs(cascade, codes)
         draw = self._settings.draws.variants[law]
         signs = _random_signs(draw, cascade.depth) or "rademacher"
         # Where a path is determined, the sum of its layers is capped at 1, and draws of it cannot be.
         is_capped = cascade.depth > 1 and (signs == "deepest" or draw.constraint == "no-overlap")
         drawn = None if is_capped else rng
-        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail, rng=drawn).failure_bound
+        return guarantees.basis_pursuit_on_supports(
+            cascade, codes, signs=signs, tail=tail, rng=drawn, wanted="not below 1"
+        ).failure_bound
 
     @staticmethod
     def _alone(
