@@ -256,11 +256,16 @@ class _Draws:
         more = functools.partial(self._codes, law, size, purpose)
         n_many, n_sharp = (int(share * self._settings.n_draws) for share in (MANY, SHARP))
 
+        cheap_bounds: dict[tuple[int, int], NDArray] = {}
+
         def excess(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            return np.maximum(failing(block, replicate, codes, tail=cheap) - ceiling, 0.0)
+            cheap_bounds[block, replicate] = failing(block, replicate, codes, tail=cheap)
+            return np.maximum(cheap_bounds[block, replicate] - ceiling, 0.0)
 
         def sharp(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            closed = failing(block, replicate, codes, tail=cheap)
+            closed = cheap_bounds[
+                block, replicate
+            ]  # these blocks are the first of those, and all of those were looked at
             rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
                 found = failing(block, replicate, [take(code, rows) for code in codes], room=ceiling)
