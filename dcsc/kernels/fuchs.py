@@ -168,50 +168,92 @@ def place_of(active, k):
 @compiled
 def list_gram(active, unrolled, inner, reach, patterns):
     """The Gram matrix of active atoms within its envelope: first columns, beginnings and entries."""
-    n, flat = active.shape[1], patterns.pattern.ravel()
-    first, begins = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
-    lower = np.empty(0)
-    for filling in range(2):
-        start = 0
-        for i in range(n):
-            start = 0 if i >= inner else start
-            while i < inner and unrolled[start] < unrolled[i] - reach:
-                start += 1
-            first[i] = first[i] if filling else i
-            for m in range(first[i] if filling else start, i + 1):
-                here = run_of(patterns, *place_of(active, m), active[1, i], active[2, i], active[3, i])
-                value = flat[here + active[0, i]] if here >= 0 else 0.0
-                if filling:
-                    lower[begins[i] + m - first[i]] = value
-                elif value != 0:
-                    first[i] = min(first[i], m)
-                    break
-            if not filling:
-                begins[i + 1] = begins[i] + i + 1 - first[i]
-        if not filling:
-            lower = np.empty(begins[n])
-    return first, begins, lower
+    n, flat, pattern, layout = active.shape[1], patterns.pattern.ravel(), patterns.pattern, patterns.layout
+    n_filters, s0, s1, s2 = layout[3, 2], pattern.shape[2], pattern.shape[3], pattern.shape[4]
+    n0, n1, n2, a0, a1, a2 = layout[0, 0], layout[0, 1], layout[0, 2], layout[2, 0], layout[2, 1], layout[2, 2]
+    filters, p0, p1, p2 = active[0], active[1], active[2], active[3]
+    first, begins, start, written = np.empty(n, np.int64), np.zeros(n + 1, np.int64), 0, 0
+    lower = np.empty(4 * n)
+    for i in range(n):
+        start = 0 if i >= inner else start
+        while i < inner and unrolled[start] < unrolled[i] - reach:
+            start += 1
+        if written + i + 1 - start > len(lower):
+            longer = np.empty(2 * (written + i + 1 - start))
+            longer[:written] = lower[:written]
+            lower = longer
+        q0, q1, q2, f, first[i] = p0[i] - a0, p1[i] - a1, p2[i] - a2, filters[i], -1
+        for m in range(start, i + 1):  # as `run_of`, which costs more
+            d0, d1, d2, value = q0 - p0[m], q1 - p1[m], q2 - p2[m], 0.0
+            d0 += n0 if d0 < 0 else (-n0 if d0 >= n0 else 0)
+            d1 += n1 if d1 < 0 else (-n1 if d1 >= n1 else 0)
+            d2 += n2 if d2 < 0 else (-n2 if d2 >= n2 else 0)
+            if d0 < s0 and d1 < s1 and d2 * n_filters < s2:
+                value = flat[((filters[m] * s0 + d0) * s1 + d1) * s2 + d2 * n_filters + f]
+            if first[i] < 0 and (value != 0 or m == i):
+                first[i] = m
+            if first[i] >= 0:
+                lower[written] = value
+                written += 1
+        begins[i + 1] = written
+    return first, begins, lower[:written].copy()
+
+
+@compiled
+def entry_of_factor(i, m, first, begins, matrix, lower):
+    """An entry of a factor times the diagonal one of its column, or the square of a diagonal one."""
+    value, start = matrix[begins[i] + m - first[i]], max(first[i], first[m])
+    mine, other = begins[i] - first[i], begins[m] - first[m]
+    for k in range(start, m):
+        value -= lower[mine + k] * lower[other + k]
+    return value
 
 
 @compiled
 def factorise(matrix, first, begins, shift, lower):
-    """Cholesky factor of a matrix less a multiple of the identity, within the envelope; returns whether one exists."""
+    """
+    Cholesky factor of a matrix less a multiple of the identity, within the envelope; returns whether one exists.
+
+    Four entries of a row at a time, as none of their sums waits for another one; each is added up in its order.
+    """
     for i in range(len(first)):
-        row = lower[begins[i] : begins[i + 1]]
-        for m in range(first[i], i + 1):
-            value = matrix[begins[i] + m - first[i]]
-            start = max(first[i], first[m])
-            other = lower[begins[m] + start - first[m] :]
-            mine = row[start - first[i] :]
-            for k in range(m - start):
-                value -= mine[k] * other[k]
-            if m == i:
-                value -= shift
-                if not value > 0:
-                    return False
-                row[m - first[i]] = math.sqrt(value)
-            else:
-                row[m - first[i]] = value / lower[begins[m + 1] - 1]
+        m, mine = first[i], begins[i] - first[i]
+        while m < i:
+            if m + 4 > i or max(first[m + 1], first[m + 2], first[m + 3]) > m:
+                lower[mine + m] = entry_of_factor(i, m, first, begins, matrix, lower) / lower[begins[m + 1] - 1]
+                m += 1
+                continue
+            one, two, three, four = matrix[mine + m], matrix[mine + m + 1], matrix[mine + m + 2], matrix[mine + m + 3]
+            o1, o2 = begins[m] - first[m], begins[m + 1] - first[m + 1]
+            o3, o4 = begins[m + 2] - first[m + 2], begins[m + 3] - first[m + 3]
+            s1, s2 = max(first[i], first[m]), max(first[i], first[m + 1])
+            s3, s4 = max(first[i], first[m + 2]), max(first[i], first[m + 3])
+            start = max(s1, s2, s3, s4)
+            for k in range(s1, start):
+                one -= lower[mine + k] * lower[o1 + k]
+            for k in range(s2, start):
+                two -= lower[mine + k] * lower[o2 + k]
+            for k in range(s3, start):
+                three -= lower[mine + k] * lower[o3 + k]
+            for k in range(s4, start):
+                four -= lower[mine + k] * lower[o4 + k]
+            for k in range(start, m):
+                entry = lower[mine + k]
+                one -= entry * lower[o1 + k]
+                two -= entry * lower[o2 + k]
+                three -= entry * lower[o3 + k]
+                four -= entry * lower[o4 + k]
+            one /= lower[o1 + m]
+            two = (two - one * lower[o2 + m]) / lower[o2 + m + 1]
+            three = ((three - one * lower[o3 + m]) - two * lower[o3 + m + 1]) / lower[o3 + m + 2]
+            four = (four - one * lower[o4 + m]) - two * lower[o4 + m + 1]
+            four = (four - three * lower[o4 + m + 2]) / lower[o4 + m + 3]
+            lower[mine + m], lower[mine + m + 1], lower[mine + m + 2], lower[mine + m + 3] = one, two, three, four
+            m += 4
+        value = entry_of_factor(i, i, first, begins, matrix, lower) - shift
+        if not value > 0:
+            return False
+        lower[mine + i] = math.sqrt(value)
     return True
 
 
@@ -484,24 +526,30 @@ def column_bounds(matrix, first, begins):
 
 
 @compiled
-def position_bounds(active, bounds, reach, patterns):
+def add_magnitudes(target, run, factor):
+    """Add the magnitudes of a run times a factor."""
+    for k in range(len(run)):
+        target[k] += abs(run[k]) * factor
+
+
+@compiled
+def position_bounds(active, bounds, patterns):
     """Upper bounds of |W_j|_1, the largest one over the inactive atoms of each position, from those of columns."""
     layout, n_filters, flat = patterns.layout, patterns.layout[3, 2], patterns.pattern.ravel()
     n0, n1, n2 = layout[0, 0], layout[0, 1], layout[0, 2]
     sums, most = np.zeros(n0 * n1 * n2 * n_filters), np.zeros(n0 * n1 * n2)
+    s0, s1, s2 = patterns.pattern.shape[2], patterns.pattern.shape[3], patterns.pattern.shape[4]
     for k in range(active.shape[1]):
-        for d0 in range(-reach[0], reach[0] + 1):
-            q0 = (active[1, k] + d0) % n0
-            for d1 in range(-reach[1], reach[1] + 1):
-                q1 = (active[2, k] + d1) % n1
-                for d2 in range(-reach[2], reach[2] + 1):
-                    q2 = (active[3, k] + d2) % n2
-                    here = run_of(patterns, *place_of(active, k), q0, q1, q2)
-                    if here >= 0:
-                        there = ((q0 * n1 + q1) * n2 + q2) * n_filters
-                        run, target = flat[here : here + n_filters], sums[there : there + n_filters]
-                        for f in range(n_filters):
-                            target[f] += abs(run[f]) * bounds[k]
+        f, p0, p1, p2 = place_of(active, k)
+        q2 = (p2 + layout[2, 2]) % n2
+        upto = min(s2, (n2 - q2) * n_filters)
+        for d0 in range(s0):
+            q0 = (p0 + layout[2, 0] + d0) % n0
+            for d1 in range(s1):
+                q1 = (p1 + layout[2, 1] + d1) % n1
+                here, there = ((f * s0 + d0) * s1 + d1) * s2, (q0 * n1 + q1) * n2 * n_filters
+                add_magnitudes(sums[there + q2 * n_filters :], flat[here : here + upto], bounds[k])
+                add_magnitudes(sums[there:], flat[here + upto : here + s2], bounds[k])
     for k in range(active.shape[1]):
         sums[((active[1, k] * n1 + active[2, k]) * n2 + active[3, k]) * n_filters + active[0, k]] = 0.0
     for position in range(len(most)):
@@ -530,7 +578,7 @@ def positions_wanted(wanted, matrix, first, begins, active, reach, patterns, lim
     bounds, is_bounded = column_bounds(matrix, first, begins)
     if not is_bounded and wanted == NOT_BELOW_ONE:
         return positions_reached(active, patterns.layout, reach), 0.0
-    most, below = position_bounds(active, bounds, reach, patterns), 0.0
+    most, below = position_bounds(active, bounds, patterns), 0.0
     found, count = np.empty(len(most), np.int64), 0
     for position in range(len(most)):
         bound = most[position] * (1 + 1e-9)
