@@ -40,6 +40,8 @@ DROPPED = 1e-5
 """Sum of small entries that are left out of a list and taken from its margin instead."""
 POWERS, LEFT, LARGEST = 60, 0.01, 1e3
 """Powers that `column_bounds` adds up at most; what the next one may make; and what it may not, as it grows."""
+KEPT = 2**18
+"""Entries of solutions that are kept for sharp tails: 2 MB; others are solved for again."""
 ALL, NOT_BELOW_ONE, ANY_NOT_BELOW_ONE = range(3)
 """Which of the |W_j|_1 are wanted: all; those that are not below 1; or only whether there is one of them."""
 
@@ -594,7 +596,7 @@ def positions_wanted(wanted, matrix, first, begins, active, reach, patterns, lim
 
 
 @compiled
-def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, uniforms, lattice, out):
+def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, uniforms, lattice, kept, out):
     """
     Certificates of one support: smallest eigenvalue (a lower bound), largest |W_j|_1 (an upper one), and b(S).
 
@@ -629,9 +631,14 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
     visited, below = positions_wanted(wanted, matrix, first, begins, active, reach, patterns, limit)
     listing, places = np.zeros((4, len(visited) * n_filters)), np.empty(len(visited) * n_filters, np.int64)
     m, largest, longest = 0, 0.0, 0.0
-    for position in visited:
+    kept_at, n_kept, keeps = np.full((len(visited), 2), -1), 0, kind >= CHERNOFF and wanted != ANY_NOT_BELOW_ONE
+    for number, position in enumerate(visited):
         begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
-        summarise(space, begin, end, n_filters, of_row, sign_of)
+        begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
+        if keeps and n_kept + (end - begin) * width <= len(kept):
+            kept_at[number, 0], kept_at[number, 1] = n_kept, end - begin
+            kept[n_kept : n_kept + (end - begin) * width] = space.solution[begin * width : end * width]
+            n_kept += (end - begin) * width
         for f in range(n_filters):
             here = np.searchsorted(taken, f * size + position)
             if here < n and taken[here] == f * size + position:
@@ -659,11 +666,17 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
         written = 0
         for member in members:
             position, f = divmod(places[member], n_filters)
-            if position != before:
-                begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
-                begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
-                before = position
-            written = list_magnitudes(space.solution, begin, end, width, f, entries, written)
+            here, rows = kept_at[np.searchsorted(visited, position)]
+            if here >= 0:
+                written = list_magnitudes(kept[here:], 0, rows, width, f, entries, written)
+            else:
+                if position != before:
+                    begin, end = solve_position(
+                        position, factor, active, unrolled, cut, reach[axis], axis, patterns, space
+                    )
+                    begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
+                    before = position
+                written = list_magnitudes(space.solution, begin, end, width, f, entries, written)
             starts.append(written)
         slack = guard + DROPPED
         if drawing:
@@ -681,7 +694,7 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
 @compiled
 def layer_certificates(kind, wanted, patterns, atom, starts, group, sign, n_groups, uniforms, out):
     """Certificates (code, 3) of consecutive supports; groups are numbered within a code, none of them for 0."""
-    lattice = np.empty((2, LONGEST))
+    lattice, kept = np.empty((2, LONGEST)), np.empty(KEPT)
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
         code_certificates(
@@ -694,5 +707,6 @@ def layer_certificates(kind, wanted, patterns, atom, starts, group, sign, n_grou
             n_groups[code],
             uniforms[code],
             lattice,
+            kept,
             out[code],
         )
