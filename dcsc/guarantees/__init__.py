@@ -19,7 +19,8 @@ function                                  what it tells
 `failure_rate_bound`                      what they say of the failure rate over draws
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
-`support_certificates`                    the same of one layer
+`recovers_all_signs`                      the former alone, for less
+`support_certificates`                    both of one layer
 `basis_pursuit_with_noise`                basis pursuit with a penalty in one layer under bounded noise
 `top_k_failure`                           top-k of one layer over random signs, pair by pair
 `tail_probability`                        tails of Rademacher sums, up to exact ones
@@ -40,6 +41,7 @@ _NAMES = {
         "SupportLayer",
         "SupportPath",
         "basis_pursuit_on_supports",
+        "recovers_all_signs",
         "support_certificates",
     ),
     "basis_pursuit_noise": ("NoisyBasisPursuit", "basis_pursuit_with_noise"),

@@ -26,13 +26,16 @@ from dcsc.kernels import fuchs
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, take
 
 SPAN = 4
 """Codes a task of a thread."""
 
 DRAWN = 24
 """Inactive atoms that are drawn of a code."""
+
+WANTED = "all", "not below 1", "any not below 1"
+"""Which inactive atoms are looked at, as the kernel numbers it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +195,7 @@ def support_certificates(
     group: NDArray | None = None,
     sign: NDArray | None = None,
     rng: Generator | None = None,
+    wanted: str = "all",
 ) -> SupportLayer:
     """
     Certify basis pursuit on the supports of one layer, for all signs and for random ones.
@@ -210,6 +214,11 @@ def support_certificates(
     rng : numpy.random.Generator, optional
         With one, sharp tails are taken of inactive atoms that it draws, and `probability` is a draw of b(S) where
         closed tails add up to 1 at most (docs/theory.md, "Sharp tails of some atoms").
+    wanted : {"all", "not below 1", "any not below 1"}
+        Which of the |G_SS^{-1} G_Sj|_1 are computed. No signs exceed one below 1, and most of those are known to be by
+        a bound that costs little: without them `recovery_constant` may be far too large, but is on the same side of 1,
+        and `probability` is as it is. By the first one that is not below 1 it is known that not all signs are
+        recovered; `probability` is then 1, or 0 where there is none.
 
     Returns
     -------
@@ -219,9 +228,10 @@ def support_certificates(
     Raises
     ------
     UserError
-        When the tail is unknown or the codes are of another dictionary.
+        When an option is unknown or the codes are of another dictionary.
     """
     check_choice(tail, TAILS, "tail")
+    check_choice(wanted, WANTED, "wanted")
     checked_type(dictionary, codes)
     patterns = layouts.gram_patterns(dictionary, "signed", np.float64)
     atoms, starts = codes.atom.astype(np.int32), codes.starts
@@ -237,6 +247,7 @@ def support_certificates(
     def work(first: int, last: int) -> None:
         fuchs.layer_certificates(
             TAILS.index(tail),
+            WANTED.index(wanted),
             patterns,
             atoms,
             starts[first : last + 1],
@@ -258,6 +269,7 @@ def basis_pursuit_on_supports(
     tail: str = "exact",
     signs: str = "rademacher",
     rng: Generator | None = None,
+    wanted: str = "all",
 ) -> SupportPath:
     """
     Certify layered basis pursuit (equality form, no noise) on the supports of paths.
@@ -273,7 +285,7 @@ def basis_pursuit_on_supports(
     signs : {"rademacher", "deepest"}
         Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain D-CSC, where the
         propagated columns of its active atoms must be disjoint).
-    rng : numpy.random.Generator, optional
+    rng, wanted
         As for `support_certificates`.
 
     Returns
@@ -298,12 +310,44 @@ def basis_pursuit_on_supports(
         groups = [_groups(flat[-1], column, code) for column, code in zip(columns, flat, strict=True)]
     layers = []
     for dictionary, code, (group, sign) in zip(model.dictionaries, flat, groups, strict=True):
-        certified = support_certificates(dictionary, code, tail=tail, group=group, sign=sign, rng=rng)
+        certified = support_certificates(dictionary, code, tail=tail, group=group, sign=sign, rng=rng, wanted=wanted)
         probability = np.where(applies, certified.probability, 1.0)
         shaped = (certified.smallest_eigenvalue, certified.recovery_constant, probability)
         layers.append(SupportLayer(*(values.reshape(batch) for values in shaped)))
     applies, determined = applies.reshape(batch), determined.reshape(batch)
     return SupportPath(tuple(layers), signs, tail, applies, determined, rng is not None)
+
+
+def recovers_all_signs(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes]) -> NDArray:
+    """
+    Tell which paths layered basis pursuit recovers whatever their signs, as `SupportPath.holds` does, for less.
+
+    Parameters
+    ----------
+    model : Cascade
+        The layers.
+    codes : sequence of array_like of shape (..., filter, *position), or of RaggedCodes
+        [X^(1), ..., X^(L)].
+
+    Returns
+    -------
+    ndarray of bool, shape (...)
+        By the exact recovery condition at every layer (Tropp 2004). Of a path that fails at a layer no other one is
+        looked at, from the deepest layer on.
+
+    Raises
+    ------
+    UserError
+        When shapes do not fit.
+    """
+    flat, eps, batch = flat_path(model, codes)
+    holds = np.ones(len(eps), dtype=bool)
+    for dictionary, code in zip(model.dictionaries[::-1], flat[::-1], strict=True):
+        left = np.flatnonzero(holds)
+        if len(left):
+            found = support_certificates(dictionary, take(code, left), tail="hoeffding", wanted="any not below 1")
+            holds[left] = found.holds
+    return holds.reshape(batch)
 
 
 def _groups(deepest: RaggedCodes, columns: RaggedCodes, codes: RaggedCodes) -> tuple[NDArray, NDArray]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.arrays import real_numbers
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.errors import UserError
-from dcsc.guarantees.basis_pursuit_instance import CertifiedSupports, basis_pursuit_on_supports
+from dcsc.guarantees.basis_pursuit_instance import CertifiedSupports, basis_pursuit_on_supports, recovers_all_signs
 from dcsc.guarantees.bounds import closed_form
 from dcsc.guarantees.by_filter import check_form, closed_failure
 from dcsc.guarantees.certified_size import Failures, certify_upwards
@@ -144,7 +144,7 @@ def ladder(
         check_choice(rung, RUNGS, "rung")
     wanted = [rung for rung in rungs if not noise_deviation or rung.startswith("statistical")]
     if any(rung in SUPPORT_RUNGS for rung in wanted):
-        supports = basis_pursuit_on_supports(model, codes, tail=tail)
+        supports = basis_pursuit_on_supports(model, codes, tail=tail, wanted="not below 1")
         noiseless = real_numbers(noise, "noise", supports.holds.shape, low=0) == 0
     found: dict[str, Rung] = {}
     for rung in wanted:
@@ -472,8 +472,8 @@ def _basis_pursuit_failures(
     if np.any(real_numbers(noise, "noise", low=0) > 0):
         raise UserError(f"rung {rung!r} is about signals without noise: leave the noise out, or use its closed forms.")
     if kind == "uniform":
-        return ~basis_pursuit_on_supports(model, [codes], tail="hoeffding").holds
-    return basis_pursuit_on_supports(model, [codes], tail=tail, rng=rng).layers[0].probability
+        return ~recovers_all_signs(model, [codes])
+    return basis_pursuit_on_supports(model, [codes], tail=tail, rng=rng, wanted="not below 1").layers[0].probability
 
 
 def _default_sizes(n_atoms: int) -> list[int]:

@@ -38,6 +38,12 @@ NEGLIGIBLE = 1e-11
 """Entries of a solution below it are left out once a whole band of them is."""
 DROPPED = 1e-5
 """Sum of small entries that are left out of a list and taken from its margin instead."""
+POWERS, LEFT, LARGEST = 60, 0.01, 1e3
+"""Powers that `column_bounds` adds up at most; what the next one may make; and what it may not, as it grows."""
+KEPT = 2**18
+"""Entries of solutions that are kept for sharp tails: 2 MB; others are solved for again."""
+ALL, NOT_BELOW_ONE, ANY_NOT_BELOW_ONE = range(3)
+"""Which of the |W_j|_1 are wanted: all; those that are not below 1; or only whether there is one of them."""
 
 
 class Factor(NamedTuple):
@@ -164,50 +170,92 @@ def place_of(active, k):
 @compiled
 def list_gram(active, unrolled, inner, reach, patterns):
     """The Gram matrix of active atoms within its envelope: first columns, beginnings and entries."""
-    n, flat = active.shape[1], patterns.pattern.ravel()
-    first, begins = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
-    lower = np.empty(0)
-    for filling in range(2):
-        start = 0
-        for i in range(n):
-            start = 0 if i >= inner else start
-            while i < inner and unrolled[start] < unrolled[i] - reach:
-                start += 1
-            first[i] = first[i] if filling else i
-            for m in range(first[i] if filling else start, i + 1):
-                here = run_of(patterns, *place_of(active, m), active[1, i], active[2, i], active[3, i])
-                value = flat[here + active[0, i]] if here >= 0 else 0.0
-                if filling:
-                    lower[begins[i] + m - first[i]] = value
-                elif value != 0:
-                    first[i] = min(first[i], m)
-                    break
-            if not filling:
-                begins[i + 1] = begins[i] + i + 1 - first[i]
-        if not filling:
-            lower = np.empty(begins[n])
-    return first, begins, lower
+    n, flat, pattern, layout = active.shape[1], patterns.pattern.ravel(), patterns.pattern, patterns.layout
+    n_filters, s0, s1, s2 = layout[3, 2], pattern.shape[2], pattern.shape[3], pattern.shape[4]
+    n0, n1, n2, a0, a1, a2 = layout[0, 0], layout[0, 1], layout[0, 2], layout[2, 0], layout[2, 1], layout[2, 2]
+    filters, p0, p1, p2 = active[0], active[1], active[2], active[3]
+    first, begins, start, written = np.empty(n, np.int64), np.zeros(n + 1, np.int64), 0, 0
+    lower = np.empty(4 * n)
+    for i in range(n):
+        start = 0 if i >= inner else start
+        while i < inner and unrolled[start] < unrolled[i] - reach:
+            start += 1
+        if written + i + 1 - start > len(lower):
+            longer = np.empty(2 * (written + i + 1 - start))
+            longer[:written] = lower[:written]
+            lower = longer
+        q0, q1, q2, f, first[i] = p0[i] - a0, p1[i] - a1, p2[i] - a2, filters[i], -1
+        for m in range(start, i + 1):  # as `run_of`, which costs more
+            d0, d1, d2, value = q0 - p0[m], q1 - p1[m], q2 - p2[m], 0.0
+            d0 += n0 if d0 < 0 else (-n0 if d0 >= n0 else 0)
+            d1 += n1 if d1 < 0 else (-n1 if d1 >= n1 else 0)
+            d2 += n2 if d2 < 0 else (-n2 if d2 >= n2 else 0)
+            if d0 < s0 and d1 < s1 and d2 * n_filters < s2:
+                value = flat[((filters[m] * s0 + d0) * s1 + d1) * s2 + d2 * n_filters + f]
+            if first[i] < 0 and (value != 0 or m == i):
+                first[i] = m
+            if first[i] >= 0:
+                lower[written] = value
+                written += 1
+        begins[i + 1] = written
+    return first, begins, lower[:written].copy()
+
+
+@compiled
+def entry_of_factor(i, m, first, begins, matrix, lower):
+    """An entry of a factor times the diagonal one of its column, or the square of a diagonal one."""
+    value, start = matrix[begins[i] + m - first[i]], max(first[i], first[m])
+    mine, other = begins[i] - first[i], begins[m] - first[m]
+    for k in range(start, m):
+        value -= lower[mine + k] * lower[other + k]
+    return value
 
 
 @compiled
 def factorise(matrix, first, begins, shift, lower):
-    """Cholesky factor of a matrix less a multiple of the identity, within the envelope; returns whether one exists."""
+    """
+    Cholesky factor of a matrix less a multiple of the identity, within the envelope; returns whether one exists.
+
+    Four entries of a row at a time, as none of their sums waits for another one; each is added up in its order.
+    """
     for i in range(len(first)):
-        row = lower[begins[i] : begins[i + 1]]
-        for m in range(first[i], i + 1):
-            value = matrix[begins[i] + m - first[i]]
-            start = max(first[i], first[m])
-            other = lower[begins[m] + start - first[m] :]
-            mine = row[start - first[i] :]
-            for k in range(m - start):
-                value -= mine[k] * other[k]
-            if m == i:
-                value -= shift
-                if not value > 0:
-                    return False
-                row[m - first[i]] = math.sqrt(value)
-            else:
-                row[m - first[i]] = value / lower[begins[m + 1] - 1]
+        m, mine = first[i], begins[i] - first[i]
+        while m < i:
+            if m + 4 > i or max(first[m + 1], first[m + 2], first[m + 3]) > m:
+                lower[mine + m] = entry_of_factor(i, m, first, begins, matrix, lower) / lower[begins[m + 1] - 1]
+                m += 1
+                continue
+            one, two, three, four = matrix[mine + m], matrix[mine + m + 1], matrix[mine + m + 2], matrix[mine + m + 3]
+            o1, o2 = begins[m] - first[m], begins[m + 1] - first[m + 1]
+            o3, o4 = begins[m + 2] - first[m + 2], begins[m + 3] - first[m + 3]
+            s1, s2 = max(first[i], first[m]), max(first[i], first[m + 1])
+            s3, s4 = max(first[i], first[m + 2]), max(first[i], first[m + 3])
+            start = max(s1, s2, s3, s4)
+            for k in range(s1, start):
+                one -= lower[mine + k] * lower[o1 + k]
+            for k in range(s2, start):
+                two -= lower[mine + k] * lower[o2 + k]
+            for k in range(s3, start):
+                three -= lower[mine + k] * lower[o3 + k]
+            for k in range(s4, start):
+                four -= lower[mine + k] * lower[o4 + k]
+            for k in range(start, m):
+                entry = lower[mine + k]
+                one -= entry * lower[o1 + k]
+                two -= entry * lower[o2 + k]
+                three -= entry * lower[o3 + k]
+                four -= entry * lower[o4 + k]
+            one /= lower[o1 + m]
+            two = (two - one * lower[o2 + m]) / lower[o2 + m + 1]
+            three = ((three - one * lower[o3 + m]) - two * lower[o3 + m + 1]) / lower[o3 + m + 2]
+            four = (four - one * lower[o4 + m]) - two * lower[o4 + m + 1]
+            four = (four - three * lower[o4 + m + 2]) / lower[o4 + m + 3]
+            lower[mine + m], lower[mine + m + 1], lower[mine + m + 2], lower[mine + m + 3] = one, two, three, four
+            m += 4
+        value = entry_of_factor(i, i, first, begins, matrix, lower) - shift
+        if not value > 0:
+            return False
+        lower[mine + i] = math.sqrt(value)
     return True
 
 
@@ -435,12 +483,128 @@ def positions_reached(active, layout, reach):
 
 
 @compiled
-def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lattice, out):
+def magnitudes_times(matrix, first, begins, vector, product):
+    """The magnitudes of a symmetric matrix less the identity, given within its envelope, times a vector."""
+    product[:] = 0.0
+    for i in range(len(first)):
+        row, start, n = matrix[begins[i] : begins[i + 1]], first[i], i - first[i]
+        here, there, mine = vector[start:i], product[start:i], vector[i]
+        for k in range(n):
+            there[k] += abs(row[k]) * mine
+        one, two, three, four = 0.0, 0.0, 0.0, 0.0  # no sum waits for another one
+        for k in range(n // 4):
+            one += abs(row[4 * k]) * here[4 * k]
+            two += abs(row[4 * k + 1]) * here[4 * k + 1]
+            three += abs(row[4 * k + 2]) * here[4 * k + 2]
+            four += abs(row[4 * k + 3]) * here[4 * k + 3]
+        for k in range(n - n % 4, n):
+            one += abs(row[k]) * here[k]
+        product[i] += (one + two) + (three + four) + abs(1 - row[n]) * mine
+
+
+@compiled
+def column_bounds(matrix, first, begins):
+    """
+    Upper bounds of the |G_SS^{-1} e_i|_1 of all rows; returns whether they are, else they are 1.
+
+    With F = |G_SS - I|, c >= 0 and c - F c >= 1 in every entry, |G_SS^{-1}| is at most (I - F)^{-1}, also in every
+    entry, and its columns add up to c at most. The sum of all F^k 1 before a power that makes less than 1 of everything
+    is such a c, but for a factor.
+    """
+    n = len(first)
+    total, power, following = np.ones(n), np.ones(n), np.empty(n)
+    for _ in range(POWERS):
+        magnitudes_times(matrix, first, begins, power, following)
+        most = following.max()
+        if most <= LEFT:
+            total *= (1 + 1e-9) / (1 - most)
+            return total, True
+        if not most < LARGEST:
+            break
+        total += following
+        power, following = following, power
+    total[:] = 1.0
+    return total, False
+
+
+@compiled
+def add_magnitudes(target, run, factor):
+    """Add the magnitudes of a run times a factor."""
+    for k in range(len(run)):
+        target[k] += abs(run[k]) * factor
+
+
+@compiled
+def position_bounds(active, bounds, patterns):
+    """Upper bounds of |W_j|_1, the largest one over the inactive atoms of each position, from those of columns."""
+    layout, n_filters, flat = patterns.layout, patterns.layout[3, 2], patterns.pattern.ravel()
+    n0, n1, n2 = layout[0, 0], layout[0, 1], layout[0, 2]
+    sums, most = np.zeros(n0 * n1 * n2 * n_filters), np.zeros(n0 * n1 * n2)
+    s0, s1, s2 = patterns.pattern.shape[2], patterns.pattern.shape[3], patterns.pattern.shape[4]
+    for k in range(active.shape[1]):
+        f, p0, p1, p2 = place_of(active, k)
+        q2 = (p2 + layout[2, 2]) % n2
+        upto = min(s2, (n2 - q2) * n_filters)
+        for d0 in range(s0):
+            q0 = (p0 + layout[2, 0] + d0) % n0
+            for d1 in range(s1):
+                q1 = (p1 + layout[2, 1] + d1) % n1
+                here, there = ((f * s0 + d0) * s1 + d1) * s2, (q0 * n1 + q1) * n2 * n_filters
+                add_magnitudes(sums[there + q2 * n_filters :], flat[here : here + upto], bounds[k])
+                add_magnitudes(sums[there:], flat[here + upto : here + s2], bounds[k])
+    for k in range(active.shape[1]):
+        sums[((active[1, k] * n1 + active[2, k]) * n2 + active[3, k]) * n_filters + active[0, k]] = 0.0
+    for position in range(len(most)):
+        for f in range(n_filters):
+            most[position] = max(most[position], sums[position * n_filters + f])
+    return most
+
+
+@compiled
+def rounding_of(widest, n, eigenvalue, longest, largest):
+    """What rounding and entries left out may have changed in |W_j|_1 and in sums of W_j, whatever the signs."""
+    band = 2.0 * widest + 1
+    error = UNIT * (band * (3 * widest + 70) * math.sqrt(max(longest, 1.0)) + 64 * math.sqrt(band))
+    return math.sqrt(n) * (error + 2 * NEGLIGIBLE * widest) / eigenvalue + 8 * UNIT * n * largest
+
+
+@compiled
+def positions_wanted(wanted, matrix, first, begins, active, reach, patterns, limit):
+    """
+    List positions with an inactive atom whose |W_j|_1 may be wanted, those with the largest bounds first if one counts.
+
+    Returns what the others are at most, too: it is below `limit`.
+    """
+    if wanted == ALL:
+        return positions_reached(active, patterns.layout, reach), 0.0
+    bounds, is_bounded = column_bounds(matrix, first, begins)
+    if not is_bounded and wanted == NOT_BELOW_ONE:
+        return positions_reached(active, patterns.layout, reach), 0.0
+    most, below = position_bounds(active, bounds, patterns), 0.0
+    found, count = np.empty(len(most), np.int64), 0
+    for position in range(len(most)):
+        bound = most[position] * (1 + 1e-9)
+        if bound >= limit or (bound > 0 and not is_bounded):
+            found[count] = position
+            count += 1
+        else:
+            below = max(below, bound)
+    found = found[:count]
+    if wanted == ANY_NOT_BELOW_ONE:
+        found = found[np.argsort(-most[found], kind="mergesort")]
+    return found, below
+
+
+@compiled
+def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, uniforms, lattice, kept, out):
     """
     Certificates of one support: smallest eigenvalue (a lower bound), largest |W_j|_1 (an upper one), and b(S).
 
     Signs are independent over groups of rows; without groups (none are given), over rows. With uniform numbers b(S) is
     a draw of it, by as many inactive atoms, unless the sum of closed tails exceeds 1.
+
+    Where a |W_j|_1 below 1 is not wanted, as no signs exceed it, its bound may be far above it, though below 1; b(S) is
+    the same. Where it is wanted only whether one is not, b(S) is 1 or, if there is none, 0.
     """
     n, layout, n_filters = len(atom), patterns.layout, patterns.layout[3, 2]
     reach, axis = -layout[2], np.argmax(layout[0])
@@ -463,12 +627,18 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
     if n_groups:
         of_row[:], sign_of[:] = group[order], sign[order]
     taken = np.sort(atom)
-    visited, size = positions_reached(active, layout, reach), layout[0, 0] * layout[0, 1] * layout[0, 2]
+    size, limit = layout[0, 0] * layout[0, 1] * layout[0, 2], 1 - 1e-9 - 4 * rounding_of(widest, n, out[0], 1.0, 1.0)
+    visited, below = positions_wanted(wanted, matrix, first, begins, active, reach, patterns, limit)
     listing, places = np.zeros((4, len(visited) * n_filters)), np.empty(len(visited) * n_filters, np.int64)
     m, largest, longest = 0, 0.0, 0.0
-    for position in visited:
+    kept_at, n_kept, keeps = np.full((len(visited), 2), -1), 0, kind >= CHERNOFF and wanted != ANY_NOT_BELOW_ONE
+    for number, position in enumerate(visited):
         begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
-        summarise(space, begin, end, n_filters, of_row, sign_of)
+        begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
+        if keeps and n_kept + (end - begin) * width <= len(kept):
+            kept_at[number, 0], kept_at[number, 1] = n_kept, end - begin
+            kept[n_kept : n_kept + (end - begin) * width] = space.solution[begin * width : end * width]
+            n_kept += (end - begin) * width
         for f in range(n_filters):
             here = np.searchsorted(taken, f * size + position)
             if here < n and taken[here] == f * size + position:
@@ -476,10 +646,13 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
             listing[0, m], listing[1, m], places[m] = space.squares[f], space.sums[f], position * n_filters + f
             largest, longest = max(largest, space.magnitudes[f]), max(longest, space.squares[f])
             m += 1
-    band = 2.0 * widest + 1
-    error = UNIT * (band * (3 * widest + 70) * math.sqrt(max(longest, 1.0)) + 64 * math.sqrt(band))
-    guard = math.sqrt(n) * (error + 2 * NEGLIGIBLE * widest) / out[0] + 8 * UNIT * n * largest
-    out[1] = largest + guard
+        if wanted == ANY_NOT_BELOW_ONE and largest >= 1:
+            break
+    guard = rounding_of(widest, n, out[0], longest, largest)
+    out[1] = max(largest, below) + guard
+    if wanted == ANY_NOT_BELOW_ONE:
+        out[2] = 0.0 if out[1] < 1 else 1.0
+        return
     thresholds, terms, totals = np.ones((1, 1)), np.empty((1, m)), np.empty((1, 1))
     closed_terms(min(kind, GAUSSIAN), listing, 0, m, thresholds, 0.0, guard, 0.0, terms, totals)
     chosen, fresh = np.zeros(m, np.bool_), np.empty(m, np.bool_)
@@ -493,11 +666,17 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
         written = 0
         for member in members:
             position, f = divmod(places[member], n_filters)
-            if position != before:
-                begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
-                begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
-                before = position
-            written = list_magnitudes(space.solution, begin, end, width, f, entries, written)
+            here, rows = kept_at[np.searchsorted(visited, position)]
+            if here >= 0:
+                written = list_magnitudes(kept[here:], 0, rows, width, f, entries, written)
+            else:
+                if position != before:
+                    begin, end = solve_position(
+                        position, factor, active, unrolled, cut, reach[axis], axis, patterns, space
+                    )
+                    begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
+                    before = position
+                written = list_magnitudes(space.solution, begin, end, width, f, entries, written)
             starts.append(written)
         slack = guard + DROPPED
         if drawing:
@@ -513,11 +692,21 @@ def code_certificates(kind, patterns, atom, group, sign, n_groups, uniforms, lat
 
 
 @compiled
-def layer_certificates(kind, patterns, atom, starts, group, sign, n_groups, uniforms, out):
+def layer_certificates(kind, wanted, patterns, atom, starts, group, sign, n_groups, uniforms, out):
     """Certificates (code, 3) of consecutive supports; groups are numbered within a code, none of them for 0."""
-    lattice = np.empty((2, LONGEST))
+    lattice, kept = np.empty((2, LONGEST)), np.empty(KEPT)
     for code in range(len(starts) - 1):
         here = slice(starts[code], starts[code + 1])
         code_certificates(
-            kind, patterns, atom[here], group[here], sign[here], n_groups[code], uniforms[code], lattice, out[code]
+            kind,
+            wanted,
+            patterns,
+            atom[here],
+            group[here],
+            sign[here],
+            n_groups[code],
+            uniforms[code],
+            lattice,
+            kept,
+            out[code],
         )

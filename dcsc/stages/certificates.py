@@ -256,11 +256,16 @@ class _Draws:
         more = functools.partial(self._codes, law, size, purpose)
         n_many, n_sharp = (int(share * self._settings.n_draws) for share in (MANY, SHARP))
 
+        cheap_bounds: dict[tuple[int, int], NDArray] = {}
+
         def excess(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            return np.maximum(failing(block, replicate, codes, tail=cheap) - ceiling, 0.0)
+            cheap_bounds[block, replicate] = failing(block, replicate, codes, tail=cheap)
+            return np.maximum(cheap_bounds[block, replicate] - ceiling, 0.0)
 
         def sharp(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            closed = failing(block, replicate, codes, tail=cheap)
+            closed = cheap_bounds[
+                block, replicate
+            ]  # these blocks are the first of those, and all of those were looked at
             rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
                 found = failing(block, replicate, [take(code, rows) for code in codes], room=ceiling)
@@ -376,13 +381,15 @@ class _Draws:
         if form != "instance":
             return ~guarantees.basis_pursuit(cascade, codes, form=form).holds
         if kind == "uniform":
-            return ~guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds
+            return ~guarantees.recovers_all_signs(cascade, codes)
         draw = self._settings.draws.variants[law]
         signs = _random_signs(draw, cascade.depth) or "rademacher"
         # Where a path is determined, the sum of its layers is capped at 1, and draws of it cannot be.
         is_capped = cascade.depth > 1 and (signs == "deepest" or draw.constraint == "no-overlap")
         drawn = None if is_capped else rng
-        return guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, tail=tail, rng=drawn).failure_bound
+        return guarantees.basis_pursuit_on_supports(
+            cascade, codes, signs=signs, tail=tail, rng=drawn, wanted="not below 1"
+        ).failure_bound
 
     @staticmethod
     def _alone(

@@ -306,8 +306,8 @@ def _as_run(
 def _basis_pursuit(cascade: Cascade, codes: list[RaggedCodes], signs: str | None) -> _Bounds:
     """What the supports say of layered basis pursuit; a bound is capped where the deepest code determines its path."""
     if signs is None:
-        return guarantees.basis_pursuit_on_supports(cascade, codes, tail="hoeffding").holds, None
-    found = guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs)
+        return guarantees.recovers_all_signs(cascade, codes), None
+    found = guarantees.basis_pursuit_on_supports(cascade, codes, signs=signs, wanted="not below 1")
     return found.holds, found.failure_bound
 
 

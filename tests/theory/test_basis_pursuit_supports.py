@@ -109,6 +109,59 @@ def test_certificates_agree_with_dense_algebra_and_signs(name):
 
 
 @pytest.mark.parametrize("name", DICTIONARIES)
+def test_what_is_seen_to_be_below_one_changes_nothing_else(name):
+    dictionary, rng = DICTIONARIES[name](), np.random.default_rng(51)
+    dense = draws(rng, dictionary, 300, 9)
+    codes = RaggedCodes.from_dense(dense.reshape(-1, *dictionary.code_shape), dictionary.code_shape)
+    pairs = np.concatenate([np.arange(size) // 2 for size in codes.row_size])
+    grouped = {"group": pairs, "sign": rng.choice([-1.0, 1.0], len(pairs))}
+    for given in ({}, grouped):
+        for tail in ("hoeffding", "exact"):
+            drawn = [None, np.random.default_rng(1)] if tail == "exact" else [None]
+            for seeded in drawn:
+                options = given | {"tail": tail}
+
+                def certified(wanted, options=options, seeded=seeded):
+                    rng = None if seeded is None else np.random.default_rng(1)
+                    return support_certificates(dictionary, codes, rng=rng, wanted=wanted, **options)
+
+                whole, few, one = (certified(wanted) for wanted in ("all", "not below 1", "any not below 1"))
+                assert (few.recovery_constant >= whole.recovery_constant).all()
+                assert few.smallest_eigenvalue.tobytes() == whole.smallest_eigenvalue.tobytes()
+                assert few.probability.tobytes() == whole.probability.tobytes()
+                large = whole.recovery_constant >= 1
+                assert few.recovery_constant[large].tobytes() == whole.recovery_constant[large].tobytes()
+                for found in (few, one):
+                    np.testing.assert_array_equal(found.holds, whole.holds)
+                np.testing.assert_array_equal(one.probability, np.where(whole.holds, 0.0, 1.0))
+    sparse = whole.holds & (codes.row_size <= 2)
+    assert (few.recovery_constant > whole.recovery_constant)[sparse].any() or name == "1-D, one filter"
+    path = guarantees.recovers_all_signs(Cascade([dictionary]), [codes])
+    np.testing.assert_array_equal(path, whole.holds)
+
+
+def test_a_path_recovers_all_signs_where_every_layer_does():
+    layers = gaussian(7, (8, 4, 8), 2, (32,)), gaussian(8, (6, 8, 2), 1, (16,))
+    cascade, rng = Cascade(list(layers)), np.random.default_rng(52)
+    path = []
+    for layer in layers:
+        dense = draws(rng, layer, 200, 3).reshape(-1, *layer.code_shape)
+        path.append(RaggedCodes.from_dense(dense, layer.code_shape))
+    found = basis_pursuit_on_supports(cascade, path)
+    held = guarantees.recovers_all_signs(cascade, path)
+    np.testing.assert_array_equal(held, found.holds)
+    assert 0 < held.sum() < len(held)
+    assert (found.layers[0].holds != found.layers[1].holds).any()
+
+
+def test_what_is_wanted_is_known():
+    dictionary = gaussian(1, (6, 3, 3), 1, (9,))
+    codes = RaggedCodes.from_dense(np.zeros((1, *dictionary.code_shape)), dictionary.code_shape)
+    with pytest.raises(UserError, match="wanted"):
+        support_certificates(dictionary, codes, wanted="some")
+
+
+@pytest.mark.parametrize("name", DICTIONARIES)
 def test_no_more_signs_fail_in_a_linear_programme_than_bounded(name):
     dictionary = DICTIONARIES[name]()
     matrix, rng = dense_matrix(dictionary), np.random.default_rng(60)

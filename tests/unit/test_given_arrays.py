@@ -255,6 +255,7 @@ CALLS: dict[str, dict[str, Given]] = {
         "codes": path_of(guarantees.basis_pursuit_on_supports),
         "codes, one layer": layer_of(lambda *given: guarantees.basis_pursuit_on_supports(*given).failure_rate_bound),
     },
+    "recovers_all_signs": {"codes": path_of(guarantees.recovers_all_signs)},
     "support_certificates": {"codes": lists(lambda given: guarantees.support_certificates(DICTIONARY, given))},
     "SupportPath.for_all_signs": {"noiseless": level([1, 0], SUPPORTS.for_all_signs, low=-math.inf)},
     "SupportPath.for_random_signs": {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from dcsc import UserError, statistics
 
@@ -109,3 +109,12 @@ def test_paired_difference_of_few_trials_is_no_certainty():
     _, lower, upper = statistics.paired_difference(np.ones((1, 20)), np.ones((1, 20)))
     assert -lower == upper == pytest.approx(1 - end)
     assert np.isnan(statistics.paired_difference(np.ones((1, 0)), np.ones((1, 0)))).all()
+
+
+def test_the_logarithm_of_a_sum_has_the_bits_of_the_general_one():
+    rng, weights = np.random.default_rng(3), np.array([0.5, 0.125, 0.125, 0.125, 0.125])
+    drawn = [rng.standard_normal(5) * 10.0 ** rng.uniform(-3, 4) for _ in range(500)]
+    tied = [np.full(5, -1.7), np.array([2.0, 2.0, -1.0, 2.0, 0.0])]
+    for exponents in drawn + tied:
+        expected = np.float64(special.logsumexp(exponents, b=weights))
+        assert statistics._log_of_sum(exponents, weights).tobytes() == expected.tobytes()
