@@ -520,7 +520,7 @@ def _about_properties(properties: Mapping[str, Mapping[str, Numbers]]) -> list[s
 
     sentences = {
         ("dilation", 1): "Dilated filters are written out with their zeros, which is exact: {}.",
-        ("groups", 1): "Grouped filters are written out with zeros at the other channels, which is exact: {}.",
+        ("groups", 1): "In groups of channels, whose filters see only each other: {}.",
         ("padding", 0): "Zero padding of {}: atoms that hang over the border are cut there. The forward pass does so "
         "here too; the certificates are about whole atoms.",
         ("pool", 1): "Left out: pooling after {}, where a segment ends.",

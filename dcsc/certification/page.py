@@ -314,7 +314,7 @@ def _pairs(certificate: Certificate) -> str:
         first, second = first[channel], second[channel]
         lag = ", ".join(map(str, pair.lag))
         axes.set_title(f"{_title(layer)}\n{pair.first} and {pair.second}, lag {lag}: {pair.inner:.2f}")
-        if made.rank == 2 and min(first.shape) > 1:
+        if first.ndim == 2 and min(first.shape) > 1:
             _images(axes, first, second)
         else:
             _curves(axes, first.ravel(), second.ravel())

@@ -330,6 +330,14 @@ class OnlyText(HTMLParser):
         self.words.append(data)
 
 
+def test_the_page_shows_layers_of_one_tap_and_of_groups(tmp_path):
+    rng = np.random.default_rng(0)
+    state = {"a.weight": rng.standard_normal((4, 3, 1, 1)), "b.weight": rng.standard_normal((4, 1, 3, 3))}
+    np.savez(tmp_path / "net.npz", **state, **{"a.stride": 1, "b.stride": 1, "b.groups": 4})
+    certificate = dcsc.certify(dcsc.read_network(tmp_path / "net.npz"), draws=0)
+    assert page.as_page(certificate).count("<svg") > 1
+
+
 def test_the_page_needs_nothing_else_and_is_the_same_every_time(weights, tmp_path, capsys):
     command = ["certify", str(weights), *ARGUMENTS, "--signals", str(weights.with_name("signals.npy")), "--report"]
     assert main([*command, str(tmp_path / "a" / "page.html")]) == 0
