@@ -130,7 +130,7 @@ def test_groups_and_dilation_are_written_out_exactly(written):
     np.testing.assert_allclose(found[0], middle, atol=1e-12)
     np.testing.assert_allclose(found[1], deepest, atol=1e-11)
     said = " ".join(network.notes)
-    assert "zeros at the other channels, which is exact: b (2)" in said
+    assert "whose filters see only each other: b (2)" in said
     assert "zeros, which is exact: b (2)" in said
 
 
