@@ -82,8 +82,9 @@ def _supports(dictionary: ConvolutionalDictionary, sizes: NDArray, atoms: NDArra
     """Sort the drawn atoms of each trial; entries after the last one are scratch."""
     atoms = atoms[: sizes.sum()]
     # Half as many bytes are sorted in half the time.
-    whole = np.int32 if len(sizes) * dictionary.n_atoms < 2**31 else np.int64
-    first = np.repeat(np.arange(len(sizes), dtype=whole) * whole(dictionary.n_atoms), sizes)
+    whole = np.dtype(np.int32 if len(sizes) * dictionary.n_atoms < 2**31 else np.int64)
+    begins = np.arange(len(sizes), dtype=np.int64) * dictionary.n_atoms
+    first = np.repeat(begins.astype(whole), sizes)
     ordered = np.sort(first + atoms.astype(whole, copy=False)) - first
     ones = np.ones(len(atoms), np.int8)
     return RaggedCodes(sizes.astype(np.int64), ordered.astype(np.int32, copy=False), ones, dictionary.code_shape)
