@@ -237,6 +237,7 @@ def _be(request: Mapping[str, Any], descriptors: list[int], connection: socket.s
     """Be the script: what a process of its own would have and do."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell began in the background
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.environ.clear()

@@ -155,9 +155,8 @@ def _jobs(sizes: Any, rule: str) -> Iterator[tuple[dict[str, str], Path]]:
         return
     path = FILES[stages[rule]]
     names = wildcards_of(path)
-    for experiment in plan.study.experiments if "experiment" in names else [""]:
-        if rule == RULES["sweeps"] and not plan.signals_of(experiment).refine:
-            continue
+    having = [name for name in plan.study.experiments if plan.files(stages[rule], name)]
+    for experiment in having if "experiment" in names else [""]:
         members = plan.members_of(experiment) if experiment else plan.members
         for member in members if "cascade" in names else [""]:
             for chunk in plan.chunks_of(experiment) if "chunk" in names else [""]:
@@ -299,7 +298,12 @@ def run(
         )  # fmt: skip
         os.close(sending)
         started(child)
-        shown.follow(events, child)
+        try:
+            shown.follow(events, child)
+        except Exception as error:  # what only shows a run must not end it
+            shown.give_up(error, output)
+            while events.read(1 << 16):
+                pass
         code = child.wait()
     return shown.end(code if code >= 0 else 128 - code, output)
 
@@ -448,6 +452,13 @@ class _Display:
             return f"{clock(self._seconds)}; waiting for Snakemake's plan"
         kernels = " (compiling kernels)" if compiles else ""
         return f"{clock(self._seconds)}{self._left()}; waiting for {progress.waiting_for()}{kernels}"
+
+    def give_up(self, error: Exception, output: Path) -> None:
+        """Say that the run goes on, of which no more is shown."""
+        told = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):  # there is nobody any more to say it to
+            self._screen.clear()
+            self._say(f"How far the run is can't be shown ({told}); it goes on, see {output}. Please report this.")
 
     def end(self, code: int, output: Path) -> int:
         """Say how the run ended, and where Snakemake's own words are."""

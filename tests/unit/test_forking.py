@@ -34,14 +34,15 @@ def begin(tmp_path):
     """Start a run of a script that does some work."""
     (tmp_path / "run.py").write_text(RUN)
 
-    def started(work, *arguments, **variables):
+    def started(work, *arguments, interrupt=signal.SIG_DFL, **variables):
         script = tmp_path / "tmpabc.work.py"
         script.write_text(SCRIPT.replace("{work}", work))
         command = [sys.executable, "run.py", str(script), *arguments]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DCSC", "PYTHON"))}
         return subprocess.Popen(
-            command, cwd=tmp_path, env=kept | variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            command, cwd=tmp_path, env=kept | variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
+        )  # fmt: skip
 
     return started
 
@@ -127,9 +128,21 @@ finally:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_fork_tidies_up_and_ends_with_the_script_that_waits_for_it(begin, tmp_path, number):
-    run = begin(TIDY)
+IN_BACKGROUND = signal.SIG_IGN
+"""A shell makes what it runs in the background ignore an interrupt."""
+
+
+@pytest.mark.parametrize(
+    ("number", "interrupt"),
+    [
+        (signal.SIGKILL, signal.SIG_DFL),
+        (signal.SIGINT, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGTERM, IN_BACKGROUND),
+    ],
+)
+def test_a_fork_tidies_up_and_ends_with_the_script_that_waits_for_it(begin, tmp_path, number, interrupt):
+    run = begin(TIDY, interrupt=interrupt)
     waited_for((tmp_path / "running").exists)
     fork, parent = map(int, (tmp_path / "running").read_text().split())
     script = next(process for process in children_of(run.pid) if process != parent)

@@ -27,6 +27,8 @@ CLUSTER = yaml.safe_load((ROOT / "config/cluster.yaml").read_text(encoding="utf-
 (MILLION,) = CLUSTER["experiments"].values()
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 LOCKED = (ROOT / "docs/site/weights.lock").read_text(encoding="utf-8")
+CERTIFIED = (ROOT / "docs/certify.md").read_text(encoding="utf-8")
+ACTIVE = [float(share) for share in re.findall(r"^conv\d +\d+ +([\d.]+)% ", CERTIFIED, re.MULTILINE)]
 PACKAGE = (ROOT / "tests/package/build_and_try.py").read_text(encoding="utf-8")
 
 HELD = {
@@ -50,6 +52,7 @@ HELD = {
     "docs/certify.md": {
         "version 6.2.3 of the package": "silero-vad==6.2.3 " in LOCKED,  # make site holds what it prints
         "2 GiB by default": LARGEST == 2 * 2**30,
+        "27 to 55 % of all atoms are active": (round(min(ACTIVE)), round(max(ACTIVE))) == (27, 55),
     },
     "config/README.md": {
         "97 % to 3 %": sweeps.LEVELS == (0.97, 0.03),

@@ -17,6 +17,7 @@ import pytest
 
 from dcsc import __main__ as command_line
 from dcsc.study import run
+from dcsc.study.plan import RULES
 from dcsc.study.progress import Progress, clock, in_words, sentence_of, stage_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +159,20 @@ def test_the_cost_model_knows_every_job_and_learns(tmp_path, monkeypatch):
     assert costs.seconds("run_pursuits", {"experiment": "of another study"}) == 0.0
 
 
+@pytest.mark.parametrize("name", ["config/config.yaml", "config/iterative.yaml", "config/smoke.yaml"])
+def test_the_cost_model_knows_the_jobs_of_every_rule_of_a_study(name, monkeypatch):
+    """An experiment may draw no signals, certify nothing or refine nothing."""
+    monkeypatch.chdir(ROOT)
+    costs = run.StudyCosts(name)
+    plan = costs._sizes.plan
+    for stage, rule in RULES.items():
+        made = plan.members if stage == "dictionaries" else [
+            path for experiment in plan.study.experiments for path in plan.files(stage, experiment)
+        ]  # fmt: skip
+        assert len(list(run._jobs(costs._sizes, rule))) == len(made), rule
+        assert not made or costs.all_seconds(rule, len(made)) > 0
+
+
 def test_the_plugin_passes_events_on_and_survives_a_reader_that_is_gone():
     path = ROOT / "workflow/logger/snakemake_logger_plugin_dcsc/__init__.py"
     specification = importlib.util.spec_from_file_location("plugin_of_ours", path)
@@ -249,6 +264,21 @@ def test_a_run_that_ends_before_any_job_says_why_and_keeps_the_status(shown):
     running = shown("tell(event='error', message='MissingRuleException:' + chr(10) + 'No rule x'); sys.exit(1)")
     output, _ = running.communicate(timeout=60)
     assert "    No rule x" in output.splitlines()
+
+
+def test_a_run_goes_on_when_it_cannot_be_shown(shown, tmp_path):
+    running = shown("""
+        tell(event="run_info", stats=3)
+        time.sleep(1)
+        for _ in range(1000):
+            tell(event="run_info", stats={}, room="." * 1000)
+        (__import__("pathlib").Path("finished")).touch()
+    """)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, output
+    assert "can't be shown" in output
+    assert "Traceback" not in output
+    assert (tmp_path / "finished").exists()
 
 
 def test_a_second_run_says_that_there_is_nothing_to_do(shown):
