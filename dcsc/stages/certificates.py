@@ -263,9 +263,7 @@ class _Draws:
             return np.maximum(cheap_bounds[block, replicate] - ceiling, 0.0)
 
         def sharp(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            closed = cheap_bounds[
-                block, replicate
-            ]  # these blocks are the first of those, and all of those were looked at
+            closed = cheap_bounds[block, replicate]  # these blocks are the first of those that were looked at
             rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
                 found = failing(block, replicate, [take(code, rows) for code in codes], room=ceiling)
