@@ -49,8 +49,7 @@ class Workflow:
     def command(self, *arguments: str) -> list[str]:
         file = self.folder / "study.yaml"
         file.write_text(yaml.safe_dump(self.configuration, sort_keys=False), encoding="utf-8")
-        quick = ("--max-jobs-per-timespan", "100/1s")  # the end of a run waits for one span
-        return [sys.executable, "-m", "snakemake", *quick, *arguments, "--configfile", file.name]
+        return [sys.executable, "-m", "snakemake", *arguments, "--configfile", file.name]
 
     def snakemake(self, *arguments: str) -> tuple[int, str]:
         return self.execute(self.command(*arguments))

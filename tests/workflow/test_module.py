@@ -48,8 +48,7 @@ def project(clone, tmp_path):
 
 
 def snakemake(workflow, *arguments):
-    quick = ("--max-jobs-per-timespan", "100/1s")
-    return workflow.execute([sys.executable, "-m", "snakemake", *quick, *arguments])
+    return workflow.execute([sys.executable, "-m", "snakemake", *arguments])
 
 
 def test_a_module_with_a_prefix_runs_and_its_records_name_their_places(project):

@@ -37,7 +37,7 @@ def test_a_new_study_runs_as_its_readme_says(tmp_path, capsys):
         assert large in text
         text = text.replace(large, small)
     configuration.write_text(text, encoding="utf-8")
-    code, output = study.execute([sys.executable, "-m", "snakemake", *arguments, "--max-jobs-per-timespan", "100/1s"])
+    code, output = study.execute([sys.executable, "-m", "snakemake", *arguments])
     assert code == 0, output
     assert (folder / "results/figures/transition-recovery.png").is_file()
     assert "| holds |" in (folder / "results/claims.md").read_text()

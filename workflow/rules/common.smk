@@ -52,6 +52,15 @@ PAGES = os.path.relpath(
 )  # relative, as provenance must not name a machine
 
 
+# On this machine nothing has to be spared from many starts at once. Where Snakemake limits them, by default to 100 a
+# second, every job that ended makes it look for ready jobs once more in each second, for as long as the run takes.
+SCHEDULING = workflow.scheduling_settings
+if workflow.local_exec and SCHEDULING is not None and not IS_MODULE:
+    LIMIT = SCHEDULING.max_jobs_per_timespan
+    if LIMIT is not None and (LIMIT.max_jobs, LIMIT.timespan) == (100, 1):
+        SCHEDULING.max_jobs_per_timespan = None
+
+
 def stop_unless(check, *arguments):
     """End with one sentence when something around the study is not as it should be."""
     try:
