@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -119,7 +120,8 @@ def replacing(path: Path) -> Iterator[Path]:
         except (OSError, RuntimeError) as error:  # netCDF reports a full disk as a RuntimeError
             raise UserError(f"{path} cannot be written, {_remedy(error, path.parent)}, then run again.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong was said above; on a read-only disk nothing can be tidied
+            temporary.unlink(missing_ok=True)
 
 
 def _remedy(error: Exception, folder: Path) -> str:
@@ -127,10 +129,13 @@ def _remedy(error: Exception, folder: Path) -> str:
     try:
         full = shutil.disk_usage(folder).free < SPARE
         closed = not os.access(folder, os.W_OK)
+        fixed = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
-        full = closed = False
+        full = closed = fixed = False
     if full or getattr(error, "errno", None) == errno.ENOSPC:
         return "the disk is full: free space"
+    if fixed or getattr(error, "errno", None) == errno.EROFS:
+        return f"{os.strerror(errno.EROFS)}: make it writable"
     if closed:
         return "its folder is not writable: make it writable"
     return f"{getattr(error, 'strerror', None) or error}: make its folder writable"

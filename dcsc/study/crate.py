@@ -9,6 +9,7 @@ byte for byte.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import io
 import json
@@ -162,7 +163,8 @@ def export(configuration: str | Path, output: str | Path, told: Told) -> Path:
         raise UserError(f"{output} cannot be written ({error.strerror}): give it a folder with room.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.with_name(f"{partial.name}.zip").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that became read-only nothing can be tidied
+            partial.with_name(f"{partial.name}.zip").unlink(missing_ok=True)
     return output
 
 

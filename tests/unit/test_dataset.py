@@ -1,10 +1,12 @@
 """Datasets on disk: exact round trips, identical bytes, atomic writing, and refusal of what is not right."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -192,6 +194,18 @@ def test_a_notebook_is_told_of_a_schema_from_the_future(file):
     sign(file)
     with pytest.raises(UserError, match="holds 'dreams', which this version does not know: update dcsc"):
         dcsc.open_results(file)
+
+
+def test_a_disk_that_turns_read_only_in_the_middle_of_a_write_is_one_sentence(content, tmp_path, monkeypatch):
+    """What is half written cannot be tidied then."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match=r"x\.nc cannot be written, Read-only file system: make it writable, then"):
+        dataset.write(content, tmp_path / "x.nc", RECORD)
 
 
 def test_a_stage_cannot_write_what_does_not_fit_its_schema(content, tmp_path):
