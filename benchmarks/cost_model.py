@@ -1,9 +1,10 @@
 """
 Fit the coefficients of the cost model on runs of this checkout: python -m benchmarks.cost_model CONFIG...
 
-Time is the processor time that the jobs log, so that other work on the machine does not count; memory is
-from Snakemake's timing files, disk from the outputs. The weights lie between those of relative errors, for which
-small jobs count, and of absolute ones, for which the sum comes out right; no coefficient is below 0.
+Time is the processor time that the jobs log, so that other work on the machine does not count; memory is what
+they log, or Snakemake's timing files where that is more; disk is from the outputs. The weights lie between
+those of relative errors, for which small jobs count, and of absolute ones, for which the sum comes out right;
+no coefficient is below 0.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ KEPT_ROOTS = {"dcsc", "matplotlib", "numba", "numpy", "pandas", "scipy", "seabor
 """Of these packages jobs find loaded what an earlier one loaded in the middle of its work; of plug-ins nothing."""
 
 _started: list[subprocess.Popen[bytes]] = []
+"""Kept, since what is forked from ends when its standard input is closed."""
 
 
 def start() -> None:

@@ -99,23 +99,9 @@ def _direct_cost(shape: Sequence[int]) -> float:
 
 def _lengths(overlap: Sequence[int]) -> list[int]:
     """Lengths of transforms in which no lag meets another."""
-    return [_fast_length(2 * n - 1) for n in overlap]
+    from scipy.fft import next_fast_len
 
-
-def _fast_length(least: int) -> int:
-    """
-    Smallest product of powers of 2, 3 and 5 that is not below some length.
-
-    It is SciPy's for real transforms, whose import takes longer than most kernels do.
-    """
-    found, fives = 2 * least, 1
-    while fives < found:
-        threes = fives
-        while threes < found:
-            twos = threes << max(0, -(-least // threes) - 1).bit_length()
-            found, threes = min(found, twos), 3 * threes
-        fives *= 5
-    return found
+    return [next_fast_len(2 * n - 1, real=True) for n in overlap]
 
 
 def _frequencies(overlap: Sequence[int]) -> int:

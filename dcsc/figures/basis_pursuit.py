@@ -131,9 +131,9 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         f"{style.plural(measured['trials'], 'trial')} a point, pooled over "
         f"{style.plural(measured['replicates'], 'dictionary')}; bands: Clopper-Pearson {settings.confidence:.0%}; "
         f"lines: certified at {1 - settings.delta:.0%} for these supports{limits}",
-        settings.axis.label("stripe-sparsity")
-        if settings.axis.of in ("count", "density")
-        else "mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ of the first layer (atoms)",
+        "mean stripe-sparsity $\\|X^{(1)}\\|^S_{0,\\infty}$ of the first layer (atoms)"
+        if quantity == "stripe_sparsity"
+        else settings.axis.label("stripe-sparsity"),
     )
     return figure
 

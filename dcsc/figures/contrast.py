@@ -85,7 +85,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             panel.set_title(f"{cascade} ($\\mu$ = {coherence:.3f}): {pursuit}")
             style.logarithmic(panel.xaxis, table["contrast"])
             style.logarithmic(panel.yaxis, table[quantity])
-        row[0].set_ylabel(settings.axis.of_transitions())
+        row[0].set_ylabel("\n".join(style.balanced(settings.axis.of_transitions(), style.BESIDE)))
     style.common_legend(figure, axes.flat, loc="outside right center")
     label = "contrast $X_{min}/X_{max}$ of the law of magnitudes"
     style.footnote(figure, style.transitions_note(table, settings, "bands"), label)

@@ -26,8 +26,8 @@ PANEL = Panel(
 
 CURVE = ["pursuit", "curve"]
 """Columns that tell curves apart."""
-_NAMES = {None: "sparsity", "stripe-sparsity": "sparsity", "count": "number of atoms", "density": "density"}
-"""What the slopes are of, by the axis."""
+_NAMES = {"stripe_sparsity": "sparsity", "count": "number of atoms", "density": "density"}
+"""What the slopes are of, by the column of the axis."""
 
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
@@ -115,6 +115,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
         With lines at -1 and -2.
     """
     series, panels = list(table["series"].unique()), list(table["pursuit"].unique())
+    quantity = settings.axis.column("stripe-sparsity")
     figure, axes = style.canvas(settings.style, len(series), len(panels), 0.95, sharex="row", sharey=True)
     table = table[table["kind"] != "difference"]
     local = select(table, span="local")
@@ -133,20 +134,16 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             style.logarithmic(panel.xaxis, part["coherence"])
             panel.set(title=f"{name}: {pursuit}", xlabel="mutual coherence $\\mu$")
             style.legend_below(panel, 0.2)
-        row[0].set_ylabel(f"local slope of log {_NAMES[settings.axis.of]}")
+        row[0].set_ylabel(f"local slope of log {_NAMES[quantity]}")
     # Along a series of growing dictionaries a density may rise, which a stripe-sparsity does not.
-    top = 0.2 if settings.axis.of in (None, "stripe-sparsity") else max(0.2, min(5.0, local["slope"].max() + 0.3))
+    top = 0.2 if quantity == "stripe_sparsity" else max(0.2, min(5.0, local["slope"].max() + 0.3))
     axes[0, 0].set_ylim(max(-5.0, local["slope"].min() - 0.8), top)
     style.footnote(
         figure,
         f"slopes between neighbouring cascades, in the legend over all in which the transition lies among the cells; "
         f"bars and brackets: Student {settings.confidence:.0%} over "
         f"{style.plural(table['replicates'].max(), 'dictionary')}; what is certified is pooled over them"
-        + (
-            ""
-            if settings.axis.column("stripe-sparsity") == "stripe_sparsity"
-            else f"; {settings.axis.of_transitions()}"
-        ),
+        + ("" if quantity == "stripe_sparsity" else f"; {settings.axis.of_transitions()}"),
     )
     return figure
 

@@ -29,6 +29,8 @@ from dcsc.store.dataset import replacing
 FORMATS = ("pdf", "svg", "png")
 CHARACTERS_PER_INCH = 17.8
 """Of the smallest print, a little fewer than fit."""
+BESIDE = 26
+"""Characters of a line of a label that stands upright beside a panel."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 """Beside the colours, so that series are told apart in grey too."""

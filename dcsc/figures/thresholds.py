@@ -78,7 +78,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
             panel.set(title=f"{name}: {pursuit}", xlabel="mutual coherence $\\mu$")
             style.logarithmic(panel.xaxis, part["mutual_coherence"])
             style.logarithmic(panel.yaxis, part[quantity])
-        row[0].set_ylabel(settings.axis.of_transitions())
+        row[0].set_ylabel("\n".join(style.balanced(settings.axis.of_transitions(), style.BESIDE)))
     style.common_legend(figure, axes.flat, loc="outside right center")
     note = style.transitions_note(table, settings)
     if (measured["censored"] > 0).any():

@@ -44,7 +44,7 @@ class _WithoutEnvironments:
         return getattr(self._codegen, name)
 
 
-class LinkedLibrary(JITCodeLibrary):
+class OptimisedLibrary(JITCodeLibrary):
     """Code that is there to be copied into other libraries, not to be run."""
 
     @property
@@ -59,9 +59,6 @@ class LinkedLibrary(JITCodeLibrary):
         """
         return _WithoutEnvironments(self._codegen)
 
-    def _optimize_final_module(self) -> None:
-        """Leave it to the library that this is copied into."""
-
     def _finalize_final_module(self) -> None:
         """Take the steps of numba's but for the last ones, which make machine code."""
         self._finalize_dynamic_globals()
@@ -69,11 +66,11 @@ class LinkedLibrary(JITCodeLibrary):
         self._finalized = True
 
 
-class OptimisedLibrary(LinkedLibrary):
-    """The same, optimised before it is copied."""
+class LinkedLibrary(OptimisedLibrary):
+    """The same, which is optimised where it is copied to and not before."""
 
     def _optimize_final_module(self) -> None:
-        JITCodeLibrary._optimize_final_module(self)
+        """Leave it to the library that this is copied into."""
 
 
 class LinkedCompiler(Compiler):

@@ -519,6 +519,17 @@ def test_transitions_are_shown_on_the_axis_that_is_asked_for(two_cascades, modul
     assert any(np.isin(values, value).any() for value in drawn)
 
 
+@pytest.mark.parametrize("module", [contrast, thresholds])
+def test_a_label_beside_a_panel_leaves_room(two_cascades, module):
+    results, settings = two_cascades[0], two_cascades[1](axis={"of": "density", "layer": None})
+    with style.applied(settings.style):
+        figure = module.draw(module.tidy(results, settings), settings)
+        figure.canvas.draw()
+    panel = figure.axes[0]
+    # Panels of two pursuits are lower than this one of a single pursuit.
+    assert panel.yaxis.label.get_window_extent().height < 0.7 * panel.get_window_extent().height
+
+
 def test_slopes_are_of_the_quantity_that_is_asked_for(two_cascades):
     results, settings = two_cascades[0], two_cascades[1](axis={"of": "density", "layer": 2})
     table = slopes.tidy(results, settings)

@@ -153,10 +153,3 @@ def test_costs_are_known_before_memory_is_taken():
     assert gram.needed_bytes((1, 512, 3, 3, 512)) < 2**29
     assert gram.needed_bytes((1152, 1, 5, 5, 1)) < 2**28
     assert gram.needed_bytes((1, 2, 200_000, 1)) < 2**28
-
-
-def test_lengths_of_transforms_are_those_of_scipy():
-    from scipy.fft import next_fast_len
-
-    lengths = range(1, 3000)
-    assert [gram._fast_length(n) for n in lengths] == [next_fast_len(n, real=True) for n in lengths]
