@@ -82,7 +82,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
                     curve = select(measured, signs=signs, level=level, **here)
                     look = {"linestyle": line, "label": f"{level:.0%} recovery, {signs}"}
                     style.curve_with_band(panel, curve, "contrast", quantity, colours[index], index, **look)
-            panel.set_title(f"{cascade} ($\\mu$ = {coherence:.3f}): {pursuit}")
+            panel.set_title(f"{cascade}: {pursuit}\n$\\mu$ = {coherence:.3f}")
             style.logarithmic(panel.xaxis, table["contrast"])
             style.logarithmic(panel.yaxis, table[quantity])
         row[0].set_ylabel("\n".join(style.balanced(settings.axis.of_transitions(), style.BESIDE)))

@@ -76,7 +76,7 @@ class LinkedLibrary(OptimisedLibrary):
 class LinkedCompiler(Compiler):
     """Compiles a kernel for those that call it."""
 
-    library = LinkedLibrary
+    library: type[OptimisedLibrary] = LinkedLibrary
 
     def compile_extra(self, func: Callable[..., Any]) -> Any:
         """
