@@ -472,7 +472,7 @@ def test_thresholds_are_shown_as_densities_of_a_layer(tmp_path):
     counts = thresholds.tidy(results, dataclasses.replace(settings, axis=Axis("count", 1)))
     np.testing.assert_allclose(counts["count"], table["density"] * n_atoms)
     figure = thresholds.draw(table, settings)
-    assert figure.axes[0].get_ylabel() == "density of activations of layer 1"
+    assert " ".join(figure.axes[0].get_ylabel().split()) == "density of activations of layer 1"
     assert any(line.get_ydata().tolist() == row["density"].tolist() for line in figure.axes[0].lines)
 
 
