@@ -52,13 +52,20 @@ PAGES = os.path.relpath(
 )  # relative, as provenance must not name a machine
 
 
-# On this machine nothing has to be spared from many starts at once. Where Snakemake limits them, by default to 100 a
-# second, every job that ended makes it look for ready jobs once more in each second, for as long as the run takes.
-SCHEDULING = workflow.scheduling_settings
-if workflow.local_exec and SCHEDULING is not None and not IS_MODULE:
-    LIMIT = SCHEDULING.max_jobs_per_timespan
-    if LIMIT is not None and (LIMIT.max_jobs, LIMIT.timespan) == (100, 1):
-        SCHEDULING.max_jobs_per_timespan = None
+def lift_limit_of_starts():
+    """
+    On this machine, start jobs without Snakemake's limit of 100 a second, unless another one was asked for.
+
+    Under a limit every job that ended makes Snakemake look for ready jobs once more in each second, for as long as the
+    run takes. It reads the limit from its settings before a run begins: only its scheduler can be told afterwards.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if (
+        workflow.local_exec
+        and limit is not None
+        and (limit.max_jobs, limit.timespan) == (100, 1)
+    ):
+        workflow.scheduler.job_rate_limiter = None
 
 
 def stop_unless(check, *arguments):
