@@ -118,6 +118,16 @@ class Executor(RemoteExecutor):
 '''
 
 
+def test_starts_are_limited_only_where_a_limit_was_asked_for(study):
+    snakefile = study.folder / "workflow/Snakefile"
+    told = 'onsuccess:\n    print("limit:", workflow.scheduler.job_rate_limiter)\n'
+    snakefile.write_text(f"{snakefile.read_text(encoding='utf-8')}\n\n{told}", encoding="utf-8")
+    forced = ("--cores", "2", "--forcerun", "render_local_snr", "--until", "render_local_snr")
+    for limit, expected in (("100/1s", "limit: None"), ("50/1s", "limit: <")):
+        code, output = study.snakemake("--max-jobs-per-timespan", limit, *forced)
+        assert code == 0 and expected in output, output
+
+
 def on_a_cluster(study):
     """The profile of Slurm, with an executor that stands for it; and how to run with them."""
     plugin = study.folder / "pretended" / "snakemake_executor_plugin_pretend"
