@@ -13,15 +13,17 @@ time over ours, round by round: its median, with the quartiles in brackets. Abov
 
 - **One core** is the processor time of one thread, every library on one core: other processes hardly touch it.
 - **All cores** is the time on the clock, which another process on the same machine distorts, most of all
-  for libraries whose threads wait for one another. Read it only when the load was near 0.
+  for libraries whose threads wait for one another. Read it only when the load was near 0. Only cases with an aim are
+  shown.
 - **Pursuits** are timed on all cores, on the clock, to an equal objective.
 
 An aim is met where the median, rounded as it is shown, reaches it; "in the spread" where the upper quartile does. The
 noiseless trial takes the dense path where that costs less, and then the two are the same but for the choice.
 
 The share is what our call reaches of the machine, on one core: of its operations a second in a product of matrices, for
-the operations that the work takes at least (by the direct method, or by rows of the Gram kernel), or of its bytes a
-second in a copy, for reading codes that are given as arrays. What is missing to 100 % is what could be gained at most.
+the multiplications and additions that the work takes at least (by the direct method, or by rows of the Gram kernel), or
+of its bytes a second in a copy, for reading codes that are given as arrays. What is missing to 100 % is what could be
+gained at most. Work on lists takes most of its time to find where each number belongs, which counts as nothing here.
 
 PyTorch is called in chunks of trials, and its fastest chunk counts. Signals have 1024 points, dictionaries 32
 filters at stride 1, unless a line says otherwise. Our outputs are allocated beforehand, as are PyTorch's.
@@ -101,7 +103,7 @@ def _comparisons(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
             "|---|---|---:|---:|---|---:|---:|---:|---|",
         ]
         for row in rows:
-            if row["clock"] == clock:
+            if row["clock"] == clock and not (clock == "all cores" and row["target"] is None):
                 spread = row["ratio"]
                 ratio = f"{spread['median']:.2f} [{spread['low']:.2f}, {spread['high']:.2f}]"
                 aim = "" if row["target"] is None else f"{row['target']:.2g}"
