@@ -15,7 +15,7 @@ lattice     (2, entry)            counts, written over
 =====================================================================================================
 """
 
-# ruff: noqa: ANN001, ANN201 - numba infers the types
+# ruff: noqa: ANN001, ANN201, SIM110 - numba infers the types
 
 from __future__ import annotations
 
