@@ -392,7 +392,7 @@ def _sharpened(
     """The thresholds of all filters, as they are given or after a search that begins there, and the bound at them."""
     check_choice(tail, TAILS, "tail")
     eps, guard, bounds = np.array(eps, np.float64), np.array(guard, np.float64), np.empty(sums.n_codes)
-    thresholds = np.array(np.broadcast_to(thresholds, (sums.n_codes, sums.dictionary.n_filters)))
+    thresholds = np.array(np.broadcast_to(thresholds, (sums.n_codes, sums.dictionary.n_filters)), order="C")
 
     drawn = drawn or DrawnAtoms(np.empty((sums.n_codes, 0)))
     kind = (TAILS.index(tail), is_search, by_filter, float(drawn.room))

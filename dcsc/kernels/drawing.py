@@ -14,6 +14,7 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import coordinates
+from dcsc.kernels.sorting import copy
 
 
 @compiled
@@ -209,7 +210,7 @@ def spread_subsets(rng, sizes, positions, n_filters, increments, order, swaps, o
     for trial in range(len(sizes)):
         everywhere, rest = divmod(sizes[trial], n_positions)
         counts[:] = everywhere
-        increment[:] = increments
+        copy(increments, increment)
         increment[2] = 1 / max(rest, 1)
         for axis in range(3):
             shift[axis] = rng.random()

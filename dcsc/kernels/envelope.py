@@ -12,6 +12,7 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import coordinates
+from dcsc.kernels.sorting import order_of
 
 
 @compiled
@@ -100,13 +101,20 @@ def envelope_order(firsts, neighbours):
     size = len(firsts) - 1
     order, visited = np.empty(size, np.int64), np.zeros(size, np.int64)
     end = 0
-    for start in np.argsort(firsts[1:] - firsts[:-1], kind="mergesort"):
+    degrees = np.empty(size, np.int64)
+    for k in range(size):
+        degrees[k] = firsts[k + 1] - firsts[k]
+    by_degree = order_of(degrees, np.bool_(True))
+    for rank in range(size):
+        start = by_degree[rank]
         if visited[start]:
             continue
         begin = end
-        end = order_component(start, firsts, neighbours, order, begin, visited, 1)
-        order_component(order[end - 1], firsts, neighbours, order, begin, visited, 2)
-    return order[::-1].copy()
+        end = order_component(start, firsts, neighbours, order, begin, visited, np.int64(1))
+        order_component(order[end - 1], firsts, neighbours, order, begin, visited, np.int64(2))
+    for k in range(size // 2):
+        order[k], order[size - 1 - k] = order[size - 1 - k], order[k]
+    return order
 
 
 @compiled
@@ -117,9 +125,9 @@ def envelope_of(order, firsts, neighbours):
     Row r holds the columns from columns_from[r] to r, at entries starts[r] to starts[r + 1].
     """
     size = len(order)
-    rank, columns_from, starts = np.empty(size, np.int64), np.arange(size), np.zeros(size + 1, np.int64)
+    rank, columns_from, starts = np.empty(size, np.int64), np.empty(size, np.int64), np.zeros(size + 1, np.int64)
     for r in range(size):
-        rank[order[r]] = r
+        rank[order[r]] = columns_from[r] = r
     for r in range(size):
         for n in range(firsts[order[r]], firsts[order[r] + 1]):
             columns_from[r] = min(columns_from[r], rank[neighbours[n]])

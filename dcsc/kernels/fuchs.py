@@ -30,6 +30,7 @@ from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.screening import ANY_NOT_BELOW_ONE, place_of, positions_wanted
 from dcsc.kernels.sharpen import HOPELESS, SHARE, choose, closed_terms, draw_members, ratios_of, sharpen
+from dcsc.kernels.sorting import ascending, copy, first_from, order_of, place_of_most, places_where, sort, total_of
 from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 LANES = ROW_BYTES // 8
@@ -110,9 +111,14 @@ class Space(NamedTuple):
 @compiled
 def new_space(n, n_groups, width):
     """Arrays for a number of active atoms and groups of them."""
-    row_sums, more, sums, squares, magnitudes = np.empty((5, width))
+    row_sums, more = np.empty(width), np.empty(width)
+    sums, squares, magnitudes = np.empty(width), np.empty(width), np.empty(width)
     solution, grouped = np.empty(max(n, n_groups) * width), np.empty(n_groups * width)
-    return Space(solution, grouped, row_sums, more, sums, squares, magnitudes, np.arange(n + 1), np.arange(n) * width)
+    numbers, rows_at = np.empty(n + 1, np.int64), np.empty(n, np.int64)
+    for k in range(n):
+        numbers[k], rows_at[k] = k, k * width
+    numbers[n] = n
+    return Space(solution, grouped, row_sums, more, sums, squares, magnitudes, numbers, rows_at)
 
 
 @compiled
@@ -131,10 +137,11 @@ def run_of(patterns, f, p0, p1, p2, q0, q1, q2):
 @compiled
 def cut_of(active, axis, period, reach):
     """Where to cut a period: after the run of places, as long as atoms reach, that has the fewest active ones."""
-    counts, run = np.zeros(period, np.int64), min(reach, period)
+    counts, run, inside = np.zeros(period, np.int64), min(reach, period), 0
     for k in range(active.shape[1]):
         counts[active[1 + axis, k]] += 1
-    inside = counts[:run].sum()
+    for place in range(run):
+        inside += counts[place]
     fewest, cut = inside, run
     for place in range(run, period):
         inside += counts[place] - counts[place - run]
@@ -154,8 +161,13 @@ def order_active(atom, layout, axis, reach):
     cut = cut_of(active, axis, n[axis], reach)
     for k in range(len(atom)):
         places[k] = (active[1 + axis, k] - cut) % n[axis]
-    order = np.argsort(places, kind="mergesort")
-    return active[:, order], places[order], order, cut
+    order = order_of(places, np.bool_(True))
+    ordered, unrolled = np.empty((4, len(atom)), np.int64), np.empty(len(atom), np.int64)
+    for k in range(len(atom)):
+        unrolled[k] = places[order[k]]
+        for row in range(4):
+            ordered[row, k] = active[row, order[k]]
+    return ordered, unrolled, order, cut
 
 
 @compiled
@@ -173,7 +185,7 @@ def list_gram(active, unrolled, inner, reach, patterns):
             start += 1
         if written + i + 1 - start > len(lower):
             longer = np.empty(2 * (written + i + 1 - start))
-            longer[:written] = lower[:written]
+            copy(lower[:written], longer)
             lower = longer
         q0, q1, q2, f, first[i] = p0[i] - a0, p1[i] - a1, p2[i] - a2, filters[i], -1
         for m in range(start, i + 1):  # as `run_of`, which costs more
@@ -307,7 +319,7 @@ def substitute_forward(i, lo, end, is_near, place, factor, active, flat, n_filte
     if is_near:
         here = run_of(patterns, *place_of(active, i), *place)
         if here >= 0:
-            row[:n_filters] = flat[here : here + n_filters]
+            copy(flat[here : here + n_filters], row)
     start = max(first[i], lo)
     many, where = max(0, end - start), begins[i] + start - first[i]
     for lane in range(0, width, LANES):
@@ -332,7 +344,7 @@ def solve_position(position, factor, active, unrolled, cut, reach, axis, pattern
     q0, q1, q2 = coordinates(position, layout[0])
     period, width = layout[0, axis], len(sums)
     place = ((q0 if axis == 0 else (q1 if axis == 1 else q2)) - cut) % period
-    lo, hi = np.searchsorted(unrolled[:inner], place - reach), np.searchsorted(unrolled[:inner], place + reach, "right")
+    lo, hi = first_from(unrolled, inner, place - reach), first_from(unrolled, inner, place + reach + 1)
     if place + reach >= period:
         lo, hi = np.int64(0), inner
     end, begin = inner, 0
@@ -345,7 +357,9 @@ def solve_position(position, factor, active, unrolled, cut, reach, axis, pattern
     stop = n if has_border else end
     if has_border:
         for i in range(inner, n):
-            substitute_forward(i, lo, end, True, (q0, q1, q2), factor, active, flat, n_filters, patterns, space)
+            substitute_forward(
+                i, lo, end, np.bool_(True), (q0, q1, q2), factor, active, flat, n_filters, patterns, space
+            )
     for i in range(stop - 1, -1, -1):
         row, pivot = solution[i * width : (i + 1) * width], 1 / lower[begins[i + 1] - 1]
         start, last = columns[i], columns[i + 1]
@@ -432,7 +446,7 @@ def summarise(space, begin, end, n_filters, group, sign):
             row, target = solution[k * width : (k + 1) * width], grouped[group[k] * width : (group[k] + 1) * width]
             for lane in range(n_filters):
                 target[lane] += sign[k] * row[lane]
-        solution[: len(grouped)] = grouped
+        copy(grouped, solution)
         begin, end = 0, len(grouped) // width
     for k in range(begin, end):
         row = solution[k * width : (k + 1) * width]
@@ -448,7 +462,7 @@ def list_magnitudes(solution, begin, end, width, lane, entries, written):
     here = entries[written : written + end - begin]
     for k in range(end - begin):
         here[k] = abs(solution[(begin + k) * width + lane])
-    here.sort()
+    sort(here)
     small, total = 0, 0.0
     while small < len(here) and total + here[small] <= DROPPED:
         total += here[small]
@@ -479,12 +493,14 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
     the same. Where it is wanted only whether one is not, b(S) is 1 or, if there is none, 0.
     """
     n, layout, n_filters = len(atom), patterns.layout, patterns.layout[3, 2]
-    reach, axis = -layout[2], np.argmax(layout[0])
+    reach, axis = np.empty(3, np.int64), place_of_most(layout[0])
+    for k in range(3):
+        reach[k] = -layout[2, k]
     out[0], out[1], out[2] = np.inf, 0.0, 0.0
     if n == 0:
         return
     active, unrolled, order, cut = order_active(atom, layout, axis, reach[axis])
-    inner = np.searchsorted(unrolled, layout[0, axis] - reach[axis])
+    inner = first_from(unrolled, n, layout[0, axis] - reach[axis])
     first, begins, matrix = list_gram(active, unrolled, inner, reach[axis], patterns)
     lower = np.empty(len(matrix))
     out[0], widest = smallest_eigenvalue(matrix, first, begins, lower)
@@ -495,24 +511,27 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
     factor = Factor(inner, first, *reaches, begins, lower, *columns)
     width = -(-n_filters // LANES) * LANES
     space = new_space(n, n_groups, width)
-    of_row, sign_of = np.zeros(n, np.int64), np.ones(n)
-    if n_groups:
-        of_row[:], sign_of[:] = group[order], sign[order]
-    taken = np.sort(atom)
+    of_row, sign_of = np.zeros(n, np.int64), np.empty(n)
+    for k in range(n):
+        sign_of[k] = 1.0
+        if n_groups:
+            of_row[k], sign_of[k] = group[order[k]], sign[order[k]]
+    taken = ascending(atom)
     size, limit = layout[0, 0] * layout[0, 1] * layout[0, 2], 1 - 1e-9 - 4 * rounding_of(widest, n, out[0], 1.0, 1.0)
     visited, below = positions_wanted(wanted, matrix, first, begins, active, reach, patterns, limit)
     listing, places = np.zeros((4, len(visited) * n_filters)), np.empty(len(visited) * n_filters, np.int64)
-    m, largest, longest = 0, 0.0, 0.0
-    kept_at, n_kept, keeps = np.full((len(visited), 2), -1), 0, kind >= CHERNOFF and wanted != ANY_NOT_BELOW_ONE
-    for number, position in enumerate(visited):
+    m, largest, longest = np.int64(0), 0.0, 0.0
+    kept_at, n_kept, keeps = np.empty((len(visited), 2), np.int64), 0, kind >= CHERNOFF and wanted != ANY_NOT_BELOW_ONE
+    for number in range(len(visited)):
+        position, kept_at[number, 0] = visited[number], -1
         begin, end = solve_position(position, factor, active, unrolled, cut, reach[axis], axis, patterns, space)
         begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
         if keeps and n_kept + (end - begin) * width <= len(kept):
             kept_at[number, 0], kept_at[number, 1] = n_kept, end - begin
-            kept[n_kept : n_kept + (end - begin) * width] = space.solution[begin * width : end * width]
+            copy(space.solution[begin * width : end * width], kept[n_kept:])
             n_kept += (end - begin) * width
         for f in range(n_filters):
-            here = np.searchsorted(taken, f * size + position)
+            here = first_from(taken, n, f * size + position)
             if here < n and taken[here] == f * size + position:
                 continue
             listing[0, m], listing[1, m], places[m] = space.squares[f], space.sums[f], position * n_filters + f
@@ -525,22 +544,24 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
     if wanted == ANY_NOT_BELOW_ONE:
         out[2] = 0.0 if out[1] < 1 else 1.0
         return
-    thresholds, terms, totals = np.ones((1, 1)), np.empty((1, m)), np.empty((1, 1))
-    closed_terms(min(kind, GAUSSIAN), listing, 0, m, thresholds, 0.0, guard, 0.0, terms, totals)
+    thresholds, terms, totals = np.empty((1, 1)), np.empty((1, m)), np.empty((1, 1))
+    thresholds[0, 0] = 1.0
+    closed_terms(min(kind, GAUSSIAN), listing, np.int64(0), m, thresholds, 0.0, guard, 0.0, terms, totals)
     chosen, fresh = np.zeros(m, np.bool_), np.empty(m, np.bool_)
-    closed = terms.sum()
+    closed = total_of(terms[0])
     if closed > HOPELESS[0]:
         kind = GAUSSIAN
     drawing = len(uniforms) > 0 and kind >= CHERNOFF and 0 < closed <= 1
     while kind >= CHERNOFF and (drawing or choose(terms[0], chosen, m, SHARE, fresh) > 0):
-        members = draw_members(terms[0], m, uniforms) if drawing else np.flatnonzero(fresh)
-        entries, starts, before, begin, end = np.empty(len(members) * max(n, n_groups)), [0], -1, 0, 0
-        written = 0
-        for member in members:
-            position, f = divmod(places[member], n_filters)
-            here, rows = kept_at[np.searchsorted(visited, position)]
+        members = draw_members(terms[0], m, uniforms) if drawing else places_where(fresh)
+        entries, starts = np.empty(len(members) * max(n, n_groups)), np.zeros(len(members) + 1, np.int64)
+        before, begin, end, written = -1, 0, 0, np.int64(0)
+        for member in range(len(members)):
+            position, f = divmod(places[members[member]], n_filters)
+            number = first_from(visited, len(visited), position)
+            here, rows = kept_at[number, 0], kept_at[number, 1]
             if here >= 0:
-                written = list_magnitudes(kept[here:], 0, rows, width, f, entries, written)
+                written = list_magnitudes(kept[here:], np.int64(0), rows, width, f, entries, written)
             else:
                 if position != before:
                     begin, end = solve_position(
@@ -549,18 +570,16 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
                     begin, end = summarise(space, begin, end, n_filters, of_row, sign_of)
                     before = position
                 written = list_magnitudes(space.solution, begin, end, width, f, entries, written)
-            starts.append(written)
+            starts[member + 1] = written
         slack = guard + DROPPED
         if drawing:
             law = (0.0, slack, 0.0)
-            ratio = ratios_of(kind, members, entries, np.array(starts), listing, 0, thresholds, law, terms, lattice)[0]
+            ratio = ratios_of(kind, members, entries, starts, listing, np.int64(0), thresholds, law, terms, lattice)[0]
             out[2] = closed * min(1.0, ratio * (1 + 1e-12))
             return
         n_on, at = 0, 0
-        sharpen(
-            kind, members, entries, np.array(starts), listing, n_on, thresholds, at, 0.0, slack, 0.0, terms, lattice
-        )
-    out[2] = min(1.0, terms.sum())
+        sharpen(kind, members, entries, starts, listing, n_on, thresholds, at, 0.0, slack, 0.0, terms, lattice)
+    out[2] = min(1.0, total_of(terms[0]))
 
 
 @compiled

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.sorting import copy
 from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 
@@ -67,7 +68,7 @@ def list_line(scratch, patterns, value):
             if begin + length > 0:
                 begins[n], offsets[n], weights[n] = begin, places[0, k] * n2 + lanes - begin, value[k]
                 n += 1
-    scratch.inner[: len(order)] = order
+    copy(order, scratch.inner)
     scratch.firsts[0], scratch.firsts[1] = 0, n
     scratch.inner_firsts[0], scratch.inner_firsts[1] = 0, len(order)
 

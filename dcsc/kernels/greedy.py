@@ -16,6 +16,7 @@ import numpy as np
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.lasso import correlate, new_correlations, new_window_space
 from dcsc.kernels.scatter import add_pattern, coordinates
+from dcsc.kernels.sorting import most_of, place_of_most
 
 DEPENDENT = 1e-10
 """Squared distance from the span of the active atoms below which an atom counts as one of them."""
@@ -84,9 +85,9 @@ def orthogonal_matching_pursuit(signal, layout, rows, n_atoms, norm):
     atoms, values = np.empty(n_atoms, np.int64), np.zeros(n_atoms)
     factor, direction = np.empty((n_atoms, n_atoms)), np.empty(n_atoms)
     n_active = 0
-    floor = 1e-14 * largest.max()
+    floor = 1e-14 * most_of(largest)
     while n_active < n_atoms and square > norm * norm:
-        place = np.argmax(largest)
+        place = place_of_most(largest)
         if largest[place] <= floor:
             break
         chosen = place * n_filters
@@ -128,4 +129,4 @@ def orthogonal_matching_pursuit(signal, layout, rows, n_atoms, norm):
         for k in range(n_active):
             if abs(amount * direction[k]) > 1e-17 * abs(amount):
                 refresh(q, banned, largest, sizes, atoms[k] // n_filters)
-    return atoms[:n_active], values[:n_active], max(square, 0.0), largest.max()
+    return atoms[:n_active], values[:n_active], max(square, 0.0), most_of(largest)

@@ -26,6 +26,7 @@ import numpy as np
 from dcsc.kernels.arguments import Sums
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.gather import by_position, gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
+from dcsc.kernels.sorting import most_of
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, raise_extremes, sums_and_squares_of_row
 
 LANES = ROW_BYTES // 16
@@ -86,7 +87,7 @@ def extremes_of(most, extremes):
     """Largest bound, variance and level off the support, from their lanes."""
     lanes = len(most) // 3
     for k in range(3):
-        extremes[k] = most[k * lanes : (k + 1) * lanes].max()
+        extremes[k] = most_of(most[k * lanes : (k + 1) * lanes])
     extremes[2] = np.sqrt(extremes[2])
 
 

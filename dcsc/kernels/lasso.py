@@ -24,6 +24,7 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import add_pattern, coordinates
+from dcsc.kernels.sorting import copy, entries_at, places_where
 
 TILE = 64
 CHOSEN_PER_CELL = 4
@@ -97,7 +98,10 @@ def new_correlations(layout):
 @compiled
 def subtract_atoms(signal, patterns, atom, value, residual):
     """Residual y - A x of a sparse code."""
-    residual[:] = signal
+    for lead in range(signal.shape[0]):
+        for x0 in range(signal.shape[1]):
+            for x1 in range(signal.shape[2]):
+                copy(signal[lead, x0, x1], residual[lead, x0, x1])
     for k in range(len(atom)):
         if value[k] != 0:
             position, i = divmod(atom[k], len(patterns.pattern))
@@ -373,7 +377,7 @@ def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rou
                 break
         if largest <= tolerance:
             return rounds
-        face_step(x, q, np.flatnonzero(x), row, col, val, diagonal, xi, 0.3 * tolerance, work)
+        face_step(x, q, places_where(x), row, col, val, diagonal, xi, 0.3 * tolerance, work)
     return max_rounds
 
 
@@ -401,8 +405,8 @@ def merged(atom, value, found, n_found, marked):
 @compiled
 def without_zeros(atom, x):
     """The non-zero entries of a sparse code."""
-    kept = np.flatnonzero(x)
-    return atom[kept], x[kept]
+    kept = places_where(x)
+    return entries_at(atom, kept), entries_at(x, kept)
 
 
 @compiled

@@ -12,6 +12,7 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms, solve
+from dcsc.kernels.sorting import entries_at
 from dcsc.kernels.taps import points_for, points_of_atom
 
 
@@ -51,21 +52,25 @@ def fit_support(residual, atom, taps, gram, limits, out):
     rank, columns_from, starts = envelope_of(order, firsts, neighbours)
     work = 0.0
     for r in range(len(order)):
-        work += (starts[r + 1] - starts[r]) ** 2
+        work += (starts[r + 1] - starts[r]) * (starts[r + 1] - starts[r])
     if starts[-1] > limits[0] or work > limits[1]:
         return False
     rows = fill_rows(order, rank, columns_from, starts, firsts, neighbours, values, 0.0)
     smallest, largest = factorise(rows, columns_from, starts)
     if smallest <= limits[2] * largest:
         return False
-    filters, begins = filters[order], places[:, order] * steps.reshape(3, 1)
+    filters, begins = entries_at(filters, order), np.empty((3, len(order)), np.int64)
+    for r in range(len(order)):
+        for axis in range(3):
+            begins[axis, r] = places[axis, order[r]] * steps[axis]
     solution, step, points = np.zeros(len(order)), np.empty(len(order)), points_for(taps)
     for turn in range(3):
         if turn:
             subtract_atoms(residual, filters, begins, taps, points, step)
         correlate_at(residual, filters, begins, taps, points, step)
         solve(rows, columns_from, starts, step)
-        solution += step
+        for r in range(len(order)):
+            solution[r] += step[r]
     for r in range(len(order)):
         out[order[r]] = solution[r]
     return True

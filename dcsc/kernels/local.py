@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import coordinates
+from dcsc.kernels.sorting import most_of, sort
 
 SPARSE = 16
 """Positions for each non-zero, beyond which sorting these takes at most half the time of counting at every position."""
@@ -61,7 +62,7 @@ def fullest_stripes(codes, positions, overlap, scratch, line, out):
             places = counts[:size]
             for k in range(size):
                 places[k] = atom[starts[code] + k] % n_positions
-            places.sort()
+            sort(places)
             out[code] = fullest_window(places, min(2 * overlap[2] - 1, n_positions), n_positions)
             continue
         counts[:] = 0
@@ -75,7 +76,7 @@ def fullest_stripes(codes, positions, overlap, scratch, line, out):
                 length = min(2 * overlap[axis] - 1, period)
                 sum_windows(counts, n_outer, period, step, overlap[axis] - 1, length, line)
             n_outer *= period
-        out[code] = counts.max()
+        out[code] = most_of(counts)
 
 
 @compiled

@@ -24,6 +24,7 @@ import math
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.sorting import copy, first_from, sort
 from dcsc.kernels.tails import LANES, exponentials
 
 HOEFFDING, GAUSSIAN, CHERNOFF, EXACT = range(4)
@@ -47,8 +48,12 @@ LONGEST = 2**15
 """Entries of the lattice at most."""
 DOUBLINGS = 900
 """Terms after which counts are scaled down, so that they don't overflow."""
+HALVED = 2.0**-DOUBLINGS
+"""What they are scaled by."""
 BERRY_ESSEEN = 0.56
 """Constant of the theorem for sums of independent terms that differ (Shevtsova 2010)."""
+SMALLEST = 5e-324
+"""The smallest positive number."""
 CELLS = 64
 """Cells of the lattice a deviation of the Gaussian part."""
 
@@ -134,7 +139,7 @@ def lower_by_chernoff(a, variance, margins, factor, slack, noise, values, listed
     up, tilt = margins[0] <= margins[n - 1], 0.0
     if k == 0:
         return
-    listed[:k] = a
+    copy(a, listed)
     for step in range(n):
         g = step if up else n - 1 - step
         margin = margins[g] - slack
@@ -172,7 +177,7 @@ def lattice_step(a, margin, total, variance, value, noise):
 def add_two(after, before, one, other, reached):
     """Counts with two integers more, the first not above the second: after[b] sums four of before."""
     both = one + other
-    after[: min(one, reached + 1)] = before[: min(one, reached + 1)]
+    copy(before[: min(one, reached + 1)], after)
     add_shifted(after[one : min(other, reached + 1)], before[one:], before)
     if reached >= other:
         add_shifted(after[other : min(both, reached + 1)], before[other:], before)
@@ -207,7 +212,7 @@ def count_subsets(multiples, top, counts):
     now, scale, reached, n = 0, 0, 0, 0
     counts[:, : top + 1] = 0.0
     counts[0, 0] = 1.0
-    first, last = np.searchsorted(multiples, 1), np.searchsorted(multiples, top + 1)
+    first, last = first_from(multiples, len(multiples), np.int64(1)), first_from(multiples, len(multiples), top + 1)
     for j in range(first, last, 2):
         before, after = counts[now], counts[1 - now]
         if j + 1 < last:
@@ -215,11 +220,12 @@ def count_subsets(multiples, top, counts):
             add_two(after, before, multiples[j], multiples[j + 1], reached)
         else:
             reached = min(top, reached + multiples[j])
-            after[: min(multiples[j], reached + 1)] = before[: min(multiples[j], reached + 1)]
+            copy(before[: min(multiples[j], reached + 1)], after)
             add_shifted(after[multiples[j] : reached + 1], before[multiples[j] :], before)
         now, n = 1 - now, n + 2
         if n >= DOUBLINGS:
-            counts[now, : reached + 1] *= 2.0**-DOUBLINGS
+            for b in range(reached + 1):
+                counts[now, b] *= HALVED
             scale, n = scale + DOUBLINGS, 0
     return now, scale
 
@@ -324,8 +330,11 @@ def listed_tails(kind, coefficients, starts, margins, factors, noise, slack, ste
     """Tails of ragged lists of coefficients in any order, one margin each."""
     lattice, value, margin = np.empty((2, LONGEST)), np.empty(1), np.empty(1)
     for i in range(len(starts) - 1):
-        a = np.sort(np.abs(coefficients[starts[i] : starts[i + 1]]))
-        a = a[np.searchsorted(a, 0.0, side="right") :]
+        a = np.empty(starts[i + 1] - starts[i])
+        for j in range(len(a)):
+            a[j] = abs(coefficients[starts[i] + j])
+        sort(a)
+        a = a[first_from(a, len(a), SMALLEST) :]
         bound, variance = 0.0, 0.0
         for x in a:
             bound, variance = bound + x, variance + x * x

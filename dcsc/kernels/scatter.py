@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.sorting import most_of
 from dcsc.kernels.tiles import VECTOR_BYTES, add_run
 
 
@@ -129,7 +130,7 @@ def fullest_entries(out, target, patterns, codes):
     for code in range(len(out)):
         here = slice(codes.starts[code], codes.starts[code + 1])
         add_code(target, patterns, codes.atom[here], codes.value[here])
-        out[code] = target.max()
+        out[code] = most_of(target.ravel())
 
 
 @compiled

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.sorting import entries_at, most_of, order_of, places_where
 
 POWERS, LEFT, LARGEST = 60, 0.01, 1e3
 """Powers that `column_bounds` adds up at most; what the next one may make; and what it may not, as it grows."""
@@ -35,7 +36,7 @@ def positions_reached(active, layout, reach):
                 row = ((active[1, k] + d0) % n0) * n1 + (active[2, k] + d1) % n1
                 for d2 in range(-reach[2], reach[2] + 1):
                     reached[row * n2 + (active[3, k] + d2) % n2] = True
-    return np.flatnonzero(reached)
+    return places_where(reached)
 
 
 @compiled
@@ -68,16 +69,20 @@ def column_bounds(matrix, first, begins):
     is such a c, but for a factor.
     """
     n = len(first)
-    total, power, following = np.ones(n), np.ones(n), np.empty(n)
+    total, power, following = np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        total[i] = power[i] = 1.0
     for _ in range(POWERS):
         magnitudes_times(matrix, first, begins, power, following)
-        most = following.max()
+        most = most_of(following)
         if most <= LEFT:
-            total *= (1 + 1e-9) / (1 - most)
+            for i in range(n):
+                total[i] *= (1 + 1e-9) / (1 - most)
             return total, True
         if not most < LARGEST:
             break
-        total += following
+        for i in range(n):
+            total[i] += following[i]
         power, following = following, power
     total[:] = 1.0
     return total, False
@@ -139,5 +144,8 @@ def positions_wanted(wanted, matrix, first, begins, active, reach, patterns, lim
             below = max(below, bound)
     found = found[:count]
     if wanted == ANY_NOT_BELOW_ONE:
-        found = found[np.argsort(-most[found], kind="mergesort")]
+        falling = np.empty(count)
+        for k in range(count):
+            falling[k] = -most[found[k]]
+        found = entries_at(found, order_of(falling, np.bool_(True)))
     return found, below

@@ -15,7 +15,7 @@ lattice     (2, entry)            counts, written over
 =====================================================================================================
 """
 
-# ruff: noqa: ANN001, ANN201 - numba infers the types
+# ruff: noqa: ANN001, ANN201, SIM110 - numba infers the types
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from dcsc.kernels.rademacher import (
     lower_by_lattice,
 )
 from dcsc.kernels.scatter import coordinates
+from dcsc.kernels.sorting import copy, entries_at, order_of, places_where, smallest_of, sort, total_of
 from dcsc.kernels.tails import LANES as VECTOR
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
@@ -136,7 +137,7 @@ def best_of(totals, by_filter, best):
             if by_filter:
                 best[f] = g if totals[g, f] < totals[best[f], f] else best[f]
             else:
-                best[f] = g if totals[g].sum() < totals[best[f]].sum() else best[f]
+                best[f] = g if total_of(totals[g]) < total_of(totals[best[f]]) else best[f]
         if not by_filter:
             best[:] = best[f]
             break
@@ -152,25 +153,30 @@ def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, 
     """
     n_thresholds = len(thresholds)
     margins, values, done = np.empty(n_thresholds), np.empty(n_thresholds), np.zeros(n_thresholds)
-    largest = np.empty(len(members))
+    largest, falling = np.empty(len(members)), np.empty(len(members))
     here, longest = slice(0, n_thresholds) if at < 0 else slice(at, at + 1), 0
     for m in range(len(members)):
         longest = max(longest, starts[m + 1] - starts[m])
-    listed, powers = np.zeros((2, longest + VECTOR))
-    for m, i in enumerate(members):
+    listed, powers = np.zeros(longest + VECTOR), np.zeros(longest + VECTOR)
+    for m in range(len(members)):
+        i = members[m]
         for g in range(n_thresholds):
             margins[g], values[g] = margin_at(listing, i, n_on, thresholds, g, eps), terms[g, i]
         a = coefficients[starts[m] : starts[m + 1]]
         factor = 1.0 if i < n_on else 2.0
         lower_by_chernoff(a, listing[0, i], margins[here], factor, slack, noise, values[here], listed, powers)
-        terms[:, i] = values
+        for g in range(n_thresholds):
+            terms[g, i] = values[g]
         largest[m] = values[max(at, 0)]
-    if kind < EXACT or largest.sum() > HOPELESS[1]:
+        falling[m] = -largest[m]
+    rest, sharpened = total_of(largest), 0.0
+    if kind < EXACT or rest > HOPELESS[1]:
         return
-    rest, sharpened = largest.sum(), 0.0
-    for m in np.argsort(-largest):
+    order = order_of(falling, np.bool_(False))
+    for rank in range(len(order)):
+        m = order[rank]
         i = members[m]
-        if rest <= SHARE * sharpened or done.min() >= 1:
+        if rest <= SHARE * sharpened or smallest_of(done) >= 1:
             break
         for g in range(n_thresholds):
             margins[g], values[g] = margin_at(listing, i, n_on, thresholds, g, eps), terms[g, i]
@@ -178,8 +184,9 @@ def sharpen(kind, members, coefficients, starts, listing, n_on, thresholds, at, 
         if len(a) > MOST_COUNTED:
             continue
         lower_by_lattice(a, margins, 1.0 if i < n_on else 2.0, slack, noise, 0.0, values, lattice)
-        terms[:, i] = values
-        done += values
+        for g in range(n_thresholds):
+            terms[g, i] = values[g]
+            done[g] += values[g]
         rest -= largest[m]
         sharpened += values[max(at, 0)]
 
@@ -204,8 +211,8 @@ def list_code(source, places):
     starts, coefficients = np.zeros(len(places) + 1, np.int64), np.empty(0)
     for filling in range(2):
         written = 0
-        for m, place in enumerate(places):
-            position, f = divmod(place, n_filters)
+        for m in range(len(places)):
+            position, f = divmod(places[m], n_filters)
             p0, p1, p2 = coordinates(position, layout[0])
             for d2 in range(-reach, reach + 1):
                 there = p2 - d2
@@ -227,7 +234,7 @@ def list_code(source, places):
         if not filling:
             coefficients = np.empty(written)
     for m in range(len(places)):
-        coefficients[starts[m] : starts[m + 1]].sort()
+        sort(coefficients[starts[m] : starts[m + 1]])
     return coefficients, starts
 
 
@@ -242,11 +249,11 @@ def list_columns(source, places):
         for k in range(first, last):
             i, position = divmod(np.int64(atom[k]), len(flat))
             flat[position, i] = 0.0
-        for m, place in enumerate(places):
-            found[m, column] = abs(scratch.target[place])
+        for m in range(len(places)):
+            found[m, column] = abs(scratch.target[places[m]])
     starts, coefficients, written = np.zeros(len(places) + 1, np.int64), np.empty(found.size), 0
     for m in range(len(places)):
-        found[m].sort()
+        sort(found[m])
         for column in range(len(firsts) - 1):
             if found[m, column] > 0:
                 coefficients[written] = found[m, column]
@@ -282,7 +289,7 @@ def list_atoms(scratch, most, patterns, atom, magnitude, on, kept, listing, plac
 @compiled
 def list_interference(active, magnitude, locked, variance, bound, n_filters, listing, places):
     """As `list_atoms`, from the interference at every atom; returns the number of active ones."""
-    n, size = 0, len(active) // n_filters
+    n, n_on, size = 0, 0, len(active) // n_filters
     for wanted in (True, False):
         for atom in range(len(active)):
             if active[atom] == wanted:
@@ -290,9 +297,10 @@ def list_interference(active, magnitude, locked, variance, bound, n_filters, lis
                 listing[0, n], listing[1, n], listing[2, n] = variance[atom], bound[atom], 0.0
                 if wanted:
                     listing[2, n] = magnitude[atom] + locked[atom]
+                    n_on += 1
                 listing[3, n], places[n] = f, position * n_filters + f
                 n += 1
-    return np.int64(active.sum())
+    return n_on
 
 
 @compiled
@@ -318,8 +326,8 @@ def first_thresholds(listing, n_on, n, eps, slack, noise, out):
                 grid[g, f] = eps + (g + 1) / (FIRST_GRID + 1) * max(floor[f] - 2 * eps, 0.0)
             else:
                 grid[g, f] = eps + above[f] * (1 + 1e-9) + 16 * slack
-    closed_terms(GAUSSIAN, listing, n_on, n, grid, eps, slack, noise, terms, totals)
-    best_of(totals, True, best)
+    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
+    best_of(totals, np.bool_(True), best)
     for f in range(len(out)):
         out[f] = grid[best[f], f]
 
@@ -342,11 +350,14 @@ def keep_better(totals, grid, by_filter, thresholds, sums):
     """
     best = np.empty(len(sums), np.int64)
     best_of(totals, by_filter, best)
-    if by_filter or totals[best[0]].sum() < sums.sum():
+    if by_filter or total_of(totals[best[0]]) < total_of(sums):
         for f in range(len(best)):
             if not by_filter or totals[best[f], f] < sums[f]:
                 thresholds[f], sums[f] = grid[best[f], f], totals[best[f], f]
-    return best.min() > 0 and best.max() < len(grid) - 1
+    for f in range(len(best)):
+        if best[f] == 0 or best[f] == len(grid) - 1:
+            return False
+    return True
 
 
 @compiled
@@ -360,10 +371,13 @@ def least_of(totals, by_filter):
     """The smallest sum of all filters that the thresholds of a grid give."""
     least, best = np.inf, 0.0
     for g in range(len(totals)):
-        least = min(least, totals[g].sum())
+        least = min(least, total_of(totals[g]))
     if by_filter:
         for f in range(totals.shape[1]):
-            best += totals[:, f].min()
+            smallest = totals[0, f]
+            for g in range(1, len(totals)):
+                smallest = min(smallest, totals[g, f])
+            best += smallest
         least = min(least, best)
     return least
 
@@ -384,8 +398,8 @@ def evaluate(kind, share, source, atoms, grid, by_filter, law, terms, totals, la
             reference[i] = terms[g, i]
         if choose(reference, chosen, n, share, fresh) == 0:
             return
-        members = np.flatnonzero(fresh)
-        coefficients, starts = list_members(source, places[members])
+        members = places_where(fresh)
+        coefficients, starts = list_members(source, entries_at(places, members))
         at = -1 if kind < EXACT else len(grid) // 2
         sharpen(kind, members, coefficients, starts, listing, n_on, grid, at, eps, slack, noise, terms, lattice)
         sum_by_filter(listing, n, terms, totals)
@@ -402,7 +416,7 @@ def search(kind, source, atoms, by_filter, law, thresholds, sums, lattice):
         if keep_better(totals, coarse, by_filter, thresholds, sums):
             break
     if kind == CHERNOFF:
-        one[0] = thresholds
+        copy(thresholds, one[0])
         evaluate(np.int64(CHERNOFF), SHARE, source, atoms, one, by_filter, law, terms[:1], totals[:1], lattice)
         keep_better(totals[:1], one, by_filter, thresholds, sums)
     if kind >= EXACT:
@@ -445,7 +459,7 @@ def draw_members(terms, n, uniforms):
 def mean_ratios(kind, uniforms, source, atoms, grid, law, terms, lattice):
     """Sharp tails at the thresholds of a grid over the closed one at its middle: their means over atoms drawn by it."""
     members = draw_members(terms[len(grid) // 2], atoms[3], uniforms)
-    coefficients, starts = list_members(source, atoms[1][members])
+    coefficients, starts = list_members(source, entries_at(atoms[1], members))
     return ratios_of(kind, members, coefficients, starts, atoms[0], atoms[2], grid, law, terms, lattice)
 
 
@@ -456,8 +470,9 @@ def ratios_of(kind, members, coefficients, starts, listing, n_on, grid, law, ter
     margins, values, ratios = np.empty(n_thresholds), np.empty(n_thresholds), np.zeros(n_thresholds)
     for m in range(len(members)):
         longest = max(longest, starts[m + 1] - starts[m])
-    listed, powers = np.zeros((2, longest + VECTOR))
-    for m, i in enumerate(members):
+    listed, powers = np.zeros(longest + VECTOR), np.zeros(longest + VECTOR)
+    for m in range(len(members)):
+        i = members[m]
         for g in range(n_thresholds):
             margins[g], values[g] = margin_at(listing, i, n_on, grid, g, eps), terms[g, i]
         a = coefficients[starts[m] : starts[m + 1]]
@@ -481,12 +496,12 @@ def drawn_bound(kind, seeking, room, uniforms, source, atoms, law, thresholds, l
     (listing, _, n_on, n), (eps, slack, noise), n_filters = atoms, law, len(thresholds)
     grid, totals, terms = np.empty((FINE, n_filters)), np.empty((FINE, n_filters)), np.empty((FINE, n))
     one, of_one, closed, sums = grid[:1], totals[:1], terms[:1], np.empty(n_filters)
-    one[0] = thresholds
+    copy(thresholds, one[0])
     closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, eps, slack, noise, closed, of_one)
-    sums[:] = of_one[0]
-    if seeking and sums.sum() > 0:
+    copy(of_one[0], sums)
+    if seeking and total_of(sums) > 0:
         search(np.int64(GAUSSIAN), source, atoms, np.bool_(False), law, thresholds, sums, lattice)
-    bound, n_choosing = sums.sum(), np.int64(math.ceil(CHOOSING * len(uniforms))) if seeking else 0
+    bound, n_choosing = total_of(sums), np.int64(math.ceil(CHOOSING * len(uniforms))) if seeking else 0
     if kind < CHERNOFF or bound == 0 or bound > 1:
         return bound
     if seeking and room > 0:
@@ -494,13 +509,13 @@ def drawn_bound(kind, seeking, room, uniforms, source, atoms, law, thresholds, l
         closed_terms(np.int64(GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
         ratios, best = mean_ratios(kind, uniforms[:n_choosing], source, atoms, grid, law, terms, lattice), FINE // 2
         for g in range(FINE):
-            if ratios[g] < ratios[best] and totals[g].sum() <= max(bound, min(room, 1.0)):
+            if ratios[g] < ratios[best] and total_of(totals[g]) <= max(bound, min(room, 1.0)):
                 best = g
-        thresholds[:] = grid[best]
-    one[0] = thresholds
+        copy(grid[best], thresholds)
+    copy(thresholds, one[0])
     closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, eps, slack, noise, closed, of_one)
     ratio = mean_ratios(kind, uniforms[n_choosing:], source, atoms, one, law, closed, lattice)[0]
-    return of_one.sum() * min(1.0, ratio * (1 + 1e-12))
+    return total_of(of_one[0]) * min(1.0, ratio * (1 + 1e-12))
 
 
 @compiled
@@ -512,15 +527,15 @@ def code_bound(kind, seeking, by_filter, room, uniforms, source, atoms, law, thr
             return bound
     sums, grid = np.empty(len(thresholds)), np.empty((1, len(thresholds)))
     terms, totals = np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
-    grid[0] = thresholds
+    copy(thresholds, grid[0])
     now = np.int64(GAUSSIAN) if seeking else kind
     evaluate(now, SHARE, source, atoms, grid, np.bool_(False), law, terms, totals, lattice)
-    sums[:] = totals[0]
-    if seeking and sums.sum() > 0:
+    copy(totals[0], sums)
+    if seeking and total_of(sums) > 0:
         search(kind, source, atoms, np.bool_(False), law, thresholds, sums, lattice)
-        if by_filter and sums.sum() > 0:
+        if by_filter and total_of(sums) > 0:
             search_by_filter(kind, source, atoms, law, thresholds, sums, lattice)
-    return min(1.0, sums.sum())
+    return min(1.0, total_of(sums))
 
 
 @compiled

@@ -14,6 +14,7 @@ import numpy as np
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.gather import list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.selection import largest
+from dcsc.kernels.sorting import entries_at, order_of, place_of_most, places_where
 from dcsc.kernels.tiles import ROW_BYTES, largest_in_row, largest_value_of_row, multiply_row
 
 
@@ -83,10 +84,10 @@ def signs_against(gram, positions, atom, starts, target, out):
 def gram_among(gram, positions, places, among):
     """Fill the Gram matrix of some atoms."""
     size = len(places)
-    axis = np.argmax(positions)
+    axis = place_of_most(positions)
     period, reach = positions[axis], gram.shape[2 + axis] // 2
     coordinate = places[:, 1 + axis].copy()
-    order = np.argsort(coordinate)
+    order = order_of(coordinate, np.bool_(False))
     among[:] = 0
     for r in range(size):
         i = order[r]
@@ -279,6 +280,24 @@ def pair_excess(magnitude, toward, among, i):
 
 
 @compiled
+def falling_order(values):
+    """Order numbers, descending."""
+    negative = np.empty(len(values))
+    for k in range(len(values)):
+        negative[k] = -values[k]
+    return order_of(negative, np.bool_(False))
+
+
+@compiled
+def exceeding(values, level):
+    """Where numbers exceed a level, ascending."""
+    exceeds = np.empty(len(values), np.bool_)
+    for k in range(len(values)):
+        exceeds[k] = values[k] > level
+    return places_where(exceeds)
+
+
+@compiled
 def worst_pair(gram, positions, atom, magnitude, own, bound, first_j, out_signs, out_pair):
     """
     Largest |c_j| - sign_i c_i over signs, active atoms i and inactive atoms j, of one code.
@@ -293,14 +312,14 @@ def worst_pair(gram, positions, atom, magnitude, own, bound, first_j, out_signs,
     gram_among(gram, positions, places, among)
     for i in range(size):
         lead[i] = -1 - bound[atom[i]] - own[i]
-    order = np.argsort(-lead)
+    order = falling_order(lead)
     most = lead[order[0]] + 1e-12 * (abs(lead[order[0]]) + bound[first_j] + 1.0)  # rounding must not cut the best off
     best, best_i, best_j, best_sign = -np.inf, -1, -1, 1.0
     candidates = np.full(1, first_j, np.int64)
     for sweep in range(2):
         if sweep == 1:
-            candidates = np.flatnonzero(bound > max(best - most, -0.5))
-            candidates = candidates[np.argsort(-bound[candidates])]
+            candidates = exceeding(bound, max(best - most, -0.5))
+            candidates = entries_at(candidates, falling_order(entries_at(bound, candidates)))
         for candidate in range(len(candidates)):
             j = candidates[candidate]
             if sweep == 1 and j == first_j:

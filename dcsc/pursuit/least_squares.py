@@ -243,7 +243,7 @@ def _fit_compiled(
         begin, end = starts[first], starts[last]
         residuals = np.array(targets[first:last], dtype=np.float64).reshape(last - first, -1)
         kernels.fit_supports(
-            residuals, atoms[begin:end], starts[first : last + 1] - begin, taps, gram, limits,
+            residuals, np.ascontiguousarray(atoms[begin:end]), starts[first : last + 1] - begin, taps, gram, limits,
             values[begin:end], solved[first:last],
         )  # fmt: skip
 
