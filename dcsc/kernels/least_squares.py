@@ -11,16 +11,44 @@ from __future__ import annotations
 import numpy as np
 
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.envelope import envelope_of, envelope_order, factorise, fill_rows, meeting_atoms, place_atoms, solve
+from dcsc.kernels.envelope import (
+    dot,
+    envelope_of,
+    envelope_order,
+    factorise,
+    fill_rows,
+    meeting_atoms,
+    place_atoms,
+    solve,
+)
 from dcsc.kernels.taps import points_for, points_of_atom
+
+SETTLED = 2.0**-30
+"""Steps of the refinement shrink at a fixed rate: after one as small beside the solution, the next is rounding."""
+
+
+@compiled
+def run_of_atom(filter_index, s0, s1, s2, taps):
+    """First grid point of an atom that begins at s, where its taps are one run of points, else -1."""
+    first, last = taps.start[filter_index], taps.start[filter_index + 1]
+    g0, g1, g2 = taps.geometry[2]
+    if s0 + taps.reach[0] > g0 or s1 + taps.reach[1] > g1 or s2 + taps.reach[2] > g2:
+        return -1
+    if last == first or taps.offset[last - 1] - taps.offset[first] != last - 1 - first:
+        return -1
+    return (s0 * g1 + s1) * g2 + s2 + taps.offset[first]
 
 
 @compiled
 def correlate_at(residual, filters, begins, taps, points, out):
     """Correlate a signal with some atoms: filter and first grid point of each."""
     for k in range(len(filters)):
-        n_points = points_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps, points)
-        first, total = taps.start[filters[k]], 0.0
+        first, last = taps.start[filters[k]], taps.start[filters[k] + 1]
+        begin = run_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps)
+        if begin >= 0:
+            out[k] = dot(taps.value[first:last], residual[begin : begin + last - first])
+            continue
+        n_points, total = points_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps, points), 0.0
         for n in range(n_points):
             total += taps.value[first + n] * residual[points[n]]
         out[k] = total
@@ -30,8 +58,14 @@ def correlate_at(residual, filters, begins, taps, points, out):
 def subtract_atoms(residual, filters, begins, taps, points, coefficients):
     """Subtract a combination of atoms from a signal."""
     for k in range(len(filters)):
+        first, last = taps.start[filters[k]], taps.start[filters[k] + 1]
+        begin = run_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps)
+        if begin >= 0:
+            values, run = taps.value[first:last], residual[begin : begin + last - first]
+            for n in range(len(run)):
+                run[n] -= values[n] * coefficients[k]
+            continue
         n_points = points_of_atom(filters[k], begins[0, k], begins[1, k], begins[2, k], taps, points)
-        first = taps.start[filters[k]]
         for n in range(n_points):
             residual[points[n]] -= taps.value[first + n] * coefficients[k]
 
@@ -65,7 +99,12 @@ def fit_support(residual, atom, taps, gram, limits, out):
             subtract_atoms(residual, filters, begins, taps, points, step)
         correlate_at(residual, filters, begins, taps, points, step)
         solve(rows, columns_from, starts, step)
-        solution += step
+        change, size = 0.0, 0.0
+        for r in range(len(order)):
+            solution[r] += step[r]
+            change, size = max(change, abs(step[r])), max(size, abs(solution[r]))
+        if change <= SETTLED * size:
+            break
     for r in range(len(order)):
         out[order[r]] = solution[r]
     return True
