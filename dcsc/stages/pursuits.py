@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,18 +128,25 @@ def pursue_signals(
     dict of str to Dataset
         As from `run_pursuits`.
     """
-    depth = depth_of(signals)
+    groups = {}
+    for _, together in itertools.groupby(pursuits.items(), lambda item: _rows(signals, item[1]).tobytes()):
+        groups |= _pursue_together(dict(together), signals, cascades, keep_values)
+    return groups
+
+
+def _pursue_together(
+    pursuits: Mapping[str, PursuitRun], signals: xr.DataTree, cascades: Sequence[Cascade], keep_values: bool
+) -> dict[str, xr.Dataset]:
+    """Run pursuits on the same trials, whose codes are read and measured once for all of them."""
+    depth, rows = depth_of(signals), _rows(signals, next(iter(pursuits.values())))
     found: dict[str, list[list[RecoveredLayer]]] = {name: [[] for _ in range(depth)] for name in pursuits}
     for replicate, cascade in enumerate(cascades):
         codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
         observed = _Observation(
             cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
         )
-        chosen, before = observed, None
+        chosen = observed.take(rows)
         for name, options in pursuits.items():
-            rows = _rows(signals, options)
-            if not np.array_equal(rows, before):  # of the same trials, codes are measured once
-                chosen, before = observed.take(rows), rows
             for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen, options)):
                 found[name][layer].append(_spread(_kept(recovered, keep_values), rows, codes[layer].batch_shape))
     groups = {}
