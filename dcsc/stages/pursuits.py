@@ -128,7 +128,7 @@ def pursue_signals(
     dict of str to Dataset
         As from `run_pursuits`.
     """
-    groups = {}
+    groups: dict[str, xr.Dataset] = {}
     for _, together in itertools.groupby(pursuits.items(), lambda item: _rows(signals, item[1]).tobytes()):
         groups |= _pursue_together(dict(together), signals, cascades, keep_values)
     return groups
