@@ -52,8 +52,22 @@ def scratch_of(dictionary: FilterBank, starts: NDArray, dtype: np.dtype | type =
     return Scratch(target, counts, order, places, firsts, begins, offsets, weights, numbers, inner, inner_firsts)
 
 
-def _at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
-    """Zeros that begin at a cache line: a vector across two lines costs two reads."""
+def at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    """
+    Make zeros that begin at a cache line: a vector across two lines costs two reads.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the array.
+    dtype : dtype
+        Its type.
+
+    Returns
+    -------
+    ndarray
+        Zeros.
+    """
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + CACHE_LINE, np.uint8)
     begin = -memory.ctypes.data % CACHE_LINE
@@ -63,7 +77,7 @@ def _at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
 def _between_tiles(rows: NDArray) -> NDArray:
     """Copy rows with a tile of zeros at both ends of the last axis."""
     lanes = ROW_BYTES // rows.itemsize
-    pattern = _at_cache_line((*rows.shape[:-1], rows.shape[-1] + 2 * lanes), rows.dtype)
+    pattern = at_cache_line((*rows.shape[:-1], rows.shape[-1] + 2 * lanes), rows.dtype)
     pattern[..., lanes:-lanes] = rows
     return pattern
 
@@ -350,7 +364,7 @@ def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patter
         filters = filter_patterns(dictionary, "signed", dtype)
         lanes = VECTOR_BYTES // filters.pattern.itemsize
         width = -(-dictionary.taps[-1] // lanes) * lanes
-        pattern = _at_cache_line((*filters.pattern.shape[:-1], width), filters.pattern.dtype)
+        pattern = at_cache_line((*filters.pattern.shape[:-1], width), filters.pattern.dtype)
         pattern[..., : dictionary.taps[-1]] = filters.pattern
         return filters._replace(pattern=pattern)
 

@@ -134,6 +134,34 @@ def synthesize_codes(
     return out
 
 
+def correlate_with_others(dictionary: FilterBank, codes: RaggedCodes, *, threads: int | None = None) -> NDArray:
+    """
+    Correlations of the signals of sparse codes with every atom, without what the atom itself adds.
+
+    Parameters
+    ----------
+    dictionary : FilterBank
+        The dictionary.
+    codes : RaggedCodes
+        Codes of this dictionary, batch axes (...).
+    threads : int, optional
+        At most that many at once.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., filter, *position)
+        sum over j != i of x_j g_ij for atom i.
+
+    Raises
+    ------
+    UserError
+        When shapes or types do not fit.
+    """
+    checked_type(dictionary, codes)
+    patterns = tiled_patterns(dictionary, "others", np.float64)
+    return _spread(dictionary, codes.batch_shape, kernel_codes(codes), patterns, None, threads)
+
+
 def interference_bound(dictionary: FilterBank, codes: RaggedCodes, *, threads: int | None = None) -> NDArray:
     """
     Largest interference that any signs can cause, sum over j != i of |x_j| |g_ij|.

@@ -19,7 +19,7 @@ from dcsc.convolution import layouts
 from dcsc.convolution.arguments import checked_type
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
-from dcsc.guarantees.interference import propagated_columns
+from dcsc.guarantees.plain_model import propagated_columns
 from dcsc.guarantees.random_signs import disjoint_columns, separate_writes
 from dcsc.guarantees.tails import TAILS
 from dcsc.kernels import fuchs

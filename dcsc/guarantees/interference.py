@@ -12,9 +12,7 @@ from dcsc.convolution import layouts, sparse_path
 from dcsc.convolution.filter_bank import listed_codes
 from dcsc.kernels import failure, interference, scatter
 from dcsc.kernels.arguments import Sums
-from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
-from dcsc.model.layers import layers_of
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes, reduce_codes
 
@@ -278,72 +276,6 @@ def rademacher_interference(dictionary: ConvolutionalDictionary, codes: ArrayLik
         interference_variance(dictionary, listed).reshape(flat),
         interference_bound(dictionary, listed).reshape(flat),
     )
-
-
-def propagated_columns(model: Cascade, deepest: RaggedCodes) -> list[RaggedCodes]:
-    """
-    Propagate each active atom of the deepest codes alone to every layer of the plain model.
-
-    Parameters
-    ----------
-    model : Cascade
-        Layers without signs.
-    deepest : RaggedCodes
-        X^(L).
-
-    Returns
-    -------
-    list of RaggedCodes, batch shape (non-zero of the deepest codes,)
-        |x_j| B^(l) e_j for l = 1..L, whose sums with the signs of the deepest codes are the X^(l).
-    """
-    ones = np.ones(len(deepest.atom), dtype=np.int64)
-    columns = RaggedCodes(ones, deepest.atom, np.abs(deepest.value), deepest.code_shape)
-    return list(layers_of(model.dictionaries, columns)[0])
-
-
-def plain_interference(
-    model: Cascade, deepest: ArrayLike | RaggedCodes, layer: int, columns: RaggedCodes | None = None
-) -> Interference:
-    """
-    Describe the interference when only the signs of the deepest code are Rademacher (plain D-CSC).
-
-    Valid where the propagated columns have disjoint supports.
-
-    Parameters
-    ----------
-    model : Cascade
-        Layers without signs.
-    deepest : array_like of shape (code, filter, *position), or RaggedCodes
-        X^(L).
-    layer : int
-        1..L.
-    columns : RaggedCodes, optional
-        What `propagated_columns` gives for this layer, when it is at hand.
-
-    Returns
-    -------
-    Interference
-        From a_ij = |x_j| sum over p != i of g_ip B_pj, with the deepest atom of an active
-        entry taken out of its sum (docs/theory.md, "Plain model").
-    """
-    dictionary = model.dictionaries[layer - 1]
-    listed = listed_codes(deepest, model.dictionaries[-1])
-    columns = propagated_columns(model, listed)[layer - 1] if columns is None else columns
-    patterns = layouts.tiled_patterns(dictionary, "others", np.float64)
-    of_columns, firsts = kernel_codes(columns), listed.starts
-    shape = (listed.row_size.size, dictionary.n_atoms)
-    locked, magnitude, bound, variance = np.zeros((4, *shape))
-
-    def work(first: int, last: int) -> None:
-        scratch = layouts.scratch_of(dictionary, of_columns.part(firsts[first], firsts[last]).starts)
-        for code in range(first, last):
-            part = of_columns.part(firsts[code], firsts[code + 1])
-            interference.columns_interference(
-                scratch, patterns, part, locked[code], magnitude[code], bound[code], variance[code]
-            )
-
-    over_blocks(shape[0], work)
-    return Interference(magnitude > 0, magnitude, locked, variance, bound)
 
 
 def largest_write_counts(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> NDArray:

@@ -27,7 +27,8 @@ from dcsc.arrays import real_array, real_numbers
 from dcsc.convolution import layouts
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
-from dcsc.guarantees.interference import Interference, layer_failure, plain_interference, propagated_columns
+from dcsc.guarantees.interference import Interference, layer_failure
+from dcsc.guarantees.plain_model import Propagation
 from dcsc.guarantees.tails import TAILS, best_threshold
 from dcsc.kernels import rademacher, sharpen
 from dcsc.model.cascade import Cascade
@@ -245,7 +246,7 @@ def plain_failure_at(
     threshold, eps, guard, tail, noise_variance, drawn
         As for `failure_at`.
     known : tuple of RaggedCodes and Interference, optional
-        What `propagated_columns` and `plain_interference` give for the layer, when they are at hand.
+        What `Propagation` gives of the layer, when it is at hand.
 
     Returns
     -------
@@ -320,8 +321,8 @@ def _of_columns(
 ) -> _Sums:
     """The non-zeros that come from one deepest atom share its sign."""
     if known is None:
-        columns = propagated_columns(model, deepest)[layer - 1]
-        known = columns, plain_interference(model, deepest, layer, columns)
+        propagation = Propagation.of(model)
+        known = propagation.columns(deepest)[layer - 1], propagation.interference(deepest, layer)
     dictionary, (columns, everywhere), firsts = model.dictionaries[layer - 1], known, deepest.starts
     patterns, listed = layouts.tiled_patterns(dictionary, "others", np.float64), kernel_codes(columns)
     arrays = [np.ascontiguousarray(values) for values in vars(everywhere).values()]

@@ -20,11 +20,10 @@ from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
     layer_interference,
-    plain_interference,
-    propagated_columns,
     rademacher_interference,
 )
 from dcsc.guarantees.levels import THRESHOLDS, Levels, choose_threshold, error_bound, levels_of
+from dcsc.guarantees.plain_model import Propagation
 from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.results import ThresholdedLayer
 from dcsc.guarantees.search import optimise_levels
@@ -274,8 +273,9 @@ def statistical(
     options.check(model)
     check_choice(threshold, THRESHOLDS, "threshold")
     flat, eps, batch = flat_path(model, codes, noise)
-    columns = propagated_columns(model, flat[-1]) if signs == "deepest" else None
-    layers = _layers(model, flat, columns, options, _shares(model.depth, split))
+    propagation = Propagation.of(model) if signs == "deepest" else None
+    columns = None if propagation is None else propagation.columns(flat[-1])
+    layers = _layers(model, flat, propagation, columns, options, _shares(model.depth, split))
     determined = separate_writes(model, flat) if columns is None else disjoint_columns(flat, columns)
     signed, inner = out_of_reach(flat, rule)
     if method == "split":
@@ -391,6 +391,7 @@ class _Layer:
 def _layers(
     model: Cascade,
     codes: Sequence[RaggedCodes],
+    propagation: Propagation | None,
     columns: Sequence[RaggedCodes] | None,
     options: StatisticalOptions,
     shares: NDArray,
@@ -398,8 +399,8 @@ def _layers(
     layers = []
     for index, (dictionary, code) in enumerate(zip(model.dictionaries, codes, strict=True)):
         everywhere, sharp = partial(rademacher_interference, dictionary, code), partial(best_failure, dictionary, code)
-        if columns is not None:
-            everywhere = functools.cache(partial(plain_interference, model, codes[-1], index + 1, columns[index]))
+        if propagation is not None and columns is not None:
+            everywhere = functools.cache(partial(propagation.interference, codes[-1], index + 1))
             sharp = partial(_plain_best, model, codes[-1], index + 1, columns[index], everywhere)
         below, share = model.next_dictionary(index + 1), shares[index] * (options.delta - options.noise_failure)
         variance = 0.0 if index else options.noise_deviation**2

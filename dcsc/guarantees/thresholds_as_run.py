@@ -15,14 +15,9 @@ from dcsc.errors import UserError
 from dcsc.guarantees.bounds import independent_atoms
 from dcsc.guarantees.by_filter import layer_levels, plain_levels
 from dcsc.guarantees.checks import RULES, SIGNS, check_choice, check_rule, flat_path, rounding_guard
-from dcsc.guarantees.interference import (
-    Interference,
-    LayerInterference,
-    layer_interference,
-    plain_interference,
-    propagated_columns,
-)
+from dcsc.guarantees.interference import Interference, LayerInterference, layer_interference
 from dcsc.guarantees.levels import Levels, choose_threshold, error_bound, levels_of
+from dcsc.guarantees.plain_model import Propagation
 from dcsc.guarantees.random_signs import disjoint_columns, out_of_reach, separate_writes
 from dcsc.guarantees.sharp_tails import DrawnAtoms, best_failure, failure_at, plain_best_failure, plain_failure_at
 from dcsc.guarantees.tails import TAILS, squared_level
@@ -133,8 +128,9 @@ def path_interference(
     flat, _, batch = flat_path(model, codes)
     if signs == "rademacher":
         return PathInterference(model, flat, batch, None, separate_writes(model, flat), signs)
-    columns = propagated_columns(model, flat[-1])
-    random = [plain_interference(model, flat[-1], layer, column) for layer, column in enumerate(columns, start=1)]
+    propagation = Propagation.of(model)
+    columns = propagation.columns(flat[-1])
+    random = [propagation.interference(flat[-1], layer) for layer in range(1, model.depth + 1)]
     propagated = list(zip(columns, random, strict=True))
     return PathInterference(model, flat, batch, propagated, disjoint_columns(flat, columns), signs)
 

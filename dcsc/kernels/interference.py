@@ -25,7 +25,7 @@ import numpy as np
 
 from dcsc.kernels.arguments import Sums
 from dcsc.kernels.compile import compiled
-from dcsc.kernels.gather import by_position, gather_code, list_rows, place_in_row, run_at, sort_by_last_axis
+from dcsc.kernels.gather import list_rows, place_in_row, run_at, sort_by_last_axis
 from dcsc.kernels.sorting import most_of
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES, raise_extremes, sums_and_squares_of_row
 
@@ -129,30 +129,3 @@ def layer_interference(scratch, patterns, codes, growth, noise, on, extremes, wo
         extremes_of(most, extremes[code])
         if noise > 0:
             add_noise(kept, n_kept, noise, growth, extremes[code])
-
-
-@compiled
-def columns_interference(scratch, patterns, columns, locked, magnitude, bound, variance):
-    """
-    Interference of a code whose non-zeros share signs, those of a column one: locked, magnitude, bound and variance.
-
-    Columns have disjoint supports. What a column makes of its own entries is locked to their sign.
-    """
-    flat = by_position(scratch, patterns)
-    size, n_filters = flat.shape
-    atom, value, starts = columns
-    for column in range(len(starts) - 1):
-        first, last = starts[column], starts[column + 1]
-        gather_code(scratch, patterns, atom[first:last], value[first:last])
-        for k in range(first, last):
-            i, position = divmod(np.int64(atom[k]), size)
-            here = flat[position, i]
-            locked[atom[k]] = here if value[k] > 0 else -here
-            magnitude[atom[k]] = abs(value[k])
-            flat[position, i] = 0.0
-        for position in range(size):
-            for i in range(n_filters):
-                here = flat[position, i]
-                if here != 0:  # A column reaches few atoms, and these arrays lie the other way round.
-                    bound[i * size + position] += abs(here)
-                    variance[i * size + position] += here * here

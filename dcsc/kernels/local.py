@@ -8,6 +8,8 @@ Positions and grids have three axes, padded with 1; `scratch` is written over.
 
 from __future__ import annotations
 
+import numpy as np
+
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.sorting import most_of, sort
@@ -86,10 +88,17 @@ def largest_patches(codes, grid, step, taps, scratch, out):
     n_points = grid[0] * grid[1] * grid[2]
     n0, n1, n2 = grid[0] // step[0], grid[1] // step[1], grid[2] // step[2]
     sums = scratch[: n0 * n1 * n2]
+    is_point = n0 * n1 * n2 == n_points and taps[0] * taps[1] * taps[2] == 1
     for code in range(len(starts) - 1):
         sums[:] = 0
-        most = 0.0
+        most, begin = 0.0, np.int64(0)
         for k in range(starts[code], starts[code + 1]):
+            if is_point:  # a patch is one place, and a division would take longer than all else
+                if atom[k] < begin or atom[k] >= begin + n_points:
+                    begin = np.int64(atom[k]) // n_points * n_points
+                sums[atom[k] - begin] += weight[k]
+                most = max(most, sums[atom[k] - begin])
+                continue
             x0, x1, x2 = coordinates(atom[k] % n_points, grid)
             for p0 in range(-((taps[0] - 1 - x0) // step[0]), x0 // step[0] + 1):
                 row0 = (p0 + n0 if p0 < 0 else p0) * n1

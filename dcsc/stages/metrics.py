@@ -29,8 +29,8 @@ from dcsc.store.readers import (
     noise_of_replicate,
 )
 
-ROWS = 128
-"""Trials whose interference may have to be known at every atom at once, in the plain model."""
+ROWS = {"rademacher": 128, "deepest": 32, None: 128}
+"""Trials whose instance forms are computed at once: in the plain model, their interference at every atom is held."""
 
 SIGNAL_ENTRIES = 2**22
 """Entries of signals that are held densely at once."""
@@ -255,8 +255,8 @@ def _bounds_as_run(
     cells = {name: cells_of(signals, options) for name, options in bounded.items()}
     for signs, variants in (*models.items(), (None, uncarried)):
         every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
-        for start in range(0, len(every) if bounded else 0, ROWS):
-            rows = every[start : start + ROWS]
+        for start in range(0, len(every) if bounded else 0, ROWS[signs]):
+            rows = every[start : start + ROWS[signs]]
             there = {name: np.broadcast_to(cell[..., None], batch).ravel()[rows] for name, cell in cells.items()}
             ran = {name: bounded[name] for name, at in there.items() if at.any()}
             of_rows = _bounds_of_rows(truth, rows, signs, ran, found, settings)

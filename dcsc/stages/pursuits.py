@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,28 +128,38 @@ def pursue_signals(
     dict of str to Dataset
         As from `run_pursuits`.
     """
-    depth = depth_of(signals)
-    groups = {}
-    for name, options in pursuits.items():
-        rows = _rows(signals, options)
-        found: list[list[RecoveredLayer]] = [[] for _ in range(depth)]
-        for replicate, cascade in enumerate(cascades):
-            codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
-            observed = _Observation(
-                cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
-            )
-            chosen = observed.take(rows)
+    groups: dict[str, xr.Dataset] = {}
+    for _, together in itertools.groupby(pursuits.items(), lambda item: _rows(signals, item[1]).tobytes()):
+        groups |= _pursue_together(dict(together), signals, cascades, keep_values)
+    return groups
+
+
+def _pursue_together(
+    pursuits: Mapping[str, PursuitRun], signals: xr.DataTree, cascades: Sequence[Cascade], keep_values: bool
+) -> dict[str, xr.Dataset]:
+    """Run pursuits on the same trials, whose codes are read and measured once for all of them."""
+    depth, rows = depth_of(signals), _rows(signals, next(iter(pursuits.values())))
+    found: dict[str, list[list[RecoveredLayer]]] = {name: [[] for _ in range(depth)] for name in pursuits}
+    for replicate, cascade in enumerate(cascades):
+        codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
+        observed = _Observation(
+            cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
+        )
+        chosen = observed.take(rows)
+        for name, options in pursuits.items():
             for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen, options)):
-                found[layer].append(_spread(_kept(recovered, keep_values), rows, codes[layer].batch_shape))
-        for layer in range(depth):
-            whole = ragged.concatenate([part.codes for part in found[layer]])
-            whole = whole.reshape((len(found[layer]), *found[layer][0].codes.batch_shape))
+                found[name][layer].append(_spread(_kept(recovered, keep_values), rows, codes[layer].batch_shape))
+    groups = {}
+    for name in pursuits:
+        for layer, parts in enumerate(found.pop(name), start=1):
+            whole = ragged.concatenate([part.codes for part in parts])
+            whole = whole.reshape((len(parts), *parts[0].codes.batch_shape))
             dataset = codes_to_dataset(whole)
-            dataset["threshold"] = (BATCH, np.stack([part.common_threshold for part in found[layer]]))
-            if found[layer][0].is_by_filter:
-                dataset["filter_threshold"] = ((*BATCH, "filter"), np.stack([part.threshold for part in found[layer]]))
-            dataset["iterations"] = (BATCH, np.stack([part.iterations for part in found[layer]]))
-            groups[f"/{name}/layer_{layer + 1}"] = dataset.assign_coords(batch_coordinates(signals))
+            dataset["threshold"] = (BATCH, np.stack([part.common_threshold for part in parts]))
+            if parts[0].is_by_filter:
+                dataset["filter_threshold"] = ((*BATCH, "filter"), np.stack([part.threshold for part in parts]))
+            dataset["iterations"] = (BATCH, np.stack([part.iterations for part in parts]))
+            groups[f"/{name}/layer_{layer}"] = dataset.assign_coords(batch_coordinates(signals))
     return groups
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from dcsc import RaggedCodes
 from dcsc.errors import UserError
 from dcsc.guarantees import sharp_tails
-from dcsc.guarantees.interference import layer_failure, plain_interference, rademacher_interference
+from dcsc.guarantees.interference import layer_failure, rademacher_interference
+from dcsc.guarantees.plain_model import plain_interference
 from dcsc.guarantees.sharp_tails import TAILS, DrawnAtoms, best_failure, failure_at, tail_probability
 from tests.theory import support
 

@@ -14,7 +14,8 @@ import dcsc
 from dcsc import Cascade, guarantees
 from dcsc.errors import UserError
 from dcsc.guarantees import tails
-from dcsc.guarantees.interference import plain_interference, rademacher_interference, support_gram
+from dcsc.guarantees.interference import rademacher_interference, support_gram
+from dcsc.guarantees.plain_model import plain_interference
 from tests.strategies import dense_matrix
 from tests.theory import support
 
