@@ -65,7 +65,7 @@ def cores() -> int:
     Returns
     -------
     int
-        What DCSC_NUM_THREADS says, else the cores this process may use; at least 1.
+        What DCSC_NUM_THREADS says, else the cores that this process may use; at least 1.
     """
     given = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if given.isdecimal() and int(given) > 0:
@@ -101,11 +101,11 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
     n_trials : int
         Trials in all.
     size : int
-        Trials a span.
+        Trials per span.
     work : callable
         Takes the first trial of a span and the one after its last.
     threads : int, optional
-        At most that many at once; by default those of `cores`.
+        Largest number of threads used; by default `cores()`.
 
     Returns
     -------

@@ -42,7 +42,7 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: flo
     Raises
     ------
     UserError
-        When the counts are no finite numbers from 0, do not fit, or exceed the trials.
+        When the counts are not finite numbers from 0, do not fit, or exceed the trials.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     Raises
     ------
     UserError
-        When a value is no number in [0, 1].
+        When a value is not a number in [0, 1].
     """
     from scipy.optimize import brentq
 
@@ -144,7 +144,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     Parameters
     ----------
     values : array_like, shape (replicate,)
-        One number a replicate; those that are not finite are left out.
+        One number per replicate; those that are not finite are left out.
     confidence : float
         Level of the interval.
 
@@ -191,7 +191,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     Raises
     ------
     UserError
-        When they are no finite numbers, or of different shapes.
+        When they are not finite numbers, or of different shapes.
     """
     first, second = (np.atleast_2d(real_array(given, "successes").astype(bool)) for given in (first, second))
     if first.shape != second.shape:
@@ -283,7 +283,7 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     Raises
     ------
     UserError
-        When the scores are no numbers, or there is not one outcome for each.
+        When the scores are not numbers, or there is not one outcome for each.
     """
     from scipy.stats import rankdata
 
@@ -315,7 +315,7 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray, NDArray]
     Raises
     ------
     UserError
-        When the scores are no numbers, or there is not one outcome for each.
+        When the scores are not numbers, or there is not one outcome for each.
     """
     scores, positive = _scored(scores, positive)
     levels = np.unique(scores)[::-1]

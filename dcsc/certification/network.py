@@ -53,7 +53,7 @@ class ConvolutionLayer:
     weight : ndarray, shape (filter, channel of its group, *tap)
         Its filters, none of them zero; holes of a dilation are written out.
     stride : tuple of int
-        One number an axis.
+        One number per axis.
     bias : ndarray, shape (filter,)
         Zeros when there is none.
     channel_scale : ndarray, shape (channel,)
@@ -197,12 +197,12 @@ class Network:
         Parameters
         ----------
         grid : sequence of int, optional
-            Grid of the input of every segment, one number an axis; by default the smallest ones that fit all layers.
+            Grid of the input of every segment, one number per axis; by default the smallest ones that fit all layers.
 
         Returns
         -------
         tuple of ConvolutionalDictionary
-            One a layer, each on the positions of the one before it in its segment.
+            One per layer, each on the positions of the one before it in its segment.
 
         Raises
         ------
@@ -263,12 +263,12 @@ class Network:
         Parameters
         ----------
         points : sequence of int
-            Grid points of the signals, one number an axis.
+            Grid points of the signals, one number per axis.
 
         Returns
         -------
         list of tuple of int
-            One a layer.
+            One per layer.
         """
         return _grids_from(points, self.layers)
 
@@ -321,7 +321,7 @@ def placed(layer: ConvolutionLayer, points: Sequence[int]) -> ConvolutionalDicti
     layer : ConvolutionLayer
         The layer.
     points : sequence of int
-        The grid, one number an axis.
+        The grid, one number per axis.
 
     Returns
     -------
@@ -368,7 +368,7 @@ def placed_in_groups(layer: ConvolutionLayer, points: Sequence[int]) -> Atoms:
 
 def of_filters(values: NDArray, rank: int) -> NDArray:
     """
-    Shape one number a filter to act on codes.
+    Shape one number per filter to act on codes.
 
     Parameters
     ----------
@@ -421,7 +421,7 @@ def plain_layer(name: str, weight: NDArray, stride: tuple[int, ...], bias: NDArr
     weight : ndarray, shape (filter, channel, *tap)
         The filters.
     stride : tuple of int
-        One number an axis.
+        One number per axis.
     bias : ndarray, shape (filter,), optional
         Zeros by default.
 

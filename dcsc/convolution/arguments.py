@@ -163,7 +163,7 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     Returns
     -------
     ndarray of float64, shape (..., filter)
-        One number a trial and filter.
+        One number per trial and filter.
 
     Raises
     ------

@@ -80,7 +80,7 @@ def correlate_codes(
     out : ndarray, shape (..., filter, *position), optional
         Where to write.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -145,12 +145,12 @@ def interference_bound(dictionary: FilterBank, codes: RaggedCodes, *, threads: i
     codes : RaggedCodes
         Codes of this dictionary, batch axes (...); their signs do not count.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
     ndarray of float64, shape (..., filter, *position)
-        One bound an atom i, active or not.
+        One bound per atom i, active or not.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def margins(
     one_sided : bool
         Let largest_off be the largest c_i, for ReLU, and not the largest |c_i|.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -279,7 +279,7 @@ def recovered_supports(
     addition : array_like, shape (..., filter, *position), optional
         Added to the correlations, A^T e.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -313,7 +313,7 @@ def thresholded_signals(
     given : Rule
         The non-linearity of all trials, from `dcsc.convolution.arguments.rule_of`.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------

@@ -98,7 +98,7 @@ def minimise_coherence(
     filters : array_like, shape (filter, channel, *tap)
         The start; its norms do not count.
     stride : int or sequence of int, in grid points
-        Distance between neighbouring positions, one for all axes or one an axis.
+        Distance between neighbouring positions, one for all axes or one per axis.
     iterations : int
         Largest number of steps in all; each p gets an equal share of those that are left.
     tolerance : float
@@ -178,7 +178,7 @@ def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> 
     filters : ndarray, shape (filter, channel, *tap)
         Filters of any norm but 0.
     stride : tuple of int, in grid points
-        Distance between neighbouring positions, one an axis.
+        Distance between neighbouring positions, one per axis.
     exponent : int
         p, an even number; the sum runs over the off-diagonal entries of the Gram kernel.
 

@@ -95,7 +95,7 @@ def sparse_random(
     """
     Draw filters with a given number of non-zeros at uniformly random places.
 
-    When to take it: for the layers of a cascade: few taps a filter keep the codes above it sparse.
+    When to take it: for the layers of a cascade: few taps per filter keep the codes above it sparse.
 
     Sparse filters keep the inner codes of a cascade sparse. The same seed gives filters that
     hold those of fewer filters or non-zeros.

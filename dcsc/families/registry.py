@@ -195,7 +195,7 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
     name : str
         A registered family, see `names`.
     grid : int or sequence of int, in grid points
-        Size of the periodic grid, one number an axis; it sets the spatial rank.
+        Size of the periodic grid, one number per axis; it sets the spatial rank.
     seed : int, numpy.random.SeedSequence, numpy.random.Generator or None
         Where random families draw from; the same seed gives the same bits, None a fresh draw.
     **given

@@ -40,7 +40,7 @@ def dct(
     taps : int or tuple of int
         Taps along every or each axis.
     n_filters : int, optional
-        n_channels * b ** rank for b frequencies an axis: the b lowest ones up to the
+        n_channels * b ** rank for b frequencies per axis: the b lowest ones up to the
         number of taps, the overcomplete DCT beyond. By default the full basis.
     stride : int or tuple of int, in grid points, optional
         By default the taps: with the full basis that is an orthonormal block transform.

@@ -41,7 +41,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a curve and size (kind "measured" or "certified"), and a row a curve and quantity with the
+        A row per curve and size (kind "measured" or "certified"), and a row per curve and quantity with the
         exponent in `slope` (kind "slope").
     """
     variants, confidence = settings.variants, settings.confidence

@@ -1,5 +1,5 @@
 """
-The ladder of guarantees beside what was measured, one line a cascade.
+The ladder of guarantees beside what was measured, one line per cascade.
 
 When to take it: for the certificates of one pursuit beside its measured transition, cascade by cascade.
 """
@@ -50,7 +50,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw a panel a pursuit; each line is a cascade, in the order of coherence.
+    Draw a panel per pursuit; each line is a cascade, in the order of coherence.
 
     Parameters
     ----------

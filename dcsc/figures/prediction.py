@@ -59,7 +59,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of the kinds "rate" (failure against a predictor, a curve a variant), "roc", "auc",
+        Rows of the kinds "rate" (failure against a predictor, a curve per variant), "roc", "auc",
         "difference" (stripe-sparsity minus another predictor) and "calibration", for each pursuit; `variant` is
         "all laws" where all trials are together.
     """

@@ -87,7 +87,7 @@ def mean_of(values: ArrayLike, confidence: float, name: str) -> dict[str, float]
     Parameters
     ----------
     values : array_like
-        A value a dictionary.
+        A value per dictionary.
     confidence : float
         Level of the interval.
     name : str

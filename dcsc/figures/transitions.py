@@ -183,7 +183,7 @@ def pooled(summary: xr.Dataset, variants: Mapping[str, Variant], level: float, c
     Returns
     -------
     pandas.DataFrame
-        A row a cascade, pursuit and variant: `pooled`, `pooled_lower` and `pooled_upper`, NaN beyond the cells.
+        A row per cascade, pursuit and variant: `pooled`, `pooled_lower` and `pooled_upper`, NaN beyond the cells.
     """
     adversarial = [name for name, variant in variants.items() if variant.is_adversarial]
     cells = summary[["trials", "stripe_sparsity"]].assign(successes=successes(summary, adversarial))
@@ -218,7 +218,7 @@ def measured_and_certified(results: Results, settings: FigureSettings) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        A row a curve and cascade. `kind` is "measured" (pursuit, variant, level) or "certified" (pursuit, variant,
+        A row per curve and cascade. `kind` is "measured" (pursuit, variant, level) or "certified" (pursuit, variant,
         rung; see `certified_beside`).
     """
     points = measured(results.summary, settings.variants)
@@ -420,7 +420,7 @@ def slopes(
     Returns
     -------
     pandas.DataFrame
-        A row a curve: the mean of the replicates' least squares slopes, its Student interval over
+        A row per curve: the mean of the replicates' least squares slopes, its Student interval over
         them, the number of cascades fitted, and the range of coherence.
     """
     rows = []
@@ -522,7 +522,7 @@ def summarized(
     Returns
     -------
     pandas.DataFrame
-        A row a curve and cascade: mean coherence, mean sparsity with its Student interval, the number of
+        A row per curve and cascade: mean coherence, mean sparsity with its Student interval, the number of
         replicates and how many of them are censored.
     """
     rows = []

@@ -42,7 +42,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of the kinds "cell" (a row a grid, pursuit, variant and number of activations, over all
+        Rows of the kinds "cell" (a row per grid, pursuit, variant and number of activations, over all
         dictionaries), "limit" (the most activations of a cell, and of all smaller ones, that the theorem
         covers in every draw, or that every draw recovered: means over dictionaries) and "slope" (the exponent
         with which they grow with the grid).

@@ -29,7 +29,7 @@ from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, take
 
 SPAN = 4
-"""Codes a task of a thread."""
+"""Codes per task of a thread."""
 
 DRAWN = 24
 """Inactive atoms that are drawn of a code."""

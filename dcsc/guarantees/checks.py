@@ -61,7 +61,7 @@ def check_path(
     codes : list of RaggedCodes
         Floating-point codes of each layer, batch shape (...).
     noise : ndarray, shape (...)
-        One bound a code of the batch.
+        One bound per code of the batch.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def flat_path(
     codes : list of RaggedCodes
         Floating-point codes of each layer, batch shape (code,).
     noise : ndarray, shape (code,)
-        One bound a code.
+        One bound per code.
     batch : tuple of int
         The batch shape as given.
 

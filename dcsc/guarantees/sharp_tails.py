@@ -36,7 +36,7 @@ from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes
 
 SPAN = 4
-"""Codes a task of a thread: one of them takes milliseconds."""
+"""Codes per task of a thread: one of them takes milliseconds."""
 
 DRAWN = 36
 """Atoms that are drawn of a code."""

@@ -183,7 +183,7 @@ def failure_rate_bound(covered: ArrayLike, failure_bound: ArrayLike) -> float:
     Raises
     ------
     UserError
-        When something is no finite number.
+        When something is not a finite number.
     """
     sure, bounds = real_array(covered, "covered"), real_array(failure_bound, "bounds")
     if not sure.size or not bounds.size:
@@ -235,12 +235,12 @@ def as_run(
     Returns
     -------
     AsRun
-        One entry a path.
+        One entry per path.
 
     Raises
     ------
     UserError
-        When the rule or tail is unknown or does not fit the signs, or the thresholds are not one a layer.
+        When the rule or tail is unknown or does not fit the signs, or the thresholds are not one per layer.
 
     Examples
     --------

@@ -96,7 +96,7 @@ def uniform(
         The thresholding; "relu" is one-sided soft thresholding, for codes without negative entries.
     form : {"coherence", "babel", "instance"}
         What bounds the interference: k mu X_max, mu_1(k) X_max, or sum_j |x_j| |g_ij|.
-    threshold : {"midpoint", "lower"} or sequence, one entry a layer
+    threshold : {"midpoint", "lower"} or sequence, one entry per layer
         The middle of the interval; its lower end, where the error of soft thresholding is
         smallest; or thresholds fixed beforehand, each a number or of shape (...).
     by_filter : bool

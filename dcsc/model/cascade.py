@@ -24,7 +24,7 @@ class Cascade:
     dictionaries : sequence of ConvolutionalDictionary
         From the signal inwards; the codes of layer l are the signals of layer l + 1.
     signs : sequence of array_like, optional
-        T^(l) as an array of +-1 of shape (..., filter, *position), one a layer, drawn
+        T^(l) as an array of +-1 of shape (..., filter, *position), one per layer, drawn
         afresh for every trial along the batch axes (D-CSC-R); None is the plain model.
 
     Raises
@@ -124,7 +124,7 @@ class Cascade:
         Raises
         ------
         UserError
-            When the codes are no finite real numbers of that shape.
+            When the codes are not finite real numbers of that shape.
         """
         dictionary = self.dictionaries[layer - 1]
         if self.signs is None:
@@ -152,7 +152,7 @@ class Cascade:
         Raises
         ------
         UserError
-            When the signals are no finite real numbers of that shape.
+            When the signals are not finite real numbers of that shape.
         """
         return self._signed(layer, self.dictionaries[layer - 1].correlate(signals))
 
@@ -176,7 +176,7 @@ class Cascade:
         Raises
         ------
         UserError
-            When the code is no finite real numbers of that shape, or the integers would exceed 64 bits.
+            When the code does not hold finite real numbers of that shape, or the integers would exceed 64 bits.
         """
         current = real_array(deepest, "codes", self.dictionaries[-1].code_shape)
         scale = 1.0

@@ -144,7 +144,7 @@ class Coherent(NamedTuple):
     first, second : int
         Filters of the most coherent atoms (first, p) and (second, p + lag).
     lag : tuple of int
-        In positions, one number an axis.
+        In positions, one number per axis.
     inner : float
         Their inner product, with its sign; 0 where no two atoms meet.
     same_position, own_shift, across : float

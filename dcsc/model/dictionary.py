@@ -4,7 +4,7 @@ The convolutional dictionary: filters placed at every stride-th position of a pe
 ========  ==========================  =======================================
 array     axes                        meaning
 ========  ==========================  =======================================
-filters   (filter, channel, *tap)     one unit-norm filter a row
+filters   (filter, channel, *tap)     one unit-norm filter per row
 codes     (..., filter, *position)    one coefficient an atom; batch axes first
 signals   (..., channel, *space)      what the codes synthesize
 ========  ==========================  =======================================
@@ -39,9 +39,9 @@ class ConvolutionalDictionary(FilterBank):
     filters : array_like, shape (filter, channel, *tap)
         The filters; float32 stays float32, integers become float64.
     stride : int or sequence of int, in grid points
-        Distance between neighbouring positions, one for all axes or one an axis.
+        Distance between neighbouring positions, one for all axes or one per axis.
     grid : int or sequence of int, in grid points
-        Size of the periodic grid, one number an axis.
+        Size of the periodic grid, one number per axis.
     normalize : bool
         Scale the filters to unit l2 norm instead of demanding it.
     integer_filters : array_like of int, shape of filters, optional
@@ -86,7 +86,7 @@ class ConvolutionalDictionary(FilterBank):
         method : {'auto', 'direct', 'fft'}
             Fourier transforms are used only when asked for: they turn zeros into rounding errors.
         threads : int, optional
-            At most that many at once; by default the cores this process may use.
+            Largest number of threads used; by default the number of cores this process may use.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class ConvolutionalDictionary(FilterBank):
         Raises
         ------
         UserError
-            When the codes are no finite real numbers of that shape.
+            When the codes are not finite real numbers of that shape.
         """
         from dcsc.convolution import dense_path
 
@@ -118,7 +118,7 @@ class ConvolutionalDictionary(FilterBank):
         method : {'auto', 'direct', 'fft'}
             Direct sums, Fourier transforms, or the cheaper of the two.
         threads : int, optional
-            At most that many at once; by default the cores this process may use.
+            Largest number of threads used; by default the number of cores this process may use.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class ConvolutionalDictionary(FilterBank):
         Raises
         ------
         UserError
-            When the signals are no finite real numbers of that shape.
+            When the signals are not finite real numbers of that shape.
         """
         from dcsc.convolution import dense_path
 

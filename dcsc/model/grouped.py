@@ -169,7 +169,7 @@ class GroupedDictionary:
         Raises
         ------
         UserError
-            When the codes are no finite real numbers of that shape.
+            When the codes are not finite real numbers of that shape.
         """
         parts = self._parts(codes, self.code_shape, "codes")
         made = [group.synthesize(part) for group, part in zip(self._groups(), parts, strict=True)]
@@ -192,7 +192,7 @@ class GroupedDictionary:
         Raises
         ------
         UserError
-            When the signals are no finite real numbers of that shape.
+            When the signals are not finite real numbers of that shape.
         """
         parts = self._parts(signals, self.signal_shape, "signals")
         made = [group.correlate(part) for group, part in zip(self._groups(), parts, strict=True)]

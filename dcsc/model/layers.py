@@ -37,7 +37,7 @@ def synthesize_sparse(
         Its codes, batch axes (...); integers only with integer filters, to be multiplied by
         `integer_scale` afterwards.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def synthesize_sparse(
     Raises
     ------
     UserError
-        When the codes are not of the dictionary's shape, no finite numbers, or integers that would exceed 64 bits or
+        When the codes are not of the dictionary's shape, not finite, or integers that would exceed 64 bits or
         for which the dictionary has no integer filters.
     """
     checked_type(dictionary, codes)

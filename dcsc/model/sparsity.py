@@ -39,7 +39,7 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
     Returns
     -------
     ndarray
-        One sum a window, ``values.shape[axis] // step`` of them along the axis.
+        One sum per window, ``values.shape[axis] // step`` of them along the axis.
     """
     period = values.shape[axis]
     length = min(length, period)
@@ -92,7 +92,7 @@ def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) ->
 
 
 def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: ConvolutionalDictionary | None) -> NDArray:
-    """Largest sum of weights, one a non-zero, in a patch of each code."""
+    """Largest sum of weights, one per non-zero, in a patch of each code."""
     grid, step, taps = padded(codes.code_shape[1:]), padded(()), padded(())
     if next_dictionary is not None:
         step, taps = padded(next_dictionary.stride), padded(next_dictionary.taps)
@@ -136,7 +136,7 @@ def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictio
     Raises
     ------
     UserError
-        When the codes are no finite real numbers of the dictionary's shape.
+        When the codes are not finite real numbers of the dictionary's shape.
     """
     return _stripe_counts(_as_array(_checked(code, dictionary.code_shape, dictionary.rank)), dictionary)
 
@@ -155,12 +155,12 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     Returns
     -------
     int or ndarray of int, shape (...)
-        The stripe-sparsity, one a code of the batch.
+        The stripe-sparsity, one per code of the batch.
 
     Raises
     ------
     UserError
-        When the codes are no finite real numbers of the dictionary's shape.
+        When the codes are not finite real numbers of the dictionary's shape.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def patch_sums(values: NDArray, next_dictionary: ConvolutionalDictionary) -> NDA
     Returns
     -------
     ndarray, shape (..., *position)
-        One sum a position of the dictionary.
+        One sum per position of the dictionary.
     """
     rank = next_dictionary.rank
     sums = values.sum(axis=-rank - 1)
@@ -244,12 +244,12 @@ def patch_norm(
     Returns
     -------
     int or ndarray of int, shape (...)
-        One count a code of the batch.
+        One count per code of the batch.
 
     Raises
     ------
     UserError
-        When the codes are no finite real numbers, or of another shape.
+        When the codes are not finite real numbers, or of another shape.
     """
     checked = _checked_patches(code, next_dictionary, rank, "codes")
     if _is_listed(checked):
@@ -279,12 +279,12 @@ def patch_l2(
     Returns
     -------
     float or ndarray, shape (...)
-        One norm a member of the batch.
+        One norm per member of the batch.
 
     Raises
     ------
     UserError
-        When the errors are no finite real numbers, or of another shape.
+        When the errors are not finite real numbers, or of another shape.
     """
     checked = _checked_patches(error, next_dictionary, rank, "errors")
     if _is_listed(checked):
@@ -310,7 +310,7 @@ def patch_l2_of_bounds(
     Returns
     -------
     float or ndarray, shape (...)
-        One norm a member of the batch.
+        One norm per member of the batch.
     """
     if _is_listed(bounds):
         largest = np.sqrt(_largest_patches(bounds, bounds.value.astype(np.float64) ** 2, next_dictionary))
@@ -338,7 +338,7 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     Raises
     ------
     UserError
-        When the codes are no finite real numbers, or have too few axes.
+        When the codes are not finite real numbers, or have too few axes.
     """
     code = _checked(code, None, rank)
     if isinstance(code, RaggedCodes):
@@ -394,7 +394,7 @@ def contrast(code: ArrayLike | RaggedCodes, rank: int) -> NDArray | float:
     Raises
     ------
     UserError
-        When the codes are no finite real numbers, or have too few axes.
+        When the codes are not finite real numbers, or have too few axes.
     """
     smallest, largest = extreme_magnitudes(code, rank)
     ratio = np.where(largest > 0, smallest / np.where(largest > 0, largest, 1.0), 1.0)

@@ -33,7 +33,7 @@ def checked_signals(model: Cascade, signals: ArrayLike) -> NDArray:
     Raises
     ------
     UserError
-        When they are no finite real numbers, or the last axes are not those of a signal of the cascade.
+        When they are not finite real numbers, or the last axes are not those of a signal of the cascade.
     """
     array = real_array(signals, "signals", model.dictionaries[0].signal_shape)
     return array.astype(np.float64) if array.dtype.kind == "b" else array
@@ -123,7 +123,7 @@ def true_codes(model: Cascade, reference: Sequence[ArrayLike] | None) -> list[ND
     Raises
     ------
     UserError
-        When they are not one a layer, or no finite real numbers of its shape.
+        When they are not one per layer, or not finite real numbers of its shape.
     """
     if reference is None:
         return []
@@ -181,14 +181,14 @@ def of_layer(option: Any, layer: int) -> Any:
     Parameters
     ----------
     option : sequence or array_like
-        One entry a layer, or what holds for all.
+        One entry per layer, or what holds for all.
     layer : int
         1..L.
 
     Returns
     -------
     array_like, shape () or (...)
-        A number, or one a trial, as the user gave it.
+        A number, or one per trial, as the user gave it.
     """
     return option[layer - 1] if isinstance(option, Sequence) and not isinstance(option, str) else option
 
@@ -200,7 +200,7 @@ def non_negative_of_layer(option: object, layer: int, batch: tuple[int, ...], na
     Parameters
     ----------
     option : sequence or array_like
-        One entry a layer, or what holds for all.
+        One entry per layer, or what holds for all.
     layer : int
         1..L.
     batch : tuple of int
@@ -211,7 +211,7 @@ def non_negative_of_layer(option: object, layer: int, batch: tuple[int, ...], na
     Returns
     -------
     ndarray of float64, shape (...)
-        One number a trial.
+        One number per trial.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def sizes_of_layer(option: object, layer: int, batch: tuple[int, ...], most: int
     Returns
     -------
     ndarray of int64, shape (...)
-        One number a trial.
+        One number per trial.
 
     Raises
     ------

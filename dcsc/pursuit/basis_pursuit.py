@@ -272,11 +272,11 @@ def layered_basis_pursuit(
     signals : array_like, shape (..., channel, *space)
         X^(0), or X^(0) + E.
     penalty : float, str or sequence
-        xi: a number, or one entry a layer (a number, or one a trial); 0 stands for the equality form,
+        xi: a number, or one entry per layer (a number, or one per trial); 0 stands for the equality form,
         min |x|_1 subject to D x = y. 'guaranteed' is xi_l = 4 eps_{l-1} of [PRE17] Theorem 12, from the
         reference and the noise; 'discrepancy' is the xi whose residual has the norm given.
     discrepancy : float or sequence, optional
-        For 'discrepancy': the l2 norm of the residual, a number, or one entry a layer; by default that of
+        For 'discrepancy': the l2 norm of the residual, a number, or one entry per layer; by default that of
         what the layer's true code leaves of its input.
     non_negative : bool or sequence of bool
         Demand codes without negative entries, in all layers or one by one.
@@ -294,7 +294,7 @@ def layered_basis_pursuit(
     tolerance : float, optional
         By default 1e-8, or 1e-4 for 'proximal-gradient' in float32.
     max_iterations : int, optional
-        Iterations a layer; by default 1000, or 20000 for 'proximal-gradient'.
+        Iterations per layer; by default 1000, or 20000 for 'proximal-gradient'.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     reference : sequence of array_like, optional
@@ -302,7 +302,7 @@ def layered_basis_pursuit(
     noise : array_like, shape () or (...)
         Bound on the patch norm of the noise, for penalties that derive from it.
     progress : bool
-        Show a progress bar a layer.
+        Show a progress bar per layer.
 
     Returns
     -------
@@ -313,8 +313,8 @@ def layered_basis_pursuit(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, an option is unknown or incomplete, or non-negative codes are asked
-        of a layer of mixed signs.
+        When the signals are not finite real numbers, an option is unknown or incomplete, or non-negative codes are
+        asked of a layer of mixed signs.
 
     Examples
     --------

@@ -104,16 +104,16 @@ def layered_matching_pursuit(
     signals : array_like, shape (..., channel, *space)
         X^(0), or X^(0) + E.
     k : int or sequence, optional
-        The support size at which to stop, one a layer (a number, or one a trial); by default that of the
+        The support size at which to stop, one per layer (a number, or one per trial); by default that of the
         reference.
     residual : float or sequence
-        The l2 norm of the residual at which to stop earlier, one a layer (a number, or one a trial).
+        The l2 norm of the residual at which to stop earlier, one per layer (a number, or one per trial).
     reference : sequence of array_like, optional
         The true codes [X^(1), ..., X^(L)], for sizes that derive from them.
     noise : array_like
         Unused; every pursuit takes it.
     progress : bool
-        Show a progress bar a layer.
+        Show a progress bar per layer.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def layered_matching_pursuit(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, or sizes are missing, not allowed or too large.
+        When the signals are not finite real numbers, or sizes are missing, not allowed or too large.
     """
     given, truth = checked_signals(model, signals), true_codes(model, reference)
     current = given.astype(np.float64)

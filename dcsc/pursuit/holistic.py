@@ -117,7 +117,7 @@ def holistic_pursuit(
     penalty : float or array_like, shape () or (...)
         lambda of the deepest code.
     zeros : int or sequence, optional
-        Zeros of the layers 1..L-1 to be found, one entry a layer (a number, or one a trial); by default
+        Zeros of the layers 1..L-1 to be found, one entry per layer (a number, or one per trial); by default
         those of the reference.
     rounds : int
         Rounds in which they are found, equally many in each.
@@ -137,7 +137,7 @@ def holistic_pursuit(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, numbers of zeros are missing or not allowed, or the cascade is too
+        When the signals are not finite real numbers, numbers of zeros are missing or not allowed, or the cascade is too
         large.
     """
     from tqdm import tqdm
@@ -198,7 +198,7 @@ def _zeros(
     reference: Sequence[ArrayLike] | None,
     batch: tuple[int, ...],
 ) -> list[NDArray]:
-    """Numbers of zeros to be found in the layers 1..L-1, one a trial."""
+    """Numbers of zeros to be found in the layers 1..L-1, one per trial."""
     upper, truth = model.dictionaries[:-1], true_codes(model, reference)
     if zeros is None and not truth:
         raise UserError("holistic-pursuit needs the numbers of zeros of the upper layers: pass the codes as reference.")

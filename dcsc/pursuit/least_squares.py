@@ -278,7 +278,7 @@ def oracle_least_squares(
     Raises
     ------
     UserError
-        When the reference is missing, or the signals are no finite real numbers.
+        When the reference is missing, or the signals are not finite real numbers.
     """
     if reference is None:
         raise UserError("oracle-least-squares fits on the true supports: pass the codes as reference.")

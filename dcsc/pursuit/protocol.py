@@ -24,9 +24,9 @@ class PursuitResult:
     codes : list of ndarray, each of shape (..., filter, *position)
         [X^(1), ..., X^(L)].
     thresholds : list of ndarray, each of shape (...) or (..., filter)
-        The threshold (or penalty) used at each layer, one a trial, or one a trial and filter.
+        The threshold (or penalty) used at each layer, one per trial, or one per trial and filter.
     iterations : ndarray of int, shape (..., layer)
-        Steps taken; 1 a layer for one-step thresholding.
+        Steps taken; 1 per layer for one-step thresholding.
     optimality : ndarray, shape (..., layer)
         Distance from optimality at the end; 0 where a step has no objective.
     stopped : str

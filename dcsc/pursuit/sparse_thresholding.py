@@ -71,15 +71,16 @@ def threshold_codes(
     rule : {'hard', 'soft', 'relu', 'top-k'}
         The non-linearity; ReLU is one-sided, for models without signs.
     threshold : float or sequence, optional
-        A number, or one entry a layer: a number, one a trial, or with `by_filter` one a filter, or a trial and filter.
+        A number, or one entry per layer. An entry is a number or one number per trial; with `by_filter` it is one
+        number per filter, or one per trial and filter.
     k : int or sequence, optional
-        For top-k: the support size, one a layer (a number, or one a trial).
+        For top-k: the support size, one per layer (a number, or one per trial).
     by_filter : bool
         Whether the last axis of every threshold is that of the filters.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------

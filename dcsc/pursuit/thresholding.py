@@ -103,7 +103,7 @@ def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
     correlations : ndarray, shape (..., filter, *position)
         c.
     k : int or array_like of int, shape (...)
-        How many, one a code; among equal magnitudes the lower atom index wins.
+        How many, one per code; among equal magnitudes the lower atom index wins.
     rank : int
         Number of spatial axes.
 
@@ -183,7 +183,7 @@ def derived_thresholds(
     Returns
     -------
     list of ndarray, each of shape (...) or (..., filter)
-        One threshold a layer and trial, or a layer, trial and filter.
+        One threshold per layer and trial, or per layer, trial and filter.
     """
     by_filter, name = is_by_filter(name), name.removesuffix(BY_FILTER)
     if name == "statistical":
@@ -201,7 +201,7 @@ def is_by_filter(threshold: object) -> bool:
     Parameters
     ----------
     threshold : str, float, sequence of float, sequence that holds sequences, or None
-        A name, a number, one a layer, or, of some layer, one a filter.
+        A name, a number, one per layer, or, of some layer, one per filter.
 
     Returns
     -------
@@ -251,14 +251,14 @@ def layered_thresholding(
     rule : {'hard', 'soft', 'relu', 'top-k'}
         The non-linearity; ReLU is one-sided, for codes without negative entries.
     threshold : float, str or sequence, optional
-        A number, one entry a layer (a number, or one a trial), or 'uniform', 'uniform-lower',
+        A number, one entry per layer (a number, or one per trial), or 'uniform', 'uniform-lower',
         'statistical' or 'oracle', which read the reference; with '-by-filter' behind it, one for each filter.
     k : int or sequence, optional
-        For top-k: the support size of the whole code, one a layer (a number, or one a trial);
+        For top-k: the support size of the whole code, one per layer (a number, or one per trial);
         by default that of the reference.
     by_filter : bool
         Whether the last axis of every threshold that is given is that of the filters: entries are numbers, one a
-        filter, or one a trial and filter. Without it an entry of one axis is one a trial, whatever its length.
+        filter, or one per trial and filter. Without it an entry of one axis is one per trial, whatever its length.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     reference : sequence of array_like, optional
@@ -274,7 +274,7 @@ def layered_thresholding(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, the rule or threshold is unknown or incomplete, a number for all
+        When the signals are not finite real numbers, the rule or threshold is unknown or incomplete, a number for all
         trials and filters is negative, or a threshold of a shape that does not fit, or ReLU meets signed inner codes.
 
     Examples

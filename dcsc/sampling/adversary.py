@@ -33,7 +33,7 @@ class ThresholdAttack(NamedTuple):
     Parameters
     ----------
     signs : ndarray of int8, shape (non-zero,)
-        The signs, one a non-zero of the codes.
+        The signs, one per non-zero of the codes.
     atom : ndarray of int64, shape (...)
         The atom that they attack, in C order of (filter, *position).
     margin : ndarray of float64, shape (...)
@@ -60,7 +60,7 @@ class TopKAttack(NamedTuple):
     Parameters
     ----------
     signs : ndarray of int8, shape (non-zero,)
-        The signs, one a non-zero of the codes.
+        The signs, one per non-zero of the codes.
     active, inactive : ndarray of int64, shape (...)
         The pair of atoms that they attack; -1 when there is none.
     margin : ndarray of float64, shape (...)
@@ -83,7 +83,7 @@ class BasisPursuitAttack(NamedTuple):
     Parameters
     ----------
     signs : ndarray of int8, shape (non-zero,)
-        The signs, one a non-zero of the codes.
+        The signs, one per non-zero of the codes.
     atom : ndarray of int64, shape (...)
         The inactive atom j that they attack; -1 when there is none, or active atoms are dependent.
     constant : ndarray of float64, shape (...)
@@ -147,7 +147,7 @@ def _in_blocks(
     work: Callable[[RaggedCodes, slice], tuple[NDArray, ...]],
     threads: int | None,
 ) -> list[NDArray]:
-    """Work on blocks of codes, with magnitudes as values; gives the signs first, then arrays of one value a trial."""
+    """Work on blocks of codes, with magnitudes as values; gives the signs first, then arrays of one value per trial."""
     checked_type(dictionary, codes)
     magnitudes = np.abs(codes.value.astype(np.float64))
     flat = RaggedCodes(codes.row_size.ravel(), codes.atom.astype(np.int32), magnitudes, codes.code_shape)
@@ -182,7 +182,7 @@ def worst_signs_for_threshold(
     threshold : float or array_like, shape (...)
         beta >= 0 of the rule |c| > beta.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def worst_signs_of_atom(
     Returns
     -------
     ndarray of int8, shape (non-zero,)
-        One sign a non-zero of the codes.
+        One sign per non-zero of the codes.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def draw_blocks(
     first : int
         The first trial, a multiple of `dcsc.seeds.BLOCK`.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
     **key : JSON values
         What defines the draw, as for `dcsc.seeds.stream`.
 

@@ -311,7 +311,7 @@ def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: Ragged
     Raises
     ------
     UserError
-        When the codes are no finite numbers, or of another shape.
+        When the codes are not finite numbers, or of another shape.
     """
     checked_type(dictionaries[-1], deepest)
     codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)

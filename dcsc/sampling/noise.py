@@ -48,7 +48,7 @@ def snr(signals: ArrayLike, noise: ArrayLike, rank: int) -> NDArray | float:
     Parameters
     ----------
     signals, noise : array_like, shape (..., channel, *space)
-        What is compared, one ratio a member of the batch.
+        What is compared, one ratio per member of the batch.
     rank : int
         Number of spatial axes.
 
@@ -60,7 +60,7 @@ def snr(signals: ArrayLike, noise: ArrayLike, rank: int) -> NDArray | float:
     Raises
     ------
     UserError
-        When they are no finite real numbers of shapes that fit.
+        When they are not finite real numbers of shapes that fit.
     """
     axes = tuple(range(-rank - 1, 0))
     arrays = _signals_and_noise(signals, noise, rank)

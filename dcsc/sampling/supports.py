@@ -100,7 +100,7 @@ def _sizes(size: ArrayLike, trials: int, largest: int, what: str, name: str = "s
 
 
 def _lengths(given: int | tuple[int, ...] | None, dictionary: ConvolutionalDictionary, name: str) -> tuple[int, ...]:
-    """Lengths in positions, one an axis: what is given, by default the overlap, and never more than the layer has."""
+    """Lengths in positions, one per axis: what is given, by default the overlap, and never more than the layer has."""
     lengths = dictionary.overlap if given is None else per_axis(given, dictionary.rank, name)
     return tuple(min(pair) for pair in zip(lengths, dictionary.positions, strict=True))
 
@@ -192,7 +192,7 @@ def clustered(
     clusters : int
         Number of windows, which may overlap.
     width : int or tuple of int, in positions
-        Length of a window, one for all axes or one an axis; by default one atom's overlap.
+        Length of a window, one for all axes or one per axis; by default one atom's overlap.
 
     Returns
     -------

@@ -173,7 +173,7 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
 @register_magnitudes("by-filter")
 def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: RaggedCodes) -> NDArray:
     """
-    One magnitude a filter, in geometric steps from 1 of the first to the contrast of the last.
+    One magnitude per filter, in geometric steps from 1 of the first to the contrast of the last.
 
     When to take it: when some filters are always stronger than others, which is where a threshold for each
     filter gains.
@@ -212,7 +212,7 @@ def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports:
     count : int
         How many.
     values : array_like of positive numbers, shape (non-zero,) or (..., filter, *position)
-        One a non-zero, or one an atom; axes of length 1 stand for any, as in [[1.0], [0.5]], one a filter of two.
+        One per non-zero, or one per atom; axes of length 1 stand for any, as in [[1.0], [0.5]], one per filter of two.
     supports : RaggedCodes
         The atoms.
 
@@ -340,7 +340,7 @@ def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ragge
     rng, dictionary, magnitudes
         As for `draw_signs`.
     signs : array_like of -1 and +1, shape (non-zero,) or (..., filter, *position)
-        One a non-zero, or one an atom; axes of length 1 stand for any, as in [[1], [-1]], one a filter of two.
+        One per non-zero, or one per atom; axes of length 1 stand for any, as in [[1], [-1]], one per filter of two.
 
     Returns
     -------
@@ -351,7 +351,7 @@ def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ragge
 
 
 def _of_nonzeros(values: NDArray, what: str, codes: RaggedCodes) -> NDArray:
-    """Take the values of a user's at the non-zeros of codes: one a non-zero as they are, or one an atom."""
+    """Take the values of a user's at the non-zeros of codes: one per non-zero as they are, or one per atom."""
     if values.ndim == 1:
         return values
     shape = (*codes.batch_shape, *codes.code_shape)

@@ -39,7 +39,7 @@ def worst_layer_signs(
     Raises
     ------
     UserError
-        When the codes or thresholds are no numbers, or of another shape.
+        When the codes or thresholds are not numbers, or of another shape.
     """
     checked_type(dictionaries[-1], deepest)
     trials, current, chosen = len(deepest.row_size), deepest, []

@@ -105,7 +105,7 @@ class PursuitRun(_Named):
     rule : str or None
         The non-linearity of layered thresholding.
     threshold : str, float, list of float or of lists of float, or None
-        A choice, a number, or one a layer, or, of some layer, one a filter; None for top-k and other methods.
+        A choice, a number, or one per layer, or, of some layer, one per filter; None for top-k and other methods.
     debias : bool
         Whether values are fitted anew on each support.
     variants : list of str, or None

@@ -126,7 +126,7 @@ def as_text(found: dict[str, list[Choice]], width: int = 100) -> str:
     Returns
     -------
     str
-        A heading a kind, a line a name, and its parameters below it.
+        A heading per kind, a line per name, and its parameters below it.
     """
     blocks = []
     for kind, choices in found.items():

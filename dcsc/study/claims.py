@@ -202,7 +202,7 @@ def as_records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One a claim; numbers that are not finite become null.
+        One per claim; numbers that are not finite become null.
     """
     records = [asdict(finding) for finding in findings]
     for record in records:
@@ -242,7 +242,7 @@ def as_table(findings: Sequence[Finding]) -> str:
     Returns
     -------
     str
-        Markdown, a row a claim.
+        Markdown, a row per claim.
     """
     lines = [
         "| claim | measured | interval | counted over | criterion | verdict | evidence |",

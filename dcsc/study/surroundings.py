@@ -17,7 +17,7 @@ from pathlib import Path
 from dcsc.errors import UserError, shortened
 
 RECORDS = (Path(".snakemake/metadata"), Path(".snakemake/incomplete"))
-"""Where the workflow manager notes what it made, a file an output."""
+"""Where the workflow manager notes what it made, a file per output."""
 
 
 def check_checkout(*folders: Path) -> None:
