@@ -1,7 +1,7 @@
 """
-Spans of trials on threads that are kept: starting a thread costs more than many a span.
+Parallel computation over spans of trials, on threads that are kept, since starting a thread can cost more than a span.
 
-A span that asks for threads itself runs on the one that it has, so that nothing waits for a busy pool.
+A span that asks for threads itself runs on its own thread only, so that nothing waits for a busy pool.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | Non
 
 def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
     """
-    Run work on spans of trials, the calling thread among others.
+    Run work on spans of trials, on several threads and the calling one.
 
     Parameters
     ----------

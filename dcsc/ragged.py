@@ -17,7 +17,7 @@ from dcsc.kernels.arguments import Codes, Entries
 @dataclass(frozen=True, eq=False)
 class RaggedCodes:
     """
-    A batch of sparse codes of one layer.
+    A batch of sparse codes of one layer, stored as lists of their non-zeros.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """
-    Entries of recovered codes against the true ones.
+    Numbers of misses, false alarms and wrong signs of recovered codes.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ class Cascade:
     dictionaries : sequence of ConvolutionalDictionary
         From the signal inwards; the codes of layer l are the signals of layer l + 1.
     signs : sequence of array_like, optional
-        T^(l) as an array of +-1 of shape (..., filter, *position), one per layer, drawn
-        afresh for every trial along the batch axes (D-CSC-R); None is the plain model.
+        T^(l), one array of +-1 per layer, of shape (..., filter, *position). The batch axes hold the signs of
+        each trial, drawn independently (D-CSC-R). None is the plain model D-CSC, without signs.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class Cascade:
 
     def next_dictionary(self, layer: int) -> ConvolutionalDictionary | None:
         """
-        Give the dictionary whose atoms see the patches of a layer's codes.
+        Give the dictionary whose atoms define the patches of a layer's codes.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Cascade:
 
     def synthesize_layer(self, layer: int, codes: ArrayLike) -> NDArray:
         """
-        Apply one layer, A^(l) T^(l) x.
+        Synthesize with one layer, A^(l) T^(l) x.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Cascade:
 
     def synthesize(self, deepest: ArrayLike) -> list[NDArray]:
         """
-        Make the signal and the codes of every layer from the deepest code.
+        Synthesize the codes of every layer and the signal from the deepest code.
 
         Integer codes stay integers, hence exact, through the layers that have integer
         filters; there a cancellation is an exact zero of the support.
@@ -197,7 +197,7 @@ class Cascade:
 
     def effective_dictionary(self, layer: int) -> NDArray:
         """
-        Compose the layers below one: the filters of B^(l) = A^(l+1) ... A^(L).
+        Compute the filters of the product of the deeper dictionaries, B^(l) = A^(l+1) ... A^(L).
 
         Parameters
         ----------

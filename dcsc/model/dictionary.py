@@ -71,7 +71,7 @@ class ConvolutionalDictionary(FilterBank):
         self, codes: ArrayLike, *, out: NDArray | None = None, method: Method = "auto", threads: int | None = None
     ) -> NDArray:
         """
-        Apply the dictionary, A x.
+        Synthesize signals from codes, A x.
 
         Zeros of the codes contribute exact zeros, so the support of the result is
         the true one up to exact cancellation.
@@ -91,7 +91,7 @@ class ConvolutionalDictionary(FilterBank):
         Returns
         -------
         ndarray, shape (..., channel, *space)
-            The signals, each computed alone, so its bits do not depend on the batch.
+            The signals. Each is computed on its own, so the result for a code is bitwise the same in every batch.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class ConvolutionalDictionary(FilterBank):
         self, signals: ArrayLike, *, out: NDArray | None = None, method: Method = "auto", threads: int | None = None
     ) -> NDArray:
         """
-        Correlate signals with every atom, A^T y: the convolution of a forward pass.
+        Correlate signals with every atom, A^T y: the linear step of a convolution layer's forward pass.
 
         Parameters
         ----------
@@ -123,8 +123,8 @@ class ConvolutionalDictionary(FilterBank):
         Returns
         -------
         ndarray, shape (..., filter, *position)
-            Inner products with the atoms, each signal computed alone, so its bits
-            do not depend on the batch.
+            Inner products with the atoms. Each signal is computed on its own, so its result is bitwise the same in
+            every batch.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class ConvolutionalDictionary(FilterBank):
         Returns
         -------
         ConvolutionalDictionary
-            With the same grid and stride.
+            The dictionary with converted filters, and the same grid and stride.
         """
         return ConvolutionalDictionary(self.filters.astype(dtype), self.stride, self.grid)
 

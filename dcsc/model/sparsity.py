@@ -25,12 +25,12 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
 
     Parameters
     ----------
-    values : ndarray
+    values : ndarray, any shape
         What is summed.
     start : int
         Offset of the first window's first entry; negative reaches back over the boundary.
     length : int
-        Entries in a window, at most one period is counted.
+        Entries in a window; a window longer than the period counts every entry once.
     step : int
         Distance of neighbouring windows.
     axis : int
@@ -119,7 +119,7 @@ def _stripe_counts(code: NDArray, dictionary: ConvolutionalDictionary) -> NDArra
 
 def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
     """
-    Count the non-zeros in the stripe of every position.
+    Count the non-zeros in the stripe of every position ([PRE17] section 3).
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictio
 
 def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray | int:
     """
-    Largest number of non-zeros in a stripe, ||X||^S_{0,inf} ([PRE17] section 3).
+    Stripe-sparsity: the largest number of non-zeros in a stripe, ||X||^S_{0,inf} ([PRE17] section 3).
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def patch_norm(
     Returns
     -------
     int or ndarray of int, shape (...)
-        One count per code of the batch.
+        The largest count over the patches, one per code of the batch.
 
     Raises
     ------
@@ -279,7 +279,7 @@ def patch_l2(
     Returns
     -------
     float or ndarray, shape (...)
-        One norm per member of the batch.
+        The largest norm over the patches, one per member of the batch.
 
     Raises
     ------
@@ -302,8 +302,8 @@ def patch_l2_of_bounds(
 
     Parameters
     ----------
-    bounds : RaggedCodes
-        A bound for each non-zero of codes.
+    bounds : RaggedCodes, or ndarray of shape (..., filter, *position)
+        A bound on the error of each entry, at least 0.
     next_dictionary, rank
         As for `patch_l2`.
 
@@ -333,7 +333,7 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     Returns
     -------
     smallest, largest : ndarray, shape (...)
-        Infinity and 0 for a code without non-zeros, so that nothing asked of it fails.
+        X_min and X_max; infinity and 0 for a code without non-zeros, for which every condition on them then holds.
 
     Raises
     ------
@@ -367,7 +367,7 @@ def extremes_by_filter(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
     Returns
     -------
     smallest, largest : ndarray, shape (..., filter)
-        Infinity and 0 for a filter without non-zeros.
+        X_min,f and X_max,f; infinity and 0 for a filter without non-zeros.
     """
     check_finite(codes.value, "codes")
     magnitudes = np.abs(codes.value.astype(np.float64))
@@ -389,7 +389,7 @@ def contrast(code: ArrayLike | RaggedCodes, rank: int) -> NDArray | float:
     Returns
     -------
     float or ndarray, shape (...)
-        In (0, 1]; 1 for a code without non-zeros.
+        r, in (0, 1]; 1 for a code without non-zeros.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 """
-Pursuits, which estimate the codes of every layer from a signal.
+Pursuits: algorithms that estimate the codes of every layer from a signal.
 
 ============================  =========================================================================
 name                          what it does

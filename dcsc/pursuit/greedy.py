@@ -32,7 +32,7 @@ def orthogonal_matching_pursuit(
     dictionary: ConvolutionalDictionary, signals: NDArray, sizes: NDArray, norms: NDArray, progress: str = ""
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """
-    Choose atoms by their correlation with the residual until a code has a size or a residual a norm.
+    Run orthogonal matching pursuit in one layer until the support has a given size or the residual a given norm.
 
     Correlations are updated through the Gram kernel, only where the newly chosen atom, made orthogonal to
     those it is connected with, reaches.
@@ -44,7 +44,7 @@ def orthogonal_matching_pursuit(
     signals : ndarray, shape (trial, channel, *space)
         y.
     sizes : ndarray of int, shape (trial,)
-        At most that many atoms.
+        Largest number of atoms of each code.
     norms : ndarray, shape (trial,)
         Stop once |y - A x|_2 is at most this.
     progress : str
@@ -93,7 +93,7 @@ def layered_matching_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Orthogonal matching pursuit layer by layer ([PSE17] for one layer).
+    Layered orthogonal matching pursuit: select atoms greedily, layer by layer ([PSE17] for one layer).
 
     When to take it: when the number of activations of a layer is known and small.
 

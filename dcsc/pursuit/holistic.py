@@ -1,4 +1,4 @@
-"""Holistic pursuit ([ASE19]): the zeros of the upper layers are found, and used, while the deepest code is."""
+"""Holistic pursuit ([ASE19]): estimate the deepest code and the zeros of the upper layers' codes in turn."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def holistic_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Alternate between coding the deepest layer and finding zeros of the layers above (after [ASE19]).
+    Holistic pursuit: alternate between coding the deepest layer and finding zeros of the layers above (after [ASE19]).
 
-    When to take it: for small cascades with noise, when the codes of all layers must agree with one deepest
-    code and time is no matter.
+    When to take it: for small cascades with noise, when the codes of all layers must be consistent with one deepest
+    code, and a long computation is acceptable.
 
     Synthesis: the l1-penalised deepest code of the effective dictionary, among the codes that vanish at the
     zeros found so far. Analysis: the smallest entries of the upper codes join these zeros. The last deepest

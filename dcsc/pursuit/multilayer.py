@@ -284,10 +284,10 @@ def projection_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Code the deepest layer against the effective dictionary, and project onto the model (after [ASE19]).
+    Projection pursuit: code the deepest layer by the effective dictionary, then project on the model (after [ASE19]).
 
-    When to take it: when the deepest code is all that matters: it is found at once, through the product of
-    the dictionaries.
+    When to take it: when only the deepest code matters: it is estimated directly, with the product of the
+    dictionaries.
 
     FISTA on lambda |x|_1 + |y - D^(1)...D^(L) x|^2 / 2, least squares on the support found, and synthesis of
     the layers above, which therefore agree exactly.

@@ -1,8 +1,8 @@
 """
-Layered thresholding of the signals of sparse codes, on lists: what one layer finds is what the next correlates with.
+Layered thresholding of the signals of sparse codes, computed on lists of non-zeros.
 
-It finds what `dcsc.pursuit.layered_thresholding` finds, up to rounding; no signal and no dense code is formed while
-lists are short, and debiasing forms those of a few trials at a time.
+The result is that of `dcsc.pursuit.layered_thresholding`, up to rounding. No signal and no dense code is formed while
+the lists are short; debiasing forms those of a few trials at a time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def threshold_codes(
     threads: int | None = None,
 ) -> list[RaggedCodes]:
     """
-    Threshold the correlations of each layer once, and pass the result on ([PRE17] section 5).
+    Layered thresholding, on lists: one thresholding step per layer, as in a network's forward pass ([PRE17] section 5).
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def threshold_codes(
     Returns
     -------
     list of RaggedCodes
-        What is found of every layer.
+        The estimated codes of every layer.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 
 def gaussian_noise(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, sigma: float = 1.0) -> NDArray:
     """
-    White Gaussian noise.
+    Draw white Gaussian noise on the signals of a layer.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def snr(signals: ArrayLike, noise: ArrayLike, rank: int) -> NDArray | float:
     Returns
     -------
     float or ndarray, shape (...), in dB
-        Infinity without noise, NaN without a signal either.
+        The ratio; infinity when the noise is 0, NaN when the signal is 0 as well.
 
     Raises
     ------

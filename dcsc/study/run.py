@@ -1,4 +1,4 @@
-"""Run the workflow and show a line per stage, where Snakemake prints twenty lines per job; its output goes to a file."""
+"""Run the workflow and show a line per stage, not the twenty lines per job of Snakemake, which go to a file."""
 
 from __future__ import annotations
 
