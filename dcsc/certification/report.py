@@ -1,4 +1,4 @@
-"""Certificates for a person, for a program and as a dataset."""
+"""Certificates as text, as JSON and as a dataset."""
 
 from __future__ import annotations
 

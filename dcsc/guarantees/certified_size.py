@@ -1,4 +1,4 @@
-"""The largest size that draws certify: a confidence limit at every size that is looked at, never an interpolation."""
+"""The largest support size certified from draws: by a confidence limit at every tested size, without interpolation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def failure_limit(failures: ArrayLike, confidence: float, largest: float = 1.0) 
 @dataclass(frozen=True, eq=False)
 class Failures:
     """
-    What draws of one size add to a failure rate, or to a mean that bounds it.
+    The failures of draws of one size, or values whose mean bounds the failure rate.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the active atoms add to the correlation of another atom: its worst case and its variance over random signs."""
+"""The interference of active atoms with another atom: its worst case over signs and its variance for random signs."""
 
 from __future__ import annotations
 

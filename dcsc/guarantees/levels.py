@@ -1,4 +1,4 @@
-"""From bounds on the interference to the interval of admissible thresholds and the error that passes on."""
+"""The interval of admissible thresholds, and the error bound for the next layer, from bounds on the interference."""
 
 from __future__ import annotations
 
