@@ -105,7 +105,7 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
     work : callable
         Takes the first trial of a span and the one after its last.
     threads : int, optional
-        Largest number of threads used; by default `cores()`.
+        Largest number of threads used; by default the number that `cores` gives.
 
     Returns
     -------

@@ -1,5 +1,5 @@
 """
-How many activations can be recovered as the ambient dimension grows, and at which stripe-sparsity.
+Number of activations and stripe-sparsity at the transitions, as the ambient dimension grows.
 
 When to take it: for a grid that grows at the same filters: is recovery limited by the number of activations, or by
 their density?

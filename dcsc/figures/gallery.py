@@ -1,5 +1,5 @@
 """
-One signal of each cell on its way: its codes, the correlations and thresholds of the forward pass, what came out.
+One signal of each cell: its codes, the correlations and thresholds of the forward pass, and the recovered supports.
 
 When to take it: to look at single signals before trusting any average.
 """

@@ -1,4 +1,4 @@
-"""What the tables behind figures have in common: rows chosen, shares and quantiles with their columns."""
+"""Functions that the tables behind figures share: selection of rows, proportions and quantiles with their intervals."""
 
 from __future__ import annotations
 

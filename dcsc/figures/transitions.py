@@ -19,10 +19,10 @@ LEVELS = (0.5, 0.99)
 
 def successes(summary: xr.Dataset, adversarial: Collection[str]) -> xr.DataArray:
     """
-    Count what the signs allow to ask for: the support, and against worst-case signs the signs too.
+    Count recovered trials: of the support, and for worst-case signs of support and signs.
 
-    Worst-case signs are exact for recovery of support and signs only: a correlation pushed through
-    zero to the other side is back in the support, with the wrong sign.
+    Worst-case signs are exact for recovery of support and signs only. The interference can give a correlation the
+    wrong sign and a magnitude above the threshold; the support alone then counts as recovered.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def measured(summary: xr.Dataset, variants: Mapping[str, Variant], levels: Itera
 
 def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """
-    List the stripe-sparsity that each rung certifies for each pursuit and variant, as they are run.
+    List the stripe-sparsity that each rung certifies for each pursuit and variant, at the thresholds used.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def certified_beside(
     delta: float,
 ) -> pd.DataFrame:
     """
-    Summarize certificates beside what was measured of the same pursuit, supports and signs.
+    Compare certificates with the measured transitions of the same pursuit, supports and signs.
 
     Parameters
     ----------
@@ -166,8 +166,8 @@ def pooled(summary: xr.Dataset, variants: Mapping[str, Variant], level: float, c
     """
     Find the stripe-sparsity at which the recovery of all dictionaries together falls through a level.
 
-    A certificate is about the mean failure rate of the dictionaries, which the worst of them decides: it stands below
-    the mean of their transitions even if it is exact.
+    A certificate bounds the mean failure rate over the dictionaries, to which the worst of them contributes most. So
+    even an exact certificate lies below the mean of their transitions.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def measured_and_certified(results: Results, settings: FigureSettings) -> pd.Dat
 
 def along_series(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set transitions and certificates beside one another along each series of cascades.
+    Join transitions and certificates along each series of cascades in one table.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the settings of a job hold, typed: how signals are drawn, how a pursuit is run, and what is computed beside."""
+"""The typed settings of a job: how signals are drawn, how a pursuit is run, and which guarantees are computed."""
 
 from __future__ import annotations
 

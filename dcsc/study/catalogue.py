@@ -1,4 +1,4 @@
-"""Every name that a configuration can choose by, with its parameters: read off the registries, and told in one way."""
+"""The catalogue of every name that a configuration can use, with its parameters, collected from the registries."""
 
 from __future__ import annotations
 

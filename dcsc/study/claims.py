@@ -1,5 +1,5 @@
 """
-The claims of a study, put to its own numbers.
+The claims of a study, tested with its own results.
 
 A claim is a statement, a query about the tidy tables behind the figures, and a criterion that was
 written down before the run. What comes out is the measured number with its interval, and whether

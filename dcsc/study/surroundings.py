@@ -1,4 +1,4 @@
-"""Where a study runs: what of its folders can be told before any job, each fault in one sentence."""
+"""Checks of the folders of a study before any job runs; every fault is reported in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a study held against its configuration, the library and the inputs of today."""
+"""Verification of the files of a study against its configuration, the library and the inputs as they are now."""
 
 from __future__ import annotations
 
