@@ -138,7 +138,7 @@ def real_numbers(
 
     Parameters
     ----------
-    values : array_like
+    values : array_like, any shape that broadcasts to `shape`
         What was given.
     what : str
         The name of the argument, for the message.
@@ -270,7 +270,7 @@ class ArrayFile:
 
         Returns
         -------
-        ndarray
+        ndarray of the stated shape
             Of real numbers, in the byte order of the machine; 16-bit floats become 32-bit ones, which is exact.
 
         Raises

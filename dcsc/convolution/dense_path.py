@@ -5,7 +5,7 @@ A strided dictionary is a correlation with stride 1 of polyphase components, (ch
 so one kernel serves every stride and rank, and synthesis as well. It is compiled with its sums in
 registers and reaches the speed of a matrix product without unfolding; very long filters go through
 Fourier transforms, and codes with few non-zeros through `dcsc.kernels.scatter`. Every trial is computed
-alone and in one order, so its bits depend neither on the batch nor on the threads.
+alone and in one order, so its result is bitwise the same for all batches and threads.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ def _correlate_direct(
 def _correlate_fft(
     plan: Plan, components: NDArray, out: NDArray, rule: int, thresholds: NDArray, threads: int | None
 ) -> None:
-    """Each trial by transforms of its own, so that its bits do not depend on the batch."""
+    """Correlate each trial by transforms of its own, so that its result does not depend on the batch."""
     import scipy.fft
 
     axes = tuple(range(1, len(plan.positions) + 1))

@@ -3,7 +3,7 @@ The sparse path of a noiseless trial: A^T A x at the cost of non-zeros times str
 
 The dense path, ``dictionary.correlate(dictionary.synthesize(x))``, costs two convolutions and agrees to
 rounding. Noise enters as one addition, A^T e. Trials run in blocks of `dcsc.seeds.BLOCK` on threads;
-each trial is computed alone and in one order, so its bits depend neither on the threads nor on the batch.
+each trial is computed alone and in one order, so its result is bitwise the same for all threads and batches.
 """
 
 from __future__ import annotations

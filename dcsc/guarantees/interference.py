@@ -233,11 +233,11 @@ class Interference:
 
 def rare_level(variance: NDArray, bound: NDArray, growth: float, noise_variance: float) -> NDArray:
     """
-    Level that an interference, with the noise beside it, exceeds rarely.
+    Compute the level that the interference, together with the noise, rarely exceeds.
 
     Parameters
     ----------
-    variance, bound : ndarray
+    variance, bound : ndarray, shape (...)
         v_i and the largest value of the Rademacher sums.
     growth : float
         Square of the level over the variance.
@@ -246,7 +246,7 @@ def rare_level(variance: NDArray, bound: NDArray, growth: float, noise_variance:
 
     Returns
     -------
-    ndarray
+    ndarray, shape (...)
         min(sqrt((v_i + sigma^2) growth), bound_i + sqrt(sigma^2 growth)).
     """
     return np.minimum(np.sqrt((variance + noise_variance) * growth), bound + math.sqrt(noise_variance * growth))

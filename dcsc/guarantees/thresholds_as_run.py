@@ -68,14 +68,14 @@ class PathInterference:
         return self.determined | (self.signs == "rademacher")
 
     def uniform(self, layer: int, growth: float) -> LayerInterference:
-        """Describe the interference in a layer over all signs, once for all pursuits; layers count from 0."""
+        """Return the interference in a layer over all signs, computed once for all pursuits; layers count from 0."""
         key = (layer, np.inf, False)
         if key not in self._described:
             self._described[key] = layer_interference(self.model.dictionaries[layer], self.codes[layer])
         return self._described[key]
 
     def random(self, layer: int, growth: float) -> LayerInterference:
-        """Describe the interference in a layer over the random signs; growth as for `layer_interference`."""
+        """Return the interference in a layer over the random signs; growth as for `layer_interference`."""
         key = (layer, growth, True)
         if key not in self._described:
             self._described[key] = (

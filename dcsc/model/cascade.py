@@ -171,7 +171,8 @@ class Cascade:
         Returns
         -------
         list of ndarray
-            [X^(0), X^(1), ..., X^(L)], floating-point.
+            The signal X^(0), shape (..., channel, *space), and the codes X^(1), ..., X^(L), each of shape
+            (..., filter, *position), in floating-point numbers.
 
         Raises
         ------

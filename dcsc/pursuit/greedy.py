@@ -110,7 +110,7 @@ def layered_matching_pursuit(
         The l2 norm of the residual at which to stop earlier, one per layer (a number, or one per trial).
     reference : sequence of array_like, optional
         The true codes [X^(1), ..., X^(L)], for sizes that derive from them.
-    noise : array_like
+    noise : array_like, shape () or (...)
         Unused; every pursuit takes it.
     progress : bool
         Show a progress bar per layer.

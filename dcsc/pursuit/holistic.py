@@ -123,7 +123,7 @@ def holistic_pursuit(
         Rounds in which they are found, equally many in each.
     reference : sequence of array_like, optional
         The true codes [X^(1), ..., X^(L)], for numbers of zeros that derive from them.
-    noise : array_like
+    noise : array_like, shape () or (...)
         Unused; every pursuit takes it.
     progress : bool
         Show a progress bar over the trials.

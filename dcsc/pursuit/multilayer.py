@@ -181,7 +181,7 @@ def _multilayer(accelerate: bool) -> Pursuit:
             Iterations after which a trial is given up.
         reference : sequence of array_like, optional
             Unused; every pursuit takes it.
-        noise : array_like
+        noise : array_like, shape () or (...)
             Unused; every pursuit takes it.
         progress : bool
             Show a progress bar.

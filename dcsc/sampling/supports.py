@@ -161,6 +161,11 @@ def bernoulli(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, 
     -------
     RaggedCodes
         The supports, whose sizes are binomial.
+
+    Raises
+    ------
+    UserError
+        When the density is not in [0, 1].
     """
     if not 0 <= density <= 1:
         raise UserError(f"density = {density} is not allowed: give a chance from 0 to 1.")
@@ -274,6 +279,11 @@ def stripe(
     -------
     RaggedCodes
         The supports: atoms added one by one, uniformly among those that keep every stripe at the norm.
+
+    Raises
+    ------
+    UserError
+        When the norm or the size is not allowed, or the size is too small for a stripe of exactly that norm.
     """
     limit = int(_sizes(norm, 1, dictionary.stripe_size, "a stripe", "norm")[0])
     stripe_positions = math.prod(2 * overlap - 1 for overlap in dictionary.overlap)

@@ -163,6 +163,11 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     -------
     ndarray, shape (count,)
         The magnitudes.
+
+    Raises
+    ------
+    UserError
+        When the scale is not positive.
     """
     if not scale > 0:
         raise UserError(f"scale = {scale} is not allowed: give a positive number.")
@@ -219,6 +224,11 @@ def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports:
     -------
     ndarray, shape (count,)
         The magnitudes.
+
+    Raises
+    ------
+    UserError
+        When a value is not positive, or the shape does not fit the non-zeros.
     """
     given = real_array(values, "values")
     if given.ndim == 1 and len(given) != count:
@@ -392,6 +402,11 @@ def worst_case(
     -------
     ndarray of int8, shape (non-zero,)
         The signs.
+
+    Raises
+    ------
+    UserError
+        When the threshold or the pursuit is unknown, or a threshold is given for basis pursuit.
     """
     if pursuit == "basis-pursuit":
         if threshold is not None:
