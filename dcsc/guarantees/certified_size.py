@@ -148,11 +148,11 @@ def certify_upwards(
     confidence: float = 0.95,
 ) -> CertifiedSize:
     """
-    Certify size after size until one fails.
+    Find the largest certified size by testing sizes in ascending order until one fails.
 
-    The sizes are tested in a fixed order, and what is claimed ends with the first one that fails. As failure
-    rates grow with the size, a wrong claim needs the first size with too large a rate to pass its own test: hence
-    the level holds for all sizes together.
+    The sizes are tested in a fixed order, and testing ends with the first one that fails. Failure rates grow with the
+    size, so the result is wrong only if the first size with too large a rate passes its own test. Hence the confidence
+    level holds for all sizes together.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def certify_upwards(
     delta : float
         Admitted failure rate.
     confidence : float
-        Probability that a wrong size is not claimed, at least.
+        The probability that the certified size is right is at least this.
 
     Returns
     -------
@@ -187,11 +187,11 @@ def largest_certified_size(
     confidence: float = 0.95,
 ) -> CertifiedSize:
     """
-    Find the largest size with a small failure rate, by a pilot that says where to begin.
+    Find the largest size with a small failure rate; pilot draws choose the size to begin with.
 
-    A bisection over pilot draws finds about where the limit would pass delta if all draws were like these; draws of
-    their own then certify size after size from a little below. Where not even the first of these passes, a further
-    attempt begins lower, with half of the error that is left.
+    A bisection over pilot draws estimates the size at which the confidence limit reaches delta. From a little below
+    it, sizes are certified one after another by independent draws. If not even the first of these passes, a further
+    attempt begins lower, with half of the remaining error probability.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checks of arguments shared by the guarantees, and the margin kept against rounding."""
+"""Checks of arguments that the guarantees share, and the margin that allows for rounding."""
 
 from __future__ import annotations
 
