@@ -418,7 +418,7 @@ def synthesize(
     threads: int | None = None,
 ) -> NDArray:
     """
-    Apply the dictionary, A x.
+    Synthesize signals from dense codes, A x.
 
     Parameters
     ----------

@@ -226,7 +226,7 @@ class FilterBank:
         cls, integer_filters: ArrayLike, stride: int | Sequence[int] = 1, grid: int | Sequence[int] = 0
     ) -> Self:
         """
-        Make a dictionary from integer filters that share one norm, so that codes stay exact.
+        Make a dictionary from integer filters that share one norm, so that integer codes are synthesized exactly.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class FilterBank:
         Returns
         -------
         FilterBank
-            Its filters are the integers over their common norm.
+            The filter bank; its filters are the integers divided by their common norm.
 
         Raises
         ------

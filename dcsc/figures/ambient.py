@@ -1,8 +1,8 @@
 """
 Number of activations and stripe-sparsity at the transitions, as the ambient dimension grows.
 
-When to take it: for a grid that grows at the same filters: is recovery limited by the number of activations, or by
-their density?
+When to take it: for the same filters on larger and larger grids: is recovery limited by the number of activations, or
+by their density?
 """
 
 from __future__ import annotations

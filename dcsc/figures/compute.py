@@ -1,7 +1,7 @@
 """
 Recovery and error of pursuits against what they compute, counted in multiplications and additions.
 
-When to take it: for pursuits that iterate: what does an iteration more buy?
+When to take it: for pursuits that iterate: how much does one more iteration improve recovery?
 """
 
 from __future__ import annotations

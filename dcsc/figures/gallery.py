@@ -36,7 +36,7 @@ OUTCOMES = ("hit", "miss", "false alarm")
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Take one trial of each cell to pieces: the first whose path fares as those of most trials of the cell.
+    List everything about one trial of each cell: the first one with the same outcome as most trials of the cell.
 
     Parameters
     ----------

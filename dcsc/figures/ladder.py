@@ -31,7 +31,7 @@ RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in styl
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set transitions and certificates beside one another along each series of cascades.
+    Join transitions and certificates along each series of cascades in one table.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """
 Failure of a layer as predicted by its sparsity in the stripe, in the patch, and in the whole code.
 
-When to take it: for draws of several laws of supports: which sparsity foretells failure best?
+When to take it: for draws of several laws of supports: which measure of sparsity predicts failure best?
 """
 
 from __future__ import annotations

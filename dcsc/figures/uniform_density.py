@@ -1,7 +1,7 @@
 """
 Whether a density of activations that is certified for all signs is recovered at every size of the grid.
 
-When to take it: for grids that grow at a density that is certified at all of them.
+When to take it: for larger and larger grids with the same density of activations, certified on all of them.
 """
 
 from __future__ import annotations
