@@ -1,8 +1,8 @@
 """
 Study when the forward pass of a convolutional network recovers the activation pathways of a signal.
 
-The names below are loaded when first used, so that `import dcsc` stays cheap and
-a workflow stage imports only what it needs.
+The names that this package offers are loaded when first used, so that `import dcsc` is
+fast and a stage of the workflow imports only what it needs.
 """
 
 from __future__ import annotations

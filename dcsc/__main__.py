@@ -201,7 +201,7 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
 
 
 def _use_one_thread() -> None:
-    """Make bits independent of the cores; this has to be said before NumPy is imported."""
+    """Let BLAS use one thread, so that results do not depend on the cores; it must be set before NumPy is imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 

@@ -1,8 +1,8 @@
 """
-Arrays that others give: those that functions take, and named ones of a NumPy or safetensors file.
+Checks of arrays that a user gives, as arguments of functions or in a NumPy or safetensors file.
 
-The one place that says what an array must be: real numbers, finite, of a shape. Of a file nothing is run (no pickle),
-and every size is known and checked before memory is taken for it. Whatever is wrong ends in one sentence.
+An array must hold finite real numbers and have the expected shape. Nothing in a file is executed (no pickle), and
+every size is checked before memory is allocated. Every error is one sentence.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REAL = "fiub"
 
 def real_array(values: ArrayLike, what: str, last: tuple[int, ...] = (), *, finite: bool = True) -> NDArray:
     """
-    Take what a user gives as an array of real numbers.
+    Convert what a user gives to an array of real numbers, and check it.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def real_array(values: ArrayLike, what: str, last: tuple[int, ...] = (), *, fini
 
     Returns
     -------
-    ndarray
+    ndarray, shape (..., *last)
         The same values, in the type that they have.
 
     Raises
@@ -103,7 +103,7 @@ def check_finite(array: NDArray, what: str) -> None:
 
     Parameters
     ----------
-    array : ndarray
+    array : ndarray, any shape
         Of real numbers.
     what : str
         What it is, in the plural, for the message.
@@ -134,11 +134,11 @@ def real_numbers(
     missing: bool = False,
 ) -> NDArray:
     """
-    Take what a user gives as one number or several, such as thresholds or sizes.
+    Convert one or several numbers that a user gives, such as thresholds or sizes, to an array, and check them.
 
     Parameters
     ----------
-    values : array_like
+    values : array_like, any shape that broadcasts to `shape`
         What was given.
     what : str
         The name of the argument, for the message.
@@ -199,7 +199,7 @@ def common_batch(what: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        That they broadcast to.
+        The batch shape that they broadcast to.
 
     Raises
     ------
@@ -270,7 +270,7 @@ class ArrayFile:
 
         Returns
         -------
-        ndarray
+        ndarray of the stated shape
             Of real numbers, in the byte order of the machine; 16-bit floats become 32-bit ones, which is exact.
 
         Raises

@@ -1,7 +1,7 @@
 """
-Spans of trials on threads that are kept: starting a thread costs more than many a span.
+Parallel computation over spans of trials, on threads that are kept, since starting a thread can cost more than a span.
 
-A span that asks for threads itself runs on the one that it has, so that nothing waits for a busy pool.
+A span that asks for threads itself runs on its own thread only, so that nothing waits for a busy pool.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def cores() -> int:
     Returns
     -------
     int
-        What DCSC_NUM_THREADS says, else the cores this process may use; at least 1.
+        What DCSC_NUM_THREADS says, else the cores that this process may use; at least 1.
     """
     given = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if given.isdecimal() and int(given) > 0:
@@ -94,18 +94,18 @@ def over_blocks(n_trials: int, work: Callable[[int, int], T], threads: int | Non
 
 def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads: int | None = None) -> list[T]:
     """
-    Run work on spans of trials, the calling thread among others.
+    Run work on spans of trials, on several threads and the calling one.
 
     Parameters
     ----------
     n_trials : int
         Trials in all.
     size : int
-        Trials a span.
+        Trials per span.
     work : callable
         Takes the first trial of a span and the one after its last.
     threads : int, optional
-        At most that many at once; by default those of `cores`.
+        Largest number of threads used; by default the number that `cores` gives.
 
     Returns
     -------

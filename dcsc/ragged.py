@@ -17,7 +17,7 @@ from dcsc.kernels.arguments import Codes, Entries
 @dataclass(frozen=True, eq=False)
 class RaggedCodes:
     """
-    A batch of sparse codes of one layer.
+    A batch of sparse codes of one layer, stored as lists of their non-zeros.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class RaggedCodes:
     Raises
     ------
     UserError
-        When sizes disagree, an atom lies outside the code, or the values are no real numbers.
+        When sizes disagree, an atom lies outside the code, or the values are not real numbers.
     """
 
     row_size: NDArray
@@ -114,7 +114,7 @@ class RaggedCodes:
         Raises
         ------
         UserError
-            When the codes are no finite real numbers, or of another shape.
+            When the codes are not finite real numbers, or of another shape.
         """
         codes = real_array(codes, "codes", code_shape)
         batch = codes.shape[: codes.ndim - len(code_shape)]
@@ -287,7 +287,7 @@ def from_lists(
 
 def reduce_codes(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty: float) -> NDArray:
     """
-    Reduce one number a non-zero to one a code.
+    Reduce one number per non-zero to one per code.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def reduce_codes(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty
     Returns
     -------
     ndarray, shape (...)
-        One number a code of the batch.
+        One number per code of the batch.
     """
     found = np.full(codes.row_size.size, empty, np.result_type(values, empty))
     filled = np.flatnonzero(codes.row_size)  # reduceat takes no empty segments
@@ -333,14 +333,14 @@ def places_by_filter(codes: RaggedCodes) -> NDArray:
 
 def reduce_by_filter(operation: np.ufunc, values: NDArray, codes: RaggedCodes, empty: float) -> NDArray:
     """
-    Reduce numbers of the non-zeros to one a code and filter.
+    Reduce numbers of the non-zeros to one per code and filter.
 
     Parameters
     ----------
     operation : ufunc
         np.minimum or np.maximum.
     values : ndarray, shape (non-zero,)
-        One number a non-zero.
+        One number per non-zero.
     codes : RaggedCodes
         Whose non-zeros they are.
     empty : float
@@ -381,7 +381,7 @@ def concatenate(parts: list[RaggedCodes]) -> RaggedCodes:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """
-    Entries of recovered codes against the true ones.
+    Numbers of misses, false alarms and wrong signs of recovered codes.
 
     Parameters
     ----------
@@ -410,7 +410,7 @@ def compare(truth: RaggedCodes, found: RaggedCodes) -> Comparison:
     Returns
     -------
     Comparison
-        One count a code of the batch.
+        One count per code of the batch.
     """
     from dcsc.kernels import lists  # the compiler is slow to import, and few who read codes need it
 

@@ -1,4 +1,4 @@
-"""Functions that a configuration names: how they are registered, found and called, and their parameters checked."""
+"""Registries of functions that a configuration names: how they are registered, found, called and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random streams keyed by what they are for, so that no draw depends on where or in what order it is made."""
+"""Random streams keyed by the names and values that define a draw, so that the order of draws does not matter."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def entropy(study_seed: int, **key: Any) -> int:
     Returns
     -------
     int
-        128 bits.
+        The entropy, a number of 128 bits.
     """
     text = json.dumps({"study_seed": int(study_seed), **key}, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")

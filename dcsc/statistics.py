@@ -1,4 +1,4 @@
-"""Intervals and limits of proportions and means, and transition points, over trials and dictionary replicates."""
+"""Confidence intervals and limits of proportions and means, transition points, and ROC curves."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def _counts(successes: ArrayLike, trials: ArrayLike) -> tuple[NDArray, NDArray]:
 
 def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[NDArray, NDArray]:
     """
-    Clopper-Pearson interval of a proportion.
+    Clopper-Pearson confidence interval of a proportion.
 
     Parameters
     ----------
-    successes, trials : array_like of int
+    successes, trials : array_like of int, shape (...)
         Counts, broadcast together.
     confidence : float
-        Level; the interval covers at least that often, also at 0 out of n.
+        Level: the probability that the interval covers the proportion is at least this, also at 0 out of n.
 
     Returns
     -------
-    lower, upper : ndarray
+    lower, upper : ndarray, shape (...)
         Ends of the interval.
 
     Raises
     ------
     UserError
-        When the counts are no finite numbers from 0, do not fit, or exceed the trials.
+        When the counts are not finite numbers from 0, do not fit, or exceed the trials.
 
     Examples
     --------
@@ -63,19 +63,19 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, confidence: flo
 
 def proportion_lower_limit(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> NDArray:
     """
-    Lower confidence limit of a proportion, one-sided, after Clopper and Pearson.
+    One-sided lower confidence limit of a proportion, after Clopper and Pearson.
 
     Parameters
     ----------
-    successes, trials : array_like of int
+    successes, trials : array_like of int, shape (...)
         Counts, broadcast together.
     confidence : float
-        Level; the proportion lies above the limit at least that often.
+        Level: the probability that the proportion lies above the limit is at least this.
 
     Returns
     -------
-    ndarray
-        0 without successes; 300 of 300 give 0.990 at 95 %.
+    ndarray, shape (...)
+        The limit: 0 without successes; 300 of 300 give 0.990 at 95 %.
     """
     return proportion_interval(successes, trials, 2 * confidence - 1)[0]
 
@@ -84,10 +84,11 @@ def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     """
     Upper confidence limit of the mean of independent values in [0, 1], valid for every law and number of them.
 
-    It inverts a bet: whoever stakes a share on every value lying below a mean m wins more than 1 / (1 - confidence)
-    times his money at most with probability 1 - confidence if m is the mean (Waudby-Smith and Ramdas, Estimating
-    means of bounded random variables by betting, JRSS B 2024). A few stakes share the money, since the best one
-    depends on the law; half of it goes to the largest, which is best where nearly all values are close to 0.
+    The limit follows from a sequential test of the mean m (Waudby-Smith and Ramdas, Estimating means of bounded random
+    variables by betting, JRSS B 2024). A bettor stakes a share of the capital on every value being below m. If m is the
+    mean, the capital grows by a factor of more than 1 / (1 - confidence) with probability at most 1 - confidence. The
+    capital is divided among several shares, since the best one depends on the law; half of it is given to the largest,
+    which is best when nearly all values are close to 0.
 
     Parameters
     ----------
@@ -100,12 +101,12 @@ def mean_upper_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     Returns
     -------
     float
-        In [0, 1]; 1 without values.
+        The limit, in [0, 1]; 1 without values.
 
     Raises
     ------
     UserError
-        When a value is no number in [0, 1].
+        When a value is not a number in [0, 1].
     """
     from scipy.optimize import brentq
 
@@ -144,7 +145,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     Parameters
     ----------
     values : array_like, shape (replicate,)
-        One number a replicate; those that are not finite are left out.
+        One number per replicate; those that are not finite are left out.
     confidence : float
         Level of the interval.
 
@@ -191,7 +192,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     Raises
     ------
     UserError
-        When they are no finite numbers, or of different shapes.
+        When they are not finite numbers, or of different shapes.
     """
     first, second = (np.atleast_2d(real_array(given, "successes").astype(bool)) for given in (first, second))
     if first.shape != second.shape:
@@ -266,7 +267,7 @@ def _scored(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray, NDArray]:
 
 def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     """
-    Area under the ROC curve: the chance that a positive has the larger score, ties counted half.
+    Area under the ROC curve: the probability that a positive has a larger score than a negative, ties counted half.
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     Raises
     ------
     UserError
-        When the scores are no numbers, or there is not one outcome for each.
+        When the scores are not numbers, or there is not one outcome for each.
     """
     from scipy.stats import rankdata
 
@@ -315,7 +316,7 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray, NDArray]
     Raises
     ------
     UserError
-        When the scores are no numbers, or there is not one outcome for each.
+        When the scores are not numbers, or there is not one outcome for each.
     """
     scores, positive = _scored(scores, positive)
     levels = np.unique(scores)[::-1]

@@ -119,7 +119,7 @@ def record(
     snakemake: Any, schema: str, version: int, read: Inputs, files: Sequence[str], output: str
 ) -> dict[str, Any]:
     """
-    Describe the provenance of what a script writes.
+    Make the provenance record of a file that a script writes.
 
     Parameters
     ----------

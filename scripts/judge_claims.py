@@ -1,4 +1,4 @@
-"""Put the claims of the study to the tables behind its figures."""
+"""Test the claims of the study with the tables behind its figures."""
 
 import json
 from typing import Any

@@ -1,1 +1,1 @@
-"""What the theory says of filters and networks of one's own."""
+"""Certificates: what the theory guarantees for a user's own filters and networks."""

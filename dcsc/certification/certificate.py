@@ -1,5 +1,5 @@
 """
-What the theory certifies for dictionaries or the layers of a network, and for codes that were measured in them.
+Certificates of dictionaries, or of the layers of a network, and of codes that were measured in them.
 
 Each layer is certified on its own: its coherence beside the Welch bound, its Babel functions, the stripe-sparsity
 that every rung of the ladder certifies; and for given codes, which rungs cover them.
@@ -38,7 +38,7 @@ MOST_FACTORISED = 2048
 
 
 class CoherentPair(NamedTuple):
-    """Filters of two most coherent atoms, the positions by which the second lies behind the first, and the product."""
+    """A pair of atoms with the largest inner product: their filters, distance in positions, and inner product."""
 
     first: int
     second: int
@@ -47,7 +47,7 @@ class CoherentPair(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Largest coherence at the same position, of a filter with its own shift, and of different filters apart."""
+    """Largest coherence of filters at one position, of a filter and its shift, and of different filters shifted."""
 
     same_position: float
     own_shift: float
@@ -57,7 +57,7 @@ class Split(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class LayerCertificate:
     """
-    What is certified for one layer.
+    The certificate of one layer: its coherence, and the stripe-sparsity that each rung certifies.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class MeasuredLayer:
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """
-    Certificates of all layers.
+    The certificates of all layers, and what was measured of their codes.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def certify(
     grid : sequence of int, optional
         Grid of the signal; by default that of the dictionaries, or the smallest one that fits a network.
     signals : array_like, shape (trial, channel, *space), optional
-        Run through the layers, whose codes are then measured; zeros are appended up to a grid that fits.
+        Signals that are run through the layers, to measure the codes; zeros are appended up to a grid that fits.
     activations : mapping of str to array_like of shape (trial, filter, *position), optional
         Codes of a network as it computed them itself, by the name of the layer; zeros are appended.
     largest : int
@@ -255,7 +255,7 @@ def certify(
     Returns
     -------
     Certificate
-        Of every layer, and of the codes that were given or computed.
+        The certificate of every layer, and of the codes that were given or computed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The command `certify`: texts of a command line to a certificate of a file."""
+"""The command `certify`: from the options of a command line to the certificate of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the certificate of a layer takes, in bytes and seconds, from its sizes alone: known before any of it is paid."""
+"""Estimates of the memory and time that the certificate of a layer takes, from its sizes, before it is computed."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def run_segment(segment: Network, signals: NDArray, largest: int = LARGEST) -> l
     Returns
     -------
     list of LayerRun
-        One a layer; the network's own activations are the codes times the norms of the filters.
+        One per layer; the network's own activations are the codes times the norms of the filters.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def positions_for(layer: ConvolutionLayer, size: Sequence[int]) -> tuple[int, ..
     Returns
     -------
     tuple of int
-        One number an axis, at least 1.
+        One number per axis, at least 1.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """
-The convolution layers of a network, or filters of one's own, as convolutional dictionaries.
+The convolution layers of a network, or given filters, as convolutional dictionaries.
 
-A forward pass correlates its input with the filters, W y + b, and keeps what is positive. With W = diag(norms) A^T
-it is one-sided soft thresholding of A^T y at -b / norms, scaled: the rows of W are the unit-norm atoms of
-a dictionary A, which is the adjoint of the layer. What has no counterpart in the model is put into words.
+A forward pass correlates its input with the filters, W y + b, and applies ReLU. With W = diag(norms) A^T it is
+one-sided soft thresholding of A^T y at the thresholds -b / norms, scaled by the norms: the rows of W, divided by their
+norms, are the atoms of a dictionary A. What has no counterpart in the model is listed in words.
 
 ========  ======================================  =======================================
 array     axes                                    meaning
@@ -53,7 +53,7 @@ class ConvolutionLayer:
     weight : ndarray, shape (filter, channel of its group, *tap)
         Its filters, none of them zero; holes of a dilation are written out.
     stride : tuple of int
-        One number an axis.
+        One number per axis.
     bias : ndarray, shape (filter,)
         Zeros when there is none.
     channel_scale : ndarray, shape (channel,)
@@ -93,13 +93,13 @@ class ConvolutionLayer:
 
     @property
     def scaled(self) -> NDArray:
-        """The filters on its input, or the codes of the unit-norm layer before, shape of the weight."""
+        """The filters that act on its input, or on the codes of the unit-norm layer before, shape of the weight."""
         scale = np.repeat(self.channel_scale.reshape(self.groups, -1), len(self.weight) // self.groups, axis=0)
         return self.weight * scale.reshape(*scale.shape, *[1] * self.rank)
 
     @property
     def filters(self) -> NDArray:
-        """Those with zeros at the channels of other groups, shape (filter, channel, *tap)."""
+        """The scaled filters with zeros at the channels of other groups, shape (filter, channel, *tap)."""
         return over_all_channels(self.scaled, self.groups)
 
     @property
@@ -109,7 +109,7 @@ class ConvolutionLayer:
 
     @cached_property
     def norms(self) -> NDArray:
-        """Their l2 norms, shape (filter,)."""
+        """The l2 norms of the filters, shape (filter,)."""
         _, norms, exponents = scaled_norms(self.scaled)
         return np.ldexp(norms, exponents)
 
@@ -125,7 +125,7 @@ class ConvolutionLayer:
 
     @property
     def needed_positions(self) -> tuple[int, ...]:
-        """Fewest positions an axis at which no atom meets another one twice."""
+        """Smallest number of positions per axis at which no two atoms overlap twice around the period."""
         return tuple(2 * math.ceil(taps / step) - 1 for taps, step in zip(self.taps, self.stride, strict=True))
 
     @property
@@ -137,7 +137,7 @@ class ConvolutionLayer:
 @dataclass(frozen=True, eq=False)
 class Network:
     """
-    Layers read from a file, and what the model cannot say of them.
+    The convolution layers read from a file, and notes on what the model does not cover.
 
     Parameters
     ----------
@@ -197,12 +197,12 @@ class Network:
         Parameters
         ----------
         grid : sequence of int, optional
-            Grid of the input of every segment, one number an axis; by default the smallest ones that fit all layers.
+            Grid of the input of every segment, one number per axis; by default the smallest ones that fit all layers.
 
         Returns
         -------
         tuple of ConvolutionalDictionary
-            One a layer, each on the positions of the one before it in its segment.
+            One per layer, each on the positions of the one before it in its segment.
 
         Raises
         ------
@@ -263,12 +263,12 @@ class Network:
         Parameters
         ----------
         points : sequence of int
-            Grid points of the signals, one number an axis.
+            Grid points of the signals, one number per axis.
 
         Returns
         -------
         list of tuple of int
-            One a layer.
+            One per layer.
         """
         return _grids_from(points, self.layers)
 
@@ -321,7 +321,7 @@ def placed(layer: ConvolutionLayer, points: Sequence[int]) -> ConvolutionalDicti
     layer : ConvolutionLayer
         The layer.
     points : sequence of int
-        The grid, one number an axis.
+        The grid, one number per axis.
 
     Returns
     -------
@@ -341,7 +341,7 @@ def placed(layer: ConvolutionLayer, points: Sequence[int]) -> ConvolutionalDicti
 
 def placed_in_groups(layer: ConvolutionLayer, points: Sequence[int]) -> Atoms:
     """
-    Place the unit-norm filters of a layer on a periodic grid, those of a grouped one as they are.
+    Place the unit-norm filters of a layer on a periodic grid, without writing the groups out.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ def placed_in_groups(layer: ConvolutionLayer, points: Sequence[int]) -> Atoms:
 
 def of_filters(values: NDArray, rank: int) -> NDArray:
     """
-    Shape one number a filter to act on codes.
+    Reshape one number per filter so that it broadcasts against codes.
 
     Parameters
     ----------
@@ -421,7 +421,7 @@ def plain_layer(name: str, weight: NDArray, stride: tuple[int, ...], bias: NDArr
     weight : ndarray, shape (filter, channel, *tap)
         The filters.
     stride : tuple of int
-        One number an axis.
+        One number per axis.
     bias : ndarray, shape (filter,), optional
         Zeros by default.
 

@@ -1,4 +1,4 @@
-"""Networks in files of weights: which arrays are convolutions, and in words what the model has no place for."""
+"""Reading networks from files of weights: which arrays are convolutions, and notes on what the model does not cover."""
 
 from __future__ import annotations
 

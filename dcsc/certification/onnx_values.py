@@ -1,4 +1,4 @@
-"""What an ONNX graph computes of signals, up to the values that its segments act on, by onnx's own reference."""
+"""The values of an ONNX graph that its segments act on, computed from signals by the reference evaluator of onnx."""
 
 from __future__ import annotations
 

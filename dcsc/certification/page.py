@@ -1,4 +1,4 @@
-"""A certificate as one page with pictures, which needs nothing else to be seen."""
+"""A certificate as one HTML page with pictures, without other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phase diagrams: what is recovered over a grid of two parameters, and what is certified there."""
+"""Phase diagrams: the measured recovery rate over a grid of two parameters, beside what is certified."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def phase_diagram(
     tail: str = "gaussian",
 ) -> xr.Dataset:
     """
-    Measure recovery over a grid of two parameters, with its interval and what is certified beside it.
+    Compute a phase diagram: the recovery rate over a grid of two parameters, its interval, and what is certified.
 
     Everything but the axes may be a function of the parameters that its arguments name, such as
     ``support=lambda density: {"name": "bernoulli", "density": density}``.
@@ -78,7 +78,7 @@ def phase_diagram(
     trials : int
         Codes drawn in each cell.
     seed : int
-        What every draw derives from, with the values of the cell: a further cell or pursuit changes no draw.
+        Seed of the draws, together with the values of the cell: adding a cell or a pursuit changes no draw.
     confidence : float
         Level of intervals and limits.
     delta : float

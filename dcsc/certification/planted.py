@@ -1,5 +1,5 @@
 """
-Planted codes in a layer of a network: whether one step of it finds the support of a code that was put in.
+Planted codes in a layer of a network: whether one step of the layer recovers the support of a known code.
 
 A signal y = A x is made of a code x, of which supports, signs and filters are the network's own or drawn, and a step of
 the layer, ReLU of the correlations above a threshold, is asked for the support. Where the signs are drawn, the step is

@@ -1,4 +1,4 @@
-"""Certificates for a person, for a program and as a dataset."""
+"""Certificates as text, as JSON and as a dataset."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ONCE = ("n_atoms", "n_whole", "smallest_norm")
 
 
 _FOLDED = 12
-"""Layers above whose number repeated blocks take one line a layer of the block."""
+"""Layers above whose number repeated blocks take one line per layer of the block."""
 _LONGEST_BLOCK = 16
 
 
@@ -60,7 +60,7 @@ def as_text(certificate: Certificate, layer: str | None = None) -> str:
     Returns
     -------
     str
-        Five lines of verdict and one line a layer, or all tables of one; then what was assumed or left out.
+        Five lines of verdict and one line per layer, or all tables of one; then what was assumed or left out.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def sharpest(certified: Mapping[str, CertifiedSparsity], kind: str) -> int | Non
 
 
 def _overview(certificate: Certificate) -> str:
-    """One line a layer, or for each layer of a block that is repeated."""
+    """One line per layer, or for each layer of a block that is repeated."""
     head, groups = overview_heading()
     rows = [head]
     for block in _blocks(certificate):
@@ -399,7 +399,7 @@ def _certified(certificate: Certificate) -> str:
 
 
 def _by_rung(rungs: Sequence[str], rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
-    """A table for each pursuit, with a column a rung under the signs that it speaks of."""
+    """A table for each pursuit, with a column per rung under the signs that it speaks of."""
     tables = []
     for pursuit, signs in _PURSUITS.items():
         here = [rung for rung in rungs if rung.rsplit("-", 1)[0] in signs]
@@ -502,7 +502,7 @@ def to_datasets(certificate: Certificate) -> dict[str, xr.Dataset]:
     Returns
     -------
     dict of str to Dataset
-        After `dataset.CERTIFICATE`: "/", one group a layer with its Babel functions, one a measured layer.
+        After `dataset.CERTIFICATE`: "/", one group a layer with its Babel functions, one per measured layer.
     """
     layers = certificate.layers
     names = [layer.name for layer in layers]

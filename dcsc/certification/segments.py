@@ -1,4 +1,4 @@
-"""Segments of a network: layers that act on the codes of one another, without filters that are zero."""
+"""Segments of a network: layers that each act on the codes of the one before, without filters that are zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dense and the sparse path are given: types, arrays to write to, thresholds, and whether codes fit."""
+"""Checks of the arguments of the dense and the sparse path: types, output arrays, thresholds, and shapes of codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def working_type(dictionary: FilterBank, array: NDArray) -> np.dtype:
     ----------
     dictionary : FilterBank
         The dictionary.
-    array : ndarray
+    array : ndarray, any shape
         Real codes or signals.
 
     Returns
@@ -119,21 +119,21 @@ def checked_codes(dictionary: FilterBank, codes: RaggedCodes) -> Codes:
 
 def output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     """
-    Take the array to write to, or make one.
+    Check the array that a result is written to, or make one.
 
     Parameters
     ----------
-    out : ndarray or None
-        What was given.
+    out : ndarray of the given shape, or None
+        The array that the caller gave; None makes a new one.
     shape : tuple of int
         The shape that it must have.
     dtype : dtype
-        And the type.
+        The type that it must have.
 
     Returns
     -------
-    ndarray
-        C-contiguous.
+    ndarray of the given shape
+        The C-contiguous array to write to.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def thresholds_by_filter(threshold: ArrayLike, batch: tuple[int, ...], n_filters
     Returns
     -------
     ndarray of float64, shape (..., filter)
-        One number a trial and filter.
+        One number per trial and filter.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """
-What each way to compute is expected to take, the one place that chooses among them.
+Estimated times of the ways to compute a convolution, by which the fastest one is chosen.
 
-The figures are seconds on one core of the machine of docs/benchmarks.md: only their ratios matter, and a
-wrong choice costs time, never the result. They are constants, not measured anew, because the choice
-decides the last bits of a result.
+The numbers are seconds on one core of the machine of docs/benchmarks.md. Only their ratios matter: a
+wrong choice costs time, but the result stays right. They are constants, not measured on each machine,
+because the choice determines the rounding of a result.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A strided dictionary is a correlation with stride 1 of polyphase components, (ch
 so one kernel serves every stride and rank, and synthesis as well. It is compiled with its sums in
 registers and reaches the speed of a matrix product without unfolding; very long filters go through
 Fourier transforms, and codes with few non-zeros through `dcsc.kernels.scatter`. Every trial is computed
-alone and in one order, so its bits depend neither on the batch nor on the threads.
+alone and in one order, so its result is bitwise the same for all batches and threads.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def span_size(n_trials: int, trial_bytes: int, seconds: float, threads: int | No
     seconds : float
         Estimated time of a trial.
     threads : int, optional
-        At most that many at once; by default the cores this process may use.
+        Largest number of threads used; by default the number of cores this process may use.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def phases_of(dictionary: FilterBank, signals: NDArray) -> NDArray:
 def _rule_of(
     rule: str | None, threshold: ArrayLike | None, batch: tuple[int, ...], dtype: np.dtype
 ) -> tuple[int, NDArray]:
-    """Number of a rule and its threshold, one a trial."""
+    """Number of a rule and its threshold, one per trial."""
     if rule is None:
         return dense.KEEP, np.zeros(1, dtype)
     allowed = set(RULES) - {"top-k"}
@@ -338,13 +338,13 @@ def correlate(
     rule : {'hard', 'soft', 'relu'}, optional
         The non-linearity, as in `dcsc.pursuit`; none by default.
     threshold : array_like, shape () or (...), optional
-        beta of the rule, a number or one a trial.
+        beta of the rule, a number or one per trial.
     out : ndarray, shape (..., filter, *position), optional
         Where to write.
     method : {'auto', 'direct', 'fft'}
         Direct sums, Fourier transforms, or the cheaper of the two for these sizes.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -385,7 +385,7 @@ def _correlate_direct(
 def _correlate_fft(
     plan: Plan, components: NDArray, out: NDArray, rule: int, thresholds: NDArray, threads: int | None
 ) -> None:
-    """Each trial by transforms of its own, so that its bits do not depend on the batch."""
+    """Correlate each trial by transforms of its own, so that its result does not depend on the batch."""
     import scipy.fft
 
     axes = tuple(range(1, len(plan.positions) + 1))
@@ -418,7 +418,7 @@ def synthesize(
     threads: int | None = None,
 ) -> NDArray:
     """
-    Apply the dictionary, A x.
+    Synthesize signals from dense codes, A x.
 
     Parameters
     ----------
@@ -431,7 +431,7 @@ def synthesize(
     method : {'auto', 'direct', 'fft'}
         Transforms are used only when asked for: they turn the zeros of a signal into rounding errors.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------

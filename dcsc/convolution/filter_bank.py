@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
     """
-    Spread a number over the spatial axes, or check a sequence of one number an axis.
+    Spread a number over the spatial axes, or check a sequence of one number per axis.
 
     Parameters
     ----------
     value : int or sequence of int
-        One number for all axes, or one an axis.
+        One number for all axes, or one per axis.
     rank : int
         Number of spatial axes.
     name : str
@@ -38,7 +38,7 @@ def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...
     Returns
     -------
     tuple of int
-        One positive number an axis.
+        One positive number per axis.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def listed_codes(codes: ArrayLike | RaggedCodes, dictionary: FilterBank) -> Ragg
     Raises
     ------
     UserError
-        When the shape does not fit or a value is no finite real number.
+        When the shape does not fit or a value is not a finite real number.
     """
     shape = dictionary.code_shape
     listed = codes if isinstance(codes, RaggedCodes) else RaggedCodes.from_dense(codes, shape)
@@ -226,7 +226,7 @@ class FilterBank:
         cls, integer_filters: ArrayLike, stride: int | Sequence[int] = 1, grid: int | Sequence[int] = 0
     ) -> Self:
         """
-        Make a dictionary from integer filters that share one norm, so that codes stay exact.
+        Make a dictionary from integer filters that share one norm, so that integer codes are synthesized exactly.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class FilterBank:
         Returns
         -------
         FilterBank
-            Its filters are the integers over their common norm.
+            The filter bank; its filters are the integers divided by their common norm.
 
         Raises
         ------

@@ -42,7 +42,7 @@ def gram_size(overlap: Sequence[int], n_filters: int, n_groups: int = 1) -> int:
     Parameters
     ----------
     overlap : sequence of int
-        Neighbouring positions that one atom spans, one number an axis.
+        Neighbouring positions that one atom spans, one number per axis.
     n_filters : int
         Filters of each group.
     n_groups : int
@@ -177,7 +177,7 @@ class GramRows:
 
     @property
     def overlap(self) -> tuple[int, ...]:
-        """Neighbouring positions that one atom spans, one number an axis."""
+        """Neighbouring positions that one atom spans, one number per axis."""
         return self.blocks.shape[2:-1]
 
     def spans(self) -> Iterator[Span]:

@@ -84,7 +84,7 @@ def _between_tiles(rows: NDArray) -> NDArray:
 
 def padded(numbers: Sequence[int]) -> NDArray:
     """
-    Write numbers, one a spatial axis, for the axes of the kernels.
+    Write numbers, one per spatial axis, for the axes of the kernels.
 
     Parameters
     ----------

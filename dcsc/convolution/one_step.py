@@ -197,7 +197,7 @@ def margins(
     path : {'auto', 'sparse', 'dense'}
         Which path to take.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -265,15 +265,15 @@ def recovered_supports(
     rule : {'hard', 'soft', 'relu', 'top-k'}
         The non-linearity; ReLU is one-sided.
     threshold : array_like, shape () or (...), optional
-        beta >= 0, a number or one a trial, for every rule but top-k.
+        beta >= 0, a number or one per trial, for every rule but top-k.
     k : array_like of int, shape () or (...), optional
-        For top-k, a number or one a trial; among equal magnitudes the lower atom index wins.
+        For top-k, a number or one per trial; among equal magnitudes the lower atom index wins.
     by_filter : bool
         Whether the last axis of the threshold is that of the filters: shape (), (filter,) or (..., filter).
     path : {'auto', 'sparse', 'dense'}
         Which path to take.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------

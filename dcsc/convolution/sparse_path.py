@@ -3,7 +3,7 @@ The sparse path of a noiseless trial: A^T A x at the cost of non-zeros times str
 
 The dense path, ``dictionary.correlate(dictionary.synthesize(x))``, costs two convolutions and agrees to
 rounding. Noise enters as one addition, A^T e. Trials run in blocks of `dcsc.seeds.BLOCK` on threads;
-each trial is computed alone and in one order, so its bits depend neither on the threads nor on the batch.
+each trial is computed alone and in one order, so its result is bitwise the same for all threads and batches.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def correlate_codes(
     out : ndarray, shape (..., filter, *position), optional
         Where to write.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -173,12 +173,12 @@ def interference_bound(dictionary: FilterBank, codes: RaggedCodes, *, threads: i
     codes : RaggedCodes
         Codes of this dictionary, batch axes (...); their signs do not count.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
     ndarray of float64, shape (..., filter, *position)
-        One bound an atom i, active or not.
+        One bound per atom i, active or not.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def margins(
     one_sided : bool
         Let largest_off be the largest c_i, for ReLU, and not the largest |c_i|.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -307,7 +307,7 @@ def recovered_supports(
     addition : array_like, shape (..., filter, *position), optional
         Added to the correlations, A^T e.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -341,7 +341,7 @@ def thresholded_signals(
     given : Rule
         The non-linearity of all trials, from `dcsc.convolution.arguments.rule_of`.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------

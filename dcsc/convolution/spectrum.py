@@ -108,7 +108,7 @@ class SpectralGram:
         Returns
         -------
         ndarray, shape (trial, filter, *position)
-            Each code's computed alone, so its bits do not depend on the batch.
+            Each code's is computed on its own, so it is bitwise the same in every batch.
         """
         import scipy.fft
 

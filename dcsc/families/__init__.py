@@ -1,5 +1,5 @@
 """
-Named families of filters, and the registry that users extend.
+Named families of filters, from which dictionaries are built, and the registry that users extend.
 
 >>> import dcsc
 >>> import dcsc.families
@@ -17,7 +17,7 @@ One of your own, in a file named by `plugins` in the configuration or in a noteb
 >>> dcsc.families.create("exponential", grid=(64,), rates=(0.5, 1.0), taps=8)
 ConvolutionalDictionary(2 filters, 1 channels, taps (8,), stride (1,), grid (64,), float64)
 
-The annotations are what a configuration is checked against, before anything is built.
+The values in a configuration are checked against these annotations before anything is built.
 A family that takes ``**base_parameters`` passes them on to the family that its
 parameter ``base`` names, as "perturbed" does.
 """

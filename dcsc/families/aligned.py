@@ -1,4 +1,4 @@
-"""The second layer of the aligned cascade, whose inner signs are what decides about recovery."""
+"""The second layer of the aligned cascade, in which the signs of the inner code decide whether recovery succeeds."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def aligned(
     n_channels: int | None = None,
 ) -> ConvolutionalDictionary:
     """
-    Build the one filter that makes Hadamard vectors add up on a Dirac, above a "hadamard-dirac" layer of that size.
+    Build one filter whose code makes Hadamard vectors add up on a Dirac of the layer above, "hadamard-dirac".
 
-    When to take it: to see what signs of one's own choice can do: a cascade that the plain model always loses
-    and random signs nearly always save. Above "hadamard-dirac" only.
+    When to take it: to see how much fixed signs can matter: with this cascade recovery always fails in the plain
+    model, and nearly always succeeds with random signs. It needs a layer "hadamard-dirac" above it.
 
     Its entries are H[target, b] / sqrt(k) at the k columns b of the Hadamard half, 0 elsewhere. With these
     signs the k active vectors meet in the Dirac `target` with k / sqrt(size) times the magnitude x of an
@@ -50,7 +50,7 @@ def aligned(
         k different columns, k > sqrt(size) > k - 2; they contain 0, so that no two rows of H
         are antipodal on them, and span all indices, so that no two are equal.
     target : int
-        The Dirac that suffers, a row of H.
+        The Dirac that receives the sum, a row of H.
     n_channels : int, optional
         Filters of the layer above, 2 size if given.
 

@@ -1,4 +1,4 @@
-"""Filters that the user brings in a NumPy or safetensors file."""
+"""Filters of the user's own, from a NumPy or safetensors file."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def integer(
     largest : int
         Bound on their magnitude.
     stride : int, in grid points
-        The lags at which the autocorrelation is 0 or +-1, and not 0 at all, are its multiples.
+        Distance between neighbouring positions. At its multiples the autocorrelation is 0 or +-1, and not 0 at all
+        of them.
 
     Returns
     -------

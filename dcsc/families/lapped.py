@@ -16,12 +16,12 @@ def lapped(grid: Grid, rng: Generator, *, n_filters: int, n_channels: int = 1) -
     """
     Build lapped orthonormal cosine filters with a sine window (MDCT); the Gram matrix is the identity.
 
-    When to take it: for coherence 0, where every code is recovered: the base of a sweep over coherence by
-    "perturbed".
+    When to take it: for coherence 0, where every code is recovered, and as the base of "perturbed" in a sweep over
+    coherence.
 
-    Along each axis, b filters of 2 b taps at stride b; in 2-D their products. With
-    channels, each product is carried by every vector of an orthonormal cosine basis of
-    the channels, so that the whole stays an orthonormal basis.
+    Along each axis there are b filters of 2 b taps at stride b; in 2-D their products. With
+    several channels, each product is combined with every vector of an orthonormal cosine
+    basis of the channels, so that the result is an orthonormal basis.
 
     Parameters
     ----------

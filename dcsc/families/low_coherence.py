@@ -1,4 +1,4 @@
-"""Sparse filters whose shifts meet in one place at most, so that the coherence is one over their non-zeros."""
+"""Sparse filters whose shifts coincide in at most one tap, so that the coherence is 1 over the number of non-zeros."""
 
 from __future__ import annotations
 
@@ -124,12 +124,11 @@ def low_coherence_sparse(
     """
     Search sparse filters of random signs with at most one coincidence between any two atoms.
 
-    When to take it: for layers of a cascade below the deepest one that keep codes sparse at the lowest
-    coherence such filters have.
+    When to take it: for a layer of a cascade that must keep the code above it sparse and have a low coherence.
 
-    The supports are Golomb rulers that share no difference: two entries of a filter
-    are met by two entries of another atom only if the differences agree. The mutual
-    coherence is 1 / n_nonzeros, or 0 when no two atoms meet at all.
+    The supports are Golomb rulers that share no difference, so that two atoms have at
+    most one entry in common. The mutual coherence is 1 / n_nonzeros, or 0 when no two
+    atoms overlap.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def optimised(
     progress: bool = False,
 ) -> ConvolutionalDictionary:
     """
-    Minimise the mutual coherence from a Gaussian start, typically to 1.2 times the Welch bound.
+    Build filters of low mutual coherence by optimisation from a Gaussian start, typically 1.2 times the Welch bound.
 
     When to take it: for the lowest coherence at a given size and redundancy, near the Welch bound; it takes
     seconds to minutes.
@@ -65,7 +65,7 @@ def optimised(
     Returns
     -------
     ConvolutionalDictionary
-        The filters of least coherence that were met.
+        The filters of lowest coherence among all iterates.
 
     Raises
     ------
@@ -91,18 +91,18 @@ def minimise_coherence(
     callback: Callable[[int, int, float], None] | None = None,
 ) -> NDArray:
     """
-    Move filters to lower mutual coherence, by L-BFGS on p-norms of growing p.
+    Lower the mutual coherence of given filters, by L-BFGS on p-norms of growing p.
 
     Parameters
     ----------
     filters : array_like, shape (filter, channel, *tap)
-        The start; its norms do not count.
+        The start; it is scaled to unit norms.
     stride : int or sequence of int, in grid points
-        Distance between neighbouring positions, one for all axes or one an axis.
+        Distance between neighbouring positions, one for all axes or one per axis.
     iterations : int
         Largest number of steps in all; each p gets an equal share of those that are left.
     tolerance : float
-        The next p follows when the p-norm fell by less than this share in 25 steps.
+        The next p is taken when the p-norm fell by less than this share of itself in 25 steps.
     progress : bool
         Show a progress bar with the coherence.
     callback : callable, optional
@@ -111,8 +111,8 @@ def minimise_coherence(
     Returns
     -------
     ndarray, shape of filters
-        Unit-norm filters, those of least coherence that were met. Equal starts give
-        equal bits on one type of processor, whatever the number of cores.
+        Unit-norm filters, those of lowest coherence among all iterates. Equal starts give bitwise
+        equal filters on one type of processor, whatever the number of cores.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> 
     filters : ndarray, shape (filter, channel, *tap)
         Filters of any norm but 0.
     stride : tuple of int, in grid points
-        Distance between neighbouring positions, one an axis.
+        Distance between neighbouring positions, one per axis.
     exponent : int
         p, an even number; the sum runs over the off-diagonal entries of the Gram kernel.
 

@@ -1,4 +1,4 @@
-"""A family moved away from itself by a random direction, to sweep the coherence."""
+"""Random perturbations of another family of filters, to vary the coherence continuously."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def perturbed(
     """
     Perturb the filters f of another family to normalise(f + perturbation * g), g Gaussian.
 
-    When to take it: for a sweep over coherence that changes nothing else: the perturbation is its axis.
+    When to take it: for a sweep over coherence in which nothing else changes; the perturbation is the axis.
 
-    The same seed gives the same base and the same g at every perturbation, and the same g
-    whatever the base draws, so that a sweep compares like with like.
+    The same seed gives the same base and the same g at every perturbation, so that a sweep varies the
+    perturbation alone. g does not depend on what the base draws.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def perturbed(
         Another family.
     perturbation : float
         Size of the perturbation relative to the unit norm of the filters, 0 or more.
-    **base_parameters
+    **base_parameters : dict
         Parameters of the base.
 
     Returns

@@ -91,7 +91,7 @@ def per_channel_and_axis(n_filters: int, n_channels: int, rank: int) -> int:
     Returns
     -------
     int
-        b, the number of filters an axis.
+        b, the number of filters per axis.
 
     Raises
     ------

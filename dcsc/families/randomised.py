@@ -22,8 +22,7 @@ def gaussian(
     """
     Draw filters with independent normal entries, uniform on the sphere.
 
-    When to take it: for a neutral first choice, with the coherence of chance; the longer the taps the lower
-    it is.
+    When to take it: as a neutral first choice. The coherence is that of random vectors: more taps make it lower.
 
     Parameters
     ----------
@@ -59,7 +58,8 @@ def rademacher(
     """
     Draw filters with independent entries of one magnitude and random sign.
 
-    When to take it: for random filters whose taps are all alike, with a coherence on a lattice of few values.
+    When to take it: for random filters with taps of equal magnitude, and integer filters. The coherence can have few
+    values only.
 
     Parameters
     ----------
@@ -95,10 +95,9 @@ def sparse_random(
     """
     Draw filters with a given number of non-zeros at uniformly random places.
 
-    When to take it: for the layers of a cascade: few taps a filter keep the codes above it sparse.
+    When to take it: for the inner layers of a cascade: few non-zeros per filter keep the codes above sparse.
 
-    Sparse filters keep the inner codes of a cascade sparse. The same seed gives filters that
-    hold those of fewer filters or non-zeros.
+    With the same seed, a draw of more filters or non-zeros contains the draw of fewer.
 
     Parameters
     ----------
@@ -147,7 +146,7 @@ def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
     rng : numpy.random.Generator
         The generator.
     shape : tuple of int
-        How many, in which shape.
+        Shape of the result.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The registry of families: one name a family, its parameters read off the function's signature."""
+"""The registry of families: the name of each family, and its parameters as its function's signature states them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def register(name: str) -> Callable[[Family], Family]:
 
 def parameters(name: str) -> dict[str, Parameter]:
     """
-    Read the parameters of a family off its signature, without building anything.
+    List the parameters of a family from its signature, without building anything.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def parameters(name: str) -> dict[str, Parameter]:
 
 def files(name: str, **given: Any) -> list[str]:
     """
-    List the files that parameters of a family name: those annotated as a path, also of its base.
+    List the files that the parameters of a family, or of its base, name.
 
     Parameters
     ----------
@@ -195,16 +195,16 @@ def create(name: str, grid: int | Sequence[int], seed: Seed = None, **given: Any
     name : str
         A registered family, see `names`.
     grid : int or sequence of int, in grid points
-        Size of the periodic grid, one number an axis; it sets the spatial rank.
+        Size of the periodic grid, one number per axis; it sets the spatial rank.
     seed : int, numpy.random.SeedSequence, numpy.random.Generator or None
-        Where random families draw from; the same seed gives the same bits, None a fresh draw.
-    **given
+        Source of randomness. The same seed gives bitwise the same filters; None draws new ones.
+    **given : object
         Parameters of the family, see `parameters`.
 
     Returns
     -------
     ConvolutionalDictionary
-        With unit-norm filters; the family states its stride.
+        With unit-norm filters, and the stride that the family or its parameters state.
 
     Raises
     ------

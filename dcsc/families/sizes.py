@@ -12,7 +12,7 @@ Grid = tuple[int, ...]
 """The periodic grid that a family is given, in grid points along each axis."""
 
 PerAxis = int | tuple[int, ...]
-"""One number for all axes, or one an axis."""
+"""One number for all axes, or one per axis."""
 
 MOST_ENTRIES = 2**24
 """Numbers in the filters of a dictionary; the inner products of more could not be held."""
@@ -48,7 +48,7 @@ def shape_of(grid: Sequence[int], taps: PerAxis, n_filters: int = 1, n_channels:
     grid : sequence of int, in grid points
         The periodic grid; only its number of axes counts here.
     taps : int or tuple of int
-        Taps of a filter, one number for all axes or one an axis.
+        Taps of a filter, one number for all axes or one per axis.
     n_filters, n_channels : int
         Numbers of filters and channels.
 

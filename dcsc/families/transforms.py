@@ -26,10 +26,10 @@ def dct(
     n_channels: int = 1,
 ) -> ConvolutionalDictionary:
     """
-    Build discrete cosine filters, in several dimensions and channels their products.
+    Build discrete cosine filters; in several dimensions and channels, products of them.
 
-    When to take it: for smooth local frequencies, as in image coding; with a stride of the block it is an
-    orthonormal basis, with less it is coherent.
+    When to take it: for smooth local frequencies, as in image coding. With a stride equal to the taps it is an
+    orthonormal basis; a smaller stride makes it coherent.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def dct(
     taps : int or tuple of int
         Taps along every or each axis.
     n_filters : int, optional
-        n_channels * b ** rank for b frequencies an axis: the b lowest ones up to the
+        n_channels * b ** rank for b frequencies per axis: the b lowest ones up to the
         number of taps, the overcomplete DCT beyond. By default the full basis.
     stride : int or tuple of int, in grid points, optional
         By default the taps: with the full basis that is an orthonormal block transform.
     n_channels : int
-        Number of channels, spread over by an orthonormal cosine basis.
+        Number of channels; the filters are spread over them by an orthonormal cosine basis.
 
     Returns
     -------
@@ -81,8 +81,8 @@ def gabor(
     """
     Build Gabor filters: cosines and sines under a Gaussian window.
 
-    When to take it: for filters like those of a first trained layer, with filters that differ much in their
-    coherence: where a threshold for each filter gains.
+    When to take it: for filters like those of the first layer of a trained network. Their coherences differ much, so
+    that a threshold for each filter is better than a common one.
 
     F frequencies (j + 1/2) / (2 F) cycles a grid point, j < F, each as a cosine and a
     sine about the centre; in 2-D each also at n_orientations angles over half a turn.
@@ -135,9 +135,9 @@ def gabor(
 @register("hadamard-dirac")
 def hadamard_dirac(grid: Grid, rng: Generator, *, taps: PerAxis, n_channels: int = 1) -> ConvolutionalDictionary:
     """
-    Place the Dirac and the Hadamard basis side by side on blocks, [I, H / sqrt(n)].
+    Build the union of the Dirac and the Hadamard basis on blocks, [I, H / sqrt(n)].
 
-    When to take it: for blocks whose coherence is known exactly, and below "aligned".
+    When to take it: for a coherence that is known exactly, and as the layer above "aligned".
 
     H is Sylvester's matrix, H[a, b] = (-1)^popcount(a & b); n counts the entries of a
     block over channels and taps. The mutual coherence is 1 / sqrt(n).
@@ -149,7 +149,7 @@ def hadamard_dirac(grid: Grid, rng: Generator, *, taps: PerAxis, n_channels: int
     rng : numpy.random.Generator
         Unused: the family is deterministic.
     taps : int or tuple of int
-        Taps along every or each axis, which is the stride too.
+        Taps along every or each axis; the stride is the same.
     n_channels : int
         Number of channels; n must be a power of 2.
 

@@ -18,7 +18,7 @@ DEEPEST = 20
 @register("meyer")
 def meyer(grid: Grid, rng: Generator, *, taps: int = 29, stride: int = 6) -> ConvolutionalDictionary:
     """
-    Cut one filter from the discrete Meyer wavelet, as layer 1 of [PRE17] section 8.
+    Build one filter from the centre of the discrete Meyer wavelet, as layer 1 of [PRE17] section 8.
 
     When to take it: for layer 1 of the experiments of [PRE17] section 8.
 
@@ -61,10 +61,10 @@ def daubechies(
     grid: Grid, rng: Generator, *, order: int = 2, levels: int = 1, stride: PerAxis | None = None, n_channels: int = 1
 ) -> ConvolutionalDictionary:
     """
-    Build the packets of Daubechies' wavelets, in several dimensions and channels their products.
+    Build Daubechies' wavelet packets; in several dimensions and channels, products of them.
 
-    When to take it: for an orthonormal basis with filters of several lengths and scales, as in wavelet
-    packets; "perturbed" makes it coherent step by step.
+    When to take it: for an orthonormal basis of wavelet packets. "perturbed" with it as the base gives coherent
+    filters.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def daubechies(
         By default 2 ** J, an orthonormal basis; smaller ones are the redundant
         (undecimated) transform.
     n_channels : int
-        Number of channels, spread over by an orthonormal cosine basis.
+        Number of channels; the filters are spread over them by an orthonormal cosine basis.
 
     Returns
     -------

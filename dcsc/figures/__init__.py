@@ -1,5 +1,5 @@
 """
-Figures: one module a panel, from the results of an experiment to a tidy table, and from that to a matplotlib Figure.
+Figures: one module per panel, from the results of an experiment to a tidy table, and from that to a matplotlib Figure.
 
 A module offers `PANEL`, what it needs; `tidy(results, settings) -> pandas.DataFrame`, the numbers that the figure shows
 and that are saved beside it; and `draw(table, settings) -> Figure`. What several share is in `inputs`, `tables`,

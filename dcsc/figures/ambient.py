@@ -1,8 +1,8 @@
 """
-How many activations can be recovered as the ambient dimension grows, and at which stripe-sparsity.
+Number of activations and stripe-sparsity at the transitions, as the ambient dimension grows.
 
-When to take it: for a grid that grows at the same filters: is recovery limited by the number of activations, or by
-their density?
+When to take it: for the same filters on larger and larger grids: is recovery limited by the number of activations, or
+by their density?
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a curve and size (kind "measured" or "certified"), and a row a curve and quantity with the
+        A row per curve and size (kind "measured" or "certified"), and a row per curve and quantity with the
         exponent in `slope` (kind "slope").
     """
     variants, confidence = settings.variants, settings.confidence

@@ -89,13 +89,13 @@ def _rows(cell: xr.Dataset, settings: FigureSettings) -> Iterator[dict[str, Any]
 
 
 def _is_blind_step(options: Mapping[str, Any]) -> bool:
-    """Whether a pursuit is one step a layer that does not read the size of the true supports."""
+    """Whether a pursuit is one step per layer that does not read the size of the true supports."""
     return options["rule"] in ("hard", "soft", "relu") and options["threshold"] != "oracle"
 
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw rates (upper row) and paired differences (lower row), a column a cascade and variant.
+    Draw rates (upper row) and paired differences (lower row), a column per cascade and variant.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """
 Recovery and error of pursuits against what they compute, counted in multiplications and additions.
 
-When to take it: for pursuits that iterate: what does an iteration more buy?
+When to take it: for pursuits that iterate: how much does one more iteration improve recovery?
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _sizes(cell: xr.Dataset, name: str) -> tuple[NDArray, NDArray, NDArray]:
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw recovery (upper row) and error (lower row) against work, a column a variant and number of active atoms.
+    Draw recovery (upper row) and error (lower row) against work, a column per variant and number of active atoms.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     Returns
     -------
     Figure
-        A point a pursuit.
+        A point per pursuit.
     """
     table = table[np.isfinite(table["multiply_adds"])]
     errors = ["error", "error_lower", "error_upper"]

@@ -41,7 +41,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a cascade, contrast and curve; `signs` tells random from worst-case ones; with the `count` or the
+        A row per cascade, contrast and curve; `signs` tells random from worst-case ones; with the `count` or the
         `density` of a layer where the axis asks for it.
     """
     table = transitions.on_axis(transitions.measured_and_certified(results, settings), results, settings)

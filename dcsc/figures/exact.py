@@ -1,5 +1,5 @@
 """
-Failures of cascades whose failure probability is known exactly, beside what was measured: the aligned cascade.
+Measured failures of the aligned cascade, beside its failure probability, which is known exactly.
 
 When to take it: for the aligned cascade alone.
 """

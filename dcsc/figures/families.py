@@ -66,8 +66,8 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of kind "certified", one a rung, with the mean stripe-sparsity over the replicates, and of kind
-        "babel", one a number k of atoms, with mu_1(k) and mu_2(k). Sizes and coherence stand in all rows.
+        Rows of kind "certified", one per rung, with the mean stripe-sparsity over the replicates, and of kind
+        "babel", one per number k of atoms, with mu_1(k) and mu_2(k). Sizes and coherence stand in all rows.
     """
     tables = []
     for name, trees in results.dictionaries.items():

@@ -1,5 +1,5 @@
 """
-One signal of each cell on its way: its codes, the correlations and thresholds of the forward pass, what came out.
+One signal of each cell: its codes, the correlations and thresholds of the forward pass, and the recovered supports.
 
 When to take it: to look at single signals before trusting any average.
 """
@@ -36,7 +36,7 @@ OUTCOMES = ("hit", "miss", "false alarm")
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Take one trial of each cell to pieces: the first whose path fares as those of most trials of the cell.
+    List everything about one trial of each cell: the first one with the same outcome as most trials of the cell.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a figure is made from: what an experiment left to show, and the settings of its job, typed."""
+"""The inputs of a figure: the results of an experiment, and the typed settings of the figure's job."""
 
 from __future__ import annotations
 

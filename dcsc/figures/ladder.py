@@ -1,5 +1,5 @@
 """
-The ladder of guarantees beside what was measured, one line a cascade.
+The ladder of guarantees beside what was measured, one line per cascade.
 
 When to take it: for the certificates of one pursuit beside its measured transition, cascade by cascade.
 """
@@ -31,7 +31,7 @@ RUNG_MARKERS = {rung: "D" if rung.endswith("instance") else "o" for rung in styl
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set transitions and certificates beside one another along each series of cascades.
+    Join transitions and certificates along each series of cascades in one table.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw a panel a pursuit; each line is a cascade, in the order of coherence.
+    Draw a panel per pursuit; each line is a cascade, in the order of coherence.
 
     Parameters
     ----------

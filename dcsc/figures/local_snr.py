@@ -60,7 +60,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw one panel a layer and family of pursuits, the ratio of each realisation over its number of activations.
+    Draw one panel per layer and family of pursuits, the ratio of each realisation over its number of activations.
 
     Parameters
     ----------

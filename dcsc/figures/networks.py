@@ -1,4 +1,4 @@
-"""Planted codes in the layers of networks: the tables behind the pictures, and these."""
+"""Planted codes in the layers of networks: the pictures, and the tables behind them."""
 
 from __future__ import annotations
 

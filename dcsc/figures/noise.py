@@ -72,7 +72,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw recovery (upper row) and relative error (lower row), a column a layer.
+    Draw recovery (upper row) and relative error (lower row), a column per layer.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 """
-What each panel needs.
+Panels: the figures that an experiment can ask for, and which stages each of them reads.
 
 It is told in the panel's own module as `PANEL = Panel(...)`, and read without importing any of them; or by a plug-in
 that registers it.

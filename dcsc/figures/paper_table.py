@@ -62,7 +62,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a quantity and layer, and whether the measured range lies within the printed one.
+        A row per quantity and layer, and whether the measured range lies within the printed one.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """
 What a threshold for each filter gains over a common one, certified and measured, dictionary by dictionary.
 
-When to take it: for experiments that run the same pursuit with a common threshold and with one a filter.
+When to take it: for experiments that run the same pursuit with a common threshold and with one per filter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Failure of a layer as predicted by its sparsity in the stripe, in the patch, and in the whole code.
 
-When to take it: for draws of several laws of supports: which sparsity foretells failure best?
+When to take it: for draws of several laws of supports: which measure of sparsity predicts failure best?
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of the kinds "rate" (failure against a predictor, a curve a variant), "roc", "auc",
+        Rows of the kinds "rate" (failure against a predictor, a curve per variant), "roc", "auc",
         "difference" (stripe-sparsity minus another predictor) and "calibration", for each pursuit; `variant` is
         "all laws" where all trials are together.
     """

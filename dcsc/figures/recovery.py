@@ -1,7 +1,7 @@
 """
-Recovery rate against stripe-sparsity, one curve a cascade, typical beside worst-case signs.
+Recovery rate against stripe-sparsity, one curve per cascade, typical beside worst-case signs.
 
-When to take it: for the first look at a transition: a curve a cascade over the stripe-sparsity.
+When to take it: for the first look at a transition: a curve per cascade over the stripe-sparsity.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a curve and span; `span` is "local", "lower half" or "whole", `curve` the level and variant, or
+        A row per curve and span; `span` is "local", "lower half" or "whole", `curve` the level and variant, or
         the rung. Rows of the kind "difference" are slopes of worst-case signs minus those of random signs.
     """
     quantity = settings.axis.column("stripe-sparsity")
@@ -100,7 +100,7 @@ def _differences(points: pd.DataFrame, settings: FigureSettings) -> pd.DataFrame
 
 def draw(table: pd.DataFrame, settings: FigureSettings) -> Figure:
     """
-    Draw local slopes against coherence, a panel a series and pursuit, and one for the ladder.
+    Draw local slopes against coherence, a panel per series and pursuit, and one for the ladder.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the tables behind figures have in common: rows chosen, shares and quantiles with their columns."""
+"""Functions that the tables behind figures share: selection of rows, proportions and quantiles with their intervals."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def mean_of(values: ArrayLike, confidence: float, name: str) -> dict[str, float]
     Parameters
     ----------
     values : array_like
-        A value a dictionary.
+        A value per dictionary.
     confidence : float
         Level of the interval.
     name : str

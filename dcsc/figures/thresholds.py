@@ -28,7 +28,7 @@ PANEL = Panel(
 
 def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set transitions and certificates beside one another along each series of cascades.
+    Join transitions and certificates along each series of cascades in one table.
 
     Parameters
     ----------

@@ -19,10 +19,10 @@ LEVELS = (0.5, 0.99)
 
 def successes(summary: xr.Dataset, adversarial: Collection[str]) -> xr.DataArray:
     """
-    Count what the signs allow to ask for: the support, and against worst-case signs the signs too.
+    Count recovered trials: of the support, and for worst-case signs of support and signs.
 
-    Worst-case signs are exact for recovery of support and signs only: a correlation pushed through
-    zero to the other side is back in the support, with the wrong sign.
+    Worst-case signs are exact for recovery of support and signs only. The interference can give a correlation the
+    wrong sign and a magnitude above the threshold; the support alone then counts as recovered.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def measured(summary: xr.Dataset, variants: Mapping[str, Variant], levels: Itera
 
 def certified(certificates: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """
-    List the stripe-sparsity that each rung certifies for each pursuit and variant, as they are run.
+    List the stripe-sparsity that each rung certifies for each pursuit and variant, at the thresholds used.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def certified_beside(
     delta: float,
 ) -> pd.DataFrame:
     """
-    Summarize certificates beside what was measured of the same pursuit, supports and signs.
+    Compare certificates with the measured transitions of the same pursuit, supports and signs.
 
     Parameters
     ----------
@@ -166,8 +166,8 @@ def pooled(summary: xr.Dataset, variants: Mapping[str, Variant], level: float, c
     """
     Find the stripe-sparsity at which the recovery of all dictionaries together falls through a level.
 
-    A certificate is about the mean failure rate of the dictionaries, which the worst of them decides: it stands below
-    the mean of their transitions even if it is exact.
+    A certificate bounds the mean failure rate over the dictionaries, to which the worst of them contributes most. So
+    even an exact certificate lies below the mean of their transitions.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def pooled(summary: xr.Dataset, variants: Mapping[str, Variant], level: float, c
     Returns
     -------
     pandas.DataFrame
-        A row a cascade, pursuit and variant: `pooled`, `pooled_lower` and `pooled_upper`, NaN beyond the cells.
+        A row per cascade, pursuit and variant: `pooled`, `pooled_lower` and `pooled_upper`, NaN beyond the cells.
     """
     adversarial = [name for name, variant in variants.items() if variant.is_adversarial]
     cells = summary[["trials", "stripe_sparsity"]].assign(successes=successes(summary, adversarial))
@@ -218,7 +218,7 @@ def measured_and_certified(results: Results, settings: FigureSettings) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        A row a curve and cascade. `kind` is "measured" (pursuit, variant, level) or "certified" (pursuit, variant,
+        A row per curve and cascade. `kind` is "measured" (pursuit, variant, level) or "certified" (pursuit, variant,
         rung; see `certified_beside`).
     """
     points = measured(results.summary, settings.variants)
@@ -231,7 +231,7 @@ def measured_and_certified(results: Results, settings: FigureSettings) -> pd.Dat
 
 def along_series(results: Results, settings: FigureSettings) -> pd.DataFrame:
     """
-    Set transitions and certificates beside one another along each series of cascades.
+    Join transitions and certificates along each series of cascades in one table.
 
     Parameters
     ----------
@@ -420,7 +420,7 @@ def slopes(
     Returns
     -------
     pandas.DataFrame
-        A row a curve: the mean of the replicates' least squares slopes, its Student interval over
+        A row per curve: the mean of the replicates' least squares slopes, its Student interval over
         them, the number of cascades fitted, and the range of coherence.
     """
     rows = []
@@ -522,7 +522,7 @@ def summarized(
     Returns
     -------
     pandas.DataFrame
-        A row a curve and cascade: mean coherence, mean sparsity with its Student interval, the number of
+        A row per curve and cascade: mean coherence, mean sparsity with its Student interval, the number of
         replicates and how many of them are censored.
     """
     rows = []

@@ -1,7 +1,7 @@
 """
 Whether a density of activations that is certified for all signs is recovered at every size of the grid.
 
-When to take it: for grids that grow at a density that is certified at all of them.
+When to take it: for larger and larger grids with the same density of activations, certified on all of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def tidy(results: Results, settings: FigureSettings) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows of the kinds "cell" (a row a grid, pursuit, variant and number of activations, over all
+        Rows of the kinds "cell" (a row per grid, pursuit, variant and number of activations, over all
         dictionaries), "limit" (the most activations of a cell, and of all smaller ones, that the theorem
         covers in every draw, or that every draw recovered: means over dictionaries) and "slope" (the exponent
         with which they grow with the grid).

@@ -1,26 +1,26 @@
 """
-When thresholding and basis pursuit must recover an activation path: the ladder of guarantees.
+Guarantees that thresholding and basis pursuit recover an activation path: the ladder of guarantees.
 
-Every function names its statement in docs/theory.md. The names are loaded when first used, so that a stage depends on
-what it uses: pursuits, which take thresholds from `uniform`, do not on the confidence limits of certified sizes.
+Every function names its statement in docs/theory.md. The names are loaded when first used, so that a stage depends only
+on the modules that it uses.
 
 ========================================  =====================================================
-function                                  what it tells
+function                                  what it returns
 ========================================  =====================================================
 `uniform`                                 recovery for every sign: coherence, Babel, instance
 `statistical`                             recovery with probability 1 - delta over random signs
-`ladder`                                  all of them side by side
+`ladder`                                  all guarantees for the same codes
 `certified_stripe_sparsity`               the largest stripe-sparsity that each one certifies
 `largest_certified_size`                  the largest size of draws that a confidence limit certifies
 `failure_limit`                           that confidence limit of a failure rate
-`draw_failures`                           which draws of one layer a rung leaves to fail, at given thresholds
+`draw_failures`                           which draws of one layer a rung does not cover, at given thresholds
 `path_interference`, `as_run`             the instance forms at the thresholds that a pursuit used
 `covered_as_run`                          those for all signs alone
-`failure_rate_bound`                      what they say of the failure rate over draws
+`failure_rate_bound`                      the bound on the failure rate over draws that follows
 `uniqueness`, `basis_pursuit`             [PRE17] Theorems 4, 11 and 12
 `basis_pursuit_on_supports`               basis pursuit on given supports, for all signs and for random ones
-`recovers_all_signs`                      the former alone, for less
-`support_certificates`                    both of one layer
+`recovers_all_signs`                      the same for all signs only, which is faster
+`support_certificates`                    the same for one layer
 `basis_pursuit_with_noise`                basis pursuit with a penalty in one layer under bounded noise
 `top_k_failure`                           top-k of one layer over random signs, pair by pair
 `tail_probability`                        tails of Rademacher sums, up to exact ones

@@ -1,7 +1,7 @@
 """
-When basis pursuit recovers a given support: for all signs (Tropp 2004), and with what probability for random ones.
+Recovery of a given support by basis pursuit: for all signs (Tropp 2004), and its probability for random signs.
 
-Everything is about the equality form, minimal |x|_1 subject to A x = y without noise; magnitudes do not matter.
+All statements are about the equality form, minimal |x|_1 subject to A x = y, without noise; magnitudes do not matter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, take
 
 SPAN = 4
-"""Codes a task of a thread."""
+"""Codes per task of a thread."""
 
 DRAWN = 24
 """Inactive atoms that are drawn of a code."""
@@ -41,7 +41,7 @@ WANTED = "all", "not below 1", "any not below 1"
 @dataclass(frozen=True, eq=False)
 class SupportLayer:
     """
-    What is certain, or likely, of basis pursuit on the supports of one layer.
+    Guarantees of basis pursuit on the supports of one layer, for all signs and for random ones.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class SupportLayer:
 @dataclass(frozen=True, eq=False)
 class SupportPath:
     """
-    What is certain, or likely, of layered basis pursuit on the supports of a batch of paths.
+    Guarantees of layered basis pursuit on the supports of a batch of paths, for all signs and for random ones.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class SupportPath:
     determined : ndarray of bool, shape (...)
         Whether the deepest support and magnitudes fix those of every layer.
     is_drawn : bool
-        Whether every `probability` is a draw of it, for a mean over codes.
+        Whether every `probability` is a random value whose mean is the bound, to be averaged over codes.
     """
 
     layers: tuple[SupportLayer, ...]
@@ -166,7 +166,7 @@ class SupportPath:
 @dataclass(frozen=True, eq=False)
 class CertifiedSupports:
     """
-    Which paths basis pursuit is certified for.
+    The paths for which recovery by basis pursuit is certified.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def basis_pursuit_on_supports(
 
 def recovers_all_signs(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes]) -> NDArray:
     """
-    Tell which paths layered basis pursuit recovers whatever their signs, as `SupportPath.holds` does, for less.
+    Tell which paths layered basis pursuit recovers for all signs, like `SupportPath.holds` but faster.
 
     Parameters
     ----------
@@ -332,8 +332,8 @@ def recovers_all_signs(model: Cascade, codes: Sequence[ArrayLike | RaggedCodes])
     Returns
     -------
     ndarray of bool, shape (...)
-        By the exact recovery condition at every layer (Tropp 2004). Of a path that fails at a layer no other one is
-        looked at, from the deepest layer on.
+        True where the exact recovery condition (Tropp 2004) holds at every layer. The layers are tested from the
+        deepest one, up to the first at which it does not hold.
 
     Raises
     ------

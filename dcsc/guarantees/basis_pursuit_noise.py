@@ -1,5 +1,5 @@
 """
-When basis pursuit with a penalty recovers a code under bounded noise: for all signs, and how likely for random ones.
+Recovery of a code by basis pursuit with a penalty under bounded noise, for all signs and for random ones.
 
 The form is the minimum of xi |x|_1 + |y - D x|^2 / 2 with y = D x_0 + e, in one layer. Unlike the equality form it
 depends on magnitudes. Statement and proof are in docs/theory.md, "Basis pursuit with bounded noise"; our derivation.
@@ -35,7 +35,7 @@ _CLOSED_SHARE = 0.05
 @dataclass(frozen=True, eq=False)
 class NoisyBasisPursuit:
     """
-    What is certain, or likely, of basis pursuit with a penalty on each code of a batch.
+    Guarantees of basis pursuit with a penalty for each code of a batch, for all signs and for random ones.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def basis_pursuit_with_noise(
     noise : array_like, shape () or (...)
         At least |<a_i, e>| for every atom; the patch norm of the noise is enough. Valid before the signs are drawn.
     penalty : array_like, shape () or (...), optional
-        xi, above 0; by default the best of some for each code, which depends on no sign.
+        xi, above 0; by default the one with the smallest bound among several, chosen for each code without its signs.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound on the tails.
 

@@ -1,4 +1,4 @@
-"""A threshold for each filter: what bounds the interference at the atoms of each (docs/theory.md has its proofs)."""
+"""Bounds on the interference at the atoms of each filter, for a threshold for each filter (proofs: docs/theory.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The largest size that draws certify: a confidence limit at every size that is looked at, never an interpolation."""
+"""The largest support size certified from draws: by a confidence limit at every tested size, without interpolation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def failure_limit(failures: ArrayLike, confidence: float, largest: float = 1.0) 
 @dataclass(frozen=True, eq=False)
 class Failures:
     """
-    What draws of one size add to a failure rate, or to a mean that bounds it.
+    The failures of draws of one size, or values whose mean bounds the failure rate.
 
     Parameters
     ----------
@@ -148,11 +148,11 @@ def certify_upwards(
     confidence: float = 0.95,
 ) -> CertifiedSize:
     """
-    Certify size after size until one fails.
+    Find the largest certified size by testing sizes in ascending order until one fails.
 
-    The sizes are tested in a fixed order, and what is claimed ends with the first one that fails. As failure
-    rates grow with the size, a wrong claim needs the first size with too large a rate to pass its own test: hence
-    the level holds for all sizes together.
+    The sizes are tested in a fixed order, and testing ends with the first one that fails. Failure rates grow with the
+    size, so the result is wrong only if the first size with too large a rate passes its own test. Hence the confidence
+    level holds for all sizes together.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def certify_upwards(
     delta : float
         Admitted failure rate.
     confidence : float
-        Probability that a wrong size is not claimed, at least.
+        The probability that the certified size is right is at least this.
 
     Returns
     -------
@@ -187,11 +187,11 @@ def largest_certified_size(
     confidence: float = 0.95,
 ) -> CertifiedSize:
     """
-    Find the largest size with a small failure rate, by a pilot that says where to begin.
+    Find the largest size with a small failure rate; pilot draws choose the size to begin with.
 
-    A bisection over pilot draws finds about where the limit would pass delta if all draws were like these; draws of
-    their own then certify size after size from a little below. Where not even the first of these passes, a further
-    attempt begins lower, with half of the error that is left.
+    A bisection over pilot draws estimates the size at which the confidence limit reaches delta. From a little below
+    it, sizes are certified one after another by independent draws. If not even the first of these passes, a further
+    attempt begins lower, with half of the remaining error probability.
 
     Parameters
     ----------

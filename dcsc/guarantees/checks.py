@@ -1,4 +1,4 @@
-"""Checks of arguments shared by the guarantees, and the margin kept against rounding."""
+"""Checks of arguments that the guarantees share, and the margin that allows for rounding."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_path(
     codes : list of RaggedCodes
         Floating-point codes of each layer, batch shape (...).
     noise : ndarray, shape (...)
-        One bound a code of the batch.
+        One bound per code of the batch.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def flat_path(
     codes : list of RaggedCodes
         Floating-point codes of each layer, batch shape (code,).
     noise : ndarray, shape (code,)
-        One bound a code.
+        One bound per code.
     batch : tuple of int
         The batch shape as given.
 

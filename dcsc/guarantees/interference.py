@@ -1,4 +1,4 @@
-"""What the active atoms add to the correlation of another atom: its worst case and its variance over random signs."""
+"""The interference of active atoms with another atom: its worst case over signs and its variance for random signs."""
 
 from __future__ import annotations
 
@@ -231,11 +231,11 @@ class Interference:
 
 def rare_level(variance: NDArray, bound: NDArray, growth: float, noise_variance: float) -> NDArray:
     """
-    Level that an interference, with the noise beside it, exceeds rarely.
+    Compute the level that the interference, together with the noise, rarely exceeds.
 
     Parameters
     ----------
-    variance, bound : ndarray
+    variance, bound : ndarray, shape (...)
         v_i and the largest value of the Rademacher sums.
     growth : float
         Square of the level over the variance.
@@ -244,7 +244,7 @@ def rare_level(variance: NDArray, bound: NDArray, growth: float, noise_variance:
 
     Returns
     -------
-    ndarray
+    ndarray, shape (...)
         min(sqrt((v_i + sigma^2) growth), bound_i + sqrt(sigma^2 growth)).
     """
     return np.minimum(np.sqrt((variance + noise_variance) * growth), bound + math.sqrt(noise_variance * growth))

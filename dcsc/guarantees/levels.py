@@ -1,4 +1,4 @@
-"""From bounds on the interference to the interval of admissible thresholds and the error that passes on."""
+"""The interval of admissible thresholds, and the error bound for the next layer, from bounds on the interference."""
 
 from __future__ import annotations
 
@@ -188,14 +188,15 @@ def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequen
     Parameters
     ----------
     threshold : {"midpoint", "lower"}, float, or sequence of array_like
-        One choice or number for all layers, or one entry a layer, a choice or a number or one a code (or filter).
+        One choice or number for all layers, or one entry per layer. An entry is a choice, a number, or one number per
+        code (or per filter).
     depth : int
         Number of layers.
 
     Returns
     -------
     sequence
-        One entry a layer.
+        One entry per layer.
 
     Raises
     ------

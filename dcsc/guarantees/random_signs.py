@@ -1,4 +1,4 @@
-"""What random signs leave as it is: whether the deepest code fixes all supports, and what ReLU can return."""
+"""Tests of which quantities do not depend on the signs: whether the deepest code determines all supports, and ReLU."""
 
 from __future__ import annotations
 

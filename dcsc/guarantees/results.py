@@ -1,4 +1,4 @@
-"""What all guarantees say of a layer and of a path, and how many codes of a batch have none."""
+"""Results that all guarantees share, for a layer and for a path, and the reason why a code has no guarantee."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All guarantees side by side, and the sparsity that each of them certifies."""
+"""The ladder of guarantees: all of them for the same codes, and the stripe-sparsity that each certifies."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def ladder(
     """
     Evaluate every guarantee of layered thresholding and layered basis pursuit on the same paths of D-CSC-R.
 
-    docs/theory.md, "The ladder". A path of one layer takes its statistical probabilities from
-    the optimised method, which is then exact about its threshold.
+    See docs/theory.md, "The ladder". For one layer the statistical probabilities are those of the optimised method,
+    at the best threshold.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def ladder(
     codes : sequence of array_like of shape (..., filter, *position), or of RaggedCodes
         [X^(1), ..., X^(L)].
     noise : array_like, shape () or (...)
-        eps_0.
+        eps_0, at least the patch norm ||E||^P_{2,inf} of the noise.
     delta : float
         Admitted failure probability of the statistical rungs.
     rule, threshold, method, debias, noise_deviation, noise_failure, tail
@@ -132,8 +132,9 @@ def ladder(
     Returns
     -------
     Ladder
-        The wanted ones; with Gaussian noise only the statistical ones of thresholding. Basis pursuit is judged in its
-        equality form without noise, else by [PRE17] Theorem 12; on an instance it is certified without noise only.
+        The wanted rungs; with Gaussian noise only the statistical ones of thresholding. Without noise, the rungs of
+        basis pursuit are about its equality form, with noise about [PRE17] Theorem 12; its instance rungs certify
+        nothing under noise.
 
     Raises
     ------
@@ -405,7 +406,7 @@ def draw_failures(
     room: float = 0.0,
 ) -> NDArray:
     """
-    Tell, draw by draw, which codes of one layer a rung leaves to fail.
+    Tell for each code of one layer whether a rung does not cover it, or bound its failure probability.
 
     Parameters
     ----------
@@ -432,7 +433,8 @@ def draw_failures(
     Returns
     -------
     ndarray of bool or float, shape (code,)
-        Whether some signs may defeat the pursuit, or a bound on the probability that they do, or a draw of one.
+        For rungs for all signs, True where recovery is not certain. For Rademacher signs, a bound on the failure
+        probability, or with `rng` a random value whose mean is such a bound.
 
     Raises
     ------

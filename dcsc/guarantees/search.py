@@ -41,7 +41,7 @@ def optimise_levels(
     codes : list of RaggedCodes, each of batch shape (code,)
         [X^(1), ..., X^(L)].
     interferences : list of Interference
-        One a layer.
+        One per layer.
     eps : ndarray, shape (code,)
         Bound on the noise.
     guards : list of ndarray, each of shape (code,)

@@ -1,5 +1,5 @@
 """
-Tails of Rademacher sums that are sharper than Hoeffding's, and the failure bound of a layer from them.
+Tail bounds of Rademacher sums that are sharper than Hoeffding's, and the failure bounds of a layer that follow.
 
 =============  ===================================================================================
 tail           P(sum of a_j s_j >= t) is bounded by the smaller of what comes before and
@@ -37,7 +37,7 @@ from dcsc.parallel import over_spans
 from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes
 
 SPAN = 4
-"""Codes a task of a thread: one of them takes milliseconds."""
+"""Codes per task of a thread: one of them takes milliseconds."""
 
 DRAWN = 36
 """Atoms that are drawn of a code."""
@@ -46,10 +46,10 @@ DRAWN = 36
 @dataclass(frozen=True, eq=False)
 class DrawnAtoms:
     """
-    Which atoms of each code have sharp tails, drawn in proportion to the closed ones.
+    A random choice of atoms of each code for which sharp tails are computed, in proportion to their closed tails.
 
-    Then a bound becomes a random number whose mean it is, or which is above it: its mean over draws of codes bounds a
-    failure rate by a confidence limit, at a fraction of the cost (docs/theory.md, "Sharp tails of some atoms").
+    The bound is then a random value whose mean is the bound or larger. Its mean over draws of codes gives a confidence
+    limit on a failure rate, at a fraction of the cost (docs/theory.md, "Sharp tails of some atoms").
 
     Parameters
     ----------
@@ -176,14 +176,14 @@ def failure_at(
     noise_variance : float
         sigma^2 of Gaussian noise on the input.
     drawn : DrawnAtoms, optional
-        Sharp tails of these atoms alone, for a mean over codes.
+        Compute sharp tails of these atoms only; the results are to be averaged over codes.
 
     Returns
     -------
     ndarray, shape (code,)
         Sum of the two-sided tails off the support at beta - eps and the one-sided ones on it at |x_i| - beta - eps,
-        capped at 1 (docs/theory.md, "Sharper tails of a layer"); with `drawn` a draw of it, unless the sum of closed
-        tails exceeds 1.
+        capped at 1 (docs/theory.md, "Sharper tails of a layer"). With `drawn` it is a random value whose mean is this
+        bound, unless the sum of closed tails exceeds 1.
     """
     return _at(_of_layer(dictionary, codes), threshold, eps, guard, tail, noise_variance, drawn)
 
@@ -233,7 +233,7 @@ def plain_failure_at(
     drawn: DrawnAtoms | None = None,
 ) -> NDArray:
     """
-    As `failure_at`, for a layer of the plain model, where the propagated columns have disjoint supports.
+    Bound the failure of a layer like `failure_at`, in the plain model with propagated columns of disjoint supports.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def plain_best_failure(
     drawn: DrawnAtoms | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
-    As `best_failure`, for a layer of the plain model, where the propagated columns have disjoint supports.
+    Minimise the failure bound like `best_failure`, in the plain model with propagated columns of disjoint supports.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BasisPursuitLayer(LayerForAllSigns):
     """
-    What the theorems say about one layer of each code of a batch.
+    Uniqueness or recovery by basis pursuit, as the theorems guarantee it, in one layer of each code of a batch.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class BasisPursuitLayer(LayerForAllSigns):
 
 class BasisPursuitPath(PathForAllSigns[BasisPursuitLayer]):
     """
-    What the theorems say about every layer of a path.
+    Uniqueness or recovery by basis pursuit, as the theorems guarantee it, in every layer of a path.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ METHODS = ("optimised", "split")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StatisticalLayer(ThresholdedLayer):
     """
-    What a statistical guarantee says about one layer of each code of a batch.
+    The statistical guarantee for one layer of each code of a batch.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class StatisticalLayer(ThresholdedLayer):
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StatisticalOptions:
     """
-    What a statistical guarantee is asked for, see `statistical`.
+    Options of a statistical guarantee, see `statistical`.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class StatisticalOptions:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StatisticalPath(StatisticalOptions):
     """
-    What a statistical guarantee says about the paths of a batch.
+    The statistical guarantee for the paths of a batch.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ class StatisticalPath(StatisticalOptions):
     certified : ndarray of bool, shape (...)
         Split: every layer holds. Optimised: `probability` is at most delta.
     probability : ndarray, shape (...)
-        Bound for the draw, in the sense of `statement`; NaN where the draw alone has none, which is where it is not
-        `determined`: `failure_rate_bound` then speaks of the whole batch.
+        Bound for the draw, in the sense of `statement`. NaN where the draw alone has no bound because it is not
+        `determined`; `failure_rate_bound` then bounds the failure rate of the whole batch.
     statement : str
         What the numbers mean.
     reason : str
@@ -210,7 +210,7 @@ def statistical(
     by_filter: bool = False,
 ) -> StatisticalPath:
     """
-    Bound the probability that layered thresholding misses a path when signs are random.
+    Bound the probability that layered thresholding does not recover a path when signs are random.
 
     Our derivation, following the abstract of [MT18] and the method of [SV07]: docs/theory.md,
     "One layer", "Path with random signs", "Optimised levels",
@@ -227,16 +227,16 @@ def statistical(
     delta : float
         Admitted failure probability of the path.
     form : {"coherence", "babel2", "instance"}
-        What bounds the variances: mu^2 k X_max^2, mu_2(k)^2 X_max^2, or themselves.
+        How the variances are bounded: by mu^2 k X_max^2, by mu_2(k)^2 X_max^2, or computed from the instance.
     rule : {"hard", "soft", "relu"}
-        The thresholding; "relu" for codes without negative entries, given as such. Only the statement of method
-        "split" says something of more than one layer then, because other signs make inner codes of both signs.
+        The thresholding; "relu" for codes without negative entries. With more than one layer, only method "split" has
+        a statement about "relu", because random signs give inner codes with entries of both signs.
     signs : {"rademacher", "deepest"}
-        Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain
-        D-CSC, where the propagated columns of its active atoms must be disjoint; instance form only).
+        Independent signs at every layer (D-CSC-R), or signs of the deepest code only (plain D-CSC). The latter needs
+        the instance form, and propagated columns of the active deepest atoms with disjoint supports.
     method : {"split", "optimised"}
-        delta_l fixed before the draw, or levels and thresholds optimised for the draw, which
-        needs supports and magnitudes that the deepest code determines (or noiseless debiasing, or one layer).
+        Shares delta_l fixed before the draw, or levels and thresholds optimised for each draw. The latter needs
+        supports and magnitudes that the deepest code determines, or noiseless debiasing, or one layer.
     debias : bool
         Least squares on the recovered support after each layer.
     threshold : {"midpoint", "lower"}
@@ -248,9 +248,9 @@ def statistical(
     noise_failure : float
         Probability that the noise exceeds `noise`, for unbounded noise; part of delta.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
-        The bound on the tails of the interference, each the smaller of itself and those before it (docs/theory.md,
-        "Tails"). Where variances are all that is used, the last two are the Gaussian one: in closed forms, in the
-        levels of method "split", and above the deepest layer in optimised ones.
+        The bound on the tails of the interference; each is the minimum of its own bound and those before it
+        (docs/theory.md, "Tails"). Where only variances are used, the last two equal the Gaussian one: in closed forms,
+        in the levels of method "split", and above the deepest layer in optimised ones.
     by_filter : bool
         A threshold for each filter, as the biases of a CNN (docs/theory.md, "A threshold for each filter"); forms
         "coherence", by pairs of filters, and "instance".
@@ -258,7 +258,8 @@ def statistical(
     Returns
     -------
     StatisticalPath
-        Whether each draw is certified, the probability where the draw has one, and what they mean.
+        Whether each draw is certified, the bound on its failure probability where it has one, and the statement that
+        they belong to.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Failure probability of one layer from tails that a variance decides, and the threshold that makes it small."""
+"""Bounds on the failure probability of a layer by tails that depend on variances only, and the best threshold."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def of_variance(ratio: NDArray, tail: str) -> NDArray:
 
     Parameters
     ----------
-    ratio : ndarray
+    ratio : ndarray, shape (...)
         The value, not negative.
     tail : {"hoeffding", "gaussian", "chernoff", "exact"}
         The bound; as the variance alone is known, the last two are the Gaussian one.
 
     Returns
     -------
-    ndarray
-        exp(-x^2 / 2), or C Q(x), whichever is less (docs/theory.md, "Tails").
+    ndarray, shape (...)
+        The bound exp(-x^2 / 2), or the minimum of that and C Q(x) (docs/theory.md, "Tails").
     """
     value = np.exp(-(ratio**2) / 2)
     if tail == "hoeffding":
@@ -82,24 +82,24 @@ def tail(
 
     Parameters
     ----------
-    margin : ndarray
+    margin : ndarray, shape (...)
         What the sum must not exceed; a negative one counts as 0.
-    variance : ndarray
-        v, its sum of squares.
-    bound : array_like
-        Its largest value; infinity for a sum with a Gaussian part.
-    factor : array_like
-        2 for both signs, 1 for one.
-    guard : ndarray
+    variance : ndarray, shape (...)
+        v, the sum of the squared coefficients.
+    bound : array_like, shape (...)
+        The largest value of the sum; infinity for a sum with a Gaussian part.
+    factor : array_like, shape (...)
+        2 if the margin may be exceeded with either sign, 1 for one sign.
+    guard : ndarray, shape (...)
         Margin against rounding.
     kind : {"hoeffding", "gaussian", "chernoff", "exact"}
         As for `of_variance`.
 
     Returns
     -------
-    ndarray
+    ndarray, shape (...)
         min(1, factor exp(-margin_+^2 / (2 v))) (Hoeffding) or sharper, and 0 when the margin exceeds the bound.
-        Half the guard is kept here, so that what a uniform guarantee promises has probability 0.
+        Half of the guard is subtracted here, so that codes with a uniform guarantee have probability 0.
     """
     positive = np.maximum(margin, 0.0)
     reached = of_variance(positive / np.sqrt(np.where(variance > 0, variance, 1.0)), kind)

@@ -1,4 +1,4 @@
-"""What the instance forms say of thresholding as it is run, with its thresholds and debiasing, noiseless."""
+"""The instance guarantees at the thresholds that a pursuit used, with its rule and debiasing, without noise."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class PathInterference:
     batch : tuple of int
         Shape of the batch.
     propagated : list of tuple of RaggedCodes and Interference, or None
-        What the active deepest atoms make of each layer, and its interference over their random signs (plain D-CSC);
-        None in D-CSC-R, where the signs of every layer are Rademacher given its code, so that lists of its non-zeros
-        are enough.
+        For plain D-CSC: the propagated columns of the active deepest atoms at each layer, and the interference over
+        their random signs. None in D-CSC-R, where the signs of every layer are Rademacher given its code, so that the
+        lists of its non-zeros are enough.
     determined : ndarray of bool, shape (code,)
         Whether the deepest support and magnitudes fix those of every layer. In the plain model the statistical
         forms apply there only.
@@ -63,14 +63,14 @@ class PathInterference:
         return self.determined | (self.signs == "rademacher")
 
     def uniform(self, layer: int, growth: float) -> LayerInterference:
-        """Describe the interference in a layer over all signs, once for all pursuits; layers count from 0."""
+        """Return the interference in a layer over all signs, computed once for all pursuits; layers count from 0."""
         key = (layer, np.inf, False)
         if key not in self._described:
             self._described[key] = layer_interference(self.model.dictionaries[layer], self.codes[layer])
         return self._described[key]
 
     def random(self, layer: int, growth: float) -> LayerInterference:
-        """Describe the interference in a layer over the random signs; growth as for `layer_interference`."""
+        """Return the interference in a layer over the random signs; growth as for `layer_interference`."""
         key = (layer, growth, True)
         if key not in self._described:
             self._described[key] = (
@@ -138,7 +138,7 @@ def path_interference(
 @dataclass(frozen=True, eq=False)
 class AsRun:
     """
-    What holds for paths thresholded with given thresholds.
+    Guarantees for paths at the thresholds that a pursuit used.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class AsRun:
         Whether the path is recovered for all signs of every layer.
     failure_bound : ndarray, shape (...)
         Where `determined`, a bound on the failure of the path given its deepest support and magnitudes.
-        Elsewhere the draw's part in a mean, which may exceed 1 and bounds nothing by itself.
+        Elsewhere the draw's contribution to a mean over draws; it may exceed 1 and is no bound by itself.
     determined : ndarray of bool, shape (...)
         Whether the deepest support and magnitudes fix those of every layer.
     """
@@ -163,7 +163,7 @@ class AsRun:
 
 def failure_rate_bound(covered: ArrayLike, failure_bound: ArrayLike) -> float:
     """
-    Bound the failure rate over draws from what `as_run` says of each.
+    Bound the failure rate over draws from the results of `as_run`.
 
     Parameters
     ----------
@@ -173,13 +173,13 @@ def failure_rate_bound(covered: ArrayLike, failure_bound: ArrayLike) -> float:
     Returns
     -------
     float
-        The share of draws that are not covered, the mean of the bounds, or 1, whichever is least
+        The minimum of the share of draws that are not covered, the mean of the bounds, and 1
         (docs/theory.md, "Means and caps"); 1 without draws.
 
     Raises
     ------
     UserError
-        When something is no finite number.
+        When something is not a finite number.
     """
     sure, bounds = real_array(covered, "covered"), real_array(failure_bound, "bounds")
     if not sure.size or not bounds.size:
@@ -199,7 +199,7 @@ def as_run(
     rng: Generator | None = None,
 ) -> AsRun:
     """
-    Evaluate the instance forms at the thresholds that a pursuit used, without noise.
+    Evaluate the instance guarantees at the thresholds that a pursuit used, without noise.
 
     With one layer, or with debiasing, no error is passed on: the bound is the sum of the layers' instance forms
     at these thresholds, each capped at 1 (docs/theory.md, "One layer", "Debiasing"). Otherwise a path that is
@@ -231,12 +231,12 @@ def as_run(
     Returns
     -------
     AsRun
-        One entry a path.
+        One entry per path.
 
     Raises
     ------
     UserError
-        When the rule or tail is unknown or does not fit the signs, or the thresholds are not one a layer.
+        When the rule or tail is unknown or does not fit the signs, or the thresholds are not one per layer.
 
     Examples
     --------

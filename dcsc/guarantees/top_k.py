@@ -1,5 +1,5 @@
 """
-Thresholding that keeps as many entries as there are (top-k): how likely random signs make it fail, pair by pair.
+Bound on the failure probability of top-k with the true support size over random signs, pair by pair of atoms.
 
 Top-k with known k = |S| recovers the support and signs where every active atom beats every inactive one, |c_j| <
 s_i c_i. There is a tail for each pair of them and each sign of c_j, and their sum bounds the failure (docs/theory.md,

@@ -25,7 +25,7 @@ FORMS = ("babel", "coherence", "instance")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerGuarantee(ThresholdedLayer, LayerForAllSigns):
     """
-    What a uniform guarantee says about one layer of each code of a batch.
+    The uniform guarantee for one layer of each code of a batch.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class LayerGuarantee(ThresholdedLayer, LayerForAllSigns):
 @dataclass(frozen=True, eq=False)
 class PathGuarantee(PathForAllSigns[LayerGuarantee]):
     """
-    What a uniform guarantee says about every layer of a path.
+    The uniform guarantee for every layer of the paths of a batch.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def uniform(
     by_filter: bool = False,
 ) -> PathGuarantee:
     """
-    Tell for which codes layered thresholding recovers the path whatever the signs.
+    Tell for which codes layered thresholding recovers the path for all signs.
 
-    [PRE17] Theorem 8 (hard) and Theorem 10 (soft) with the mutual coherence; sharper with the
-    Babel function or with the supports and magnitudes themselves (docs/theory.md, "Uniform
-    guarantees"). For hard thresholding, and for soft with threshold "lower", a path that one
-    form covers is covered by the next: coherence, Babel, instance.
+    With the mutual coherence these are [PRE17] Theorem 8 (hard) and Theorem 10 (soft). The forms with the Babel
+    function, and with the supports and magnitudes themselves, are sharper (docs/theory.md, "Uniform guarantees"). For
+    hard thresholding, and for soft thresholding with threshold "lower", a path covered by one form is also covered by
+    the next in the order coherence, Babel, instance.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def uniform(
         The thresholding; "relu" is one-sided soft thresholding, for codes without negative entries.
     form : {"coherence", "babel", "instance"}
         What bounds the interference: k mu X_max, mu_1(k) X_max, or sum_j |x_j| |g_ij|.
-    threshold : {"midpoint", "lower"} or sequence, one entry a layer
+    threshold : {"midpoint", "lower"} or sequence, one entry per layer
         The middle of the interval; its lower end, where the error of soft thresholding is
         smallest; or thresholds fixed beforehand, each a number or of shape (...).
     by_filter : bool
@@ -106,7 +106,8 @@ def uniform(
     Returns
     -------
     PathGuarantee
-        With the interval of thresholds, the error bound and the quantities of each layer.
+        Whether each path is recovered, with the interval of thresholds, the error bound and the quantities of each
+        layer.
 
     Raises
     ------

@@ -24,8 +24,8 @@ class Cascade:
     dictionaries : sequence of ConvolutionalDictionary
         From the signal inwards; the codes of layer l are the signals of layer l + 1.
     signs : sequence of array_like, optional
-        T^(l) as an array of +-1 of shape (..., filter, *position), one a layer, drawn
-        afresh for every trial along the batch axes (D-CSC-R); None is the plain model.
+        T^(l), one array of +-1 per layer, of shape (..., filter, *position). The batch axes hold the signs of
+        each trial, drawn independently (D-CSC-R). None is the plain model D-CSC, without signs.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class Cascade:
 
     def next_dictionary(self, layer: int) -> ConvolutionalDictionary | None:
         """
-        Give the dictionary whose atoms see the patches of a layer's codes.
+        Give the dictionary whose atoms define the patches of a layer's codes.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Cascade:
 
     def synthesize_layer(self, layer: int, codes: ArrayLike) -> NDArray:
         """
-        Apply one layer, A^(l) T^(l) x.
+        Synthesize with one layer, A^(l) T^(l) x.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class Cascade:
         Raises
         ------
         UserError
-            When the codes are no finite real numbers of that shape.
+            When the codes are not finite real numbers of that shape.
         """
         dictionary = self.dictionaries[layer - 1]
         if self.signs is None:
@@ -152,13 +152,13 @@ class Cascade:
         Raises
         ------
         UserError
-            When the signals are no finite real numbers of that shape.
+            When the signals are not finite real numbers of that shape.
         """
         return self._signed(layer, self.dictionaries[layer - 1].correlate(signals))
 
     def synthesize(self, deepest: ArrayLike) -> list[NDArray]:
         """
-        Make the signal and the codes of every layer from the deepest code.
+        Synthesize the codes of every layer and the signal from the deepest code.
 
         Integer codes stay integers, hence exact, through the layers that have integer
         filters; there a cancellation is an exact zero of the support.
@@ -171,12 +171,13 @@ class Cascade:
         Returns
         -------
         list of ndarray
-            [X^(0), X^(1), ..., X^(L)], floating-point.
+            The signal X^(0), shape (..., channel, *space), and the codes X^(1), ..., X^(L), each of shape
+            (..., filter, *position), in floating-point numbers.
 
         Raises
         ------
         UserError
-            When the code is no finite real numbers of that shape, or the integers would exceed 64 bits.
+            When the code does not hold finite real numbers of that shape, or the integers would exceed 64 bits.
         """
         current = real_array(deepest, "codes", self.dictionaries[-1].code_shape)
         scale = 1.0
@@ -197,7 +198,7 @@ class Cascade:
 
     def effective_dictionary(self, layer: int) -> NDArray:
         """
-        Compose the layers below one: the filters of B^(l) = A^(l+1) ... A^(L).
+        Compute the filters of the product of the deeper dictionaries, B^(l) = A^(l+1) ... A^(L).
 
         Parameters
         ----------

@@ -1,7 +1,8 @@
 """
-How alike atoms are: mutual coherence, Babel functions and the Welch bound, from the Gram kernel.
+Coherence of a dictionary: mutual coherence, Babel functions and the Welch bound, from the Gram kernel.
 
-Of large banks the kernel is not held: its rows pass by, a few at a time, in float64 (`dcsc.convolution.gram`).
+The Gram kernel of a large filter bank is not kept in memory: its rows are computed a few at a time, in float64
+(`dcsc.convolution.gram`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Atoms = ConvolutionalDictionary | GroupedDictionary
 
 def off_diagonal(dictionary: ConvolutionalDictionary) -> NDArray:
     """
-    Magnitudes of an atom's inner products with every other atom that it can overlap.
+    Magnitudes of the inner products of one atom of each filter with all other atoms that it can overlap.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def off_diagonal(dictionary: ConvolutionalDictionary) -> NDArray:
     Returns
     -------
     ndarray, shape (filter, stripe_size - 1)
-        |g_ij| for atom i of each filter; positions are alike on a periodic grid.
+        |g_ij| for one atom i of each filter; on a periodic grid they are the same at every position.
     """
     magnitudes = np.abs(dictionary.gram()).reshape(dictionary.n_filters, -1)
     lags = math.prod(2 * overlap - 1 for overlap in dictionary.overlap)
@@ -46,7 +47,7 @@ def off_diagonal(dictionary: ConvolutionalDictionary) -> NDArray:
 
 def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
     """
-    Largest inner product of atoms of each pair of filters.
+    Largest magnitude of the inner products of different atoms, for each pair of filters.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
     Returns
     -------
     ndarray of float64, shape (filter, filter)
-        max |g_ij| over different atoms i and j of the two filters, whose own maximum is the mutual coherence.
+        max |g_ij| over different atoms i and j of the two filters. The largest entry is the mutual coherence.
     """
 
     def make() -> NDArray:
@@ -71,7 +72,7 @@ def filter_coherence(dictionary: ConvolutionalDictionary) -> NDArray:
 
 def mutual_coherence(dictionary: Atoms) -> float:
     """
-    Largest inner product of two different atoms, mu = max |g_ij| over i != j.
+    Mutual coherence: the largest magnitude of the inner product of two different atoms, mu = max |g_ij| over i != j.
 
     Parameters
     ----------
@@ -137,16 +138,16 @@ def _streamed_sums(rows: GramRows) -> tuple[NDArray, NDArray]:
 
 class Coherent(NamedTuple):
     """
-    Where a dictionary is most coherent.
+    The pair of atoms with the largest inner product, and the largest coherence of each kind of pairs.
 
     Parameters
     ----------
     first, second : int
         Filters of the most coherent atoms (first, p) and (second, p + lag).
     lag : tuple of int
-        In positions, one number an axis.
+        Distance of the second atom from the first, in positions, one number per axis.
     inner : float
-        Their inner product, with its sign; 0 where no two atoms meet.
+        Their inner product, with its sign; 0 if no two atoms overlap.
     same_position, own_shift, across : float
         Largest |g_ij| of filters at the same position, of a filter and itself shifted, of different filters shifted.
     """
@@ -162,7 +163,7 @@ class Coherent(NamedTuple):
 
 def most_coherent(dictionary: Atoms) -> Coherent:
     """
-    Find the most coherent atoms, and the largest coherence of every kind of pairs.
+    Find the pair of atoms with the largest inner product, and the largest coherence of each kind of pairs.
 
     Parameters
     ----------
@@ -172,7 +173,8 @@ def most_coherent(dictionary: Atoms) -> Coherent:
     Returns
     -------
     Coherent
-        The largest of its three numbers is the mutual coherence.
+        The atoms and their inner product. The largest of `same_position`, `own_shift` and `across` is the mutual
+        coherence.
     """
     rows = GramRows.of(grouped_blocks(dictionary))
     spans = list(rows.spans())
@@ -229,12 +231,12 @@ def babel(dictionary: Atoms, k: ArrayLike) -> NDArray | float:
     dictionary : ConvolutionalDictionary or GroupedDictionary
         The dictionary.
     k : int or array_like of int
-        Numbers of other atoms; beyond the stripe the function stays constant.
+        Numbers of other atoms; beyond the number of atoms in a stripe the function is constant.
 
     Returns
     -------
     float or ndarray of the shape of k
-        mu_1(k) <= k mu.
+        mu_1(k), at most k mu.
 
     Raises
     ------
@@ -260,12 +262,12 @@ def babel2(dictionary: Atoms, k: ArrayLike) -> NDArray | float:
     dictionary : ConvolutionalDictionary or GroupedDictionary
         The dictionary.
     k : int or array_like of int
-        Numbers of other atoms; beyond the stripe the function stays constant.
+        Numbers of other atoms; beyond the number of atoms in a stripe the function is constant.
 
     Returns
     -------
     float or ndarray of the shape of k
-        mu_2(k) <= sqrt(k) mu.
+        mu_2(k), at most sqrt(k) mu.
 
     Raises
     ------
@@ -278,7 +280,7 @@ def babel2(dictionary: Atoms, k: ArrayLike) -> NDArray | float:
 
 def welch_bound(dictionary: Atoms) -> float:
     """
-    Lower bound on the mutual coherence of any dictionary of the same sizes.
+    Welch bound: a lower bound on the mutual coherence of every dictionary of the same sizes.
 
     The squared norms of the Gram rows, averaged over the atoms, are at least the
     redundancy rho of the atoms over the grid points that they reach, and at most

@@ -4,7 +4,7 @@ The convolutional dictionary: filters placed at every stride-th position of a pe
 ========  ==========================  =======================================
 array     axes                        meaning
 ========  ==========================  =======================================
-filters   (filter, channel, *tap)     one unit-norm filter a row
+filters   (filter, channel, *tap)     one unit-norm filter per row
 codes     (..., filter, *position)    one coefficient an atom; batch axes first
 signals   (..., channel, *space)      what the codes synthesize
 ========  ==========================  =======================================
@@ -39,9 +39,9 @@ class ConvolutionalDictionary(FilterBank):
     filters : array_like, shape (filter, channel, *tap)
         The filters; float32 stays float32, integers become float64.
     stride : int or sequence of int, in grid points
-        Distance between neighbouring positions, one for all axes or one an axis.
+        Distance between neighbouring positions, one for all axes or one per axis.
     grid : int or sequence of int, in grid points
-        Size of the periodic grid, one number an axis.
+        Size of the periodic grid, one number per axis.
     normalize : bool
         Scale the filters to unit l2 norm instead of demanding it.
     integer_filters : array_like of int, shape of filters, optional
@@ -71,7 +71,7 @@ class ConvolutionalDictionary(FilterBank):
         self, codes: ArrayLike, *, out: NDArray | None = None, method: Method = "auto", threads: int | None = None
     ) -> NDArray:
         """
-        Apply the dictionary, A x.
+        Synthesize signals from codes, A x.
 
         Zeros of the codes contribute exact zeros, so the support of the result is
         the true one up to exact cancellation.
@@ -86,17 +86,17 @@ class ConvolutionalDictionary(FilterBank):
         method : {'auto', 'direct', 'fft'}
             Fourier transforms are used only when asked for: they turn zeros into rounding errors.
         threads : int, optional
-            At most that many at once; by default the cores this process may use.
+            Largest number of threads used; by default the number of cores this process may use.
 
         Returns
         -------
         ndarray, shape (..., channel, *space)
-            The signals, each computed alone, so its bits do not depend on the batch.
+            The signals. Each is computed on its own, so the result for a code is bitwise the same in every batch.
 
         Raises
         ------
         UserError
-            When the codes are no finite real numbers of that shape.
+            When the codes are not finite real numbers of that shape.
         """
         from dcsc.convolution import dense_path
 
@@ -107,7 +107,7 @@ class ConvolutionalDictionary(FilterBank):
         self, signals: ArrayLike, *, out: NDArray | None = None, method: Method = "auto", threads: int | None = None
     ) -> NDArray:
         """
-        Correlate signals with every atom, A^T y: the convolution of a forward pass.
+        Correlate signals with every atom, A^T y: the linear step of a convolution layer's forward pass.
 
         Parameters
         ----------
@@ -118,18 +118,18 @@ class ConvolutionalDictionary(FilterBank):
         method : {'auto', 'direct', 'fft'}
             Direct sums, Fourier transforms, or the cheaper of the two.
         threads : int, optional
-            At most that many at once; by default the cores this process may use.
+            Largest number of threads used; by default the number of cores this process may use.
 
         Returns
         -------
         ndarray, shape (..., filter, *position)
-            Inner products with the atoms, each signal computed alone, so its bits
-            do not depend on the batch.
+            Inner products with the atoms. Each signal is computed on its own, so its result is bitwise the same in
+            every batch.
 
         Raises
         ------
         UserError
-            When the signals are no finite real numbers of that shape.
+            When the signals are not finite real numbers of that shape.
         """
         from dcsc.convolution import dense_path
 
@@ -197,7 +197,7 @@ class ConvolutionalDictionary(FilterBank):
         Returns
         -------
         ConvolutionalDictionary
-            With the same grid and stride.
+            The dictionary with converted filters, and the same grid and stride.
         """
         return ConvolutionalDictionary(self.filters.astype(dtype), self.stride, self.grid)
 

@@ -1,4 +1,4 @@
-"""Dictionaries of grouped convolutions, each of whose filters sees one group of the channels: blocks side by side."""
+"""Dictionaries of grouped convolutions: every filter acts on one group of the channels only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ T = TypeVar("T")
 
 class GroupedDictionary:
     """
-    Independent dictionaries of equal size on groups of the channels, as grouped and depthwise convolutions have them.
+    Dictionary of a grouped or depthwise convolution: one dictionary for each group of the channels, all of equal size.
 
-    Atoms of different groups share no channel, hence are orthogonal: nothing is written out with zeros.
+    Atoms of different groups share no channel, so they are orthogonal. The zeros at the channels of other groups are
+    not stored.
 
     Parameters
     ----------
     filters : array_like, shape (filter, channel of a group, *tap)
-        The filters, those of one group after those of another.
+        The filters, sorted by group.
     groups : int
         How many groups there are; as many as channels for a depthwise convolution.
     stride, grid, normalize
@@ -169,7 +170,7 @@ class GroupedDictionary:
         Raises
         ------
         UserError
-            When the codes are no finite real numbers of that shape.
+            When the codes are not finite real numbers of that shape.
         """
         parts = self._parts(codes, self.code_shape, "codes")
         made = [group.synthesize(part) for group, part in zip(self._groups(), parts, strict=True)]
@@ -192,7 +193,7 @@ class GroupedDictionary:
         Raises
         ------
         UserError
-            When the signals are no finite real numbers of that shape.
+            When the signals are not finite real numbers of that shape.
         """
         parts = self._parts(signals, self.signal_shape, "signals")
         made = [group.correlate(part) for group, part in zip(self._groups(), parts, strict=True)]
@@ -209,12 +210,12 @@ class GroupedDictionary:
 
     def written_out(self) -> ConvolutionalDictionary:
         """
-        Write the groups out as one dictionary, with zeros at the channels that a filter does not see.
+        Convert to one dictionary of all channels, with zeros at the channels of other groups.
 
         Returns
         -------
         ConvolutionalDictionary
-            Of the same atoms, for the functions that know no groups; `groups` times as large.
+            The same atoms, for functions that do not take groups. Its filters take `groups` times the memory.
         """
         rows, channels = self.n_filters // self.n_groups, self.bank.n_channels
         spread = np.zeros((self.n_groups, rows, self.n_groups, channels, *self.taps), self.bank.dtype)

@@ -1,4 +1,4 @@
-"""Sparse codes through the layers of a cascade, with exact supports."""
+"""Synthesis of sparse codes through the layers of a cascade, with exact supports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def synthesize_sparse(
     dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
 ) -> tuple[RaggedCodes, NDArray]:
     """
-    Apply a dictionary to sparse codes with exact supports, for the codes of the layer above.
+    Synthesize from sparse codes, A x, with the exact support of the result.
 
     Integers with integer filters are added exactly. Otherwise an entry belongs to the support if its
     sum exceeds what rounding can leave of a cancellation.
@@ -37,19 +37,19 @@ def synthesize_sparse(
         Its codes, batch axes (...); integers only with integer filters, to be multiplied by
         `integer_scale` afterwards.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
     signals : RaggedCodes
         A x, of code shape (channel, *space).
     cancelled : ndarray of int64, shape (...)
-        Entries that atoms wrote to and that cancelled.
+        Number of entries of each signal at which atoms overlap and their contributions cancel to 0.
 
     Raises
     ------
     UserError
-        When the codes are not of the dictionary's shape, no finite numbers, or integers that would exceed 64 bits or
+        When the codes are not of the dictionary's shape, not finite, or integers that would exceed 64 bits or
         for which the dictionary has no integer filters.
     """
     checked_type(dictionary, codes)
@@ -101,7 +101,7 @@ def layers_of(
     dictionaries: Sequence[ConvolutionalDictionary], deepest: RaggedCodes, signs: Sequence[NDArray | None] | None = None
 ) -> tuple[tuple[RaggedCodes, ...], NDArray]:
     """
-    Sparse codes of every layer, X^(l-1) = A^(l) T^(l) X^(l), with exact supports.
+    Compute the sparse codes of every layer from the deepest one, X^(l-1) = A^(l) T^(l) X^(l), with exact supports.
 
     Whole numbers stay integers, hence exact, through the layers that have integer filters.
 
@@ -119,7 +119,7 @@ def layers_of(
     codes : tuple of RaggedCodes
         X^(1), ..., X^(L), float64.
     cancelled : ndarray of int64, shape (trial, layer)
-        Entries that cancelled in each of them.
+        Number of entries that cancelled to 0, for each code.
     """
     current, scale = deepest, 1.0
     whole = np.round(deepest.value)

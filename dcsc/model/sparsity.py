@@ -25,12 +25,12 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
 
     Parameters
     ----------
-    values : ndarray
+    values : ndarray, any shape
         What is summed.
     start : int
         Offset of the first window's first entry; negative reaches back over the boundary.
     length : int
-        Entries in a window, at most one period is counted.
+        Entries in a window; a window longer than the period counts every entry once.
     step : int
         Distance of neighbouring windows.
     axis : int
@@ -39,7 +39,7 @@ def window_sums(values: NDArray, start: int, length: int, step: int, axis: int) 
     Returns
     -------
     ndarray
-        One sum a window, ``values.shape[axis] // step`` of them along the axis.
+        One sum per window, ``values.shape[axis] // step`` of them along the axis.
     """
     period = values.shape[axis]
     length = min(length, period)
@@ -92,7 +92,7 @@ def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) ->
 
 
 def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: ConvolutionalDictionary | None) -> NDArray:
-    """Largest sum of weights, one a non-zero, in a patch of each code."""
+    """Largest sum of weights, one per non-zero, in a patch of each code."""
     grid, step, taps = padded(codes.code_shape[1:]), padded(()), padded(())
     if next_dictionary is not None:
         step, taps = padded(next_dictionary.stride), padded(next_dictionary.taps)
@@ -119,7 +119,7 @@ def _stripe_counts(code: NDArray, dictionary: ConvolutionalDictionary) -> NDArra
 
 def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
     """
-    Count the non-zeros in the stripe of every position.
+    Count the non-zeros in the stripe of every position ([PRE17] section 3).
 
     Parameters
     ----------
@@ -136,14 +136,14 @@ def stripe_counts(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictio
     Raises
     ------
     UserError
-        When the codes are no finite real numbers of the dictionary's shape.
+        When the codes are not finite real numbers of the dictionary's shape.
     """
     return _stripe_counts(_as_array(_checked(code, dictionary.code_shape, dictionary.rank)), dictionary)
 
 
 def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray | int:
     """
-    Largest number of non-zeros in a stripe, ||X||^S_{0,inf} ([PRE17] section 3).
+    Stripe-sparsity: the largest number of non-zeros in a stripe, ||X||^S_{0,inf} ([PRE17] section 3).
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ def stripe_norm(code: ArrayLike | RaggedCodes, dictionary: ConvolutionalDictiona
     Returns
     -------
     int or ndarray of int, shape (...)
-        The stripe-sparsity, one a code of the batch.
+        The stripe-sparsity, one per code of the batch.
 
     Raises
     ------
     UserError
-        When the codes are no finite real numbers of the dictionary's shape.
+        When the codes are not finite real numbers of the dictionary's shape.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def patch_sums(values: NDArray, next_dictionary: ConvolutionalDictionary) -> NDA
     Returns
     -------
     ndarray, shape (..., *position)
-        One sum a position of the dictionary.
+        One sum per position of the dictionary.
     """
     rank = next_dictionary.rank
     sums = values.sum(axis=-rank - 1)
@@ -244,12 +244,12 @@ def patch_norm(
     Returns
     -------
     int or ndarray of int, shape (...)
-        One count a code of the batch.
+        The largest count over the patches, one per code of the batch.
 
     Raises
     ------
     UserError
-        When the codes are no finite real numbers, or of another shape.
+        When the codes are not finite real numbers, or of another shape.
     """
     checked = _checked_patches(code, next_dictionary, rank, "codes")
     if _is_listed(checked):
@@ -279,12 +279,12 @@ def patch_l2(
     Returns
     -------
     float or ndarray, shape (...)
-        One norm a member of the batch.
+        The largest norm over the patches, one per member of the batch.
 
     Raises
     ------
     UserError
-        When the errors are no finite real numbers, or of another shape.
+        When the errors are not finite real numbers, or of another shape.
     """
     checked = _checked_patches(error, next_dictionary, rank, "errors")
     if _is_listed(checked):
@@ -302,15 +302,15 @@ def patch_l2_of_bounds(
 
     Parameters
     ----------
-    bounds : RaggedCodes
-        A bound for each non-zero of codes.
+    bounds : RaggedCodes, or ndarray of shape (..., filter, *position)
+        A bound on the error of each entry, at least 0.
     next_dictionary, rank
         As for `patch_l2`.
 
     Returns
     -------
     float or ndarray, shape (...)
-        One norm a member of the batch.
+        One norm per member of the batch.
     """
     if _is_listed(bounds):
         largest = np.sqrt(_largest_patches(bounds, bounds.value.astype(np.float64) ** 2, next_dictionary))
@@ -333,12 +333,12 @@ def extreme_magnitudes(code: ArrayLike | RaggedCodes, rank: int) -> tuple[NDArra
     Returns
     -------
     smallest, largest : ndarray, shape (...)
-        Infinity and 0 for a code without non-zeros, so that nothing asked of it fails.
+        X_min and X_max; infinity and 0 for a code without non-zeros, for which every condition on them then holds.
 
     Raises
     ------
     UserError
-        When the codes are no finite real numbers, or have too few axes.
+        When the codes are not finite real numbers, or have too few axes.
     """
     code = _checked(code, None, rank)
     if isinstance(code, RaggedCodes):
@@ -367,7 +367,7 @@ def extremes_by_filter(codes: RaggedCodes) -> tuple[NDArray, NDArray]:
     Returns
     -------
     smallest, largest : ndarray, shape (..., filter)
-        Infinity and 0 for a filter without non-zeros.
+        X_min,f and X_max,f; infinity and 0 for a filter without non-zeros.
     """
     check_finite(codes.value, "codes")
     magnitudes = np.abs(codes.value.astype(np.float64))
@@ -389,12 +389,12 @@ def contrast(code: ArrayLike | RaggedCodes, rank: int) -> NDArray | float:
     Returns
     -------
     float or ndarray, shape (...)
-        In (0, 1]; 1 for a code without non-zeros.
+        r, in (0, 1]; 1 for a code without non-zeros.
 
     Raises
     ------
     UserError
-        When the codes are no finite real numbers, or have too few axes.
+        When the codes are not finite real numbers, or have too few axes.
     """
     smallest, largest = extreme_magnitudes(code, rank)
     ratio = np.where(largest > 0, smallest / np.where(largest > 0, largest, 1.0), 1.0)

@@ -1,10 +1,10 @@
 """
-Pursuits, which estimate the codes of every layer from a signal.
+Pursuits: algorithms that estimate the codes of every layer from a signal.
 
 ============================  =========================================================================
 name                          what it does
 ============================  =========================================================================
-``layered-thresholding``      one step a layer: the forward pass of a network
+``layered-thresholding``      one step per layer: the forward pass of a network
 ``layered-basis-pursuit``     l1 minimisation layer by layer, Lagrangian or exact
 ``layered-matching-pursuit``  orthogonal matching pursuit layer by layer
 ``multilayer-ista``           l1 norms of all layers at once ([SABE20]), a recurrent network

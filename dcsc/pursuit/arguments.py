@@ -1,4 +1,4 @@
-"""What pursuits are given: signals and true codes as arrays, checked once, and options told once or layer by layer."""
+"""Checks of the arguments of pursuits: signals, true codes, and options given for all layers or layer by layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dcsc.model.cascade import Cascade
 
 def checked_signals(model: Cascade, signals: ArrayLike) -> NDArray:
     """
-    Take the signals of a pursuit.
+    Check the signals given to a pursuit, and return them as an array.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def checked_signals(model: Cascade, signals: ArrayLike) -> NDArray:
     Raises
     ------
     UserError
-        When they are no finite real numbers, or the last axes are not those of a signal of the cascade.
+        When they are not finite real numbers, or the last axes are not those of a signal of the cascade.
     """
     array = real_array(signals, "signals", model.dictionaries[0].signal_shape)
     return array.astype(np.float64) if array.dtype.kind == "b" else array
@@ -106,7 +106,7 @@ def float_type(model: Cascade, signals: NDArray) -> np.dtype:
 
 def true_codes(model: Cascade, reference: Sequence[ArrayLike] | None) -> list[NDArray]:
     """
-    Make arrays of the true codes.
+    Check the true codes given to a pursuit, and return them as arrays.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def true_codes(model: Cascade, reference: Sequence[ArrayLike] | None) -> list[ND
     Raises
     ------
     UserError
-        When they are not one a layer, or no finite real numbers of its shape.
+        When they are not one per layer, or not finite real numbers of its shape.
     """
     if reference is None:
         return []
@@ -155,7 +155,7 @@ def support_sizes(codes: NDArray, rank: int) -> NDArray:
 
 def check_layers(n_layers: int, **options: object) -> None:
     """
-    Check that options told layer by layer have an entry for each.
+    Check that options given layer by layer have one entry per layer.
 
     Parameters
     ----------
@@ -176,31 +176,31 @@ def check_layers(n_layers: int, **options: object) -> None:
 
 def of_layer(option: Any, layer: int) -> Any:
     """
-    Take what an option says of a layer.
+    Return the entry of an option for one layer.
 
     Parameters
     ----------
     option : sequence or array_like
-        One entry a layer, or what holds for all.
+        One entry per layer, or what holds for all.
     layer : int
         1..L.
 
     Returns
     -------
     array_like, shape () or (...)
-        A number, or one a trial, as the user gave it.
+        A number, or one per trial, as the user gave it.
     """
     return option[layer - 1] if isinstance(option, Sequence) and not isinstance(option, str) else option
 
 
 def non_negative_of_layer(option: object, layer: int, batch: tuple[int, ...], name: str) -> NDArray:
     """
-    Take what an option says of a layer, in numbers from 0.
+    Return the entry of an option for one layer, as numbers that are not negative.
 
     Parameters
     ----------
     option : sequence or array_like
-        One entry a layer, or what holds for all.
+        One entry per layer, or what holds for all.
     layer : int
         1..L.
     batch : tuple of int
@@ -211,19 +211,19 @@ def non_negative_of_layer(option: object, layer: int, batch: tuple[int, ...], na
     Returns
     -------
     ndarray of float64, shape (...)
-        One number a trial.
+        One number per trial.
 
     Raises
     ------
     UserError
-        When a number is negative, or none, or they do not fit the batch.
+        When a number is negative or NaN, or the numbers do not fit the batch.
     """
     return real_numbers(of_layer(option, layer), f"{name} of layer {layer}", batch, low=0).astype(np.float64)
 
 
 def sizes_of_layer(option: object, layer: int, batch: tuple[int, ...], most: int, name: str) -> NDArray:
     """
-    Take what an option says of a layer, in whole numbers within bounds.
+    Return the entry of an option for one layer, as whole numbers within bounds.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def sizes_of_layer(option: object, layer: int, batch: tuple[int, ...], most: int
     Returns
     -------
     ndarray of int64, shape (...)
-        One number a trial.
+        One number per trial.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Layered basis pursuit: the l1-sparsest code of each layer, from the codes of the layer above ([PRE17] section 7)."""
+"""Layered basis pursuit: l1 minimisation in each layer, given the code of the layer above ([PRE17] section 7)."""
 
 from __future__ import annotations
 
@@ -260,10 +260,12 @@ def layered_basis_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Minimise xi |x|_1 + |y - D x|^2 / 2 layer by layer, and pass each layer's code on ([PRE17] section 7).
+    Layered basis pursuit: minimise xi |x|_1 + |y - D x|^2 / 2 layer by layer ([PRE17] section 7).
 
-    When to take it: when one step of thresholding is not enough: it recovers at several times the stripe-
-    sparsity, and takes some hundred times as long.
+    The code of each layer is the signal of the next one.
+
+    When to take it: when one step of thresholding is not enough. It recovers at several times the
+    stripe-sparsity, and takes some hundred times as long.
 
     Parameters
     ----------
@@ -272,17 +274,17 @@ def layered_basis_pursuit(
     signals : array_like, shape (..., channel, *space)
         X^(0), or X^(0) + E.
     penalty : float, str or sequence
-        xi: a number, or one entry a layer (a number, or one a trial); 0 stands for the equality form,
-        min |x|_1 subject to D x = y. 'guaranteed' is xi_l = 4 eps_{l-1} of [PRE17] Theorem 12, from the
-        reference and the noise; 'discrepancy' is the xi whose residual has the norm given.
+        xi: a number, or one entry per layer (a number, or one per trial); 0 stands for the equality form,
+        min |x|_1 subject to D x = y. 'guaranteed' is xi_l = 4 eps_{l-1} of [PRE17] Theorem 12, computed from the
+        reference and the noise; 'discrepancy' is the xi for which the residual has the given norm.
     discrepancy : float or sequence, optional
-        For 'discrepancy': the l2 norm of the residual, a number, or one entry a layer; by default that of
-        what the layer's true code leaves of its input.
+        For 'discrepancy': the l2 norm of the residual, a number, or one entry per layer; by default the norm of
+        the layer's input minus the synthesis of its true code.
     non_negative : bool or sequence of bool
         Demand codes without negative entries, in all layers or one by one.
     solver : {'working-set', 'proximal-gradient'}
-        A growing set of atoms, in float64, but for dense codes, which are first brought near in float32; or ISTA
-        and FISTA, in the type of the model and the signals. The equality form has one solver of its own.
+        A growing set of atoms in float64 (for dense codes an approximation in float32 comes first), or ISTA and
+        FISTA in the type of the model and the signals. The equality form always uses its own solver.
     accelerate : bool
         For 'proximal-gradient': FISTA with restart, or ISTA.
     step : float, optional
@@ -294,7 +296,7 @@ def layered_basis_pursuit(
     tolerance : float, optional
         By default 1e-8, or 1e-4 for 'proximal-gradient' in float32.
     max_iterations : int, optional
-        Iterations a layer; by default 1000, or 20000 for 'proximal-gradient'.
+        Iterations per layer; by default 1000, or 20000 for 'proximal-gradient'.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     reference : sequence of array_like, optional
@@ -302,7 +304,7 @@ def layered_basis_pursuit(
     noise : array_like, shape () or (...)
         Bound on the patch norm of the noise, for penalties that derive from it.
     progress : bool
-        Show a progress bar a layer.
+        Show a progress bar per layer.
 
     Returns
     -------
@@ -313,8 +315,8 @@ def layered_basis_pursuit(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, an option is unknown or incomplete, or non-negative codes are asked
-        of a layer of mixed signs.
+        When the signals are not finite real numbers, an option is unknown or incomplete, or non-negative codes are
+        asked of a layer of mixed signs.
 
     Examples
     --------

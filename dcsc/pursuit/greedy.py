@@ -32,7 +32,7 @@ def orthogonal_matching_pursuit(
     dictionary: ConvolutionalDictionary, signals: NDArray, sizes: NDArray, norms: NDArray, progress: str = ""
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """
-    Choose atoms by their correlation with the residual until a code has a size or a residual a norm.
+    Run orthogonal matching pursuit in one layer until the support has a given size or the residual a given norm.
 
     Correlations are updated through the Gram kernel, only where the newly chosen atom, made orthogonal to
     those it is connected with, reaches.
@@ -44,7 +44,7 @@ def orthogonal_matching_pursuit(
     signals : ndarray, shape (trial, channel, *space)
         y.
     sizes : ndarray of int, shape (trial,)
-        At most that many atoms.
+        Largest number of atoms of each code.
     norms : ndarray, shape (trial,)
         Stop once |y - A x|_2 is at most this.
     progress : str
@@ -93,7 +93,7 @@ def layered_matching_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Orthogonal matching pursuit layer by layer ([PSE17] for one layer).
+    Layered orthogonal matching pursuit: select atoms greedily, layer by layer ([PSE17] for one layer).
 
     When to take it: when the number of activations of a layer is known and small.
 
@@ -104,16 +104,16 @@ def layered_matching_pursuit(
     signals : array_like, shape (..., channel, *space)
         X^(0), or X^(0) + E.
     k : int or sequence, optional
-        The support size at which to stop, one a layer (a number, or one a trial); by default that of the
+        The support size at which to stop, one per layer (a number, or one per trial); by default that of the
         reference.
     residual : float or sequence
-        The l2 norm of the residual at which to stop earlier, one a layer (a number, or one a trial).
+        The l2 norm of the residual at which to stop earlier, one per layer (a number, or one per trial).
     reference : sequence of array_like, optional
         The true codes [X^(1), ..., X^(L)], for sizes that derive from them.
-    noise : array_like
+    noise : array_like, shape () or (...)
         Unused; every pursuit takes it.
     progress : bool
-        Show a progress bar a layer.
+        Show a progress bar per layer.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def layered_matching_pursuit(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, or sizes are missing, not allowed or too large.
+        When the signals are not finite real numbers, or sizes are missing, not allowed or too large.
     """
     given, truth = checked_signals(model, signals), true_codes(model, reference)
     current = given.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Holistic pursuit ([ASE19]): the zeros of the upper layers are found, and used, while the deepest code is."""
+"""Holistic pursuit ([ASE19]): estimate the deepest code and the zeros of the upper layers' codes in turn."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def holistic_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Alternate between coding the deepest layer and finding zeros of the layers above (after [ASE19]).
+    Holistic pursuit: alternate between coding the deepest layer and finding zeros of the layers above (after [ASE19]).
 
-    When to take it: for small cascades with noise, when the codes of all layers must agree with one deepest
-    code and time is no matter.
+    When to take it: for small cascades with noise, when the codes of all layers must be consistent with one deepest
+    code, and a long computation is acceptable.
 
     Synthesis: the l1-penalised deepest code of the effective dictionary, among the codes that vanish at the
     zeros found so far. Analysis: the smallest entries of the upper codes join these zeros. The last deepest
@@ -117,13 +117,13 @@ def holistic_pursuit(
     penalty : float or array_like, shape () or (...)
         lambda of the deepest code.
     zeros : int or sequence, optional
-        Zeros of the layers 1..L-1 to be found, one entry a layer (a number, or one a trial); by default
+        Zeros of the layers 1..L-1 to be found, one entry per layer (a number, or one per trial); by default
         those of the reference.
     rounds : int
         Rounds in which they are found, equally many in each.
     reference : sequence of array_like, optional
         The true codes [X^(1), ..., X^(L)], for numbers of zeros that derive from them.
-    noise : array_like
+    noise : array_like, shape () or (...)
         Unused; every pursuit takes it.
     progress : bool
         Show a progress bar over the trials.
@@ -137,7 +137,7 @@ def holistic_pursuit(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, numbers of zeros are missing or not allowed, or the cascade is too
+        When the signals are not finite real numbers, numbers of zeros are missing or not allowed, or the cascade is too
         large.
     """
     from tqdm import tqdm
@@ -198,7 +198,7 @@ def _zeros(
     reference: Sequence[ArrayLike] | None,
     batch: tuple[int, ...],
 ) -> list[NDArray]:
-    """Numbers of zeros to be found in the layers 1..L-1, one a trial."""
+    """Numbers of zeros to be found in the layers 1..L-1, one per trial."""
     upper, truth = model.dictionaries[:-1], true_codes(model, reference)
     if zeros is None and not truth:
         raise UserError("holistic-pursuit needs the numbers of zeros of the upper layers: pass the codes as reference.")

@@ -2,7 +2,7 @@
 One layer's basis pursuit in its Lagrangian form, xi |x|_1 + |y - A x|^2 / 2, for a batch of trials.
 
 `working_set` grows a set of atoms, for dense codes with the help of `dcsc.pursuit.splitting`; it is the fast solver.
-`dcsc.pursuit.proximal_gradient` reaches the same minimum. A sign of +-1 an atom makes the problem one-sided; that is
+`dcsc.pursuit.proximal_gradient` reaches the same minimum. A sign of +-1 per atom makes the problem one-sided; that is
 how non-negative codes of A T are found as codes of A, since |T x|_1 = |x|_1.
 """
 
@@ -252,7 +252,7 @@ def working_set(
     Returns
     -------
     LassoSolution
-        One code a trial.
+        One code per trial.
     """
     most_active = _most_active(dictionary)
 

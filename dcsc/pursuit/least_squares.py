@@ -1,4 +1,4 @@
-"""Least squares on given supports: the debiasing of every pursuit, and the oracle that they are measured against."""
+"""Least squares on given supports: the debiasing of pursuits, and the oracle that they are compared with."""
 
 from __future__ import annotations
 
@@ -255,9 +255,9 @@ def oracle_least_squares(
     model: Cascade, signals: ArrayLike, *, reference: Sequence[ArrayLike] | None = None, noise: ArrayLike = 0.0
 ) -> PursuitResult:
     """
-    Fit each layer on its true support: what no pursuit that must find the supports can be expected to beat.
+    Oracle least squares: fit each layer on its true support, the reference for pursuits that must find the supports.
 
-    When to take it: as the best that a pursuit could do, beside one that must find the supports.
+    When to take it: to compare a pursuit with the best that can be expected when the supports are known.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def oracle_least_squares(
     Raises
     ------
     UserError
-        When the reference is missing, or the signals are no finite real numbers.
+        When the reference is missing, or the signals are not finite real numbers.
     """
     if reference is None:
         raise UserError("oracle-least-squares fits on the true supports: pass the codes as reference.")

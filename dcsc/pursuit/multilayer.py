@@ -42,7 +42,7 @@ def layer_steps(model: Cascade, step: float = 1.0) -> list[float]:
     Returns
     -------
     list of float
-        One step a layer, from exact norms.
+        One step per layer, from exact norms.
     """
     steps = []
     for dictionary in model.dictionaries:
@@ -59,7 +59,7 @@ def _pass(
     steps: Sequence[float],
     non_negative: bool,
 ) -> list[NDArray]:
-    """One ML-ISTA iteration: down to the signal, then up through a gradient mapping a layer; gives all new codes."""
+    """One ML-ISTA iteration: down to the signal, then up through a gradient mapping per layer; gives all new codes."""
     layers = model.synthesize(deepest)
     gradient = layers[0] - signals
     shrink = relu if non_negative else soft
@@ -170,7 +170,7 @@ def _multilayer(accelerate: bool) -> Pursuit:
         signals : array_like, shape (..., channel, *space)
             X^(0), or X^(0) + E.
         penalty : float or sequence
-            lambda_l: a number, or one entry a layer (a number, or one a trial).
+            lambda_l: a number, or one entry per layer (a number, or one per trial).
         step : float
             Step of the first layer in units of 1 / |A^(1)|^2, at most 1; those of the others follow.
         non_negative : bool
@@ -181,7 +181,7 @@ def _multilayer(accelerate: bool) -> Pursuit:
             Iterations after which a trial is given up.
         reference : sequence of array_like, optional
             Unused; every pursuit takes it.
-        noise : array_like
+        noise : array_like, shape () or (...)
             Unused; every pursuit takes it.
         progress : bool
             Show a progress bar.
@@ -233,7 +233,7 @@ def deepest_columns(model: Cascade, atoms: NDArray, trial: tuple[int, ...] = (),
     Returns
     -------
     ndarray, shape (channel * space of the layer, atom)
-        One column an atom.
+        One column per atom.
     """
     shape = model.dictionaries[-1].code_shape
     if not len(atoms):
@@ -284,10 +284,10 @@ def projection_pursuit(
     progress: bool = False,
 ) -> PursuitResult:
     """
-    Code the deepest layer against the effective dictionary, and project onto the model (after [ASE19]).
+    Projection pursuit: code the deepest layer by the effective dictionary, then project on the model (after [ASE19]).
 
-    When to take it: when the deepest code is all that matters: it is found at once, through the product of
-    the dictionaries.
+    When to take it: when only the deepest code matters: it is estimated directly, with the product of the
+    dictionaries.
 
     FISTA on lambda |x|_1 + |y - D^(1)...D^(L) x|^2 / 2, least squares on the support found, and synthesis of
     the layers above, which therefore agree exactly.

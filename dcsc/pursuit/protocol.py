@@ -1,4 +1,4 @@
-"""What every pursuit takes and gives, and the registry that names them."""
+"""The interface of pursuits: what every pursuit takes and returns, and the registry of their names."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dcsc.registry import Registry, returned
 @dataclass(frozen=True, eq=False)
 class PursuitResult:
     """
-    The codes that a pursuit found, and how it came to stop.
+    Result of a pursuit: the codes of every layer, and why it stopped.
 
     Parameters
     ----------
     codes : list of ndarray, each of shape (..., filter, *position)
-        [X^(1), ..., X^(L)].
+        The estimates of [X^(1), ..., X^(L)].
     thresholds : list of ndarray, each of shape (...) or (..., filter)
-        The threshold (or penalty) used at each layer, one a trial, or one a trial and filter.
+        The threshold (or penalty) used at each layer, one per trial, or one per trial and filter.
     iterations : ndarray of int, shape (..., layer)
-        Steps taken; 1 a layer for one-step thresholding.
+        Steps taken; 1 per layer for one-step thresholding.
     optimality : ndarray, shape (..., layer)
         Distance from optimality at the end; 0 where a step has no objective.
     stopped : str
@@ -55,7 +55,7 @@ register, get, names, check_parameters = PURSUITS.register, PURSUITS.get, PURSUI
 
 def run(name: str, model: Cascade, signals: NDArray, **parameters: Any) -> PursuitResult:
     """
-    Run a pursuit by its name, and check what it gives before anything is made of it.
+    Run a pursuit by its name, and check its result.
 
     Parameters
     ----------

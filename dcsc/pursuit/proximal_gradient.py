@@ -1,7 +1,7 @@
 """
 ISTA and FISTA for xi |x|_1 + |y - A x|^2 / 2, a batch of trials, in the frequency domain.
 
-A sign of +-1 an atom makes the problem one-sided, as in `dcsc.pursuit.lasso`.
+A sign of +-1 per atom makes the problem one-sided, as in `dcsc.pursuit.lasso`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def proximal_gradient(
     Returns
     -------
     LassoSolution
-        One code a trial.
+        One code per trial.
     """
     gram = SpectralGram(dictionary, signals.dtype)
     step = 1 / lipschitz_constant(dictionary) if step is None else step

@@ -1,8 +1,8 @@
 """
-Layered thresholding of the signals of sparse codes, on lists: what one layer finds is what the next correlates with.
+Layered thresholding of the signals of sparse codes, computed on lists of non-zeros.
 
-It finds what `dcsc.pursuit.layered_thresholding` finds, up to rounding; no signal and no dense code is formed while
-lists are short, and debiasing forms those of a few trials at a time.
+The result is that of `dcsc.pursuit.layered_thresholding`, up to rounding. No signal and no dense code is formed while
+the lists are short; debiasing forms those of a few trials at a time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def threshold_codes(
     threads: int | None = None,
 ) -> list[RaggedCodes]:
     """
-    Threshold the correlations of each layer once, and pass the result on ([PRE17] section 5).
+    Layered thresholding, on lists: one thresholding step per layer, as in a network's forward pass ([PRE17] section 5).
 
     Parameters
     ----------
@@ -71,20 +71,21 @@ def threshold_codes(
     rule : {'hard', 'soft', 'relu', 'top-k'}
         The non-linearity; ReLU is one-sided, for models without signs.
     threshold : float or sequence, optional
-        A number, or one entry a layer: a number, one a trial, or with `by_filter` one a filter, or a trial and filter.
+        A number, or one entry per layer. An entry is a number or one number per trial; with `by_filter` it is one
+        number per filter, or one per trial and filter.
     k : int or sequence, optional
-        For top-k: the support size, one a layer (a number, or one a trial).
+        For top-k: the support size, one per layer (a number, or one per trial).
     by_filter : bool
         Whether the last axis of every threshold is that of the filters.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
     list of RaggedCodes
-        What is found of every layer.
+        The estimated codes of every layer.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class Frequencies(NamedTuple):
     eigenvalues : ndarray of float32, shape (frequency, block)
         A block is the channels and the phases of the stride.
     eigenvectors : ndarray of complex64, shape (frequency, block, block)
-        One a column.
+        One per column.
     by_filter : ndarray of float32, shape (filter, channel * tap)
         The filters.
     by_tap : ndarray of float32, shape (channel * tap, filter)
@@ -174,7 +174,7 @@ def approach(
     Returns
     -------
     list of Approximation
-        One a trial.
+        One per trial.
     """
     from dcsc.kernels import splitting
 

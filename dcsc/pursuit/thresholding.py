@@ -39,11 +39,11 @@ THRESHOLDS = (*COMMON_THRESHOLDS, *(name + BY_FILTER for name in COMMON_THRESHOL
 
 def hard(correlations: NDArray, threshold: ArrayLike) -> NDArray:
     """
-    Keep what exceeds the threshold in magnitude, H_beta(c) = c if |c| > beta else 0.
+    Hard thresholding, H_beta(c) = c if |c| > beta, else 0.
 
     Parameters
     ----------
-    correlations : ndarray
+    correlations : ndarray, any shape
         c.
     threshold : array_like
         beta >= 0, broadcast against the correlations.
@@ -58,7 +58,7 @@ def hard(correlations: NDArray, threshold: ArrayLike) -> NDArray:
 
 def soft(correlations: NDArray, threshold: ArrayLike) -> NDArray:
     """
-    Shrink towards zero, S_beta(c) = sign(c) max(|c| - beta, 0).
+    Soft thresholding, S_beta(c) = sign(c) max(|c| - beta, 0).
 
     Parameters
     ----------
@@ -77,11 +77,11 @@ def soft(correlations: NDArray, threshold: ArrayLike) -> NDArray:
 
 def relu(correlations: NDArray, threshold: ArrayLike) -> NDArray:
     """
-    Shrink one-sidedly, the activation ReLU(c - beta) of a network with bias -beta.
+    One-sided soft thresholding, the activation ReLU(c - beta) of a network with bias -beta.
 
     Parameters
     ----------
-    correlations : ndarray
+    correlations : ndarray, any shape
         c.
     threshold : array_like
         beta, broadcast against the correlations.
@@ -103,7 +103,7 @@ def top_k(correlations: NDArray, k: ArrayLike, rank: int) -> NDArray:
     correlations : ndarray, shape (..., filter, *position)
         c.
     k : int or array_like of int, shape (...)
-        How many, one a code; among equal magnitudes the lower atom index wins.
+        Number of entries to keep, one per code; of equal magnitudes the one of lower atom index is kept first.
     rank : int
         Number of spatial axes.
 
@@ -141,8 +141,8 @@ def separating_threshold(correlations: NDArray, k: NDArray, rank: int, rule: Rul
     rank : int
         Number of spatial axes.
     rule : {'hard', 'soft', 'relu', 'top-k'}
-        Rules that shrink get the smallest such threshold, the next magnitude, which spoils the
-        values least; the others the midpoint between the k-th and the next, which is safest.
+        For rules that shrink, the smallest such threshold, the (k+1)-th magnitude, which changes the values
+        least; for the others, the midpoint between the k-th and the (k+1)-th magnitude.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def derived_thresholds(
     name: str, model: Cascade, reference: Sequence[ArrayLike | RaggedCodes], rule: str, noise: ArrayLike = 0.0
 ) -> list[NDArray]:
     """
-    Thresholds from what the theory may know of the true codes.
+    Compute the thresholds of the theory from the true codes, for every layer.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def derived_thresholds(
     Returns
     -------
     list of ndarray, each of shape (...) or (..., filter)
-        One threshold a layer and trial, or a layer, trial and filter.
+        One threshold per layer and trial, or per layer, trial and filter.
     """
     by_filter, name = is_by_filter(name), name.removesuffix(BY_FILTER)
     if name == "statistical":
@@ -201,7 +201,7 @@ def is_by_filter(threshold: object) -> bool:
     Parameters
     ----------
     threshold : str, float, sequence of float, sequence that holds sequences, or None
-        A name, a number, one a layer, or, of some layer, one a filter.
+        A name, a number, one per layer, or, of some layer, one per filter.
 
     Returns
     -------
@@ -237,10 +237,10 @@ def layered_thresholding(
     noise: ArrayLike = 0.0,
 ) -> PursuitResult:
     """
-    Threshold the correlations of each layer once, and pass the result on ([PRE17] section 5).
+    Layered thresholding: one thresholding step per layer, the forward pass of a network ([PRE17] section 5).
 
-    When to take it: for the forward pass of a network, which is what this project studies: hard, soft, ReLU
-    or top-k, with thresholds of your own or derived ones.
+    When to take it: for the forward pass of a network, with hard thresholding, soft thresholding, ReLU or top-k,
+    and with given thresholds or those of the theory.
 
     Parameters
     ----------
@@ -251,14 +251,15 @@ def layered_thresholding(
     rule : {'hard', 'soft', 'relu', 'top-k'}
         The non-linearity; ReLU is one-sided, for codes without negative entries.
     threshold : float, str or sequence, optional
-        A number, one entry a layer (a number, or one a trial), or 'uniform', 'uniform-lower',
-        'statistical' or 'oracle', which read the reference; with '-by-filter' behind it, one for each filter.
+        A number, one entry per layer (a number, or one per trial), or 'uniform', 'uniform-lower',
+        'statistical' or 'oracle', which are computed from the reference. A name that ends in '-by-filter', such as
+        'uniform-by-filter', gives every filter its own threshold.
     k : int or sequence, optional
-        For top-k: the support size of the whole code, one a layer (a number, or one a trial);
+        For top-k: the support size of the whole code, one per layer (a number, or one per trial);
         by default that of the reference.
     by_filter : bool
         Whether the last axis of every threshold that is given is that of the filters: entries are numbers, one a
-        filter, or one a trial and filter. Without it an entry of one axis is one a trial, whatever its length.
+        filter, or one per trial and filter. Without it an entry of one axis is one per trial, whatever its length.
     debias : bool
         Replace the values of each layer by the least squares fit on the recovered support.
     reference : sequence of array_like, optional
@@ -274,7 +275,7 @@ def layered_thresholding(
     Raises
     ------
     UserError
-        When the signals are no finite real numbers, the rule or threshold is unknown or incomplete, a number for all
+        When the signals are not finite real numbers, the rule or threshold is unknown or incomplete, a number for all
         trials and filters is negative, or a threshold of a shape that does not fit, or ReLU meets signed inner codes.
 
     Examples

@@ -1,9 +1,9 @@
 """
-How much a pursuit computes, counted and not timed, so that it is the same in every run.
+The work of a pursuit in operations, counted and not timed, so that it is the same in every run.
 
-The unit is a multiplication and addition of nominal algorithms: direct convolutions, least squares by a band
-factorisation, products with dense matrices where a pursuit keeps them. Transforms, sparse arithmetic and
-the sets of active atoms that the library uses take fewer; ratios between pursuits are what the numbers are for.
+The unit is one multiplication and addition of nominal algorithms: direct convolutions, least squares by a band
+factorisation, products with dense matrices where a pursuit keeps them. The library itself needs fewer, by transforms,
+sparse arithmetic and sets of active atoms. The numbers serve to compare pursuits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Random codes: supports, magnitudes, signs, noise, and deep codes that stay sparse at every layer.
+Sampling of random codes: supports, magnitudes, signs, noise, and deep codes that stay sparse at every layer.
 
-Every draw takes a numpy Generator and a number of trials: open a stream of its own for each block
-of `dcsc.seeds.BLOCK` trials (as `draw_blocks` does), and what is drawn depends on that block alone.
+Every sampler takes a numpy Generator and a number of trials. `draw_blocks` opens one random stream for each block
+of `dcsc.seeds.BLOCK` trials, so that a trial does not depend on how many others are drawn.
 To add a support, write a function of a generator, a dictionary and a number of trials::
 
     import numpy as np
@@ -59,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Say of a name that is no more what it is called now."""
+    """Tell the present name of something that was renamed."""
     if name == "register_magnitude":
         raise UserError("dcsc.sampling has no register_magnitude, it is called register_magnitudes: rename it.")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

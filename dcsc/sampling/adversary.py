@@ -1,9 +1,10 @@
 """
-The adversary: signs that break one-step thresholding, or basis pursuit, for a given support and given magnitudes.
+Worst-case signs for one-step thresholding and for basis pursuit, for a given support and given magnitudes.
 
-For a fixed threshold the worst case of support and signs is that of a single atom, and for top-k that
-of a pair of atoms; both are exact, without enumerating signs (docs/theory.md, "Worst case"; our derivation).
-Signs against basis pursuit break the certificate of its success, if any do, and not always the pursuit itself.
+For a fixed threshold, recovery of support and signs fails for some signs if and only if it fails in the worst case of
+a single atom; for top-k, of a pair of atoms. So the worst case is exact, and no signs are enumerated (docs/theory.md,
+"Worst case"; our derivation). The signs against basis pursuit violate the condition that certifies its success
+whenever any signs do; basis pursuit itself may still succeed.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from dcsc.ragged import RaggedCodes, kernel_codes
 
 class ThresholdAttack(NamedTuple):
     """
-    Worst signs against a fixed threshold.
+    Worst-case signs for a fixed threshold.
 
     Parameters
     ----------
     signs : ndarray of int8, shape (non-zero,)
-        The signs, one a non-zero of the codes.
+        The signs, one per non-zero of the codes.
     atom : ndarray of int64, shape (...)
         The atom that they attack, in C order of (filter, *position).
     margin : ndarray of float64, shape (...)
@@ -55,12 +56,12 @@ class ThresholdAttack(NamedTuple):
 
 class TopKAttack(NamedTuple):
     """
-    Worst signs against top-k.
+    Worst-case signs for top-k.
 
     Parameters
     ----------
     signs : ndarray of int8, shape (non-zero,)
-        The signs, one a non-zero of the codes.
+        The signs, one per non-zero of the codes.
     active, inactive : ndarray of int64, shape (...)
         The pair of atoms that they attack; -1 when there is none.
     margin : ndarray of float64, shape (...)
@@ -78,12 +79,12 @@ class TopKAttack(NamedTuple):
 
 class BasisPursuitAttack(NamedTuple):
     """
-    Signs against basis pursuit in its equality form.
+    Worst-case signs for basis pursuit in its equality form.
 
     Parameters
     ----------
     signs : ndarray of int8, shape (non-zero,)
-        The signs, one a non-zero of the codes.
+        The signs, one per non-zero of the codes.
     atom : ndarray of int64, shape (...)
         The inactive atom j that they attack; -1 when there is none, or active atoms are dependent.
     constant : ndarray of float64, shape (...)
@@ -147,7 +148,7 @@ def _in_blocks(
     work: Callable[[RaggedCodes, slice], tuple[NDArray, ...]],
     threads: int | None,
 ) -> list[NDArray]:
-    """Work on blocks of codes, with magnitudes as values; gives the signs first, then arrays of one value a trial."""
+    """Work on blocks of codes, with magnitudes as values; gives the signs first, then arrays of one value per trial."""
     checked_type(dictionary, codes)
     magnitudes = np.abs(codes.value.astype(np.float64))
     flat = RaggedCodes(codes.row_size.ravel(), codes.atom.astype(np.int32), magnitudes, codes.code_shape)
@@ -169,9 +170,9 @@ def worst_signs_for_threshold(
     threads: int | None = None,
 ) -> ThresholdAttack:
     """
-    Signs that bring one-step thresholding at a fixed threshold nearest to failure.
+    Choose the worst-case signs for one-step thresholding at a fixed threshold.
 
-    Exact for the recovery of support and signs: they break iff any signs do.
+    They are exact for the recovery of support and signs: it fails for these signs if it fails for any.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def worst_signs_for_threshold(
     threshold : float or array_like, shape (...)
         beta >= 0 of the rule |c| > beta.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
 
     Returns
     -------
@@ -214,7 +215,7 @@ def worst_signs_of_atom(
     dictionary: ConvolutionalDictionary, codes: RaggedCodes, atom: ArrayLike, *, threads: int | None = None
 ) -> NDArray:
     """
-    Signs of the largest interference at one atom.
+    Choose the signs with the largest interference at one given atom.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ def worst_signs_of_atom(
     Returns
     -------
     ndarray of int8, shape (non-zero,)
-        One sign a non-zero of the codes.
+        One sign per non-zero of the codes.
 
     Raises
     ------
@@ -250,9 +251,9 @@ def worst_signs_for_top_k(
     dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
 ) -> TopKAttack:
     """
-    Signs that bring top-k, with the true support size, nearest to failure.
+    Choose the worst-case signs for top-k with the true support size.
 
-    Exact for the recovery of support and signs, sign_i c_i > |c_j| for every active i and inactive j.
+    They are exact for the recovery of support and signs: sign_i c_i > |c_j| for every active i and inactive j.
 
     Parameters
     ----------
@@ -296,11 +297,11 @@ def worst_signs_for_basis_pursuit(
     dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
 ) -> BasisPursuitAttack:
     """
-    Signs that are worst for the certificate of basis pursuit in its equality form.
+    Choose the worst-case signs for the recovery condition of basis pursuit in its equality form.
 
-    They are s = sign(W_j) with W_j = G_SS^{-1} G_Sj of the inactive atom j of largest |W_j|_1: the certificate for
-    given signs asks for |<W_j, s>| < 1, and fails for them if it does for any (docs/theory.md, "Worst case"). That
-    basis pursuit fails then is likely, not certain.
+    They are s = sign(W_j) with W_j = G_SS^{-1} G_Sj, j the inactive atom of largest |W_j|_1. The condition for given
+    signs is |<W_j, s>| < 1 at every inactive atom; it fails for these signs if it fails for any (docs/theory.md,
+    "Worst case"). Basis pursuit then probably fails, but this is not certain.
 
     Parameters
     ----------
@@ -356,10 +357,10 @@ def separate_worst_cases(
     dictionary: ConvolutionalDictionary, codes: RaggedCodes, *, threads: int | None = None
 ) -> Separation:
     """
-    Worst case of the active atoms and of the inactive ones, as if each had signs of its own.
+    Compute the worst case of the active atoms and that of the inactive ones, each over its own choice of signs.
 
-    The cheaper test: separation suffices for recovery by some threshold and by top-k, whatever the
-    signs; it is not necessary for top-k, where one choice of signs must hurt both atoms of a pair.
+    This is the cheaper test. If the two are separated, some threshold and top-k recover the support whatever the
+    signs. For top-k this is sufficient but not necessary, since one choice of signs must affect both atoms of a pair.
 
     Parameters
     ----------
@@ -369,7 +370,7 @@ def separate_worst_cases(
     Returns
     -------
     Separation
-        The two extremes, and whether they are separated.
+        The two worst cases, and whether they are separated.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Trials drawn block by block, each block from streams of its own: a chunk is the same wherever it is drawn."""
+"""Trials drawn block by block, each block from its own random stream, so that chunks do not change any trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_blocks(
     **key: Any,
 ) -> RaggedCodes:
     """
-    Draw a chunk of the trials of one layer.
+    Draw a range of the trials of one layer, block by block.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def draw_blocks(
     first : int
         The first trial, a multiple of `dcsc.seeds.BLOCK`.
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used; by default the number of cores that this process may use.
     **key : JSON values
         What defines the draw, as for `dcsc.seeds.stream`.
 

@@ -1,9 +1,9 @@
 """
-Deep codes: draws of X^(L) whose codes X^(1), ..., X^(L) all stay usable.
+Sampling of deep codes: draws of X^(L), and the codes X^(1), ..., X^(L) that follow from it.
 
-Overlapping atoms of one layer can cancel, or nearly, in the code above it, and no pursuit can see what
-nearly cancelled. The constraints differ in what they do about it, and in the guarantees that their
-draws still carry (docs/theory.md, "Which samplers carry which certificate").
+Overlapping atoms of one layer can cancel, or nearly cancel, in the code above it, and no pursuit can find an entry
+that nearly cancelled. The constraints of a draw avoid this in different ways, and decide which guarantees apply to the
+draws (docs/theory.md, "Which samplers carry which certificate").
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONSTRAINTS = ("none", "contrast-floor", "no-overlap", "rejection")
 @dataclass(frozen=True, eq=False)
 class DeepDraw:
     """
-    A block of deep codes, and how it came about.
+    A block of deep codes with their signs, contrasts and numbers of refused proposals.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _inserted(
 
 def certificates(constraint: str, depth: int, rademacher: bool, random_layers: bool) -> tuple[str, ...]:
     """
-    Guarantees that draws of a sampler can carry.
+    List the guarantees that apply to the draws of a sampler.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def deep_codes(
     attempts: int = 1000,
 ) -> DeepDraw:
     """
-    Draw a block of deep codes.
+    Draw a block of deep codes: the code of every layer of a cascade.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: Ragged
     Raises
     ------
     UserError
-        When the codes are no finite numbers, or of another shape.
+        When the codes are not finite numbers, or of another shape.
     """
     checked_type(dictionaries[-1], deepest)
     codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)

@@ -1,4 +1,4 @@
-"""How densities of the layers of a cascade follow from the number of active deepest atoms."""
+"""The density of each layer of a cascade as a function of the number of active atoms of the deepest layer."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dcsc.model.dictionary import ConvolutionalDictionary
 
 def gaussian_noise(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, sigma: float = 1.0) -> NDArray:
     """
-    White Gaussian noise.
+    Draw white Gaussian noise on the signals of a layer.
 
     Parameters
     ----------
@@ -48,19 +48,19 @@ def snr(signals: ArrayLike, noise: ArrayLike, rank: int) -> NDArray | float:
     Parameters
     ----------
     signals, noise : array_like, shape (..., channel, *space)
-        What is compared, one ratio a member of the batch.
+        What is compared, one ratio per member of the batch.
     rank : int
         Number of spatial axes.
 
     Returns
     -------
     float or ndarray, shape (...), in dB
-        Infinity without noise, NaN without a signal either.
+        The ratio; infinity when the noise is 0, NaN when the signal is 0 as well.
 
     Raises
     ------
     UserError
-        When they are no finite real numbers of shapes that fit.
+        When they are not finite real numbers of shapes that fit.
     """
     axes = tuple(range(-rank - 1, 0))
     arrays = _signals_and_noise(signals, noise, rank)

@@ -1,4 +1,4 @@
-"""Random supports of one layer, with equal chances for all filters."""
+"""Distributions of random supports of one layer, in which all filters are equally likely."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _sizes(size: ArrayLike, trials: int, largest: int, what: str, name: str = "s
 
 
 def _lengths(given: int | tuple[int, ...] | None, dictionary: ConvolutionalDictionary, name: str) -> tuple[int, ...]:
-    """Lengths in positions, one an axis: what is given, by default the overlap, and never more than the layer has."""
+    """Lengths in positions, one per axis: what is given, by default the overlap, and never more than the layer has."""
     lengths = dictionary.overlap if given is None else per_axis(given, dictionary.rank, name)
     return tuple(min(pair) for pair in zip(lengths, dictionary.positions, strict=True))
 
@@ -121,9 +121,9 @@ def _check_drawn(stuck: int, name: str, sizes: NDArray, change: str) -> None:
 @register_support("uniform")
 def uniform(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike) -> RaggedCodes:
     """
-    Uniform supports of a given size.
+    Draw supports of a given size, all equally likely.
 
-    When to take it: for the usual law of the literature, and as the axis of a transition by size.
+    When to take it: for the usual distribution in the literature, and to measure recovery against the support size.
 
     Parameters
     ----------
@@ -146,9 +146,9 @@ def uniform(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *,
 @register_support("bernoulli")
 def bernoulli(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, density: float) -> RaggedCodes:
     """
-    Atoms active independently of one another.
+    Draw supports whose atoms are active independently of one another, with equal probability.
 
-    When to take it: when a density is given and not a number: sizes then vary from draw to draw.
+    When to take it: when a density is given, not a size: the sizes then vary from draw to draw.
 
     Parameters
     ----------
@@ -161,6 +161,11 @@ def bernoulli(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, 
     -------
     RaggedCodes
         The supports, whose sizes are binomial.
+
+    Raises
+    ------
+    UserError
+        When the density is not in [0, 1].
     """
     if not 0 <= density <= 1:
         raise UserError(f"density = {density} is not allowed: give a chance from 0 to 1.")
@@ -178,10 +183,9 @@ def clustered(
     width: int | tuple[int, ...] | None = None,
 ) -> RaggedCodes:
     """
-    Supports confined to windows around uniform centres.
+    Draw supports within windows around uniform centres.
 
-    When to take it: when activations come in groups, which is where stripe-sparsity says more than their
-    number.
+    When to take it: when activations come in groups; the stripe-sparsity then says more than their number.
 
     Parameters
     ----------
@@ -192,7 +196,7 @@ def clustered(
     clusters : int
         Number of windows, which may overlap.
     width : int or tuple of int, in positions
-        Length of a window, one for all axes or one an axis; by default one atom's overlap.
+        Length of a window, one for all axes or one per axis; by default one atom's overlap.
 
     Returns
     -------
@@ -217,9 +221,9 @@ def minimum_distance(
     distance: int | tuple[int, ...] | None = None,
 ) -> RaggedCodes:
     """
-    Atoms drawn one by one, each at least a distance away from those before.
+    Draw atoms one by one, each at least a given distance away from those before.
 
-    When to take it: when atoms must not overlap, or hardly, as spikes of a neuron.
+    When to take it: when active atoms must not overlap, or only a little, as with spikes of a neuron.
 
     Parameters
     ----------
@@ -256,9 +260,9 @@ def stripe(
     exact: bool = True,
 ) -> RaggedCodes:
     """
-    Supports of a given stripe-sparsity ||X||^S_{0,inf}.
+    Draw supports of a given stripe-sparsity ||X||^S_{0,inf}.
 
-    When to take it: for cells of equal stripe-sparsity, the number that the guarantees are stated in.
+    When to take it: for cells of equal stripe-sparsity, the measure in which the guarantees are stated.
 
     Parameters
     ----------
@@ -275,6 +279,11 @@ def stripe(
     -------
     RaggedCodes
         The supports: atoms added one by one, uniformly among those that keep every stripe at the norm.
+
+    Raises
+    ------
+    UserError
+        When the norm or the size is not allowed, or the size is too small for a stripe of exactly that norm.
     """
     limit = int(_sizes(norm, 1, dictionary.stripe_size, "a stripe", "norm")[0])
     stripe_positions = math.prod(2 * overlap - 1 for overlap in dictionary.overlap)
@@ -330,7 +339,7 @@ def spread_size(dictionary: ConvolutionalDictionary, stripe_sparsity: int) -> in
 @register_support("spread")
 def spread(rng: Generator, dictionary: ConvolutionalDictionary, trials: int, *, size: ArrayLike) -> RaggedCodes:
     """
-    Atoms spread over the positions as evenly as they go, with uniform filters.
+    Draw supports spread over the positions as evenly as possible, with uniformly random filters.
 
     When to take it: for the greatest number of activations at a given stripe-sparsity.
 
@@ -369,9 +378,9 @@ def given(
     size: ArrayLike | None = None,
 ) -> RaggedCodes:
     """
-    Atoms of one's own, the same in every trial.
+    Use the given atoms as the support of every trial.
 
-    When to take it: when supports come from elsewhere, such as a code that was measured, or to look at one case.
+    When to take it: when supports are given, for example by a measured code, or to look at one case.
 
     Parameters
     ----------

@@ -81,9 +81,9 @@ def _checked_contrast(contrast: float) -> float:
 @register_magnitudes("constant")
 def constant(rng: Generator, count: int, *, value: float = 1.0) -> NDArray:
     """
-    Equal magnitudes.
+    Give all non-zeros the same magnitude.
 
-    When to take it: for the easiest codes to recover, contrast 1: what remains is the effect of the supports.
+    When to take it: for the codes that are easiest to recover, of contrast 1; only the supports then matter.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def constant(rng: Generator, count: int, *, value: float = 1.0) -> NDArray:
 @register_magnitudes("uniform")
 def uniform(rng: Generator, count: int, *, contrast: float = 0.5) -> NDArray:
     """
-    Magnitudes uniform from the contrast to 1.
+    Draw magnitudes uniformly between the contrast and 1.
 
     When to take it: for magnitudes that vary within known limits, as most guarantees assume.
 
@@ -128,9 +128,9 @@ def uniform(rng: Generator, count: int, *, contrast: float = 0.5) -> NDArray:
 @register_magnitudes("log-uniform")
 def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray:
     """
-    Magnitudes whose logarithm is uniform from that of the contrast to 0.
+    Draw magnitudes between the contrast and 1 whose logarithm is uniform.
 
-    When to take it: for magnitudes over several orders, all orders alike.
+    When to take it: for magnitudes over several orders of magnitude, all orders equally likely.
 
     Parameters
     ----------
@@ -148,10 +148,9 @@ def log_uniform(rng: Generator, count: int, *, contrast: float = 0.1) -> NDArray
 @register_magnitudes("half-normal")
 def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     """
-    Magnitudes of normal numbers, whose contrast has no floor.
+    Draw magnitudes of normal numbers; their contrast has no lower bound.
 
-    When to take it: for codes as a Gaussian prior makes them, of which thresholding always loses the
-    smallest.
+    When to take it: for codes with a Gaussian prior. Thresholding always loses the smallest entries.
 
     Parameters
     ----------
@@ -164,6 +163,11 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
     -------
     ndarray, shape (count,)
         The magnitudes.
+
+    Raises
+    ------
+    UserError
+        When the scale is not positive.
     """
     if not scale > 0:
         raise UserError(f"scale = {scale} is not allowed: give a positive number.")
@@ -173,10 +177,10 @@ def half_normal(rng: Generator, count: int, *, scale: float = 1.0) -> NDArray:
 @register_magnitudes("by-filter")
 def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: RaggedCodes) -> NDArray:
     """
-    One magnitude a filter, in geometric steps from 1 of the first to the contrast of the last.
+    Give each filter one magnitude, in geometric steps from 1 for the first to the contrast for the last.
 
-    When to take it: when some filters are always stronger than others, which is where a threshold for each
-    filter gains.
+    When to take it: when some filters are always stronger than others; a threshold for each filter is then better
+    than a common one.
 
     Parameters
     ----------
@@ -201,9 +205,9 @@ def by_filter(rng: Generator, count: int, *, contrast: float = 0.1, supports: Ra
 @register_magnitudes("given")
 def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports: RaggedCodes) -> NDArray:
     """
-    Magnitudes of one's own.
+    Use the given magnitudes.
 
-    When to take it: with supports of one's own, whose magnitudes are known, too.
+    When to take it: with given supports whose magnitudes are known, too.
 
     Parameters
     ----------
@@ -212,7 +216,7 @@ def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports:
     count : int
         How many.
     values : array_like of positive numbers, shape (non-zero,) or (..., filter, *position)
-        One a non-zero, or one an atom; axes of length 1 stand for any, as in [[1.0], [0.5]], one a filter of two.
+        One per non-zero, or one per atom; axes of length 1 stand for any, as in [[1.0], [0.5]], one per filter of two.
     supports : RaggedCodes
         The atoms.
 
@@ -220,6 +224,11 @@ def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports:
     -------
     ndarray, shape (count,)
         The magnitudes.
+
+    Raises
+    ------
+    UserError
+        When a value is not positive, or the shape does not fit the non-zeros.
     """
     given = real_array(values, "values")
     if given.ndim == 1 and len(given) != count:
@@ -271,9 +280,9 @@ def draw_signs(
 @register_signs("rademacher")
 def rademacher(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
     """
-    Independent signs, both equally likely.
+    Draw independent signs, +1 and -1 equally likely.
 
-    When to take it: for what happens typically, and for every statistical certificate.
+    When to take it: for the typical case, and for every statistical guarantee.
 
     Parameters
     ----------
@@ -311,7 +320,7 @@ def random_signs(rng: Generator, count: int) -> NDArray:
 @register_signs("positive")
 def positive(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes) -> NDArray:
     """
-    No negative entry, for ReLU.
+    Give all entries the sign +1, as ReLU needs.
 
     When to take it: for ReLU in one layer, or at the deepest one.
 
@@ -331,16 +340,16 @@ def positive(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ra
 @register_signs("given")
 def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, signs: ArrayLike) -> NDArray:
     """
-    Signs of one's own.
+    Use the given signs.
 
-    When to take it: when signs come from elsewhere, such as a code that was measured.
+    When to take it: when signs are given, for example by a measured code.
 
     Parameters
     ----------
     rng, dictionary, magnitudes
         As for `draw_signs`.
     signs : array_like of -1 and +1, shape (non-zero,) or (..., filter, *position)
-        One a non-zero, or one an atom; axes of length 1 stand for any, as in [[1], [-1]], one a filter of two.
+        One per non-zero, or one per atom; axes of length 1 stand for any, as in [[1], [-1]], one per filter of two.
 
     Returns
     -------
@@ -351,7 +360,7 @@ def given(rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: Ragge
 
 
 def _of_nonzeros(values: NDArray, what: str, codes: RaggedCodes) -> NDArray:
-    """Take the values of a user's at the non-zeros of codes: one a non-zero as they are, or one an atom."""
+    """Take the values of a user's at the non-zeros of codes: one per non-zero as they are, or one per atom."""
     if values.ndim == 1:
         return values
     shape = (*codes.batch_shape, *codes.code_shape)
@@ -374,9 +383,9 @@ def worst_case(
     pursuit: Literal["thresholding", "basis-pursuit"] = "thresholding",
 ) -> NDArray:
     """
-    Signs that bring the instance nearest to failure, or furthest into it.
+    Choose worst-case signs: recovery has the smallest margin, or fails by the most.
 
-    When to take it: for what can happen at worst: the curve beside the certificates for all signs.
+    When to take it: for the worst case, to compare with the guarantees for all signs.
 
     Parameters
     ----------
@@ -393,6 +402,11 @@ def worst_case(
     -------
     ndarray of int8, shape (non-zero,)
         The signs.
+
+    Raises
+    ------
+    UserError
+        When the threshold or the pursuit is unknown, or a threshold is given for basis pursuit.
     """
     if pursuit == "basis-pursuit":
         if threshold is not None:
@@ -417,7 +431,7 @@ def worst_case_of_atom(
     rng: Generator, dictionary: ConvolutionalDictionary, magnitudes: RaggedCodes, *, atom: ArrayLike
 ) -> NDArray:
     """
-    Signs of the largest interference at one atom.
+    Choose the signs with the largest interference at one given atom.
 
     When to take it: to see one atom fail, or to test a bound at an atom.
 
@@ -447,7 +461,7 @@ def sample_codes(
     signs: str | Mapping[str, Any] = "rademacher",
 ) -> RaggedCodes:
     """
-    Draw codes of one layer.
+    Draw sparse codes of one layer: supports, magnitudes and signs.
 
     Parameters
     ----------

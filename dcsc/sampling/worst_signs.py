@@ -1,4 +1,4 @@
-"""Sparse codes through the layers of a cascade, with exact supports."""
+"""Worst-case layer signs T^(1), ..., T^(L) of a cascade."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def worst_layer_signs(
     thresholds: Sequence[ArrayLike] | None = None,
 ) -> tuple[NDArray, ...]:
     """
-    Choose T^(L), ..., T^(1), in this order, each the worst for the code that the deeper ones made.
+    Choose worst-case layer signs T^(L), ..., T^(1), in this order, each for the code that follows from the deeper ones.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def worst_layer_signs(
     Raises
     ------
     UserError
-        When the codes or thresholds are no numbers, or of another shape.
+        When the codes or thresholds are not numbers, or of another shape.
     """
     checked_type(dictionaries[-1], deepest)
     trials, current, chosen = len(deepest.row_size), deepest, []

@@ -1,4 +1,4 @@
-"""Beside the signals: the largest number of activations that each rung certifies for a pursuit as it is run."""
+"""The certificates stage: the largest number of activations that each rung certifies for each pursuit, as it is run."""
 
 from __future__ import annotations
 

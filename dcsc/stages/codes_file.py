@@ -1,4 +1,4 @@
-"""Codes that a user brings in a file: of any layer, as a cascade that ends there synthesizes signals from them."""
+"""Codes from a user's file, of any layer, as the deepest codes of a cascade that ends at this layer."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class RecoveredLayer:
     codes : RaggedCodes
         The recovered code.
     threshold : ndarray, shape (...) or (..., filter)
-        One a trial, or one a trial and filter; NaN where it has none.
+        One per trial, or one per trial and filter; NaN where it has none.
     iterations : ndarray of int, shape (...)
         Of the pursuit.
     """
@@ -299,12 +299,12 @@ def given_thresholds(
     Returns
     -------
     list of ndarray, each of shape (...) or (..., filter)
-        One a layer.
+        One per layer.
 
     Raises
     ------
     UserError
-        When a list does not have one entry a layer, or one number a filter.
+        When a list does not have one entry per layer, or one number per filter.
     """
     if isinstance(threshold, str):
         return thresholding.derived_thresholds(threshold, cascade, codes, rule, noise)

@@ -1,4 +1,4 @@
-"""What the settings of a job hold, typed: how signals are drawn, how a pursuit is run, and what is computed beside."""
+"""The typed settings of a job: how signals are drawn, how a pursuit is run, and which guarantees are computed."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class PursuitRun(_Named):
     rule : str or None
         The non-linearity of layered thresholding.
     threshold : str, float, list of float or of lists of float, or None
-        A choice, a number, or one a layer, or, of some layer, one a filter; None for top-k and other methods.
+        A choice, a number, or one per layer, or, of some layer, one per filter; None for top-k and other methods.
     debias : bool
         Whether values are fitted anew on each support.
     variants : list of str, or None

@@ -1,4 +1,4 @@
-"""Between dictionaries and signals: look for the transitions with few trials, and choose the cells worth drawing."""
+"""The sweep stage, between dictionaries and signals: locate the transitions with few trials, and choose the cells."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Datasets on disk: what they hold, how they are written, and what they were made from."""
+"""Datasets on disk: their contents, how they are written and read, and their provenance."""

@@ -222,7 +222,7 @@ def read(path: str | Path, schema: Schema, place: str = "") -> xr.DataTree:
 
 def open_results(path: str | Path, results: str | Path | None = None) -> xr.DataTree:
     """
-    Open any dataset that the workflow wrote, for a notebook.
+    Open a dataset that the workflow wrote, for use in a notebook, after a check of its content.
 
     Parameters
     ----------

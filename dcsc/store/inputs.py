@@ -1,4 +1,4 @@
-"""What a job reads: every file from its place, and all of one run."""
+"""The inputs of a job, with checks that every file lies in its place and that all are of one run."""
 
 from __future__ import annotations
 

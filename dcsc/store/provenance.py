@@ -1,4 +1,4 @@
-"""What a result was made from: the configuration slice, the library's source, the inputs, all by digest."""
+"""Provenance of a result: digests of its part of the configuration, of the library's source, and of its inputs."""
 
 from __future__ import annotations
 

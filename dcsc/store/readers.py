@@ -1,4 +1,4 @@
-"""What stages and figures read of a dataset: cascades, codes, signs and noise."""
+"""Readers of datasets for stages and figures: cascades, codes, signs and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What datasets hold: the variables of every kind, their dimensions and units."""
+"""Schemas of the datasets: the variables of every kind, their dimensions and units."""
 
 from __future__ import annotations
 

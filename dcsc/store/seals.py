@@ -1,4 +1,4 @@
-"""What a file says of its own content: a seal inside pictures and metadata, a line beside datasets."""
+"""Digests that belong to a file: a seal inside pictures and metadata, a line in a file beside a dataset."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A configuration, what it plans, and what came of it."""
+"""Studies: the configuration, the plan of jobs that follows from it, and checks of the results."""

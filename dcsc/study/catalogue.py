@@ -1,4 +1,4 @@
-"""Every name that a configuration can choose by, with its parameters: read off the registries, and told in one way."""
+"""The catalogue of every name that a configuration can use, with its parameters, collected from the registries."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def as_text(found: dict[str, list[Choice]], width: int = 100) -> str:
     Returns
     -------
     str
-        A heading a kind, a line a name, and its parameters below it.
+        A heading per kind, a line per name, and its parameters below it.
     """
     blocks = []
     for kind, choices in found.items():

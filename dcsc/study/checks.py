@@ -111,7 +111,7 @@ def _check_windows(experiment: str, signals: SignalOptions, member: Member) -> N
 
 
 def _check_thresholds(experiment: str, pursuits: Mapping[str, PursuitOptions], member: Member) -> None:
-    """Compare lists of one threshold a filter with the filters of the layers."""
+    """Compare lists of one threshold per filter with the filters of the layers."""
     from dcsc.stages import dictionaries
 
     for label, options in pursuits.items():

@@ -1,5 +1,5 @@
 """
-The claims of a study, put to its own numbers.
+The claims of a study, tested with its own results.
 
 A claim is a statement, a query about the tidy tables behind the figures, and a criterion that was
 written down before the run. What comes out is the measured number with its interval, and whether
@@ -202,7 +202,7 @@ def as_records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One a claim; numbers that are not finite become null.
+        One per claim; numbers that are not finite become null.
     """
     records = [asdict(finding) for finding in findings]
     for record in records:
@@ -242,7 +242,7 @@ def as_table(findings: Sequence[Finding]) -> str:
     Returns
     -------
     str
-        Markdown, a row a claim.
+        Markdown, a row per claim.
     """
     lines = [
         "| claim | measured | interval | counted over | criterion | verdict | evidence |",

@@ -1,5 +1,5 @@
 """
-What a command line of Snakemake says of the configuration, looked at before Snakemake does.
+Checks of the configuration options in a Snakemake command line, before Snakemake reads them.
 
 It reads `--configfile` and `--config` before any file of the workflow, and ends with a traceback where it cannot.
 """

@@ -1,4 +1,4 @@
-"""Experiments that can show nothing, since some layer of a cascade is full: told before a run."""
+"""Warnings before a run about experiments that can show nothing, because some layer of a cascade is full."""
 
 from __future__ import annotations
 

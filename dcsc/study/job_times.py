@@ -1,4 +1,4 @@
-"""What Snakemake and the scripts write of each job: its timing file, and the last line of its log."""
+"""Times of each job, from the timing file of Snakemake and the last line of the script's log."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from dcsc.study import claims, config
 from dcsc.study.options.networks import NetworkOptions, NetworksOptions
 
 TABLES = ("networks", "networks-layers", "networks-summary", "networks-differences")
-"""F1 by condition; a row a layer; a row a network; differences of F1, by layer, magnitudes and share."""
+"""F1 by condition; a row per layer; a row per network; differences of F1, by layer, magnitudes and share."""
 FIGURES = ("networks", "networks-sparsity")
 
 
@@ -44,7 +44,7 @@ def run(path: str | Path) -> Iterator[str]:
     Yields
     ------
     str
-        What was done, a line a network, and then the verdicts of the claims.
+        What was done, a line per network, and then the verdicts of the claims.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def summary_table(summary: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Markdown, a row a network: medians over its layers, and in how many of them a difference of F1 is sure.
+        Markdown, a row per network: medians over its layers, and in how many of them a difference of F1 is sure.
     """
     head = (
         "network", "layers", "trained", "shuffled", "random", "optimised", "Welch", "active", "unexplained",

@@ -1,4 +1,4 @@
-"""A folder to start a study of one's own from."""
+"""Creation of a folder from which a user starts a study."""
 
 from __future__ import annotations
 

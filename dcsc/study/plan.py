@@ -1,5 +1,5 @@
 """
-What the workflow makes of a study: its cascades, cells and chunks, names of files, and the settings of every job.
+The plan of a study: its cascades, cells and chunks, the names of its files, and the settings of every job.
 
 The rules and the estimate ask here, so that both know the same. Settings are what JSON holds: a job is run again when
 they change, hence each holds no more than its job depends on.

@@ -1,4 +1,4 @@
-"""Every file that a study leaves behind, and what its record must say today."""
+"""The files that a study makes, and the record that each must have under the present configuration and code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the workflow and show a line a stage, where Snakemake prints twenty lines a job; its own words go to a file."""
+"""Run the workflow and show a line per stage, not the twenty lines per job of Snakemake, which go to a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dcsc.study import workflow_plan
 from dcsc.study.progress import LONGEST_LIST, Progress, clock, in_words, stage_of
 
 OUTPUTS = Path("logs/runs")
-"""Where Snakemake's own output is kept, a file a run."""
+"""Where Snakemake's own output is kept, a file per run."""
 TICK = 0.5
 """Seconds between two looks at what happens."""
 QUIET_FOR = 30.0

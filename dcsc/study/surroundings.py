@@ -1,4 +1,4 @@
-"""Where a study runs: what of its folders can be told before any job, each fault in one sentence."""
+"""Checks of the folders of a study before any job runs; every fault is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from dcsc.errors import UserError, shortened
 
 RECORDS = (Path(".snakemake/metadata"), Path(".snakemake/incomplete"))
-"""Where the workflow manager notes what it made, a file an output."""
+"""Where the workflow manager notes what it made, a file per output."""
 
 
 def check_checkout(*folders: Path) -> None:

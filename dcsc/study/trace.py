@@ -1,4 +1,4 @@
-"""From any output of the workflow back to its inputs, seeds, configuration and code, every digest verified."""
+"""Trace of an output of the workflow back to its inputs, seeds, configuration and code, with all digests verified."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def _own_digest(path: Path) -> str:
 
 def trace(path: str | Path, results: str | Path | None = None) -> Trace:
     """
-    Follow a file back to everything that it was made from.
+    Trace a file back to everything that it was made from, and verify the digests.
 
     Parameters
     ----------

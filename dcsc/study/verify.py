@@ -1,4 +1,4 @@
-"""The files of a study held against its configuration, the library and the inputs of today."""
+"""Verification of the files of a study against its configuration, the library and the inputs as they are now."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ def as_text(found: Verdict) -> str:
     Returns
     -------
     str
-        A line a file that is not as it should be, and a last one that sums up.
+        A line per file that is not as it should be, and a last one that sums up.
     """
     lines = [f"{finding.state:<8} {finding.path}: {finding.reason}" for finding in found.findings]
     lines += [f"note     some files were made with {change}" for change in found.versions]

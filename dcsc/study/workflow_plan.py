@@ -1,4 +1,4 @@
-"""Ask Snakemake what the workflow would do, so that there is one place that knows."""
+"""The jobs that the workflow would run, as Snakemake itself plans them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# Targets a user types: a stage, an experiment, or one figure of an experiment.
+# Targets that a user names: a stage, an experiment, or one figure of an experiment.
 
 
 rule dictionaries:

@@ -81,7 +81,7 @@ if workflow.is_main_process:
 
 
 def check_results():
-    """End with one sentence, before any job, when files of another study or code would be taken for this one's."""
+    """End with one sentence, before any job, when files of another study or code would be used for this one."""
     if not workflow.is_main_process or PLANNING in os.environ or IS_MODULE:
         return
     from dcsc.study import fullness, verify
@@ -109,12 +109,12 @@ def of_experiment(stage):
 
 
 def of_all(stage):
-    """The same of every experiment."""
+    """All datasets of one stage, of every experiment."""
     return [file for name in STUDY.experiments for file in PLAN.files(stage, name)]
 
 
 def read_by(panel, stage):
-    """The same of the figure's experiment, where a panel reads them."""
+    """All datasets of one stage of the figure's experiment, if a panel reads them."""
     return of_experiment(stage) if PLAN.needed(stage, panel) else lambda wildcards: []
 
 
@@ -136,7 +136,7 @@ def digests(*stages):
 
 
 def digests_beside(*files):
-    """The same of datasets that functions of the wildcards list."""
+    """Digests beside the datasets that functions of the wildcards list."""
     return lambda wildcards: [
         f"{path}.sha256" for listed in files for path in listed(wildcards)
     ]

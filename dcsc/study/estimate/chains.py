@@ -1,4 +1,4 @@
-"""How long what depends on a job takes one after another: the job that most waits for is to be started first."""
+"""The longest chain of jobs that depend on a job, by which the scheduler starts the most urgent one first."""
 
 from __future__ import annotations
 

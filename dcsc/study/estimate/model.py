@@ -1,4 +1,4 @@
-"""What a job costs: linear in the sizes of the job, with coefficients that ship and that earlier runs correct."""
+"""The cost model of a job: linear in its sizes, with coefficients of the package that earlier runs correct."""
 
 from __future__ import annotations
 

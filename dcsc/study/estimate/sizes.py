@@ -1,4 +1,4 @@
-"""How large the jobs of a study are, in the quantities that their cost grows with."""
+"""Sizes of the jobs of a study, in the quantities that determine their cost."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The typed configuration, a file a section: the one source of defaults and descriptions."""
+"""The typed configuration, a file per section: the one source of defaults and descriptions."""

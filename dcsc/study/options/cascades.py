@@ -37,7 +37,7 @@ class CascadeOptions(Options):
     """A cascade of convolutional dictionaries, or a series of them."""
 
     grid: list[Count] = Field(min_length=1)
-    """Size of the periodic signal grid, one number an axis."""
+    """Size of the periodic signal grid, one number per axis."""
     layers: list[LayerOptions] = Field(min_length=1)
     """The layers, from the signal inwards."""
     replicates: Count = 1

@@ -16,7 +16,7 @@ class MeasureOptions(Options):
     select: dict[str, Scalar | list[Scalar]] = Field(default={})
     """Which rows of the tables: the value, or one of the values, of each column."""
     value: str
-    """The column that is looked at."""
+    """The column that holds the measured value."""
     interval: tuple[str, str] | None = None
     """The columns of its interval, if it has one."""
     out_of: str | None = None
@@ -31,7 +31,7 @@ class MeasureOptions(Options):
     per: str = "cascade"
     """The column in which a row and the one it is divided by agree."""
     aggregate: Literal["only", "sum", "min", "max"] = "only"
-    """What is made of several rows; `only` allows one."""
+    """How several rows are combined; `only` allows one row."""
     counted: str = "rows"
     """What the sample size counts, in the plural."""
 
@@ -56,7 +56,7 @@ class CriterionOptions(Options):
     above: Number | None = None
     """The whole interval must lie above this."""
     enough: Count | None = None
-    """The smallest sample that decides."""
+    """The smallest sample size with which the claim is decided."""
 
     @model_validator(mode="after")
     def _decides(self) -> CriterionOptions:
@@ -90,7 +90,7 @@ class ClaimOptions(Options):
     measure: MeasureOptions
     """What is measured."""
     criterion: CriterionOptions
-    """What must hold of it."""
+    """The criterion that the measured value must meet."""
 
     @model_validator(mode="after")
     def _has_the_interval(self) -> ClaimOptions:

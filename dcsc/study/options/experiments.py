@@ -42,7 +42,7 @@ class ExperimentOptions(Options):
     errors: bool = False
     """Keep the recovered values, not only supports, and measure errors."""
     figures: Annotated[list[Figure], AfterValidator(distinct)] = Field(min_length=1)
-    """What is drawn: figures that are built in, and those that `plugins` register."""
+    """The figures to draw: those that are built in, and those that `plugins` register."""
     axis: Literal["stripe-sparsity", "count", "density"] | None = None
     """
     What figures `recovery`, `depth`, `thresholds`, `ladder`, `slopes`, `contrast` and `basis-pursuit` show recovery
@@ -50,7 +50,7 @@ class ExperimentOptions(Options):
     of a layer, or their share (`depth` by default).
     """
     axis_layer: Count | None = None
-    """The layer that `count` and `density` of `axis` are of; the deepest by default."""
+    """The layer to which `count` and `density` of `axis` refer; the deepest by default."""
     beside: Names = Field(default=[])
     """
     Figures of other experiments, each as `experiment-panel`. Figures `depth` and `basis-pursuit` (the latter of

@@ -38,7 +38,7 @@ class PursuitOptions(Options):
         | None
     ) = None
     """
-    A number, one a layer (a number, or a list of one a filter), or a choice: `uniform` (X_min + mu X_max)/2,
+    A number, one per layer (a number, or a list of one per filter), or a choice: `uniform` (X_min + mu X_max)/2,
     `uniform-lower` k mu X_max, `statistical` X_min/2, `oracle` the one that keeps the known number of entries; the same
     of every filter by itself with `-by-filter` behind the name. Not for top-k.
     """

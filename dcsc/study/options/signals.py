@@ -182,7 +182,7 @@ class SignalOptions(DrawOptions):
         Returns
         -------
         list of int
-            One a cell; ascending and without doubles when they come from densities or stripe-sparsities.
+            One per cell; ascending and without doubles when they come from densities or stripe-sparsities.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from dcsc.families import register
 # The annotations of the parameters are what the configuration is checked against, before anything runs.
 @register("ringing")
 def ringing(grid, rng, *, frequencies: tuple[float, ...], taps: int, stride: int = 1):  # noqa: ANN001, ANN201
-    """Oscillations that die away, one filter a frequency, in cycles a grid point."""
+    """Oscillations that die away, one filter per frequency, in cycles per grid point."""
     times = np.arange(taps)
     filters = np.exp(-0.1 * times) * np.cos(2 * np.pi * np.outer(frequencies, times))
     return ConvolutionalDictionary(filters[:, None, :], stride, grid, normalize=True)  # (filter, channel, tap)
