@@ -34,6 +34,12 @@ def keep(results: Path, windows: Path) -> None:
     for name, path in tables.items():
         table = pd.read_csv(path).drop(columns="layer")
         table.to_csv(FOLDER / f"{name}.csv", index=False, float_format="%.4g")
+    f1 = pd.read_csv(results / "figures/networks.csv")
+    whole = f1[(f1["magnitudes"] == "measured") & (f1["share"] == 1) & (f1["threshold"] == "best by filter")]
+    columns = ["network", "depth", "filters", "support", "signs", "f1"]
+    whole[whole["filters"].isin(["trained", "random"])][columns].to_csv(
+        FOLDER / "networks-f1.csv", index=False, float_format="%.4g"
+    )
 
 
 def updated(page: str) -> str:

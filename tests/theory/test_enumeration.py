@@ -297,6 +297,10 @@ def test_noiseless_debiasing_is_capped_layer_by_layer():
     assert np.minimum(1, of_layers).mean() < 0.95
     assert np.isnan(found.probability).all()
     assert not found.certified.any()
+    codes = small.shaped(paths.codes)
+    closed = guarantees.statistical(small.cascade, codes, method="optimised", debias=True, tail="hoeffding")
+    sums = np.sum([layer.probability for layer in closed.layers], axis=0)
+    assert (round(sums.mean(), 2), round(np.minimum(1, sums).mean(), 2)) == (1.46, 0.93)  # as docs/theory.md says
     interference = guarantees.path_interference(small.cascade, small.shaped(paths.codes))
     as_run = guarantees.as_run(interference, found.thresholds, debias=True)
     assert as_run.failure_rate_bound == 1
