@@ -125,7 +125,8 @@ def test_starts_are_limited_only_where_a_limit_was_asked_for(study):
     forced = ("--cores", "2", "--forcerun", "render_local_snr", "--until", "render_local_snr")
     for limit, expected in (("100/1s", "limit: None"), ("50/1s", "limit: <")):
         code, output = study.snakemake("--max-jobs-per-timespan", limit, *forced)
-        assert code == 0 and expected in output, output
+        assert code == 0, output
+        assert expected in output
 
 
 def on_a_cluster(study):
