@@ -11,6 +11,7 @@ like.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import threading
@@ -84,3 +85,31 @@ def release_all() -> None:
     """Release all claims of this process."""
     for folder, name in list(_claims):
         release(folder, name)
+
+
+def is_claimed(folder: Path) -> bool:
+    """
+    Tell whether a process compiles something now.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the lock file lies.
+
+    Returns
+    -------
+    bool
+        True when something is claimed, by this process or another one.
+    """
+    with _guard:
+        if any(place == folder for place, _ in _claims):
+            return True
+    descriptor = _descriptor(folder, os.getpid()) if folder.is_dir() else None
+    if fcntl is None or descriptor is None:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of all bytes: who claims one waits for a moment
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import selectors
@@ -44,13 +43,13 @@ class StudyCosts:
     """
 
     def __init__(self, configuration: str | Path) -> None:
-        from dcsc.kernels import compile as kernels
+        from dcsc.kernels import folder
         from dcsc.study import config
         from dcsc.study.estimate.model import Correction
         from dcsc.study.estimate.sizes import StudySizes
 
         self.results = config.load(configuration).results
-        self.kernels = kernels.cache_folder()
+        self.kernels = folder.cache_folder()
         self._sizes = StudySizes(config.load(configuration))
         self._correction = Correction()
         self._mean: dict[str, float] = {}
@@ -124,19 +123,11 @@ class StudyCosts:
         Returns
         -------
         bool
-            True when one holds the lock of machine code, and the folder was added to within a minute.
+            True when a kernel is claimed by a process that compiles it.
         """
-        if self.kernels is None:
-            return False
-        try:
-            fresh = time.time() - self.kernels.stat().st_mtime < 60
-            with (self.kernels / "lock").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return fresh
-        except OSError:
-            pass
-        return False
+        from dcsc.kernels import locks
+
+        return self.kernels is not None and locks.is_claimed(self.kernels)
 
 
 def _jobs(sizes: Any, rule: str) -> Iterator[tuple[dict[str, str], Path]]:

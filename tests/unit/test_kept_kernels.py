@@ -16,6 +16,7 @@ from dcsc.kernels import folder as folder_module
 from dcsc.kernels import locks, machine_code
 from dcsc.kernels.checked_files import DamagedFileError, read_checked, write_checked
 from dcsc.study import surroundings
+from dcsc.study.run import StudyCosts
 
 ROOT = Path(dcsc.__file__).parents[1]
 
@@ -223,6 +224,24 @@ def test_a_claim_is_waited_for_and_another_one_is_not(tmp_path):
             first.kill()  # the system releases what a killed process held
             assert second.stdout.readline() == "one\n"
             second.stdin.close()
+
+
+def test_a_run_sees_that_another_process_compiles(tmp_path):
+    costs = StudyCosts(ROOT / "config/smoke.yaml")
+    costs.kernels = tmp_path / "none yet"
+    assert not costs.compiles()
+    costs.kernels = tmp_path
+    assert not costs.compiles()
+    with claiming(tmp_path, "one") as other:
+        assert other.stdout.readline() == "one\n"
+        assert costs.compiles()
+        other.stdin.close()
+        other.wait()
+    assert not costs.compiles()
+    locks.claim(tmp_path, "mine")
+    assert costs.compiles()
+    locks.release(tmp_path, "mine")
+    assert not costs.compiles()
 
 
 def test_what_fails_to_compile_is_not_claimed_any_more(tmp_path):
