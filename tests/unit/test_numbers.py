@@ -182,7 +182,12 @@ HELD = {
 """What a page says, and whether it is so."""
 
 MEASURED = {
-    "README.md": ("On 2 cores", "took 11 minutes, compiling included, and 2.0 GB", "10 to 19 minutes", "took 2 minutes more"),
+    "README.md": (
+        "On 2 cores",
+        "took 11 minutes, compiling included, and 2.0 GB",
+        "10 to 19 minutes",
+        "took 2 minutes more",
+    ),
     # The first in the run whose tables are kept; the others by the computation that the page tells of.
     "docs/networks.md": (
         "about five minutes of one core and 1.3 GB",

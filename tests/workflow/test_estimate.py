@@ -41,7 +41,8 @@ def test_a_fresh_study_costs_what_snakemake_plans(clone, study):
 @pytest.mark.slow
 def test_the_readme_tells_a_time_and_a_disk_that_are_near_the_estimate(clone):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    minutes, disk = map(float, re.search(r"took (\d+) minutes, compiling included, and ([\d.]+) GB of disk", readme).groups())
+    told = re.search(r"took (\d+) minutes, compiling included, and ([\d.]+) GB of disk", readme)
+    minutes, disk = map(float, told.groups())
     command = [sys.executable, "-m", "dcsc", "estimate", "--configfile", "config/config.yaml", "--json"]
     done = subprocess.run(command, cwd=clone, env=environment(), capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
