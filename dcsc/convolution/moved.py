@@ -29,7 +29,7 @@ class MovedArrays:
     reach : int
         Entries of their last axis that are used.
     back : tuple of int
-        How many positions before that of a non-zero its pattern begins, one number an axis.
+        How many positions before that of a non-zero its pattern begins, one number per axis.
     """
 
     patterns: Patterns
@@ -81,7 +81,7 @@ class MovedArrays:
         codes : RaggedCodes
             The codes, batch shape (code,).
         threads : int, optional
-            At most that many at once.
+            Largest number of threads used.
 
         Returns
         -------

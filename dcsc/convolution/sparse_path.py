@@ -145,7 +145,7 @@ def correlate_with_others(dictionary: FilterBank, codes: RaggedCodes, *, threads
     codes : RaggedCodes
         Codes of this dictionary, batch axes (...).
     threads : int, optional
-        At most that many at once.
+        Largest number of threads used.
 
     Returns
     -------
