@@ -83,8 +83,8 @@ def compare(
     make : callable
         Takes the number of threads, gives the calls by name.
     against : list of (str, str, float or None)
-        A call of ours, the peers it is compared with by the start of their names (the fastest of them
-        counts), and the ratio that is aimed at.
+        A call of ours, the peer that it is compared with, or the start of the names of peers (the fastest of
+        them counts), and the ratio that is aimed at.
     work : dict of str to Work, optional
         What a trial takes at least, by our call.
 
@@ -98,7 +98,9 @@ def compare(
         os.environ[parallel.ENVIRONMENT_VARIABLE] = str(threads or CORES)  # for calls that take no number of threads
         timings = interleaved(make(threads), clock)
         for ours, prefix, target in against:
-            peers = [name for name in timings if name.startswith(prefix)]
+            peers = [name for name in timings if name == prefix] or [
+                name for name in timings if name.startswith(prefix)
+            ]
             best = min(peers, key=lambda name: timings[name].median)
             yield {
                 "case": title,
