@@ -91,10 +91,10 @@ def gabor(
     ----------
     grid, rng, taps, n_channels
         As for `dct`, on one or two axes and with 2 taps or more.
-    stride : int or tuple of int, in grid points
-        Distance between neighbouring positions.
     n_filters : int
         2 * F * n_channels in 1-D, 2 * F * n_orientations * n_channels in 2-D.
+    stride : int or tuple of int, in grid points
+        Distance between neighbouring positions.
     n_orientations : int
         Number of orientations; used in 2-D only.
     width : float
