@@ -167,7 +167,7 @@ def _add_certify(commands: argparse._SubParsersAction) -> None:
         "stride": "default: what the file states, else 1",
         "dilation": "written out as zeros",
         "groups": "of channels; default: 1, or what the name of a depthwise kernel tells",
-        "padding": "zero padding: one number, one an axis, those before and then those after, or same",
+        "padding": "zero padding: one number, one per axis, those before and then those after, or same",
         "pool": "pooling after a layer, where a segment ends",
     }.items():
         certify.add_argument(f"--{key}", metavar="[LAYER=]N", action="append", default=[], help=what)

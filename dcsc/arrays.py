@@ -181,7 +181,7 @@ def real_numbers(
         return np.broadcast_to(array, shape)
     except ValueError:
         raise UserError(
-            f"{what} of shape {array.shape} does not fit batch axes {shape}: give a number, or one a trial."
+            f"{what} of shape {array.shape} does not fit batch axes {shape}: give a number, or one per trial."
         ) from None
 
 

@@ -182,7 +182,7 @@ def whole_numbers(text: str, what: str, largest: int = LARGEST_NUMBER) -> Number
     if not parts or not all(part.isascii() and part.isdecimal() for part in parts):
         raise UserError(f"{what} is {shown(text)}: give whole numbers that are not negative, with commas between them.")
     if len(parts) > MOST_AXES:
-        raise UserError(f"{what} gives {len(parts)} numbers: give one an axis, {MOST_AXES} at most.")
+        raise UserError(f"{what} gives {len(parts)} numbers: give one per axis, {MOST_AXES} at most.")
     digits = [part.lstrip("0") or "0" for part in parts]
     if any(len(part) > len(str(largest)) or int(part) > largest for part in digits):
         raise UserError(f"{what} is {shown(text)}: give numbers of at most {largest:,}.")
@@ -342,7 +342,7 @@ def _of_each_filter(file: ArrayFile, name: str, count: int) -> NDArray:
     values = _numbers(file, name)
     if values.size != count:
         raise UserError(
-            f"the array {name!r} of {file.path} has shape {values.shape}: give one number a filter, {count}."
+            f"the array {name!r} of {file.path} has shape {values.shape}: give one number per filter, {count}."
         )
     return values.ravel()
 
@@ -377,7 +377,7 @@ def _of_each_axis(name: str, key: str, properties: Mapping[str, Numbers], rank: 
     if len(numbers) != rank or min(numbers) < 1:
         raise UserError(
             f"{key} {_joined(numbers)} of layer {name!r} is not allowed: its filters have {rank} axes, give one "
-            "positive number, or one an axis."
+            "positive number, or one per axis."
         )
     return numbers
 
@@ -470,7 +470,7 @@ def _padding(layer: ConvolutionLayer, properties: Mapping[str, Numbers], singlet
     if len(stated) not in (full, 2 * full) or any(before[axis] or after[axis] for axis in singleton):
         raise UserError(
             f"padding {_joined(stated)} of layer {layer.name!r} is not allowed: its filters have {full} axes, give one "
-            "number, one an axis, or those before all axes and then those after, none along axes of one tap."
+            "number, one per axis, or those before all axes and then those after, none along axes of one tap."
         )
     return tuple((before[axis], after[axis]) for axis in kept)
 

@@ -216,7 +216,7 @@ def rule_of(
         raise UserError(f"rule {rule!r} is unknown: {nearest(rule, RULES)}")
     given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
     if given is None:
-        raise UserError(f"rule {rule!r} needs {name}: a number, or one a trial.")
+        raise UserError(f"rule {rule!r} needs {name}: a number, or one per trial.")
     is_size = rule == "top-k"
     numbers = real_numbers(given, name, batch, low=0, high=n_atoms if is_size else math.inf, whole=is_size).ravel()
     sizes, thresholds = np.zeros(math.prod(batch), np.int64), np.zeros(math.prod(batch), dtype)

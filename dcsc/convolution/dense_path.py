@@ -225,7 +225,7 @@ def _rule_of(
     if rule not in allowed:
         raise UserError(f"rule {rule!r} cannot be applied on the way: {nearest(rule, allowed)}")
     if threshold is None:
-        raise UserError(f"rule {rule!r} needs a threshold: a number, or one a trial.")
+        raise UserError(f"rule {rule!r} needs a threshold: a number, or one per trial.")
     try:
         thresholds = np.array(np.broadcast_to(np.asarray(threshold, dtype), batch))
     except ValueError:

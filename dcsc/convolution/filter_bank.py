@@ -48,7 +48,7 @@ def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...
     values = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,) * rank
     if len(values) != rank:
         raise UserError(
-            f"{name} {values} has {len(values)} axes, but the filters have {rank}: give one number an axis."
+            f"{name} {values} has {len(values)} axes, but the filters have {rank}: give one number per axis."
         )
     for number in values:
         if int(number) != number or number < 1:

@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[NDArray, tuple[int, ...] | int | None]:
         return filters, None
     stride = opened.read("stride")
     if stride.dtype.kind not in "iu" or stride.ndim > 1 or (stride < 1).any():
-        raise UserError(f"the file {path} holds stride {stride.tolist()}: store one positive integer, or one an axis.")
+        raise UserError(f"the file {path} holds stride {stride.tolist()}: store one positive integer, or one per axis.")
     return filters, int(stride) if stride.ndim == 0 else tuple(stride.tolist())
 
 

@@ -206,7 +206,7 @@ def given_thresholds(threshold: str | Sequence[ArrayLike], depth: int) -> Sequen
     if isinstance(threshold, str) or not np.iterable(threshold):
         threshold = [threshold] * depth
     if len(threshold) != depth:
-        raise UserError(f"{len(threshold)} thresholds for {depth} layers: give one a layer.")
+        raise UserError(f"{len(threshold)} thresholds for {depth} layers: give one per layer.")
     for choice in threshold:
         if isinstance(choice, str):
             check_choice(choice, THRESHOLDS, "threshold")

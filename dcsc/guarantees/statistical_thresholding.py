@@ -130,7 +130,7 @@ class StatisticalOptions:
         if self.by_filter:
             check_form(self.form)
             if self.method == "optimised" and model.depth > 1 and not self.debias:
-                raise UserError("levels of a path are optimised for one threshold a layer: use method='split'.")
+                raise UserError("levels of a path are optimised for one threshold per layer: use method='split'.")
         if self.debias and self.noise_deviation and model.depth > 1:
             raise UserError("debiasing needs a bound on the noise: use gaussian_noise_bound, noise and noise_failure.")
 

@@ -315,7 +315,7 @@ def _given(paths: PathInterference, thresholds: Sequence[ArrayLike] | None, by_f
     if thresholds is None:
         return [None] * paths.model.depth
     if len(thresholds) != paths.model.depth:
-        raise UserError(f"{len(thresholds)} thresholds for {paths.model.depth} layers: give one a layer.")
+        raise UserError(f"{len(thresholds)} thresholds for {paths.model.depth} layers: give one per layer.")
     if by_filter:
         counts = [layer.n_filters for layer in paths.model.dictionaries]
         each = [thresholds_by_filter(beta, paths.batch, n) for beta, n in zip(thresholds, counts, strict=True)]

@@ -60,7 +60,7 @@ class Cascade:
                 )
         if signs is not None:
             if len(signs) != len(dictionaries):
-                raise UserError(f"{len(signs)} arrays of signs for {len(dictionaries)} layers: give one a layer.")
+                raise UserError(f"{len(signs)} arrays of signs for {len(dictionaries)} layers: give one per layer.")
             arrays = tuple(
                 real_array(sign, f"signs of layer {layer}", dictionary.code_shape, finite=False)
                 for layer, (sign, dictionary) in enumerate(zip(signs, dictionaries, strict=True), start=1)

@@ -171,7 +171,7 @@ def check_layers(n_layers: int, **options: object) -> None:
     """
     for name, option in options.items():
         if isinstance(option, Sequence) and not isinstance(option, str) and len(option) != n_layers:
-            raise UserError(f"{name} has {len(option)} entries for {n_layers} layers: give one, or one a layer.")
+            raise UserError(f"{name} has {len(option)} entries for {n_layers} layers: give one, or one per layer.")
 
 
 def of_layer(option: Any, layer: int) -> Any:

@@ -96,7 +96,7 @@ def threshold_codes(
     check_layers(model.depth, threshold=threshold, k=k)
     given, name = (k, "k") if rule == "top-k" else (threshold, "threshold")
     if given is None:
-        raise UserError(f"rule {rule!r} needs {name}: a number, or one a layer.")
+        raise UserError(f"rule {rule!r} needs {name}: a number, or one per layer.")
     if rule == "relu" and model.signs is not None:
         raise UserError("relu cannot recover codes of both signs: use rule 'soft' or 'hard' with signs T.")
     source = _Input(_signed(model, 1, codes), None if noise is None else real_array(noise, "noise"), is_codes=True)

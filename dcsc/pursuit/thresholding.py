@@ -337,8 +337,8 @@ def _one_a_trial(threshold: NDArray, batch: tuple[int, ...]) -> NDArray:
         return np.broadcast_to(threshold, batch)
     except ValueError:
         raise UserError(
-            f"thresholds of shape {threshold.shape} do not fit batch axes {batch}: give a number or one a trial, or "
-            "set by_filter for one a filter."
+            f"thresholds of shape {threshold.shape} do not fit batch axes {batch}: give a number or one per trial, or "
+            "set by_filter for one per filter."
         ) from None
 
 
@@ -351,7 +351,7 @@ def _check(model: Cascade, rule: str, threshold: object, k: object, by_filter: b
         if k is None and not truth:
             raise UserError("top-k needs k, or the reference codes to count.")
     elif threshold is None:
-        raise UserError(f"rule {rule!r} needs a threshold: a number, one a layer, or one of {', '.join(THRESHOLDS)}.")
+        raise UserError(f"rule {rule!r} needs a threshold: a number, one per layer, or one of {', '.join(THRESHOLDS)}.")
     if isinstance(threshold, str) and not truth:
         raise UserError(f"threshold {threshold!r} derives from the true codes: pass them as reference.")
     if rule != "top-k" and not isinstance(threshold, str):

@@ -232,7 +232,7 @@ def given_magnitudes(rng: Generator, count: int, *, values: ArrayLike, supports:
     """
     given = real_array(values, "values")
     if given.ndim == 1 and len(given) != count:
-        raise UserError(f"values of shape {given.shape} do not fit {count} non-zeros: give one each, or one an atom.")
+        raise UserError(f"values of shape {given.shape} do not fit {count} non-zeros: give one each, or one per atom.")
     if np.any(given <= 0):
         raise UserError(f"values hold {given[given <= 0].flat[0]}: give positive numbers.")
     return _of_nonzeros(given, "values", supports)
@@ -368,7 +368,7 @@ def _of_nonzeros(values: NDArray, what: str, codes: RaggedCodes) -> NDArray:
     try:
         everywhere = np.broadcast_to(values, shape).reshape(n_trials, n_atoms)
     except ValueError:
-        raise UserError(f"{what} of shape {values.shape} do not fit: give one a non-zero, or {shape}.") from None
+        raise UserError(f"{what} of shape {values.shape} do not fit: give one per non-zero, or {shape}.") from None
     trials = np.repeat(np.arange(n_trials), codes.row_size.ravel())
     return everywhere[trials, codes.atom]
 

@@ -124,7 +124,7 @@ def _check_thresholds(experiment: str, pursuits: Mapping[str, PursuitOptions], m
                 key = f"experiments.{experiment}.pursuits.{label}.threshold"
                 raise UserError(
                     f"{key} has {len(of_layer)} numbers for layer {number} of cascade {member.name!r}, which has "
-                    f"{layer.n_filters} filters: give one a filter."
+                    f"{layer.n_filters} filters: give one per filter."
                 )
 
 

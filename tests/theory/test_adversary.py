@@ -223,7 +223,7 @@ def test_attacks_do_not_depend_on_threads_or_batch():
     ("call", "words"),
     [
         (lambda d, c: adversary.worst_signs_for_threshold(d, c, -0.1), "give numbers from 0"),
-        (lambda d, c: adversary.worst_signs_for_threshold(d, c, np.ones(3)), "one a trial"),
+        (lambda d, c: adversary.worst_signs_for_threshold(d, c, np.ones(3)), "one per trial"),
         (lambda d, c: adversary.worst_signs_of_atom(d, c, 99), "give whole numbers from 0 to 3"),
     ],
 )

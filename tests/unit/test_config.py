@@ -76,9 +76,9 @@ def basis_pursuit(**parameters):
         (
             (*HARD, "threshold"),
             [0.1, 0.2],
-            ["has 2 entries", "one a layer"],
+            ["has 2 entries", "one per layer"],
         ),
-        ((*HARD, "threshold"), [[0.1, 0.2]], ["2 numbers for layer 1", "16 filters: give one a filter"]),
+        ((*HARD, "threshold"), [[0.1, 0.2]], ["2 numbers for layer 1", "16 filters: give one per filter"]),
         ((*HARD, "threshold"), "statistical-by-fliter", ["threshold"]),
         ((*SIGNALS, "trails"), 3, ["trails", "did you mean 'trials'?"]),
         ((*SIGNALS, "trials"), -3, ["trials = -3", "greater than or equal to 1"]),

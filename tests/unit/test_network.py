@@ -351,7 +351,7 @@ MISTAKES = {
     "not finite": ({"c.weight": np.full((1, 1, 2), np.nan)}, {}, "NaN or infinity"),
     "empty": ({"c.weight": np.ones((0, 1, 2))}, {}, "is empty"),
     "zero": ({"c.weight": np.zeros((1, 1, 2))}, {}, "no filter that is not zero"),
-    "bias": ({"c.weight": np.ones((2, 1, 2)), "c.bias": np.ones(3)}, {}, r"shape \(3,\): give one number a filter, 2"),
+    "bias": ({"c.weight": np.ones((2, 1, 2)), "c.bias": np.ones(3)}, {}, r"shape \(3,\): one number per filter, 2"),
     "stride": ({"c.weight": np.ones((2, 1, 2)), "c.stride": [1, 2]}, {}, "stride 1,2 of layer 'c' is not allowed"),
     "zero stride": ({"c.weight": np.ones((2, 1, 2)), "c.stride": 0}, {}, "stride 0 of layer 'c' is not allowed"),
     "fraction": ({"c.weight": np.ones((2, 1, 2)), "c.stride": 0.5}, {}, "store whole numbers"),
@@ -365,7 +365,7 @@ MISTAKES = {
     "huge groups": ({"c.weight": np.ones((2**10, 1, 2)), "c.groups": 2**10}, {"largest": 2**20}, "would take"),
     "too large": ({"c.weight": np.ones((3, 1, 200))}, {"largest": 2**10}, "choose layers with --layers"),
     "beyond reason": ({"c.weight": np.ones((3, 1, 2)), "c.stride": 2**40}, {}, "exceeds"),
-    "scale": ({"c.weight_v": np.ones((3, 1, 2)), "c.weight_g": np.ones(2)}, {}, "one number a filter, 3"),
+    "scale": ({"c.weight_v": np.ones((3, 1, 2)), "c.weight_g": np.ones(2)}, {}, "one number per filter, 3"),
 }  # fmt: skip
 
 
@@ -392,7 +392,7 @@ def test_numbers_beyond_the_range_are_told_the_range(text):
 
 
 def test_more_numbers_than_axes_are_told_so():
-    with pytest.raises(UserError, match="gives 17 numbers: give one an axis, 16 at most"):
+    with pytest.raises(UserError, match="gives 17 numbers: give one per axis, 16 at most"):
         whole_numbers(",".join("1" * 17), "--grid")
 
 

@@ -117,7 +117,7 @@ def two_filters():
     [
         ({"threshold": [[0.1, 0.2, 0.3]], "by_filter": True}, "(3,) do not fit 2 filters and batch axes (2,)"),
         ({"threshold": [np.zeros((3, 2))], "by_filter": True}, "give a number, (2,) or (2, 2)"),
-        ({"threshold": [[0.1, 0.2, 0.3]]}, "set by_filter for one a filter"),
+        ({"threshold": [[0.1, 0.2, 0.3]]}, "set by_filter for one per filter"),
         ({"threshold": "statistical-by-filtr"}, "did you mean 'statistical-by-filter'?"),
         ({"threshold": "uniform-by-filter"}, "pass them as reference"),
     ],

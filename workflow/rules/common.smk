@@ -143,7 +143,7 @@ def digests_beside(*files):
 
 
 def logged(stage, suffix="log", places=None):
-    """The log of a stage's rule, or its timings: in a folder of the rule, a file a job."""
+    """The log of a stage's rule, or its timings: in a folder of the rule, a file per job."""
     if places is None:
         places = wildcards_of(FILES.get(stage, ""))
     parts = [RULES.get(stage, stage), *(f"{{{place}}}" for place in places)]

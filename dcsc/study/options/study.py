@@ -204,7 +204,7 @@ class Study(Options):
                     if isinstance(options.threshold, list) and len(options.threshold) != depth:
                         raise ValueError(
                             f"experiments.{name}.pursuits.{pursuit}.threshold has {len(options.threshold)} entries, "
-                            f"but cascade {cascade!r} has {depth} layers: give one a layer."
+                            f"but cascade {cascade!r} has {depth} layers: give one per layer."
                         )
         drawn = {
             f"{name}-{panel}": experiment
