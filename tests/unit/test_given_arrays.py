@@ -340,6 +340,7 @@ CALLS: dict[str, dict[str, Given]] = {
     "separate_worst_cases": {"codes": lists(lambda given: adversary.separate_worst_cases(DICTIONARY, given))},
     # Sums over lists.
     "correlate_codes": {"codes": lists(lambda given: sparse_path.correlate_codes(DICTIONARY, given))},
+    "correlate_with_others": {"codes": lists(lambda given: sparse_path.correlate_with_others(DICTIONARY, given))},
     "synthesize_codes": {"codes": lists(lambda given: sparse_path.synthesize_codes(DICTIONARY, given))},
     "margins": {
         "codes": lists(lambda given: sparse_path.margins(DICTIONARY, given)),

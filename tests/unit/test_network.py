@@ -351,7 +351,7 @@ MISTAKES = {
     "not finite": ({"c.weight": np.full((1, 1, 2), np.nan)}, {}, "NaN or infinity"),
     "empty": ({"c.weight": np.ones((0, 1, 2))}, {}, "is empty"),
     "zero": ({"c.weight": np.zeros((1, 1, 2))}, {}, "no filter that is not zero"),
-    "bias": ({"c.weight": np.ones((2, 1, 2)), "c.bias": np.ones(3)}, {}, r"shape \(3,\): one number per filter, 2"),
+    "bias": ({"c.weight": np.ones((2, 1, 2)), "c.bias": np.ones(3)}, {}, r"shape \(3,\): give one number per filter"),
     "stride": ({"c.weight": np.ones((2, 1, 2)), "c.stride": [1, 2]}, {}, "stride 1,2 of layer 'c' is not allowed"),
     "zero stride": ({"c.weight": np.ones((2, 1, 2)), "c.stride": 0}, {}, "stride 0 of layer 'c' is not allowed"),
     "fraction": ({"c.weight": np.ones((2, 1, 2)), "c.stride": 0.5}, {}, "store whole numbers"),
