@@ -23,8 +23,8 @@ noiseless trial takes the dense path where that costs less, and then the two are
 The share is what our call reaches of the machine, on one core: of its operations a second in a product of matrices,
 for the multiplications and additions that the work takes at least (by the direct method, or by rows of the Gram
 kernel), or of its bytes a second in a copy, for reading codes that are given as arrays. What is missing to 100 % is
-what could be gained at most; the Fourier transform takes fewer operations than the direct method, hence more than 100
-%. Work on lists takes most of its time to find where each number belongs, which counts as nothing here.
+what could be gained at most; the Fourier transform takes fewer operations than the direct method, hence more than
+100 %. Work on lists takes most of its time to find where each number belongs, which counts as nothing here.
 
 PyTorch is called in chunks of trials, and its fastest chunk counts. Signals have 1024 points, dictionaries 32
 filters at stride 1, unless a line says otherwise. Our outputs are allocated beforehand, as are PyTorch's.

@@ -148,3 +148,14 @@ def test_the_example_of_densities_of_a_layer_runs():
     plan = plan_of(example, 1024, LAPPED, INNER)
     assert len(plan.cells_of("own", "it")) == 3
     assert plan.figure_settings("own")["axis"] == {"of": "density", "layer": 1}
+
+
+def test_no_line_of_a_page_is_taken_for_a_comment():
+    pages = [
+        path for pattern in ("*.md", "config/*.md", "docs/**/*.md", "workflow/report/*") for path in ROOT.glob(pattern)
+    ]
+    assert len(pages) > 40
+    begun = [
+        f"{page.name}: {line}" for page in pages for line in page.read_text("utf-8").splitlines() if line[:1] == "%"
+    ]
+    assert begun == []  # MyST leaves out lines that begin with a percent sign
