@@ -80,7 +80,7 @@ def _run_guarantees(dictionary: ConvolutionalDictionary, inner: ConvolutionalDic
     bounds.independent_atoms(dictionary, codes, np.arange(codes.row_size.size))
     interference.layer_interference(dictionary, codes)
     interference.largest_write_counts(dictionary, codes)
-    tails.best_threshold(plain_model.plain_interference(model, deepest, 1), nothing, nothing)
+    tails.best_threshold(plain_model.Propagation.of(model).interference(deepest, 1), nothing, nothing)
     for noise_variance in (0.0, 0.01):
         options = {"noise_variance": noise_variance, "by_filter": True}
         sharp_tails.best_failure(dictionary, codes, nothing, nothing, **options)

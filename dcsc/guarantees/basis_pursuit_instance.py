@@ -19,7 +19,7 @@ from dcsc.convolution import layouts
 from dcsc.convolution.arguments import checked_type
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import SIGNS, check_choice, flat_path
-from dcsc.guarantees.plain_model import propagated_columns
+from dcsc.guarantees.plain_model import Propagation
 from dcsc.guarantees.random_signs import disjoint_columns, separate_writes
 from dcsc.guarantees.tails import TAILS
 from dcsc.kernels import fuchs
@@ -305,7 +305,7 @@ def basis_pursuit_on_supports(
     if signs == "deepest":
         if model.signs is not None:
             raise UserError("signs 'deepest' is about the plain model: give a cascade without signs.")
-        columns = propagated_columns(model, flat[-1])
+        columns = Propagation.of(model).columns(flat[-1])
         applies = determined = disjoint_columns(flat, columns)
         groups = [_groups(flat[-1], column, code) for column, code in zip(columns, flat, strict=True)]
     layers = []

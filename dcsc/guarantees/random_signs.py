@@ -69,7 +69,7 @@ def disjoint_columns(codes: list[RaggedCodes], columns: list[RaggedCodes]) -> ND
     codes : list of RaggedCodes
         [X^(1), ..., X^(L)] of the plain model.
     columns : list of RaggedCodes
-        What the active deepest atoms make of every layer, from `propagated_columns`.
+        What the active deepest atoms make of every layer, from `Propagation.columns`.
 
     Returns
     -------

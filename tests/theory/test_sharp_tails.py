@@ -11,7 +11,7 @@ from dcsc import RaggedCodes
 from dcsc.errors import UserError
 from dcsc.guarantees import sharp_tails
 from dcsc.guarantees.interference import layer_failure, rademacher_interference
-from dcsc.guarantees.plain_model import plain_interference
+from dcsc.guarantees.plain_model import Propagation
 from dcsc.guarantees.sharp_tails import TAILS, DrawnAtoms, best_failure, failure_at, tail_probability
 from tests.theory import support
 
@@ -298,7 +298,7 @@ def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_its_bou
             at = sharp_tails.plain_failure_at(cascade, deepest, 1, betas, 0 * guard, guard, tail=tail)
             np.testing.assert_allclose(at[found < 1], found[found < 1], rtol=0.2)
             before = found
-        loose = support.instance_failure(plain_interference(cascade, deepest, 1), betas, 0 * guard, guard)
+        loose = support.instance_failure(Propagation.of(cascade).interference(deepest, 1), betas, 0 * guard, guard)
         for row in np.flatnonzero((found > 0) & (found < 1)):
             trials = np.zeros((512, below.n_atoms))
             trials[:, np.flatnonzero(dense[row])] = support.all_signs(9)

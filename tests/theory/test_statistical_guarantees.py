@@ -15,7 +15,7 @@ from dcsc import Cascade, guarantees
 from dcsc.errors import UserError
 from dcsc.guarantees import tails
 from dcsc.guarantees.interference import rademacher_interference, support_gram
-from dcsc.guarantees.plain_model import plain_interference
+from dcsc.guarantees.plain_model import Propagation
 from tests.strategies import dense_matrix
 from tests.theory import support
 
@@ -249,7 +249,7 @@ def test_exact_failure_of_the_first_layer_in_the_plain_model_stays_below_an_info
         cascade = support.DENSE[name](size)
         above, below = cascade.dictionaries
         deepest = support.one_per_group(rng, below, 4, np.full(60, 10))
-        found = plain_interference(cascade, deepest, 1)
+        found = Propagation.of(cascade).interference(deepest, 1)
         guard = np.full(60, 1e-14)
         betas, probabilities = tails.best_threshold(found, 0 * guard, guard)
         for row in np.flatnonzero((probabilities > 0) & (probabilities < 1)):
@@ -282,7 +282,7 @@ def test_plain_interference_is_what_the_signs_make():
                 true = layers[layer].reshape(len(trials), -1)
                 sums = true @ (matrix.T @ matrix) - true
                 sign = np.sign(true)
-                found = plain_interference(cascade, code[None], layer)
+                found = Propagation.of(cascade).interference(code[None], layer)
                 inactive = ~found.active[0]
                 np.testing.assert_allclose((sums**2).mean(axis=0)[inactive], found.variance[0, inactive], atol=1e-12)
                 np.testing.assert_allclose(np.abs(sums).max(axis=0)[inactive], found.bound[0, inactive], atol=1e-12)
