@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -195,16 +196,23 @@ def coherence_norm(filters: NDArray, stride: tuple[int, ...], exponent: int) -> 
     unit = filters / norms
     blocks = _phases(unit, stride)
     spectra, inner = _inner_products(blocks)
-    coherence = float(np.abs(inner).max())
+    coherence = float(max(inner.max(), -inner.min()))
     if coherence < _NEGLIGIBLE:
         return -np.inf, np.zeros_like(filters), coherence
     inner /= coherence
     # A pair of filters is two blocks of the Gram kernel, a filter with itself is one.
-    first, second = np.triu_indices(len(filters))
-    weights = np.where(first == second, 1.0, 2.0).reshape(-1, *[1] * (inner.ndim - 1))
-    powers = weights * np.exp((exponent / 2 - 1) * np.log(inner**2 + np.finfo(float).tiny))
-    total = float((powers * inner**2).sum())
-    gradient = _pulled_back(powers * inner / (total * coherence), spectra, blocks.shape)
+    first, second = _pairs(len(filters))
+    squares = inner**2
+    powers = squares + np.finfo(float).tiny  # from here in place: thousands of evaluations are made
+    np.log(powers, out=powers)
+    powers *= exponent / 2 - 1
+    np.exp(powers, out=powers)
+    powers *= np.where(first == second, 1.0, 2.0).reshape(-1, *[1] * (inner.ndim - 1))
+    squares *= powers
+    total = float(squares.sum())
+    inner *= powers
+    inner /= total * coherence
+    gradient = _pulled_back(inner, spectra, blocks.shape)
     gradient = _from_phases(gradient, filters.shape, stride)
     radial = (gradient * unit).sum(axis=tuple(range(1, filters.ndim)), keepdims=True)
     return float(np.log(coherence) + np.log(total) / exponent), (gradient - radial * unit) / norms, coherence
@@ -221,7 +229,7 @@ def _inner_products(blocks: NDArray) -> tuple[NDArray, NDArray]:
 
     Returns
     -------
-    spectra : ndarray of complex, shape (frequency, filter, channel * phases)
+    spectra : ndarray of complex, shape (filter, channel * phases, frequency)
         Of the zero-padded filters.
     inner : ndarray, shape (pair, *lag)
         Inner products of the filters i <= j at all lags, those of an atom with itself set to 0.
@@ -232,10 +240,10 @@ def _inner_products(blocks: NDArray) -> tuple[NDArray, NDArray]:
     padded = _padded(blocks.shape)
     spectra = scipy.fft.rfftn(blocks, padded, axes=axes, workers=1)
     bins = spectra.shape[2:]
-    spectra = np.ascontiguousarray(spectra.reshape(*blocks.shape[:2], -1).transpose(2, 0, 1))
+    spectra = spectra.reshape(*blocks.shape[:2], -1)
     # Filters i <= j only, because the lag d of (j, i) is the lag -d of (i, j).
-    first, second = np.triu_indices(len(blocks))
-    products = np.einsum("fic,fjc->fij", spectra, spectra.conj())[:, first, second].T
+    first, second = _pairs(len(blocks))
+    products = np.einsum("pcf,pcf->pf", spectra[first], spectra.conj()[second])
     inner = scipy.fft.irfftn(products.reshape(-1, *bins), padded, axes=tuple(range(1, len(bins) + 1)), workers=1)
     inner[(first == second, *[0] * len(bins))] = 0
     return spectra, inner
@@ -249,7 +257,7 @@ def _pulled_back(slopes: NDArray, spectra: NDArray, shape: tuple[int, ...]) -> N
     ----------
     slopes : ndarray, shape (pair, *lag)
         Derivatives by the entries of `_inner_products`.
-    spectra : ndarray of complex, shape (frequency, filter, channel * phases)
+    spectra : ndarray of complex, shape (filter, channel * phases, frequency)
         Spectra of the filters.
     shape : tuple of int
         Shape (filter, channel * phases, *overlap) of the result.
@@ -264,15 +272,22 @@ def _pulled_back(slopes: NDArray, spectra: NDArray, shape: tuple[int, ...]) -> N
     n_filters, n_phases, *overlap = shape
     slopes = scipy.fft.rfftn(slopes, axes=tuple(range(1, len(overlap) + 1)), workers=1)
     bins = slopes.shape[1:]
-    slopes = slopes.reshape(len(slopes), -1).T
-    first, second = np.triu_indices(n_filters)
-    both = np.zeros((len(slopes), n_filters, n_filters), dtype=slopes.dtype)
-    both[:, first, second] = slopes
+    slopes = slopes.reshape(len(slopes), -1)
+    first, second = _pairs(n_filters)
+    both = np.zeros((n_filters, n_filters, slopes.shape[1]), dtype=slopes.dtype)
+    both[first, second] = slopes
     # Each pair acts on both of its filters, also when they are one.
-    both[:, second, first] += slopes.conj()
-    gradient = np.einsum("fij,fjc->fic", both, spectra).transpose(1, 2, 0).reshape(n_filters, n_phases, *bins)
+    both[second, first] += slopes.conj()
+    gradient = np.einsum("ijf,jcf->icf", both, spectra).reshape(n_filters, n_phases, *bins)
     gradient = scipy.fft.irfftn(gradient, _padded(shape), axes=tuple(range(2, len(shape))), workers=1)
     return gradient[(slice(None), slice(None), *[slice(size) for size in overlap])]
+
+
+@cache
+def _pairs(n_filters: int) -> tuple[NDArray, NDArray]:
+    """The pairs of filters i <= j."""
+    first, second = np.triu_indices(n_filters)
+    return first, second
 
 
 def _padded(shape: tuple[int, ...]) -> list[int]:
@@ -298,9 +313,9 @@ def _phases(filters: NDArray, stride: tuple[int, ...]) -> NDArray:
     rank = len(stride)
     overlap = [-(-taps // step) for taps, step in zip(filters.shape[2:], stride, strict=True)]
     padding = [(0, n * step - taps) for n, step, taps in zip(overlap, stride, filters.shape[2:], strict=True)]
-    split = np.pad(filters, [(0, 0), (0, 0), *padding]).reshape(
-        *filters.shape[:2], *[n for pair in zip(overlap, stride, strict=True) for n in pair]
-    )
+    if any(after for _, after in padding):
+        filters = np.pad(filters, [(0, 0), (0, 0), *padding])
+    split = filters.reshape(*filters.shape[:2], *[n for pair in zip(overlap, stride, strict=True) for n in pair])
     phase_axes, overlap_axes = range(3, 3 + 2 * rank, 2), range(2, 2 + 2 * rank, 2)
     return split.transpose(0, 1, *phase_axes, *overlap_axes).reshape(len(filters), -1, *overlap)
 
@@ -319,15 +334,28 @@ def _from_phases(blocks: NDArray, shape: tuple[int, ...], stride: tuple[int, ...
     return np.ascontiguousarray(joined[(slice(None), slice(None), *[slice(taps) for taps in shape[2:]])])
 
 
+class _Step(NamedTuple):
+    """A step of the descent, the change of the gradient that it made, and inner products of the two."""
+
+    step: NDArray
+    change: NDArray
+    curvature: float
+    square: float
+
+    @classmethod
+    def between(cls, step: NDArray, change: NDArray) -> _Step:
+        """Measure a step: the products <step, change> and <change, change> are needed at each of the next steps."""
+        return cls(step, change, _dot(step, change), _dot(change, change))
+
+
 def _descend(
     objective: Callable[[NDArray], tuple[float, NDArray, float]], point: NDArray
 ) -> Iterator[tuple[NDArray, float, float]]:
     """Give point, value and coherence after each step of L-BFGS, until no step descends."""
     value, gradient, _ = objective(point)
-    steps: deque[NDArray] = deque(maxlen=_MEMORY)
-    changes: deque[NDArray] = deque(maxlen=_MEMORY)
+    steps: deque[_Step] = deque(maxlen=_MEMORY)
     while True:
-        direction = _direction(gradient, steps, changes)
+        direction = _direction(gradient, steps)
         length = 1.0
         if not steps:
             # Nothing is known of the curvature yet: move a tenth of a filter's norm.
@@ -337,8 +365,7 @@ def _descend(
         if reached is None:
             return
         new_point, value, new_gradient, coherence = reached
-        steps.append(new_point - point)
-        changes.append(new_gradient - gradient)
+        steps.append(_Step.between(new_point - point, new_gradient - gradient))
         point, gradient = new_point, new_gradient
         yield point, value, coherence
 
@@ -347,17 +374,17 @@ def _dot(first: NDArray, second: NDArray) -> float:
     return float(np.einsum("i,i->", first.ravel(), second.ravel()))
 
 
-def _direction(gradient: NDArray, steps: Sequence[NDArray], changes: Sequence[NDArray]) -> NDArray:
+def _direction(gradient: NDArray, steps: Sequence[_Step]) -> NDArray:
     """Apply the inverse Hessian that the last steps suggest to minus the gradient (two-loop recursion)."""
-    direction = -gradient
+    direction, scaled = -gradient, np.empty_like(gradient)
     shares = []
-    for step, change in zip(reversed(steps), reversed(changes), strict=True):
-        shares.append(_dot(step, direction) / _dot(step, change))
-        direction = direction - shares[-1] * change
+    for last in reversed(steps):
+        shares.append(_dot(last.step, direction) / last.curvature)
+        direction -= np.multiply(shares[-1], last.change, out=scaled)
     if steps:
-        direction = direction * (_dot(steps[-1], changes[-1]) / _dot(changes[-1], changes[-1]))
-    for step, change, share in zip(steps, changes, reversed(shares), strict=True):
-        direction = direction + (share - _dot(change, direction) / _dot(step, change)) * step
+        direction *= steps[-1].curvature / steps[-1].square
+    for last, share in zip(steps, reversed(shares), strict=True):
+        direction += np.multiply(share - _dot(last.change, direction) / last.curvature, last.step, out=scaled)
     return direction
 
 
