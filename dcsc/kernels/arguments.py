@@ -76,6 +76,31 @@ class Taps(NamedTuple):
     geometry: NDArray
 
 
+class Columns(NamedTuple):
+    """
+    The Gram matrix of a working set by columns, as `dcsc.kernels.gram_columns` multiplies it.
+
+    Parameters
+    ----------
+    firsts : ndarray of int64, shape (atom + 1,)
+        Where the runs of each column begin, and where the last ones end.
+    runs : ndarray of int64, shape (run, 3)
+        Consecutive rows that a column reaches: the first, the one after the last, and where their values begin.
+    values : ndarray, shape (entry,)
+        Entries of one column after another, 0 on the diagonal; none where only rows can be multiplied.
+    own : ndarray of int64, shape (atom,)
+        Where the diagonal's entries are.
+    alike : ndarray of int64, shape (atom,)
+        Columns from each one on that reach the same rows, as far as they are counted.
+    """
+
+    firsts: NDArray
+    runs: NDArray
+    values: NDArray
+    own: NDArray
+    alike: NDArray
+
+
 class Codes(NamedTuple):
     """
     Consecutive sparse codes.

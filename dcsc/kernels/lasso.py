@@ -23,6 +23,7 @@ import math
 import numpy as np
 
 from dcsc.kernels.compile import compiled
+from dcsc.kernels.gram_columns import columns_of, multiply
 from dcsc.kernels.scatter import add_pattern, coordinates
 from dcsc.kernels.sorting import copy, entries_at, places_where
 
@@ -38,6 +39,8 @@ MAX_STALLED = 20
 """Iterations without a better KKT distance, after which rounding forbids more."""
 PRECISION = 0.3
 """KKT distance on the working set, over that on all atoms, at which new atoms are looked for."""
+SMALL_FACE = 4
+"""How many times fewer atoms a face has than the working set when products take its rows, one by one."""
 GAP, KKT = 0, 1
 
 
@@ -265,8 +268,11 @@ def descend(x, q, row, col, val, diagonal, side, xi):
 
 
 @compiled
-def face_product(direction, face, row, col, val, diagonal, out):
+def face_product(direction, face, row, col, val, diagonal, columns, sums, out):
     """Gram matrix times a direction that vanishes off the face, at the face's atoms."""
+    if len(columns.values) > 0 and SMALL_FACE * len(face) >= len(direction):
+        multiply(columns, diagonal, direction, sums, out)
+        return
     for k in face:
         first, last = row[k], row[k + 1]
         even, odd = diagonal[k] * direction[k], 0.0  # two sums, for one would wait for itself
@@ -279,7 +285,7 @@ def face_product(direction, face, row, col, val, diagonal, out):
 
 
 @compiled
-def project_step(x, q, face, row, col, val, diagonal, xi, step, change, product):
+def project_step(x, q, face, row, col, val, diagonal, columns, xi, step, change, product, sums):
     """
     Shorten a step until it decreases the objective when the entries that change sign are set to 0.
 
@@ -297,7 +303,7 @@ def project_step(x, q, face, row, col, val, diagonal, xi, step, change, product)
                 crossings += 1
         if crossings == 0:
             return
-        face_product(change, face, row, col, val, diagonal, product)
+        face_product(change, face, row, col, val, diagonal, columns, sums, product)
         gain = 0.0
         for k in face:
             gain += change[k] * (0.5 * product[k] - q[k]) + xi * (abs(x[k] + change[k]) - abs(x[k]))
@@ -315,13 +321,13 @@ def project_step(x, q, face, row, col, val, diagonal, xi, step, change, product)
 
 
 @compiled
-def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
+def face_step(x, q, face, row, col, val, diagonal, columns, xi, tolerance, work):
     """
     Newton step on the face of the current signs, by conjugate gradients; returns its iterations.
 
     See `project_step` for what is kept of it.
     """
-    step, direction, left, product = work[0], work[1], work[2], work[3]
+    step, direction, left, product, sums = work[0], work[1], work[2], work[3], work[4:6]
     step[:] = 0
     direction[:] = 0
     square = 0.0
@@ -332,7 +338,7 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
     bound = max(tolerance * tolerance, FORCING * FORCING * square)
     iterations = 0
     while square > bound and iterations < MAX_CONJUGATE:
-        face_product(direction, face, row, col, val, diagonal, product)
+        face_product(direction, face, row, col, val, diagonal, columns, sums, product)
         curvature, length = 0.0, 0.0
         for k in face:
             curvature += direction[k] * product[k]
@@ -353,7 +359,7 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
             direction[k] = left[k] + ratio * direction[k]
         square = new_square
         iterations += 1
-    project_step(x, q, face, row, col, val, diagonal, xi, step, direction, product)
+    project_step(x, q, face, row, col, val, diagonal, columns, xi, step, direction, product, sums)
     change = direction
     for k in face:
         move = change[k]
@@ -368,7 +374,7 @@ def face_step(x, q, face, row, col, val, diagonal, xi, tolerance, work):
 @compiled
 def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rounds):
     """Minimise over the working set to a KKT distance; returns the rounds used."""
-    work = np.zeros((4, len(x)))
+    work, columns = np.zeros((6, len(x))), columns_of(row, col, val)
     for rounds in range(max_rounds):
         largest = 0.0
         for _ in range(MAX_SWEEPS):
@@ -377,7 +383,7 @@ def solve_restricted(x, q, row, col, val, diagonal, side, xi, tolerance, max_rou
                 break
         if largest <= tolerance:
             return rounds
-        face_step(x, q, places_where(x), row, col, val, diagonal, xi, 0.3 * tolerance, work)
+        face_step(x, q, places_where(x), row, col, val, diagonal, columns, xi, 0.3 * tolerance, work)
     return max_rounds
 
 
