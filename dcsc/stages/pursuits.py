@@ -142,12 +142,12 @@ def _pursue_together(
     found: dict[str, list[list[RecoveredLayer]]] = {name: [[] for _ in range(depth)] for name in pursuits}
     for replicate, cascade in enumerate(cascades):
         codes = [codes_of_replicate(signals, layer, replicate) for layer in range(1, depth + 1)]
-        observed = _Observation(
+        observed = Observation(
             cascade, codes, layer_signs_of_replicate(signals, replicate), noise_of_replicate(signals, replicate)
         )
         chosen = observed.take(rows)
         for name, options in pursuits.items():
-            for layer, recovered in enumerate(_pursue(chosen, options) if len(rows) else _nothing(chosen, options)):
+            for layer, recovered in enumerate(pursue(chosen, options) if len(rows) else _nothing(chosen, options)):
                 found[name][layer].append(_spread(_kept(recovered, keep_values), rows, codes[layer].batch_shape))
     groups = {}
     for name in pursuits:
@@ -188,7 +188,7 @@ def _rows(signals: xr.DataTree, options: PursuitRun) -> NDArray:
     return np.flatnonzero(np.repeat(cells_of(signals, options).ravel(), signals["layer_1"].sizes["trial"]))
 
 
-def _nothing(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
+def _nothing(observed: Observation, options: PursuitRun) -> list[RecoveredLayer]:
     """What is found where a pursuit does not run at all."""
     by_filter = thresholding.is_by_filter(options.threshold)
     shapes = [(0, code.code_shape[0]) if by_filter else (0,) for code in observed.codes]
@@ -217,23 +217,48 @@ def _spread(found: RecoveredLayer, rows: NDArray, batch: tuple[int, ...]) -> Rec
 
 
 @dataclass(frozen=True, eq=False)
-class _Observation:
-    """The signals of one replicate: true codes, signs T and noise, with common batch axes."""
+class Observation:
+    """
+    The signals of one replicate: true codes, signs T and noise, with common batch axes.
+
+    Parameters
+    ----------
+    cascade : Cascade
+        Of the replicate.
+    codes : list of RaggedCodes
+        [X^(1), ..., X^(L)], batch shape (...).
+    layer_signs : list of ndarray of int8, each of shape (..., filter, *position), or None
+        T^(1), ..., T^(L) of D-CSC-R.
+    noise : ndarray, shape (..., channel, *space), or None
+        None without noise.
+    """
 
     cascade: Cascade
     codes: list[RaggedCodes]
     layer_signs: list[NDArray] | None
     noise: NDArray | None
 
-    def take(self, rows: NDArray) -> _Observation:
-        """Choose trials, ascending, counted over the flattened batch; nothing is copied where all are chosen."""
+    def take(self, rows: NDArray) -> Observation:
+        """
+        Choose trials; nothing is copied where all are chosen.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (row,)
+            Ascending, counted over the flattened batch.
+
+        Returns
+        -------
+        Observation
+            With one batch axis.
+        """
         batch = self.codes[0].batch_shape
         chosen = slice(None) if len(rows) == math.prod(batch) else rows
 
         def of_trials(values: NDArray) -> NDArray:
             return values.reshape(-1, *values.shape[len(batch) :])[chosen]
 
-        return _Observation(
+        return Observation(
             self.cascade,
             [ragged.take(code, rows) for code in self.codes],
             None if self.layer_signs is None else [of_trials(signs) for signs in self.layer_signs],
@@ -241,8 +266,22 @@ class _Observation:
         )
 
 
-def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
-    """Threshold lists where no signal need be formed, else run the pursuit itself, block by block."""
+def pursue(observed: Observation, options: PursuitRun) -> list[RecoveredLayer]:
+    """
+    Run one pursuit: threshold lists where no signal need be formed, else run the pursuit itself, block by block.
+
+    Parameters
+    ----------
+    observed : Observation
+        The signals.
+    options : PursuitRun
+        The pursuit.
+
+    Returns
+    -------
+    list of RecoveredLayer
+        One per layer.
+    """
     # ReLU of what T turns is one-sided in another sense than the lists'; deeper than one layer the pursuit refuses it.
     if options.is_on_lists and (observed.layer_signs is None or options.rule != "relu"):
         return _on_lists(observed, options)
@@ -254,7 +293,7 @@ def _pursue(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]
     return _dense(observed, options.method, parameters)
 
 
-def _on_lists(observed: _Observation, options: PursuitRun) -> list[RecoveredLayer]:
+def _on_lists(observed: Observation, options: PursuitRun) -> list[RecoveredLayer]:
     """Threshold layer after layer, what one has found being what the next is given."""
     cascade, codes, rule, batch = observed.cascade, observed.codes, options.rule, observed.codes[0].batch_shape
     assert rule is not None  # a configuration gives one for this method
@@ -318,7 +357,7 @@ def given_thresholds(
     return [np.broadcast_to(beta, code.batch_shape) for beta, code in zip(each, codes, strict=True)]
 
 
-def _dense(observed: _Observation, method: str, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:
+def _dense(observed: Observation, method: str, parameters: Mapping[str, Any]) -> list[RecoveredLayer]:
     total = observed.codes[0].row_size.size
     parts: list[list[RecoveredLayer]] = [[] for _ in observed.codes]
     for start in range(0, total, seeds.BLOCK):
@@ -340,7 +379,7 @@ def _dense(observed: _Observation, method: str, parameters: Mapping[str, Any]) -
     ]
 
 
-def _signals(observed: _Observation, rows: slice, first: NDArray) -> tuple[Cascade, NDArray]:
+def _signals(observed: Observation, rows: slice, first: NDArray) -> tuple[Cascade, NDArray]:
     """The model of some trials, and their signals with noise."""
     cascade = observed.cascade
     batch_axes = len(observed.codes[0].batch_shape)

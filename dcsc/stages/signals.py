@@ -68,8 +68,7 @@ def draw_signals(
     variants = list(settings.variants)
     active = settings.active if sweep is None else [int(number) for number in sweep["active"]]
     drawn = np.ones((len(variants), len(active)), dtype=bool) if sweep is None else sweep["drawn"].to_numpy()
-    first, last = settings.blocks
-    trials = np.arange(first * seeds.BLOCK, min(last * seeds.BLOCK, settings.trials))
+    trials = trials_of(settings)
     cells = [
         draw_cell(settings, cascade, replicate, variant, number, len(trials))
         if drawn[row, column]
@@ -108,6 +107,24 @@ def draw_signals(
         dims = (*BATCH, "channel", *spatial_names("space", first.rank))
         groups["/noise"] = xr.Dataset({"noise": (dims, noise.reshape(*lengths, *first.signal_shape))})
     return {path: group.assign_coords(coordinates) for path, group in groups.items()}
+
+
+def trials_of(settings: Draws) -> NDArray:
+    """
+    Number the trials of one chunk.
+
+    Parameters
+    ----------
+    settings : Draws
+        With `blocks` and `trials`.
+
+    Returns
+    -------
+    ndarray of int64, shape (trial,)
+        Those of the blocks, as far as there are any.
+    """
+    first, last = settings.blocks
+    return np.arange(first * seeds.BLOCK, min(last * seeds.BLOCK, settings.trials))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,11 @@ import xarray as xr
 
 from dcsc import ragged, seeds, statistics
 from dcsc.model.cascade import Cascade
-from dcsc.stages.pursuits import pursue_signals
+from dcsc.ragged import RaggedCodes
+from dcsc.stages.pursuits import Observation, RecoveredLayer, pursue
 from dcsc.stages.settings import PursuitRun, Sweep
-from dcsc.stages.signals import draw_signals
-from dcsc.store.dataset import codes_from_dataset
-from dcsc.store.readers import cascades_of, depth_of
+from dcsc.stages.signals import draw_cell, trials_of
+from dcsc.store.readers import cascades_of
 
 REPLICATES = 4
 """Dictionaries that the coarse sweep looks at, a block of trials each: enough to find the cells, not to measure."""
@@ -105,23 +105,24 @@ def _fall(
     nothing = 0
     for number in coarse:
         cell = replace(settings.draws, active=[number], variants={variant: settings.draws.variants[variant]})
-        signals = xr.DataTree.from_dict(draw_signals(cell, cascades))
-        recovered = xr.DataTree.from_dict(pursue_signals(pursuits, signals, cascades, keep_values=False))
-        counts[number] = {
-            name: _recovered(signals, recovered, name, variant in settings.adversarial) for name in pursuits
-        }
+        counts[number] = dict.fromkeys(pursuits, 0)
+        for replicate, cascade in enumerate(cascades):
+            drawn = draw_cell(cell, cascade, replicate, variant, number, len(trials_of(cell)))
+            observed = Observation(cascade, drawn.codes, drawn.signs, drawn.noise)
+            for name, options in pursuits.items():
+                recovered = pursue(observed, options)
+                counts[number][name] += _recovered(drawn.codes, recovered, variant in settings.adversarial)
         nothing = 0 if any(counts[number].values()) else nothing + 1
         if stop and nothing == 2:
             break
     return counts
 
 
-def _recovered(signals: xr.DataTree, pursuits: xr.DataTree, name: str, with_signs: bool) -> int:
+def _recovered(codes: Sequence[RaggedCodes], found: Sequence[RecoveredLayer], with_signs: bool) -> int:
     """Count the trials whose whole path was recovered."""
-    exact = True
-    for layer in range(1, depth_of(signals) + 1):
-        groups: tuple[Any, Any] = signals[f"layer_{layer}"], pursuits[f"{name}/layer_{layer}"]
-        compared = ragged.compare(*map(codes_from_dataset, groups))
+    exact = np.ones(codes[0].batch_shape, dtype=bool)
+    for code, layer in zip(codes, found, strict=True):
+        compared = ragged.compare(code, layer.codes)
         exact &= (compared.misses == 0) & (compared.false_alarms == 0)
         if with_signs:
             exact &= compared.wrong_signs == 0

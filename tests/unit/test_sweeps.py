@@ -151,17 +151,17 @@ def test_the_coarse_sweep_ends_once_nothing_is_recovered(sweep):
 def test_the_coarse_trials_are_not_the_counted_ones(drawn, monkeypatch):
     seen = []
 
-    def recording(settings, dictionaries, *rest):
-        sampled = signals.draw_signals(settings, dictionaries, *rest)
-        seen.append(dataset.codes_from_dataset(sampled["/layer_1"]).to_dense())
-        return sampled
+    def recording(*arguments):
+        cell = signals.draw_cell(*arguments)
+        seen.extend(cell.codes[0].to_dense())
+        return cell
 
-    monkeypatch.setattr(sweeps, "draw_signals", recording)
+    monkeypatch.setattr(sweeps, "draw_cell", recording)
     settings = settings_of(active=[6], variants={"random signs": {}}, names=["hard"], trials=seeds.BLOCK)
     sweeps.refine_sweep(settings, drawn)
     counted = signals.sample_signals({**settings, "blocks": [0, 1]}, drawn)
     counted = dataset.codes_from_dataset(counted["/layer_1"]).to_dense()
-    coarse = {code.tobytes() for code in seen[0].reshape(-1, *counted.shape[4:])}
+    coarse = {code.tobytes() for code in seen}
     assert len(coarse) == min(sweeps.REPLICATES, MEMBER["replicates"]) * seeds.BLOCK
     assert coarse.isdisjoint(code.tobytes() for code in counted.reshape(-1, *counted.shape[4:]))
 
