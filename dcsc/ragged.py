@@ -56,10 +56,11 @@ class RaggedCodes:
         if total and not (self.atom.min() >= 0 and self.atom.max() < n_atoms):
             raise UserError(f"ragged codes name an atom outside 0..{n_atoms - 1}.")
 
-    def _derived(self, row_size: NDArray, entries: slice | NDArray) -> RaggedCodes:
+    def _derived(self, row_size: NDArray, entries: slice | NDArray, value: NDArray | None = None) -> RaggedCodes:
         """Some of the entries, which need not be checked once more: there may be many codes of few entries."""
         derived = object.__new__(RaggedCodes)
-        fields = {"row_size": row_size, "atom": self.atom[entries], "value": self.value[entries]}
+        value = self.value[entries] if value is None else value
+        fields = {"row_size": row_size, "atom": self.atom[entries], "value": value}
         vars(derived).update(fields, code_shape=self.code_shape, _measured={})
         return derived
 
@@ -152,7 +153,10 @@ class RaggedCodes:
         RaggedCodes
             On the same atoms.
         """
-        return RaggedCodes(self.row_size, self.atom, value, self.code_shape)
+        if len(value) != len(self.atom):
+            return RaggedCodes(self.row_size, self.atom, value, self.code_shape)  # which refuses it
+        check_kind(value.dtype, "values of ragged codes")
+        return self._derived(self.row_size, slice(None), value)
 
     def rows(self, rows: slice) -> RaggedCodes:
         """

@@ -122,9 +122,10 @@ def layers_of(
         Number of entries that cancelled to 0, for each code.
     """
     current, scale = deepest, 1.0
-    whole = np.round(deepest.value)
-    if np.array_equal(whole, deepest.value) and np.abs(whole).max(initial=0) < 2**31:
-        current = deepest.with_values(whole.astype(np.int64))
+    if len(dictionaries) > 1:
+        whole = np.round(deepest.value)
+        if np.array_equal(whole, deepest.value) and np.abs(whole).max(initial=0) < 2**31:
+            current = deepest.with_values(whole.astype(np.int64))
     codes = [deepest.with_values(deepest.value.astype(np.float64))]
     cancelled = [np.zeros(deepest.row_size.shape, np.int64)]
     for layer in range(len(dictionaries), 1, -1):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +45,6 @@ class DeepDraw:
         X^(1), ..., X^(L), batch shape (trial,), float64.
     signs : tuple of ndarray of int8, each of shape (trial, filter, *position), or None
         T^(1), ..., T^(L) of D-CSC-R; None in the plain model.
-    contrast : ndarray, shape (trial, layer)
-        r_l = X_min / X_max obtained; 1 for a code without non-zeros.
     cancelled : ndarray of int64, shape (trial, layer)
         Entries that several atoms wrote to and that cancelled; 0 at the deepest layer.
     refused : ndarray of int64, shape (trial,)
@@ -60,10 +59,14 @@ class DeepDraw:
 
     codes: tuple[RaggedCodes, ...]
     signs: tuple[NDArray, ...] | None
-    contrast: NDArray
     cancelled: NDArray
     refused: NDArray
     certificates: tuple[str, ...]
+
+    @cached_property
+    def contrast(self) -> NDArray:
+        """r_l = X_min / X_max obtained, shape (trial, layer); 1 for a code without non-zeros."""
+        return np.stack([contrast(code, len(code.code_shape) - 1) for code in self.codes], axis=-1)
 
     @property
     def acceptance(self) -> float:
@@ -274,10 +277,10 @@ def deep_codes(
         if layer_signs == "worst-case":
             inner = worst_layer_signs(model.dictionaries, deepest)
         codes, cancelled = layers_of(model.dictionaries, deepest, inner)
-        return DeepDraw(codes, inner, _contrasts(codes), cancelled, refused, held)
+        return DeepDraw(codes, inner, cancelled, refused, held)
 
     def is_refused(draw: DeepDraw) -> NDArray:
-        return np.any(draw.contrast < floor, axis=1) & (constraint == "rejection")
+        return np.any(draw.contrast < floor, axis=1) if constraint == "rejection" else np.zeros(trials, dtype=bool)
 
     draw = attempt()
     for _ in range(attempts - 1):
@@ -316,7 +319,7 @@ def given_codes(dictionaries: Sequence[ConvolutionalDictionary], deepest: Ragged
     checked_type(dictionaries[-1], deepest)
     codes, cancelled = layers_of(Cascade(dictionaries).dictionaries, deepest)
     refused = np.zeros(deepest.row_size.shape, np.int64)
-    return DeepDraw(codes, None, _contrasts(codes), cancelled, refused, certificates("none", len(codes), False, False))
+    return DeepDraw(codes, None, cancelled, refused, certificates("none", len(codes), False, False))
 
 
 def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
@@ -332,10 +335,6 @@ def _check_constraint(constraint: str, floor: float, keep: int | None) -> None:
         raise UserError(f"keep = {keep} is not allowed with constraint {constraint!r}: give a whole number to insert.")
 
 
-def _contrasts(codes: Sequence[RaggedCodes]) -> NDArray:
-    return np.stack([contrast(code, len(code.code_shape) - 1) for code in codes], axis=-1)
-
-
 def _redrawn(draw: DeepDraw, fresh: DeepDraw, refused: NDArray) -> DeepDraw:
     """Take the refused trials from a fresh draw; its others are dropped, so that each trial keeps its first success."""
     rows = np.arange(len(refused)) + len(refused) * refused
@@ -346,7 +345,6 @@ def _redrawn(draw: DeepDraw, fresh: DeepDraw, refused: NDArray) -> DeepDraw:
     return DeepDraw(
         tuple(take(concatenate(list(pair)), rows) for pair in zip(draw.codes, fresh.codes, strict=True)),
         None if draw.signs is None or fresh.signs is None else tuple(map(chosen, draw.signs, fresh.signs)),
-        chosen(draw.contrast, fresh.contrast),
         chosen(draw.cancelled, fresh.cancelled),
         draw.refused + refused,
         draw.certificates,

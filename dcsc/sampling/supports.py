@@ -71,9 +71,9 @@ def _misfit(drawn: Any, dictionary: ConvolutionalDictionary, trials: int) -> str
         return f"code shape {tuple(drawn.code_shape)} and batch shape {drawn.batch_shape}"
     if drawn.row_size.dtype.kind not in "iu" or drawn.atom.dtype.kind not in "iu" or np.any(drawn.row_size < 0):
         return "sizes or atoms that are no whole numbers"
-    descends = np.diff(drawn.atom, prepend=-1) <= 0
-    descends[drawn.starts[:-1][drawn.row_size > 0]] = False  # where another code begins
-    if descends.any():
+    ascends = drawn.atom[1:] > drawn.atom[:-1]
+    ascends[drawn.starts[:-1][drawn.row_size > 0][1:] - 1] = True  # where another code begins
+    if not ascends.all():
         return "atoms that do not ascend"
     return "" if (drawn.value == 1).all() else "other values than 1"
 

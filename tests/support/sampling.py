@@ -30,7 +30,6 @@ def deep_blocks(study_seed, dictionaries, trials, *, random_layers=False, first=
         return DeepDraw(
             tuple(codes.rows(kept) for codes in whole.codes),
             None if whole.signs is None else tuple(signs[kept] for signs in whole.signs),
-            whole.contrast[kept],
             whole.cancelled[kept],
             whole.refused[kept],
             whole.certificates,
@@ -41,7 +40,7 @@ def deep_blocks(study_seed, dictionaries, trials, *, random_layers=False, first=
     return DeepDraw(
         tuple(concatenate(list(layer)) for layer in zip(*[block.codes for block in blocks], strict=True)),
         None if signs[0] is None else tuple(np.concatenate(layer) for layer in zip(*signs, strict=True)),
-        *(np.concatenate([getattr(block, name) for block in blocks]) for name in ("contrast", "cancelled", "refused")),
+        *(np.concatenate([getattr(block, name) for block in blocks]) for name in ("cancelled", "refused")),
         blocks[0].certificates,
     )
 
