@@ -14,7 +14,7 @@ from dcsc.kernels import failure, interference, scatter
 from dcsc.kernels.arguments import Sums
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_blocks
-from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes, reduce_codes
+from dcsc.ragged import RaggedCodes, kernel_codes, kernel_magnitudes, reduce_codes, take
 
 
 def interference_bound(dictionary: ConvolutionalDictionary, codes: ArrayLike | RaggedCodes) -> NDArray:
@@ -86,6 +86,27 @@ class LayerInterference:
     off_bound: NDArray
     off_level: NDArray
     largest_variance: NDArray
+
+    def take(self, rows: NDArray) -> LayerInterference:
+        """
+        Choose codes.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (row,)
+            Which.
+
+        Returns
+        -------
+        LayerInterference
+            Theirs.
+        """
+        codes = take(self.codes, rows)
+        entries = np.repeat(self.codes.starts[rows] - codes.starts[:-1], codes.row_size) + np.arange(len(codes.atom))
+        return LayerInterference(
+            codes, self.locked[entries], self.variance[entries], self.bound[entries],
+            self.off_bound[rows], self.off_level[rows], self.largest_variance[rows],
+        )  # fmt: skip
 
 
 def layer_interference(

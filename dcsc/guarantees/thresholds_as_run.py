@@ -55,7 +55,7 @@ class PathInterference:
     propagated: list[tuple[RaggedCodes, Interference]] | None
     determined: NDArray
     signs: str
-    _described: dict[tuple[int, float, bool], LayerInterference] = field(default_factory=dict, init=False, repr=False)
+    _described: dict[tuple[int, float, bool], LayerInterference] = field(default_factory=dict, repr=False)
 
     @property
     def applies(self) -> NDArray:
@@ -105,7 +105,11 @@ class PathInterference:
 
 
 def path_interference(
-    model: Cascade, codes: Sequence[ArrayLike | RaggedCodes], signs: str = "rademacher"
+    model: Cascade,
+    codes: Sequence[ArrayLike | RaggedCodes],
+    signs: str = "rademacher",
+    *,
+    known: Sequence[LayerInterference] = (),
 ) -> PathInterference:
     """
     Describe the interference in every layer of some paths.
@@ -118,6 +122,8 @@ def path_interference(
         [X^(1), ..., X^(L)].
     signs : {"rademacher", "deepest"}
         Independent signs at every layer (D-CSC-R), or only those of the deepest code (plain D-CSC).
+    known : sequence of LayerInterference, optional
+        Interference over all signs in each layer of the codes of the flat batch, where it is known already.
 
     Returns
     -------
@@ -126,13 +132,14 @@ def path_interference(
     """
     check_choice(signs, SIGNS, "signs")
     flat, _, batch = flat_path(model, codes)
+    described = {(layer, np.inf, False): interference for layer, interference in enumerate(known)}
     if signs == "rademacher":
-        return PathInterference(model, flat, batch, None, separate_writes(model, flat), signs)
+        return PathInterference(model, flat, batch, None, separate_writes(model, flat), signs, described)
     propagation = Propagation.of(model)
     columns = propagation.columns(flat[-1])
     random = [propagation.interference(flat[-1], layer) for layer in range(1, model.depth + 1)]
     propagated = list(zip(columns, random, strict=True))
-    return PathInterference(model, flat, batch, propagated, disjoint_columns(flat, columns), signs)
+    return PathInterference(model, flat, batch, propagated, disjoint_columns(flat, columns), signs, described)
 
 
 @dataclass(frozen=True, eq=False)

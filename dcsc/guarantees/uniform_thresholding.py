@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.guarantees.by_filter import uniform_levels
 from dcsc.guarantees.checks import RULES, check_choice, check_path, has_negative, rounding_guard
-from dcsc.guarantees.interference import layer_interference
+from dcsc.guarantees.interference import LayerInterference, layer_interference
 from dcsc.guarantees.levels import Interval, Levels, choose_threshold, error_bound, given_thresholds, levels_of
 from dcsc.guarantees.results import LayerForAllSigns, PathForAllSigns, ThresholdedLayer, first_without
 from dcsc.model.cascade import Cascade
@@ -75,6 +75,7 @@ def uniform(
     form: str = "coherence",
     threshold: str | Sequence[ArrayLike] = "midpoint",
     by_filter: bool = False,
+    known: Sequence[LayerInterference] | None = None,
 ) -> PathGuarantee:
     """
     Tell for which codes layered thresholding recovers the path for all signs.
@@ -102,6 +103,9 @@ def uniform(
     by_filter : bool
         Whether every filter has a threshold and an interval of its own; the last axis of thresholds fixed beforehand is
         then that of the filters. Not with the form "babel" (docs/theory.md, "A threshold for each filter").
+    known : sequence of LayerInterference, optional
+        Interference in each layer of the codes of the flat batch, where it is known already, for the form "instance"
+        with common thresholds.
 
     Returns
     -------
@@ -131,7 +135,10 @@ def uniform(
     choices = given_thresholds(threshold, model.depth)
     layers = []
     for layer, code in enumerate(listed, start=1):
-        levels = (uniform_levels if by_filter else _levels)(model.dictionaries[layer - 1], code, form)
+        if known is not None and form == "instance" and not by_filter:
+            levels = _instance_levels(known[layer - 1], code.batch_shape)
+        else:
+            levels = (uniform_levels if by_filter else _levels)(model.dictionaries[layer - 1], code, form)
         layers.append(_layer(model, layer, code, eps, rule, levels, choices[layer - 1]))
         eps = layers[-1].error_bound
     return PathGuarantee(tuple(layers), form, rule)
@@ -140,8 +147,7 @@ def uniform(
 def _levels(dictionary: ConvolutionalDictionary, code: RaggedCodes, form: str) -> Levels:
     """Bound the interference of one layer over all signs."""
     if form == "instance":
-        levels = levels_of(layer_interference(dictionary, code.reshape((code.row_size.size,))))
-        return Levels(levels.off.reshape(code.batch_shape), levels.on.reshape(code.batch_shape), each=levels.each)
+        return _instance_levels(layer_interference(dictionary, code.reshape((code.row_size.size,))), code.batch_shape)
     x_min, x_max = extreme_magnitudes(code, dictionary.rank)
     k = np.asarray(stripe_norm(code, dictionary))
     mu = mutual_coherence(dictionary)
@@ -149,6 +155,12 @@ def _levels(dictionary: ConvolutionalDictionary, code: RaggedCodes, form: str) -
         (babel(dictionary, count) if form == "babel" else mu * count) * x_max for count in (k, np.maximum(k - 1, 0))
     )
     return Levels(off, x_min - active, active)
+
+
+def _instance_levels(interference: LayerInterference, batch: tuple[int, ...]) -> Levels:
+    """Bound the interference of one layer by its supports and magnitudes."""
+    levels = levels_of(interference)
+    return Levels(levels.off.reshape(batch), levels.on.reshape(batch), each=levels.each)
 
 
 def _layer(

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dcsc import guarantees, ragged, sampling
+from dcsc.guarantees.interference import LayerInterference, layer_interference
 from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
@@ -76,12 +77,13 @@ def measure_recovery(
         measured = _of_signals(truth)
         if noise is not None:
             measured["signal_to_noise"] = (_BATCH_OF_REPLICATE, _signal_to_noise(truth, noise, signals, replicate))
-        measured |= _instance_coverage(truth, chosen, signals)
+        covered, interference = _instance_coverage(truth, chosen, signals)
+        measured |= covered
         found = {name: _recovered(pursuits, name, replicate, depth) for name in chosen.pursuits}
         of_pursuits = [
             _of_pursuit(truth, found[name], options, chosen.errors) for name, options in chosen.pursuits.items()
         ]
-        measured |= _bounds_as_run(truth, found, chosen, signals)
+        measured |= _bounds_as_run(truth, found, chosen, signals, interference)
         measured |= {
             name: (("pursuit", *dims), np.stack([one[name][1] for one in of_pursuits]))
             for name, (dims, _) in of_pursuits[0].items()
@@ -218,15 +220,23 @@ def _guaranteed(
     return np.stack([layer.holds for layer in layers]), np.stack([layer.error_bound for layer in layers])
 
 
-def _instance_coverage(truth: _Truth, settings: Measures, signals: xr.DataTree) -> _Measured:
-    """Whether the best thresholds recover a path for all signs, for the first trials of every cell; NaN elsewhere."""
+def _instance_coverage(
+    truth: _Truth, settings: Measures, signals: xr.DataTree
+) -> tuple[_Measured, list[LayerInterference]]:
+    """
+    Whether the best thresholds recover a path for all signs, for the first trials of every cell; NaN elsewhere.
+
+    Also the interference over all signs of these trials, layer by layer, which pursuits are measured with as well.
+    """
     covered = np.full(truth.codes[0].batch_shape, np.nan)
-    rows = np.flatnonzero(_chosen(settings, signals))
+    rows, interference = np.flatnonzero(_chosen(settings, signals)), []
     if len(rows):
         codes = [take(code, rows) for code in truth.codes]
-        found = guarantees.uniform(truth.cascade, codes, truth.noise.ravel()[rows], form="instance")
+        interference = [layer_interference(*layer) for layer in zip(truth.cascade.dictionaries, codes, strict=True)]
+        noise = truth.noise.ravel()[rows]
+        found = guarantees.uniform(truth.cascade, codes, noise, form="instance", known=interference)
         covered.reshape(-1)[rows] = found.holds
-    return {"instance_covered": (_BATCH_OF_REPLICATE, covered)}
+    return {"instance_covered": (_BATCH_OF_REPLICATE, covered)}, interference
 
 
 def _chosen(settings: Measures, signals: xr.DataTree) -> NDArray:
@@ -244,6 +254,7 @@ def _bounds_as_run(
     found: Mapping[str, list[RecoveredLayer]],
     settings: Measures,
     signals: xr.DataTree,
+    interference: Sequence[LayerInterference],
 ) -> _Measured:
     """The instance forms of each pursuit as it ran, of draws without noise; NaN where none speaks of it."""
     batch = truth.codes[0].batch_shape
@@ -253,13 +264,15 @@ def _bounds_as_run(
     uncarried = noiseless & ~np.any(list(models.values()), axis=0)  # the form for all signs needs no certificate
     bounded = {name: options for name, options in settings.pursuits.items() if options.is_bounded}
     cells = {name: cells_of(signals, options) for name, options in bounded.items()}
+    chosen = _chosen(settings, signals)
     for signs, variants in (*models.items(), (None, uncarried)):
-        every = np.flatnonzero(_chosen(settings, signals) & variants[:, None, None])
+        every = np.flatnonzero(chosen & variants[:, None, None])
         for start in range(0, len(every) if bounded else 0, ROWS[signs]):
             rows = every[start : start + ROWS[signs]]
             there = {name: np.broadcast_to(cell[..., None], batch).ravel()[rows] for name, cell in cells.items()}
             ran = {name: bounded[name] for name, at in there.items() if at.any()}
-            of_rows = _bounds_of_rows(truth, rows, signs, ran, found, settings)
+            known = [layer.take(np.searchsorted(np.flatnonzero(chosen), rows)) for layer in interference]
+            of_rows = _bounds_of_rows(truth, rows, signs, ran, found, settings, known)
             for name, (covered, failure_bound) in of_rows.items():
                 number, at = list(settings.pursuits).index(name), there[name]
                 bounds["covered_as_run"][number].reshape(-1)[rows[at]] = covered[at]
@@ -275,12 +288,13 @@ def _bounds_of_rows(
     pursuits: Mapping[str, PursuitRun],
     found: Mapping[str, list[RecoveredLayer]],
     settings: Measures,
+    known: Sequence[LayerInterference],
 ) -> dict[str, _Bounds]:
     """The same of some trials and of the pursuits that ran on any of them, by name."""
     codes, bounds = [take(code, rows) for code in truth.codes], {}
     thresholding = {name: options for name, options in pursuits.items() if options.is_thresholding}
     if thresholding:
-        paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher")
+        paths = guarantees.path_interference(truth.cascade, codes, signs or "rademacher", known=known)
         for name, options in thresholding.items():
             thresholds = [layer.thresholds_of(rows) for layer in found[name]]
             as_run = _as_run(paths, options, thresholds, settings.bounds)

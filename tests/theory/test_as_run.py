@@ -6,6 +6,7 @@ import pytest
 import dcsc
 from dcsc import guarantees
 from dcsc.guarantees.bounds import independent_atoms
+from dcsc.guarantees.interference import layer_interference
 from dcsc.ragged import RaggedCodes
 from tests.theory import support
 from tests.theory.test_statistical_guarantees import exact_failure, exact_path_failure, spread_out
@@ -38,6 +39,27 @@ def test_exact_failure_of_one_layer_stays_below_its_bound(name):
             failing += exact > 0
     assert informative > 20
     assert failing > 0
+
+
+def test_interference_that_is_known_is_that_which_would_be_found():
+    dictionary = support.DICTIONARIES["1-D, two channels, stride 4"]()
+    rng = np.random.default_rng(1155)
+    codes = support.random_codes(rng, dictionary.code_shape, rng.integers(0, 9, 12), np.ones(12), dictionary.overlap)
+    listed, model = RaggedCodes.from_dense(codes, dictionary.code_shape), dcsc.Cascade([dictionary])
+    known, rows = layer_interference(dictionary, listed), np.array([1, 2, 7, 11])
+    alone = layer_interference(dictionary, RaggedCodes.from_dense(codes[rows], dictionary.code_shape))
+    taken = known.take(rows)
+    for name in ("variance", "bound", "off_bound", "off_level", "largest_variance", "locked"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(alone, name))
+    np.testing.assert_array_equal(taken.codes.atom, alone.codes.atom)
+    some, given = codes[rows], [taken]
+    one, other = (guarantees.uniform(model, [some], form="instance", known=of) for of in (None, given))
+    np.testing.assert_array_equal(one.layers[0].threshold_upper, other.layers[0].threshold_upper)
+    np.testing.assert_array_equal(one.holds, other.holds)
+    beta = half_thresholds([some])
+    one, other = (guarantees.path_interference(model, [some], known=of) for of in ((), given))
+    assert other.uniform(0, np.inf) is taken
+    np.testing.assert_array_equal(guarantees.covered_as_run(one, beta), guarantees.covered_as_run(other, beta))
 
 
 @pytest.mark.parametrize(("debias", "active"), [(False, 100), (True, 200)])
