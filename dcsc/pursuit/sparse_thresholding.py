@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.arrays import real_array
 from dcsc.convolution import one_step, sparse_path
+from dcsc.convolution.arguments import checked_type, thresholds_by_filter
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice
 from dcsc.model.cascade import Cascade
@@ -25,7 +26,10 @@ from dcsc.parallel import over_blocks
 from dcsc.pursuit.arguments import check_layers, of_layer
 from dcsc.pursuit.least_squares import debiased
 from dcsc.pursuit.thresholding import RULES, Rule
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, places_by_filter
+
+SHARED = ("hard", "soft")
+"""Rules that begin with the same correlations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,34 @@ class _Input:
         return signals if self.noise is None else signals + self.noise.reshape(-1, *dictionary.signal_shape)[rows]
 
 
+def exceeding_correlations(
+    model: Cascade,
+    codes: RaggedCodes,
+    noise: NDArray | None = None,
+    *,
+    threshold: NDArray,
+    by_filter: bool = False,
+    threads: int | None = None,
+) -> RaggedCodes:
+    """
+    Keep the first layer's correlations that exceed its threshold: what hard and soft thresholding begin with.
+
+    Parameters
+    ----------
+    model, codes, noise, by_filter, threads
+        As for `threshold_codes`.
+    threshold : ndarray, shape () or (...), by filter (..., filter)
+        Of the first layer.
+
+    Returns
+    -------
+    RaggedCodes
+        The correlations themselves.
+    """
+    first, signed = model.dictionaries[0], _signed(model, 1, codes)
+    return one_step.recovered_supports(first, signed, noise, threshold=threshold, by_filter=by_filter, threads=threads)
+
+
 def threshold_codes(
     model: Cascade,
     codes: RaggedCodes,
@@ -56,6 +88,7 @@ def threshold_codes(
     by_filter: bool = False,
     debias: bool = False,
     threads: int | None = None,
+    exceeding: RaggedCodes | None = None,
 ) -> list[RaggedCodes]:
     """
     Layered thresholding, on lists: one thresholding step per layer, as in a network's forward pass ([PRE17] section 5).
@@ -81,6 +114,8 @@ def threshold_codes(
         Replace the values of each layer by the least squares fit on the recovered support.
     threads : int, optional
         Largest number of threads used; by default the number of cores that this process may use.
+    exceeding : RaggedCodes, optional
+        From `exceeding_correlations`, at the same threshold, where pursuits of one signal share it.
 
     Returns
     -------
@@ -99,12 +134,16 @@ def threshold_codes(
         raise UserError(f"rule {rule!r} needs {name}: a number, or one per layer.")
     if rule == "relu" and model.signs is not None:
         raise UserError("relu cannot recover codes of both signs: use rule 'soft' or 'hard' with signs T.")
+    if exceeding is not None:
+        checked_type(model.dictionaries[0], exceeding)
     source = _Input(_signed(model, 1, codes), None if noise is None else real_array(noise, "noise"), is_codes=True)
     found = []
     for layer, dictionary in enumerate(model.dictionaries, start=1):
         options: dict[str, Any] = {"rule": rule, name: of_layer(given, layer)}
         options |= {"by_filter": by_filter, "threads": threads}
-        if source.is_codes:
+        if source.is_codes and exceeding is not None and rule in SHARED:
+            code = exceeding if rule == "hard" else _shrunk(exceeding, options[name], by_filter)
+        elif source.is_codes:
             code = one_step.recovered_supports(dictionary, source.lists, source.noise, **options)
         else:
             code = one_step.thresholded_signals(dictionary, source.lists, **options)
@@ -113,6 +152,17 @@ def threshold_codes(
         found.append(_signed(model, layer, code))
         source = _Input(found[-1], None, is_codes=False)
     return found
+
+
+def _shrunk(codes: RaggedCodes, threshold: ArrayLike, by_filter: bool) -> RaggedCodes:
+    """What soft thresholding leaves of correlations that exceed the threshold: none of them becomes 0."""
+    if by_filter:
+        beta = thresholds_by_filter(threshold, codes.batch_shape, codes.code_shape[0])
+        beta = beta.astype(codes.value.dtype).reshape(-1)[places_by_filter(codes)]
+    else:
+        of_trials = np.broadcast_to(np.asarray(threshold, codes.value.dtype), codes.batch_shape)
+        beta = np.repeat(of_trials.ravel(), codes.row_size.ravel())
+    return codes.with_values(np.where(codes.value > 0, codes.value - beta, codes.value + beta))
 
 
 def _flat(codes: RaggedCodes) -> RaggedCodes:

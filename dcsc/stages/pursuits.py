@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from dcsc.model import sparsity
 from dcsc.model.cascade import Cascade
 from dcsc.pursuit import protocol, thresholding
 from dcsc.pursuit.arguments import check_layers, of_layer
+from dcsc.pursuit.sparse_thresholding import SHARED, exceeding_correlations
 from dcsc.ragged import RaggedCodes
 from dcsc.stages.settings import PursuitRun
 from dcsc.store.dataset import codes_to_dataset
@@ -237,6 +238,32 @@ class Observation:
     codes: list[RaggedCodes]
     layer_signs: list[NDArray] | None
     noise: NDArray | None
+    _exceeding: dict[tuple[bytes, bool], RaggedCodes] = field(default_factory=dict, init=False, repr=False)
+
+    def exceeding(self, signed: Cascade, threshold: NDArray, by_filter: bool) -> RaggedCodes:
+        """
+        Find the correlations of the first layer that exceed a threshold, once for all pursuits that ask for it.
+
+        Parameters
+        ----------
+        signed : Cascade
+            The cascade, with the signs T of these trials if there are any.
+        threshold : ndarray, shape (...), by filter (..., filter)
+            One per trial.
+        by_filter : bool
+            Whether its last axis is that of the filters.
+
+        Returns
+        -------
+        RaggedCodes
+            As from `dcsc.pursuit.sparse_thresholding.exceeding_correlations`.
+        """
+        key = threshold.tobytes(), by_filter
+        if key not in self._exceeding:
+            self._exceeding[key] = exceeding_correlations(
+                signed, self.codes[0], self.noise, threshold=threshold, by_filter=by_filter, threads=1
+            )
+        return self._exceeding[key]
 
     def take(self, rows: NDArray) -> Observation:
         """
@@ -309,9 +336,10 @@ def _on_lists(observed: Observation, options: PursuitRun) -> list[RecoveredLayer
     if observed.layer_signs is not None:
         cascade = Cascade(cascade.dictionaries, observed.layer_signs)
     # One thread: jobs run side by side.
-    found = pursuit.threshold_codes(
-        cascade, codes[0], observed.noise, rule=rule, debias=options.debias, threads=1, **choice
-    )
+    choice |= {"rule": rule, "debias": options.debias, "threads": 1}
+    if rule in SHARED:
+        choice["exceeding"] = observed.exceeding(cascade, thresholds[0], choice["by_filter"])
+    found = pursuit.threshold_codes(cascade, codes[0], observed.noise, **choice)
     once = np.ones(batch, np.int64)
     return [RecoveredLayer(code, beta, once) for code, beta in zip(found, thresholds, strict=True)]
 

@@ -220,6 +220,7 @@ CALLS: dict[str, dict[str, Given]] = {
             0.5, lambda given: pursuit.threshold_codes(CASCADE, LISTED, threshold=given, by_filter=True)
         ),
         "k": fixed(2, lambda given: pursuit.threshold_codes(CASCADE, LISTED, rule="top-k", k=given), low=0.0),
+        "exceeding": lists(lambda given: pursuit.threshold_codes(CASCADE, given, threshold=0.5, exceeding=given)),
     },
     # Guarantees.
     "uniform": {

@@ -8,6 +8,7 @@ import pytest
 from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, pursuit
 from dcsc.convolution import one_step
 from dcsc.errors import UserError
+from dcsc.pursuit.sparse_thresholding import exceeding_correlations
 
 # Filters, channels, taps, stride of each layer, on a grid; the channels of a layer are the filters of the one above.
 CASCADES = {
@@ -93,7 +94,13 @@ def test_thresholds_are_one_a_trial_or_one_a_filter(name):
         for rule in ("hard", "soft"):
             options = {"rule": rule, "threshold": thresholds, "by_filter": by_filter}
             expected = pursuit.layered_thresholding(model, signals, **options).codes
-            assert_same(pursuit.threshold_codes(model, first, **options), expected)
+            found = pursuit.threshold_codes(model, first, **options)
+            assert_same(found, expected)
+            exceeding = exceeding_correlations(model, first, threshold=thresholds[0], by_filter=by_filter)
+            shared = pursuit.threshold_codes(model, first, exceeding=exceeding, **options)
+            for one, other in zip(found, shared, strict=True):
+                np.testing.assert_array_equal(one.atom, other.atom)
+                np.testing.assert_array_equal(one.value, other.value)
 
 
 @pytest.mark.parametrize("name", CASCADES)
