@@ -12,7 +12,7 @@ from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import selection
 from dcsc.kernels.arguments import Codes, Rule
-from dcsc.ragged import RaggedCodes, kernel_codes
+from dcsc.ragged import RaggedCodes, read_codes
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
 
@@ -95,7 +95,7 @@ def checked_type(dictionary: FilterBank, codes: RaggedCodes) -> np.dtype:
 
 def checked_codes(dictionary: FilterBank, codes: RaggedCodes) -> Codes:
     """
-    Check that codes fit a dictionary, and copy them as the kernels take them.
+    Check that codes fit a dictionary, and give them as kernels take them that only read.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def checked_codes(dictionary: FilterBank, codes: RaggedCodes) -> Codes:
     UserError
         When the shape or the type does not fit.
     """
-    return kernel_codes(codes, checked_type(dictionary, codes))
+    return read_codes(codes, checked_type(dictionary, codes))
 
 
 def output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:

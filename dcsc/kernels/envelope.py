@@ -14,6 +14,9 @@ from dcsc.kernels.compile import compiled
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.sorting import order_of
 
+MET = 32
+"""Atoms that meet each one, for which there is room at first."""
+
 
 @compiled
 def place_atoms(atom, positions):
@@ -31,7 +34,7 @@ def list_neighbours(filters, places, positions, gram, firsts, neighbours, values
     """
     List the atoms that meet each atom, itself included, with their inner products; gives their number.
 
-    With empty lists only their number and `firsts` are found.
+    Lists that are too short hold the first ones.
     """
     n0, n1, n2 = (gram.shape[2] - 1) // 2, (gram.shape[3] - 1) // 2, (gram.shape[4] - 1) // 2
     p0, p1, p2 = positions
@@ -55,7 +58,7 @@ def list_neighbours(filters, places, positions, gram, firsts, neighbours, values
                     while m >= 0:
                         product = gram[filters[k], filters[m], n0 + d0, n1 + d1, n2 + d2]
                         if product != 0:
-                            if len(neighbours):
+                            if written < len(neighbours):
                                 neighbours[written], values[written] = m, product
                             written += 1
                         m = following[m]
@@ -66,11 +69,13 @@ def list_neighbours(filters, places, positions, gram, firsts, neighbours, values
 @compiled
 def meeting_atoms(filters, places, positions, gram):
     """The atoms that meet each atom, itself included, and their inner products: firsts, neighbours and values."""
-    firsts, none = np.empty(len(filters) + 1, np.int64), np.empty(0, np.int64)
-    total = list_neighbours(filters, places, positions, gram, firsts, none, np.empty(0))
-    neighbours, values = np.empty(total, np.int64), np.empty(total)
-    list_neighbours(filters, places, positions, gram, firsts, neighbours, values)
-    return firsts, neighbours, values
+    firsts, room = np.empty(len(filters) + 1, np.int64), len(filters) * MET
+    neighbours, values = np.empty(room, np.int64), np.empty(room)
+    total = list_neighbours(filters, places, positions, gram, firsts, neighbours, values)
+    if total > room:
+        neighbours, values = np.empty(total, np.int64), np.empty(total)
+        list_neighbours(filters, places, positions, gram, firsts, neighbours, values)
+    return firsts, neighbours[:total], values[:total]
 
 
 @compiled

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import dcsc
+from dcsc.convolution import layouts
 from dcsc.kernels import envelope
 from dcsc.pursuit import least_squares as fitting
 
@@ -100,6 +101,20 @@ def test_the_order_is_a_permutation_within_few_places(seed):
     rank = np.argsort(order)
     one, other = np.nonzero(adjacent)
     assert np.abs(rank[one] - rank[other]).max() <= 4
+
+
+@pytest.mark.parametrize("n_filters", [6, 60])
+def test_atoms_that_meet_are_all_listed_however_many(n_filters):
+    dictionary = dcsc.families.create("gaussian", grid=(24,), seed=0, n_filters=n_filters, taps=8, stride=4)
+    gram, atoms = layouts.padded_gram(dictionary, np.float64), np.arange(dictionary.n_atoms)
+    positions = np.array([1, 1, 6])
+    filters, places = envelope.place_atoms(atoms, positions)
+    firsts, neighbours, values = envelope.meeting_atoms(filters, places, positions, gram)
+    assert (np.diff(firsts).max() > envelope.MET) == (n_filters == 60)
+    found = np.zeros((len(atoms), len(atoms)))
+    found[np.repeat(atoms, np.diff(firsts)), neighbours] = values
+    dense = dictionary.to_sparse().toarray()
+    np.testing.assert_allclose(found, dense.T @ dense, atol=1e-12)
 
 
 @pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3, 4e-4])
