@@ -47,7 +47,7 @@ def compile_kernels() -> None:
         adversary.worst_signs_for_top_k(converted, typed)
         adversary.worst_signs_for_threshold(converted, typed, 0.5)
     inner = ConvolutionalDictionary.from_integers([[[1], [1]], [[1], [-1]]], 1, (8,))
-    for constraint in ("none", "contrast-floor"):
+    for constraint in ("none", "contrast-floor", "no-overlap"):
         for magnitudes in ("constant", "uniform"):
             sampling.deep_codes(
                 rng, [dictionary, inner], 2, support={"name": "uniform", "size": 2}, magnitudes=magnitudes,

@@ -143,6 +143,7 @@ def layer_failure(
     growth: float = 0.0,
     noise_variance: float = 0.0,
     threshold: NDArray | None = None,
+    gaussian: bool = False,
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """
     Bound the failure of a layer when the signs of its own code are Rademacher, at the best threshold or a given one.
@@ -159,6 +160,9 @@ def layer_failure(
         As for `layer_interference`.
     threshold : ndarray, shape (code,), optional
         Thresholds fixed beforehand; NaN, and by default, the one that makes the bound smallest.
+    gaussian : bool
+        Bound the failure there by the Gaussian tail, with bounds that may be too large by a share of 1e-6; the best
+        threshold is still that for Hoeffding's.
 
     Returns
     -------
@@ -168,7 +172,7 @@ def layer_failure(
         As from `dcsc.guarantees.tails.best_threshold`, or at given thresholds, at the cost of a pass over the codes.
     """
     given = np.full(np.shape(eps), np.nan) if threshold is None else np.array(threshold, dtype=np.float64)
-    return _over_codes(dictionary, codes, growth, noise_variance, (np.array(eps), np.array(guard), given))
+    return _over_codes(dictionary, codes, growth, noise_variance, (np.array(eps), np.array(guard), given), gaussian)
 
 
 def _over_codes(
@@ -177,6 +181,7 @@ def _over_codes(
     growth: float,
     noise_variance: float,
     error: tuple[NDArray, NDArray, NDArray] | None,
+    gaussian: bool = False,
 ) -> tuple[LayerInterference, NDArray, NDArray]:
     """Interference, and the best thresholds too for given bounds on the input error."""
     patterns = layouts.tiled_patterns(dictionary, "magnitude", np.float64)
@@ -194,7 +199,8 @@ def _over_codes(
         if error is None:
             interference.layer_interference(*common, worst_atom[here])
         else:
-            failure.layer_failure(*common, *(values[here] for values in error), threshold[here], probability[here])
+            of_codes = (values[here] for values in error)
+            failure.layer_failure(*common, *of_codes, gaussian, threshold[here], probability[here])
 
     over_blocks(n_codes, work)
     largest = np.maximum(extremes[:, 1], reduce_codes(np.maximum, variance, codes, 0.0))

@@ -404,6 +404,7 @@ def draw_failures(
     by_filter: bool = False,
     rng: Generator | None = None,
     room: float = 0.0,
+    rough: bool = False,
 ) -> NDArray:
     """
     Tell for each code of one layer whether a rung does not cover it, or bound its failure probability.
@@ -429,6 +430,8 @@ def draw_failures(
         `top_k_failure`.
     room : float
         As for `DrawnAtoms`.
+    rough : bool
+        For "statistical-instance": as for `failure_at`.
 
     Returns
     -------
@@ -457,8 +460,8 @@ def draw_failures(
         guard = rounding_guard(dictionary, listed[0], eps)
         drawn = None if rng is None else DrawnAtoms.of(rng, eps.size, room)
         if threshold is None:
-            return best_failure(dictionary, listed[0], eps, guard, tail=tail, drawn=drawn)[1]
-        return failure_at(dictionary, listed[0], threshold, eps, guard, tail=tail, drawn=drawn)
+            return best_failure(dictionary, listed[0], eps, guard, tail=tail, drawn=drawn, rough=rough)[1]
+        return failure_at(dictionary, listed[0], threshold, eps, guard, tail=tail, drawn=drawn, rough=rough)
     if by_filter:
         check_form(form)
         return closed_failure(dictionary, listed[0], eps, threshold=threshold, tail=tail)[1]

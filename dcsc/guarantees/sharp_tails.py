@@ -157,6 +157,7 @@ def failure_at(
     tail: str = "exact",
     noise_variance: float = 0.0,
     drawn: DrawnAtoms | None = None,
+    rough: bool = False,
 ) -> NDArray:
     """
     Bound the probability that thresholding one layer at given thresholds returns a wrong support (D-CSC-R).
@@ -177,6 +178,9 @@ def failure_at(
         sigma^2 of Gaussian noise on the input.
     drawn : DrawnAtoms, optional
         Compute sharp tails of these atoms only; the results are to be averaged over codes.
+    rough : bool
+        Give, in a fraction of the time, a bound that is not below the result: by Gaussian tails that may be too large
+        by a share of 1e-6, wherever they or sharper ones are asked for.
 
     Returns
     -------
@@ -185,7 +189,7 @@ def failure_at(
         capped at 1 (docs/theory.md, "Sharper tails of a layer"). With `drawn` it is a random value whose mean is this
         bound, unless the sum of closed tails exceeds 1.
     """
-    return _at(_of_layer(dictionary, codes), threshold, eps, guard, tail, noise_variance, drawn)
+    return _at(_of_layer(dictionary, codes), threshold, eps, guard, tail, noise_variance, drawn, rough)
 
 
 def best_failure(
@@ -198,13 +202,14 @@ def best_failure(
     noise_variance: float = 0.0,
     by_filter: bool = False,
     drawn: DrawnAtoms | None = None,
+    rough: bool = False,
 ) -> tuple[NDArray, NDArray]:
     """
     Minimise the failure bound of one layer over the threshold, which may depend on all but the signs (D-CSC-R).
 
     Parameters
     ----------
-    dictionary, codes, eps, guard, tail, noise_variance, drawn
+    dictionary, codes, eps, guard, tail, noise_variance, drawn, rough
         As for `failure_at`.
     by_filter : bool
         Whether every filter has a threshold of its own; not where atoms are drawn.
@@ -216,7 +221,7 @@ def best_failure(
     probability : ndarray, shape (code,)
         The bound at it, never above that of a looser tail, or of one threshold for all filters.
     """
-    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn)
+    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn, rough)
 
 
 def plain_failure_at(
@@ -231,6 +236,7 @@ def plain_failure_at(
     noise_variance: float = 0.0,
     known: tuple[RaggedCodes, Interference] | None = None,
     drawn: DrawnAtoms | None = None,
+    rough: bool = False,
 ) -> NDArray:
     """
     Bound the failure of a layer like `failure_at`, in the plain model with propagated columns of disjoint supports.
@@ -243,7 +249,7 @@ def plain_failure_at(
         X^(L), batch shape (code,).
     layer : int
         1..L.
-    threshold, eps, guard, tail, noise_variance, drawn
+    threshold, eps, guard, tail, noise_variance, drawn, rough
         As for `failure_at`.
     known : tuple of RaggedCodes and Interference, optional
         What `Propagation` gives of the layer, when it is at hand.
@@ -253,7 +259,7 @@ def plain_failure_at(
     ndarray, shape (code,)
         The bound; what an active entry's own column makes is locked to its sign (docs/theory.md, "Plain model").
     """
-    return _at(_of_columns(model, deepest, layer, known), threshold, eps, guard, tail, noise_variance, drawn)
+    return _at(_of_columns(model, deepest, layer, known), threshold, eps, guard, tail, noise_variance, drawn, rough)
 
 
 def plain_best_failure(
@@ -268,13 +274,14 @@ def plain_best_failure(
     by_filter: bool = False,
     known: tuple[RaggedCodes, Interference] | None = None,
     drawn: DrawnAtoms | None = None,
+    rough: bool = False,
 ) -> tuple[NDArray, NDArray]:
     """
     Minimise the failure bound like `best_failure`, in the plain model with propagated columns of disjoint supports.
 
     Parameters
     ----------
-    model, deepest, layer, eps, guard, tail, noise_variance, known, drawn
+    model, deepest, layer, eps, guard, tail, noise_variance, known, drawn, rough
         As for `plain_failure_at`.
     by_filter : bool
         Whether every filter has a threshold of its own; not where atoms are drawn.
@@ -284,7 +291,7 @@ def plain_best_failure(
     threshold, probability : ndarray
         As from `best_failure`.
     """
-    return _best(_of_columns(model, deepest, layer, known), eps, guard, tail, noise_variance, by_filter, drawn)
+    return _best(_of_columns(model, deepest, layer, known), eps, guard, tail, noise_variance, by_filter, drawn, rough)
 
 
 class _Sums(NamedTuple):
@@ -292,13 +299,15 @@ class _Sums(NamedTuple):
     The Rademacher sums of a layer.
 
     `closed` gives the best threshold by Hoeffding's inequality and its bound, for eps, guard and noise variance;
-    `sharpen` writes thresholds and sharper bounds of a slice of the codes.
+    `sharpen` writes thresholds and sharper bounds of a slice of the codes; `roughly` gives a rough bound at one
+    threshold a code, or at that of `closed`, where there is a faster way to it.
     """
 
     dictionary: ConvolutionalDictionary
     n_codes: int
     closed: Callable[[NDArray, NDArray, float], tuple[NDArray, NDArray]]
     sharpen: Callable[[slice, tuple, tuple, tuple[NDArray, NDArray]], None]
+    roughly: Callable[[NDArray, NDArray, float, NDArray | None], tuple[NDArray, NDArray]] | None = None
 
 
 def _of_layer(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _Sums:
@@ -308,12 +317,20 @@ def _of_layer(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _Sums:
     def closed(eps: NDArray, guard: NDArray, noise_variance: float) -> tuple[NDArray, NDArray]:
         return layer_failure(dictionary, codes, eps, guard, noise_variance=noise_variance)[1:]
 
+    def roughly(
+        eps: NDArray, guard: NDArray, noise_variance: float, threshold: NDArray | None
+    ) -> tuple[NDArray, NDArray]:
+        _, *found = layer_failure(
+            dictionary, codes, eps, guard, noise_variance=noise_variance, threshold=threshold, gaussian=True
+        )
+        return found[0], found[1]
+
     def sharpened(here: slice, kind: tuple, error: tuple, results: tuple) -> None:
         part = listed.part(here.start, here.stop)
         scratch = layouts.scratch_of(dictionary, part.starts)
         sharpen.sharpened_layer(*kind, scratch, patterns, part, *error, *results)
 
-    return _Sums(dictionary, codes.row_size.size, closed, sharpened)
+    return _Sums(dictionary, codes.row_size.size, closed, sharpened, roughly)
 
 
 def _of_columns(
@@ -348,14 +365,17 @@ def _at(
     tail: str,
     noise_variance: float,
     drawn: DrawnAtoms | None,
+    rough: bool,
 ) -> NDArray:
     given, shape = np.asarray(threshold, np.float64), (sums.n_codes, sums.dictionary.n_filters)
     if given.shape not in ((), shape[:1], shape):
         raise UserError(f"thresholds of shape {given.shape} do not fit: give one, {shape[:1]} or {shape}.")
     if np.isnan(given).any():
         raise UserError("a threshold is not a number: give numbers.")
+    if rough and tail != "hoeffding" and sums.roughly is not None and given.ndim < 2:
+        return sums.roughly(eps, guard, noise_variance, np.full(sums.n_codes, given))[1]
     by_filter = given[:, None] if given.ndim == 1 else given
-    return _sharpened(sums, by_filter, eps, guard, noise_variance, tail, drawn=drawn)[1]
+    return _sharpened(sums, by_filter, eps, guard, noise_variance, tail, drawn=drawn, rough=rough)[1]
 
 
 def _best(
@@ -366,13 +386,21 @@ def _best(
     noise_variance: float,
     by_filter: bool,
     drawn: DrawnAtoms | None,
+    rough: bool,
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
     if by_filter and drawn is not None:
         raise UserError("thresholds by filter are looked for with the tails of all atoms: leave `drawn` out.")
-    start, closed = sums.closed(np.array(eps, np.float64), np.array(guard, np.float64), noise_variance)
+    eps, guard = np.array(eps, np.float64), np.array(guard, np.float64)
+    if rough and tail != "hoeffding" and sums.roughly is not None:
+        start, bound = sums.roughly(eps, guard, noise_variance, None)
+        return np.repeat(start[:, None], sums.dictionary.n_filters, axis=1) if by_filter else start, bound
+    start, closed = sums.closed(eps, guard, noise_variance)
     if tail == "hoeffding" and not by_filter:
         return start, closed
+    if rough:
+        every = _sharpened(sums, start[:, None], eps, guard, noise_variance, tail, rough=True)
+        return every[0] if by_filter else start, np.minimum(every[1], closed)
     thresholds, sharper = _sharpened(sums, start[:, None], eps, guard, noise_variance, tail, True, by_filter, drawn)
     is_worse = (sharper >= closed) & (drawn is None)  # the smaller of a draw and a bound would be too small on average
     thresholds = np.where(is_worse[:, None], start[:, None], thresholds)
@@ -389,6 +417,7 @@ def _sharpened(
     is_search: bool = False,
     by_filter: bool = False,
     drawn: DrawnAtoms | None = None,
+    rough: bool = False,
 ) -> tuple[NDArray, NDArray]:
     """The thresholds of all filters, as they are given or after a search that begins there, and the bound at them."""
     check_choice(tail, TAILS, "tail")
@@ -396,7 +425,8 @@ def _sharpened(
     thresholds = np.array(np.broadcast_to(thresholds, (sums.n_codes, sums.dictionary.n_filters)), order="C")
 
     drawn = drawn or DrawnAtoms(np.empty((sums.n_codes, 0)))
-    kind = (TAILS.index(tail), is_search, by_filter, float(drawn.room))
+    number = sharpen.ROUGHLY if rough and tail != "hoeffding" else TAILS.index(tail)
+    kind = (number, is_search, by_filter, float(drawn.room))
 
     def work(first: int, last: int) -> None:
         here = slice(first, last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -88,20 +89,23 @@ class PathInterference:
         described = (self.random if is_random else self.uniform)(layer, growth)
         return layer_levels(dictionary, described, growth) if by_filter else levels_of(described, growth)
 
-    def failure(self, layer: int, beta: NDArray | None, tail: str, rng: Generator | None = None) -> NDArray:
+    def failure(
+        self, layer: int, beta: NDArray | None, tail: str, rng: Generator | None = None, rough: bool = False
+    ) -> NDArray:
         """Bound the failure of a layer whose input has no error, or draw it, at a threshold, by default the best."""
         dictionary, code = self.model.dictionaries[layer], self.codes[layer]
         guard = rounding_guard(dictionary, code, 0.0)
         eps, drawn = np.zeros_like(guard), None if rng is None else DrawnAtoms.of(rng, len(guard))
+        how: dict[str, Any] = {"tail": tail, "drawn": drawn, "rough": rough}
         if self.propagated is None:
             if beta is None:
-                return best_failure(dictionary, code, eps, guard, tail=tail, drawn=drawn)[1]
-            return failure_at(dictionary, code, beta, eps, guard, tail=tail, drawn=drawn)
+                return best_failure(dictionary, code, eps, guard, **how)[1]
+            return failure_at(dictionary, code, beta, eps, guard, **how)
         plain = (self.model, self.codes[-1], layer + 1)
         known = self.propagated[layer]
         if beta is None:
-            return plain_best_failure(*plain, eps, guard, tail=tail, known=known, drawn=drawn)[1]
-        return plain_failure_at(*plain, beta, eps, guard, tail=tail, known=known, drawn=drawn)
+            return plain_best_failure(*plain, eps, guard, known=known, **how)[1]
+        return plain_failure_at(*plain, beta, eps, guard, known=known, **how)
 
 
 def path_interference(
@@ -204,6 +208,7 @@ def as_run(
     tail: str = "exact",
     by_filter: bool = False,
     rng: Generator | None = None,
+    rough: bool = False,
 ) -> AsRun:
     """
     Evaluate the instance guarantees at the thresholds that a pursuit used, without noise.
@@ -234,6 +239,8 @@ def as_run(
     rng : numpy.random.Generator, optional
         With one, sharp tails are taken of atoms that it draws, and sums of layers are draws as well, without a cap
         (see `DrawnAtoms`).
+    rough : bool
+        Where no error is passed on, give bounds that are not below these in a fraction of the time, as `failure_at`.
 
     Returns
     -------
@@ -261,7 +268,7 @@ def as_run(
     exact = debias or paths.model.depth == 1
     covered = _holds_for_all_signs(paths, betas, rule, debias)
     if exact:
-        capped = np.array([paths.failure(layer, beta, tail, rng) for layer, beta in enumerate(betas)])
+        capped = np.array([paths.failure(layer, beta, tail, rng, rough) for layer, beta in enumerate(betas)])
         if debias:
             covered = _injective(paths, covered, capped) & covered
         total = capped.sum(axis=0)

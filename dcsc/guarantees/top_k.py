@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from dcsc.errors import UserError
 from dcsc.guarantees.checks import check_choice, check_path, rounding_guard
-from dcsc.guarantees.interference import inner_products
+from dcsc.guarantees.interference import inner_products, layer_interference
 from dcsc.guarantees.sharp_tails import tail_probability
 from dcsc.guarantees.tails import GAUSSIAN, TAILS
 from dcsc.model.cascade import Cascade
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_trials
-from dcsc.ragged import RaggedCodes
+from dcsc.ragged import RaggedCodes, reduce_codes
 
 PAIRS = 64
 """Pairs that are drawn of a code, if nothing else is asked for."""
@@ -81,12 +81,24 @@ def top_k_failure(
     flat, eps = listed.reshape((eps.size,)), np.array(eps).ravel()
     generators = [None] * eps.size if rng is None else rng.spawn(eps.size)
 
+    surely = _are_separated(dictionary, flat, eps, guard)
+
     def work(code: int) -> float:
+        if surely[code]:  # no signs do any harm, and every tail is 0
+            return 0.0
         here = slice(*flat.starts[code : code + 2])
         active = _ActiveAtoms.of(dictionary, flat.atom[here], np.abs(flat.value[here]), eps[code], guard[code])
         return _bound(active, tail, generators[code], pairs)
 
     return np.array(over_trials(eps.size, work)).reshape(listed.batch_shape)
+
+
+def _are_separated(dictionary: ConvolutionalDictionary, codes: RaggedCodes, eps: NDArray, guard: NDArray) -> NDArray:
+    """Whether every active atom beats all inactive ones whatever the signs, with room for rounding, shape (code,)."""
+    everywhere, magnitude = layer_interference(dictionary, codes), np.abs(codes.value)
+    lowest = reduce_codes(np.minimum, magnitude - everywhere.bound, codes, np.inf)
+    rounding = 2 * guard + 1e-9 * reduce_codes(np.maximum, magnitude, codes, 0.0)
+    return lowest - everywhere.off_bound > 2 * eps + rounding
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,31 @@ class Layers(NamedTuple):
     tap_value: NDArray
 
 
+class Reached(NamedTuple):
+    """
+    The entries of X^(1) that single deepest atoms write to, as `insert_disjoint` takes them.
+
+    Parameters
+    ----------
+    fits : ndarray of bool, shape (filter,)
+        Whether an atom of a deepest filter writes to every entry of every layer at most once.
+    start : ndarray of int64, shape (filter + 1,)
+        Where the entries of each filter start; none are listed of one that does not fit.
+    entry : ndarray of int64, shape (entry, 4)
+        Filter and three coordinates of an entry, for the atom at the origin.
+    geometry : ndarray of int64, shape (3, 3)
+        Positions of the deepest code; how far a step of them moves entries; positions of X^(1).
+    n_atoms : int
+        Of X^(1).
+    """
+
+    fits: NDArray
+    start: NDArray
+    entry: NDArray
+    geometry: NDArray
+    n_atoms: int
+
+
 class Insertion(NamedTuple):
     """
     Codes of all layers while atoms are inserted, and what the last proposal changes.
@@ -133,12 +158,57 @@ def synthesize_supports(target, weight, taps, codes, share, out, lost):
 
 
 @compiled
-def insert_sequentially(rng, proposals, signs, keep, floor, share, disjoint, layers, accepted, refused):
+def insert_disjoint(rng, proposals, keep, reached, accepted, refused):
     """
-    Insert proposed deepest atoms in random order, skipping those that break a constraint at any layer.
+    Insert proposed deepest atoms in random order, skipping those that make two active atoms write to one entry.
 
-    With `disjoint` no two active atoms of a layer may write to one entry of the code above; else the
-    contrast of every layer must stay at the floor. Stops a code at `keep` atoms.
+    Where two atoms of one layer share an entry of the code above, all that this one writes to is shared as well, up to
+    X^(1): it is enough to look there. Stops a code at `keep` atoms.
+    """
+    (atom, value, starts), (fits, start, entry, geometry, n_atoms) = proposals, reached
+    positions, moves, ends = geometry[0], geometry[1], geometry[2]
+    per_filter, longest = positions[0] * positions[1] * positions[2], longest_of(starts)
+    order, swaps, written = np.empty(longest, np.int64), np.empty(longest, np.int64), np.zeros(n_atoms, np.int64)
+    places, size = np.empty(len(entry), np.int64), ends[0] * ends[1] * ends[2]
+    for trial in range(len(starts) - 1):
+        first, n_proposed = starts[trial], starts[trial + 1] - starts[trial]
+        for k in range(n_proposed):
+            order[k] = k
+        n_kept = 0
+        for k in range(n_proposed):
+            if n_kept == keep:
+                break
+            proposal = first + shuffle_step(rng, order, k, n_proposed, swaps)
+            i, position = divmod(np.int64(atom[proposal]), per_filter)
+            p0, p1, p2 = coordinates(position, positions)
+            s0, s1, s2 = p0 * moves[0], p1 * moves[1], p2 * moves[2]
+            is_free, n_places = fits[i], start[i + 1] - start[i]
+            for n in range(n_places):
+                at = start[i] + n
+                x0, x1, x2 = entry[at, 1] + s0, entry[at, 2] + s1, entry[at, 3] + s2
+                x0 = x0 - ends[0] if x0 >= ends[0] else x0
+                x1 = x1 - ends[1] if x1 >= ends[1] else x1
+                x2 = x2 - ends[2] if x2 >= ends[2] else x2
+                places[n] = entry[at, 0] * size + (x0 * ends[1] + x1) * ends[2] + x2
+                if written[places[n]] == trial + 1:
+                    is_free = False
+                    break
+            if not is_free:
+                refused[trial] += 1
+                continue
+            accepted[proposal] = True
+            n_kept += 1
+            if value[proposal] != 0:
+                for n in range(n_places):
+                    written[places[n]] = trial + 1
+
+
+@compiled
+def insert_sequentially(rng, proposals, signs, keep, floor, share, layers, accepted, refused):
+    """
+    Insert proposed deepest atoms in random order, skipping those that take the contrast of any layer below the floor.
+
+    Stops a code at `keep` atoms.
     """
     (atom, value, starts), offset = proposals, layers.offset
     depth, longest = len(offset) - 1, longest_of(starts)
@@ -160,14 +230,11 @@ def insert_sequentially(rng, proposals, signs, keep, floor, share, disjoint, lay
             state.touched[offset[layer]] = here
             state.n_touched[layer] = 1
             state.delta[here], state.delta_weight[here] = value[proposal], abs(value[proposal])
-            fits = True
             while True:
-                fits = fits and add_delta(layer, offset[layer], floor, share, disjoint, state)
+                fits = add_delta(layer, offset[layer], floor, share, state)
                 if not fits or layer == 0:
                     break
-                fits = pass_delta_up(layer, trial, insertion, signs, disjoint, layers, state)
-                if not fits:
-                    break
+                pass_delta_up(layer, trial, insertion, signs, layers, state)
                 layer -= 1
             if fits:
                 accepted[proposal] = True
@@ -187,23 +254,18 @@ def insert_sequentially(rng, proposals, signs, keep, floor, share, disjoint, lay
 
 
 @compiled
-def add_delta(layer, base, floor, share, disjoint, state):
-    """Add a change to the code of one layer; returns whether the layer still meets the constraint."""
+def add_delta(layer, base, floor, share, state):
+    """Add a change to the code of one layer; returns whether its contrast is still at the floor."""
     code, weight, delta, delta_weight, saved, saved_weight, _, touched, active, n_touched, n_active, n_before = state
     n_before[layer] = n_active[layer]
-    fits = True
     for t in range(n_touched[layer]):
         here = touched[base + t]
         saved[here], saved_weight[here] = code[here], weight[here]
         if weight[here] == 0:
             active[base + n_active[layer]] = here
             n_active[layer] += 1
-        elif disjoint:
-            fits = False
         code[here] += delta[here]
         weight[here] += delta_weight[here]
-    if disjoint:
-        return fits
     smallest, largest = np.inf, 0.0
     for t in range(n_active[layer]):
         here = active[base + t]
@@ -215,8 +277,8 @@ def add_delta(layer, base, floor, share, disjoint, state):
 
 
 @compiled
-def pass_delta_up(layer, trial, insertion, signs, disjoint, layers, state):
-    """Synthesize the change of the code above from that of a layer; returns False if its atoms overlap and may not."""
+def pass_delta_up(layer, trial, insertion, signs, layers, state):
+    """Synthesize the change of the code above from that of a layer."""
     offset, geometry, filter_offset, tap_start, tap_index, tap_value = layers
     _, _, delta, delta_weight, _, _, stamp, touched, _, n_touched, _, _ = state
     positions, step, grid = geometry[layer, 0], geometry[layer, 1], geometry[layer, 2]
@@ -243,9 +305,6 @@ def pass_delta_up(layer, trial, insertion, signs, disjoint, layers, state):
                 delta[above], delta_weight[above] = 0.0, 0.0
                 touched[base + n_found] = above
                 n_found += 1
-            elif disjoint:
-                return False
             delta[above] += signed * tap_value[tap]
             delta_weight[above] += delta_weight[here] * abs(tap_value[tap])
     n_touched[layer - 1] = n_found
-    return True

@@ -25,7 +25,15 @@ from dcsc.kernels.arguments import Sums
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.interference import ACTIVE, add_noise, all_tiles, code_interference, extremes_of, part_of
 from dcsc.kernels.lists import longest_of
-from dcsc.kernels.tails import STEP, largest_of, sum_off_support, sum_on_support
+from dcsc.kernels.tails import (
+    ROUGH,
+    STEP,
+    largest_of,
+    rough_off_support,
+    rough_on_support,
+    sum_off_support,
+    sum_on_support,
+)
 from dcsc.kernels.tiles import VECTOR_BYTES
 
 EPS, GUARD, SMALLEST, LOWEST, TOP, ON, OFF, INACTIVE = range(8)
@@ -87,6 +95,17 @@ def failure(support, n_on, others, n_off, threshold, limits, enough):
     if missed >= enough:
         return min(1.0, missed)
     return min(1.0, missed + off_support(others, n_off, threshold, limits, enough - missed))
+
+
+@compiled
+def rough_failure(support, n_on, others, n_off, threshold, limits):
+    """The bound at a threshold by Gaussian tails, at most 1, or a little more than that."""
+    slack = limits[GUARD] / 2
+    margin, total = threshold - limits[EPS], limits[INACTIVE]
+    if margin > slack:
+        total = rough_off_support(others[0], others[1], others[1], 0, n_off, margin, slack)
+    total += rough_on_support(support[0], support[1], support[2], 0, n_on, threshold + limits[EPS], slack)
+    return min(1.0, total * (1 + ROUGH))
 
 
 @compiled
@@ -247,12 +266,13 @@ def smallest_of(magnitudes, eps, noise):
 
 @compiled
 def code_failure(
-    scratch, most, patterns, atom, magnitude, growth, noise, eps, guard, lowest, given, on, extremes, lists, limits, out
-):
+    scratch, most, patterns, atom, magnitude, growth, noise, eps, guard, lowest, given, gaussian, on, extremes, lists,
+    limits, out,
+):  # fmt: skip
     """
     The best threshold of one code among margins from `lowest` on; returns whether a smaller one could be better.
 
-    A `given` threshold, unless NaN, is the only one that is looked at.
+    A `given` threshold, unless NaN, is the only one that is looked at. The bound there may be by `gaussian` tails.
     """
     (support, others, few), n_on, kept = lists, len(atom), Sums(lists[1][1], lists[1][0])
     reaching = 0.0 if noise > 0 else max(lowest - guard / 2, 5e-324)
@@ -268,10 +288,14 @@ def code_failure(
     if noise > 0:
         add_noise(kept, n_off, noise, growth, extremes)
     n_on, n_off = filled_up(support, n_on), filled_up(others, n_off)
+    smaller = False
     if np.isnan(given):
-        return best_threshold(support, n_on, others, n_off, few, limits, out)
-    out[0], out[1] = given, failure(support, n_on, others, n_off, given, limits, 1.0)
-    return False
+        smaller = best_threshold(support, n_on, others, n_off, few, limits, out)
+    else:
+        out[0], out[1] = given, 1.0 if gaussian else failure(support, n_on, others, n_off, given, limits, 1.0)
+    if gaussian:
+        out[1] = min(out[1], rough_failure(support, n_on, others, n_off, out[0], limits))
+    return smaller
 
 
 @compiled
@@ -282,8 +306,15 @@ def new_lists(n_on, n_off):
 
 
 @compiled
-def layer_failure(scratch, patterns, codes, growth, noise, on, extremes, eps, guard, given, thresholds, probabilities):
-    """As `layer_interference`, with the threshold of each code, the best one where none is given, and its bound."""
+def layer_failure(
+    scratch, patterns, codes, growth, noise, on, extremes, eps, guard, given, gaussian, thresholds, probabilities
+):
+    """
+    As `layer_interference`, with the threshold of each code, the best one where none is given, and its bound.
+
+    Thresholds are the best ones for Hoeffding's tails in any case; with `gaussian` the bounds there are by
+    `rough_failure`.
+    """
     lists, limits, out = new_lists(longest_of(codes.starts), all_tiles(patterns.layout))
     most = np.empty(3 * VECTOR_BYTES // 8)
     for code in range(len(codes.starts) - 1):
@@ -295,7 +326,7 @@ def layer_failure(scratch, patterns, codes, growth, noise, on, extremes, eps, gu
         for _ in range(2):
             smaller = code_failure(
                 scratch, most, patterns, atom, magnitude, growth, noise, eps[code], guard[code], lowest, given[code],
-                part_of(on, here), extremes[code], lists, limits, out,
+                gaussian, part_of(on, here), extremes[code], lists, limits, out,
             )  # fmt: skip
             if not smaller or lowest == 0:
                 break

@@ -30,7 +30,17 @@ from dcsc.kernels.rademacher import CHERNOFF, GAUSSIAN, LONGEST, UNIT
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.screening import ANY_NOT_BELOW_ONE, place_of, positions_wanted
 from dcsc.kernels.sharpen import HOPELESS, SHARE, choose, closed_terms, draw_members, ratios_of, sharpen
-from dcsc.kernels.sorting import ascending, copy, first_from, order_of, place_of_most, places_where, sort, total_of
+from dcsc.kernels.sorting import (
+    ascending,
+    copy,
+    entries_at,
+    first_from,
+    order_of,
+    place_of_most,
+    places_where,
+    sort,
+    total_of,
+)
 from dcsc.kernels.tiles import ROW_BYTES, multiply_row
 
 LANES = ROW_BYTES // 8
@@ -573,8 +583,9 @@ def code_certificates(kind, wanted, patterns, atom, group, sign, n_groups, unifo
             starts[member + 1] = written
         slack = guard + DROPPED
         if drawing:
-            law = (0.0, slack, 0.0)
-            ratio = ratios_of(kind, members, entries, starts, listing, np.int64(0), thresholds, law, terms, lattice)[0]
+            law, drawn = (0.0, slack, 0.0), np.empty((1, len(members)))
+            copy(entries_at(terms[0], members), drawn[0])
+            ratio = ratios_of(kind, members, entries, starts, listing, np.int64(0), thresholds, law, drawn, lattice)[0]
             out[2] = closed * min(1.0, ratio * (1 + 1e-12))
             return
         n_on, at = 0, 0

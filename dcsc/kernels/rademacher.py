@@ -25,12 +25,12 @@ import numpy as np
 
 from dcsc.kernels.compile import compiled
 from dcsc.kernels.sorting import copy, first_from, sort
-from dcsc.kernels.tails import LANES, exponentials
+from dcsc.kernels.tails import GAUSSIAN_FACTOR, LANES, exponentials
 
 HOEFFDING, GAUSSIAN, CHERNOFF, EXACT = range(4)
 
-GAUSSIAN_FACTOR = 0.25 / math.erfc(1.0)
-"""Half of 1 / (4 Q(sqrt 2)): with it P(sum >= t) <= GAUSSIAN_FACTOR erfc(t / sqrt(2 v))."""
+NEAR, FAR_OUT = 0.1, 0.5
+"""Exponents up to which Hoeffding's tail is the smaller one, and from which on the Gaussian one is."""
 UNIT = 2.0**-52
 STEPS = 40
 """Newton steps at most; any tilt gives a bound."""
@@ -67,8 +67,10 @@ def closed_tail(kind, margin, variance, bound, factor, slack):
     if margin <= 0 or variance <= 0:
         return 1.0
     exponent = margin * margin / (2 * variance)
-    tail = math.exp(-exponent)
-    if kind >= GAUSSIAN:
+    tail = 1.0
+    if kind < GAUSSIAN or exponent < FAR_OUT:
+        tail = math.exp(-exponent)
+    if kind >= GAUSSIAN and exponent > NEAR:
         tail = min(tail, GAUSSIAN_FACTOR * math.erfc(math.sqrt(exponent)))
     return min(1.0, factor * tail * (1 + 8 * UNIT * (1 + exponent)))
 

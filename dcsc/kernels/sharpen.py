@@ -12,6 +12,7 @@ thresholds  (threshold, filter)   candidates, ascending or descending for every 
 terms       (threshold, atom)     tails of all atoms
 totals      (threshold, filter)   their sums over the atoms of a filter
 lattice     (2, entry)            counts, written over
+work        (3, atom)             written over by rough sums
 =====================================================================================================
 """
 
@@ -42,6 +43,7 @@ from dcsc.kernels.rademacher import (
 from dcsc.kernels.scatter import coordinates
 from dcsc.kernels.sorting import copy, entries_at, order_of, places_where, smallest_of, sort, total_of
 from dcsc.kernels.tails import LANES as VECTOR
+from dcsc.kernels.tails import ROUGH, rough_tails
 from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
 
 PADDING = ROW_BYTES // 8
@@ -58,6 +60,10 @@ HOPELESS = 100.0, 50.0
 """Sums of closed tails, and of Chernoff's, from which on sharper ones are not tried: their sum is seldom below 1."""
 FIRST_GRID = 24
 """Thresholds of a filter that are tried when there is none to begin with."""
+ROUGHLY = -1
+"""Kind of tail: the Gaussian one or a little more, at the threshold that is given, many atoms at a time."""
+SMALLEST = 1e-290
+"""Rough sums below are not compared."""
 CHOOSING = 1 / 3
 """Share of the drawn atoms that only say which threshold is best."""
 
@@ -98,16 +104,51 @@ def margin_at(listing, i, n_on, thresholds, g, eps):
 
 
 @compiled
+def closed_term(kind, listing, i, n_on, margin, slack, noise):
+    """Closed tail of an atom at a margin."""
+    factor = 1.0 if i < n_on else 2.0
+    bound = listing[1, i] if noise == 0 else np.inf
+    return closed_tail(kind, margin, listing[0, i] + noise, bound, factor, slack)
+
+
+@compiled
 def closed_terms(kind, listing, n_on, n, thresholds, eps, slack, noise, terms, totals):
     """Closed tails of all atoms at all thresholds, and their sums by filter."""
     totals[:] = 0.0
     for g in range(len(thresholds)):
         for i in range(n):
             margin = margin_at(listing, i, n_on, thresholds, g, eps)
-            factor = 1.0 if i < n_on else 2.0
-            bound = listing[1, i] if noise == 0 else np.inf
-            terms[g, i] = closed_tail(kind, margin, listing[0, i] + noise, bound, factor, slack)
+            terms[g, i] = closed_term(kind, listing, i, n_on, margin, slack, noise)
             totals[g, np.int64(listing[3, i])] += terms[g, i]
+
+
+@compiled
+def rough_sum(listing, n_on, n, thresholds, g, eps, slack, noise, work):
+    """Sum of the closed Gaussian tails of all atoms at a threshold of each filter, but for a share of `ROUGH`."""
+    margins, bounds, tails = work[0], work[1], work[2]
+    for i in range(n):
+        margins[i] = margin_at(listing, i, n_on, thresholds, g, eps) - slack
+        bounds[i] = listing[1, i] if noise == 0 else np.inf
+    rough_tails(tails, margins, listing[0], bounds, noise, n)
+    total = 0.0
+    for i in range(n_on):
+        total += tails[i]
+    for i in range(n_on, n):
+        total += min(1.0, 2 * tails[i])
+    return total
+
+
+@compiled
+def roughly_best(listing, n_on, n, grid, eps, slack, noise, work):
+    """Number the threshold of a grid with the smallest closed sum over all filters; -1 if rough sums do not tell."""
+    sums, best = np.empty(len(grid)), 0
+    for g in range(len(grid)):
+        sums[g] = rough_sum(listing, n_on, n, grid, g, eps, slack, noise, work)
+        best = g if sums[g] < sums[best] else best
+    for g in range(len(grid)):
+        if g != best and not sums[g] > max(sums[best], SMALLEST) * (1 + 3 * ROUGH):
+            return -1
+    return best
 
 
 @compiled
@@ -385,7 +426,7 @@ def least_of(totals, by_filter):
 @compiled
 def evaluate(kind, share, source, atoms, grid, by_filter, law, terms, totals, lattice):
     """Sums of the tails at all thresholds of a grid, as sharp as asked for but for a share."""
-    (listing, places, n_on, n), (eps, slack, noise) = atoms, law
+    (listing, places, n_on, n, _), (eps, slack, noise) = atoms, law
     best = np.empty(totals.shape[1], np.int64)
     closed_terms(min(kind, GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
     if kind < CHERNOFF or least_of(totals, by_filter) > HOPELESS[0]:
@@ -410,11 +451,22 @@ def search(kind, source, atoms, by_filter, law, thresholds, sums, lattice):
     """Lower sums by better thresholds: beside the given ones with ever sharper tails, then closer to what is best."""
     coarse, fine, one = np.empty((COARSE, len(sums))), np.empty((FINE, len(sums))), np.empty((1, len(sums)))
     terms, totals = np.empty((COARSE, atoms[3])), np.empty((COARSE, len(sums)))
+    listing, _, n_on, n, work = atoms
     for _ in range(2):
         grid_around(thresholds, COARSE_WIDTH, law[0], coarse)
-        evaluate(np.int64(GAUSSIAN), SHARE, source, atoms, coarse, by_filter, law, terms, totals, lattice)
-        if keep_better(totals, coarse, by_filter, thresholds, sums):
-            break
+        best = np.int64(-1) if by_filter else roughly_best(listing, n_on, n, coarse, *law, work)
+        if best < 0:
+            evaluate(np.int64(GAUSSIAN), SHARE, source, atoms, coarse, by_filter, law, terms, totals, lattice)
+            if keep_better(totals, coarse, by_filter, thresholds, sums):
+                break
+        else:
+            if best != COARSE // 2:  # whose sums are those that are known
+                copy(coarse[best], thresholds)
+                copy(coarse[best], one[0])
+                closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, *law, terms[:1], totals[:1])
+                copy(totals[0], sums)
+            if 0 < best < COARSE - 1:
+                break
     if kind == CHERNOFF:
         copy(thresholds, one[0])
         evaluate(np.int64(CHERNOFF), SHARE, source, atoms, one, by_filter, law, terms[:1], totals[:1], lattice)
@@ -457,15 +509,25 @@ def draw_members(terms, n, uniforms):
 
 @compiled
 def mean_ratios(kind, uniforms, source, atoms, grid, law, terms, lattice):
-    """Sharp tails at the thresholds of a grid over the closed one at its middle: their means over atoms drawn by it."""
-    members = draw_members(terms[len(grid) // 2], atoms[3], uniforms)
-    coefficients, starts = list_members(source, entries_at(atoms[1], members))
-    return ratios_of(kind, members, coefficients, starts, atoms[0], atoms[2], grid, law, terms, lattice)
+    """
+    Sharp tails at the thresholds of a grid over the closed one at its middle: their means over atoms drawn by it.
+
+    `terms` are the closed ones at the middle.
+    """
+    (listing, places, n_on, n, _), (eps, slack, noise) = atoms, law
+    members = draw_members(terms, n, uniforms)
+    coefficients, starts = list_members(source, entries_at(places, members))
+    closed = np.empty((len(grid), len(members)))
+    for g in range(len(grid)):
+        for m in range(len(members)):
+            margin = margin_at(listing, members[m], n_on, grid, g, eps)
+            closed[g, m] = closed_term(np.int64(GAUSSIAN), listing, members[m], n_on, margin, slack, noise)
+    return ratios_of(kind, members, coefficients, starts, listing, n_on, grid, law, closed, lattice)
 
 
 @compiled
-def ratios_of(kind, members, coefficients, starts, listing, n_on, grid, law, terms, lattice):
-    """As `mean_ratios`, for drawn atoms whose lists come one after another."""
+def ratios_of(kind, members, coefficients, starts, listing, n_on, grid, law, closed, lattice):
+    """As `mean_ratios`, for drawn atoms whose lists come one after another, from closed tails (threshold, member)."""
     (eps, slack, noise), n_thresholds, middle, longest = law, len(grid), len(grid) // 2, 0
     margins, values, ratios = np.empty(n_thresholds), np.empty(n_thresholds), np.zeros(n_thresholds)
     for m in range(len(members)):
@@ -474,15 +536,26 @@ def ratios_of(kind, members, coefficients, starts, listing, n_on, grid, law, ter
     for m in range(len(members)):
         i = members[m]
         for g in range(n_thresholds):
-            margins[g], values[g] = margin_at(listing, i, n_on, grid, g, eps), terms[g, i]
+            margins[g], values[g] = margin_at(listing, i, n_on, grid, g, eps), closed[g, m]
         a = coefficients[starts[m] : starts[m + 1]]
         factor = 1.0 if i < n_on else 2.0
         lower_by_chernoff(a, listing[0, i], margins, factor, slack, noise, values, listed, powers)
         if kind >= EXACT and len(a) <= MOST_COUNTED:
             lower_by_lattice(a, margins, factor, slack, noise, 0.0, values, lattice)
         for g in range(n_thresholds):
-            ratios[g] += values[g] / (terms[middle, i] * len(members))
+            ratios[g] += values[g] / (closed[middle, m] * len(members))
     return ratios
+
+
+@compiled
+def is_at_most(most, atoms, law, thresholds, terms, totals):
+    """Whether the closed sum at thresholds is at most a number; terms and totals may be written over."""
+    listing, _, n_on, n, work = atoms
+    rough = rough_sum(listing, n_on, n, thresholds, 0, *law, work)
+    if abs(rough - most) > 2 * ROUGH * most:
+        return rough < most
+    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, thresholds, *law, terms, totals)
+    return total_of(totals[0]) <= most
 
 
 @compiled
@@ -493,41 +566,48 @@ def drawn_bound(kind, seeking, room, uniforms, source, atoms, law, thresholds, l
     The latter is a mean over drawn atoms. A threshold that other ones of them chose may raise the closed bound up to
     `room`. Where that with closed tails exceeds 1 it is returned.
     """
-    (listing, _, n_on, n), (eps, slack, noise), n_filters = atoms, law, len(thresholds)
-    grid, totals, terms = np.empty((FINE, n_filters)), np.empty((FINE, n_filters)), np.empty((FINE, n))
-    one, of_one, closed, sums = grid[:1], totals[:1], terms[:1], np.empty(n_filters)
+    (listing, _, n_on, n, _), n_filters = atoms, len(thresholds)
+    grid, one, sums = np.empty((FINE, n_filters)), np.empty((1, n_filters)), np.empty((1, n_filters))
+    terms, others, of_others = np.empty((1, n)), np.empty((1, n)), np.empty((1, n_filters))
     copy(thresholds, one[0])
-    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, eps, slack, noise, closed, of_one)
-    copy(of_one[0], sums)
-    if seeking and total_of(sums) > 0:
-        search(np.int64(GAUSSIAN), source, atoms, np.bool_(False), law, thresholds, sums, lattice)
-    bound, n_choosing = total_of(sums), np.int64(math.ceil(CHOOSING * len(uniforms))) if seeking else 0
+    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, *law, terms, sums)
+    if seeking and total_of(sums[0]) > 0:
+        search(np.int64(GAUSSIAN), source, atoms, np.bool_(False), law, thresholds, sums[0], lattice)
+        if thresholds[0] != one[0, 0]:
+            copy(thresholds, one[0])
+            closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, *law, terms, sums)
+    bound, n_choosing = total_of(sums[0]), np.int64(math.ceil(CHOOSING * len(uniforms))) if seeking else 0
     if kind < CHERNOFF or bound == 0 or bound > 1:
         return bound
     if seeking and room > 0:
-        grid_around(thresholds, FINE_WIDTH, eps, grid)
-        closed_terms(np.int64(GAUSSIAN), listing, n_on, n, grid, eps, slack, noise, terms, totals)
-        ratios, best = mean_ratios(kind, uniforms[:n_choosing], source, atoms, grid, law, terms, lattice), FINE // 2
+        grid_around(thresholds, FINE_WIDTH, law[0], grid)
+        ratios = mean_ratios(kind, uniforms[:n_choosing], source, atoms, grid, law, terms[0], lattice)
+        best, most = FINE // 2, max(bound, min(room, 1.0))
         for g in range(FINE):
-            if ratios[g] < ratios[best] and total_of(totals[g]) <= max(bound, min(room, 1.0)):
+            copy(grid[g], one[0])
+            if ratios[g] < ratios[best] and is_at_most(most, atoms, law, one, others, of_others):
                 best = g
         copy(grid[best], thresholds)
-    copy(thresholds, one[0])
-    closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, eps, slack, noise, closed, of_one)
-    ratio = mean_ratios(kind, uniforms[n_choosing:], source, atoms, one, law, closed, lattice)[0]
-    return total_of(of_one[0]) * min(1.0, ratio * (1 + 1e-12))
+        copy(thresholds, one[0])
+        if best != FINE // 2:
+            closed_terms(np.int64(GAUSSIAN), listing, n_on, n, one, *law, terms, sums)
+    ratio = mean_ratios(kind, uniforms[n_choosing:], source, atoms, one, law, terms[0], lattice)[0]
+    return total_of(sums[0]) * min(1.0, ratio * (1 + 1e-12))
 
 
 @compiled
 def code_bound(kind, seeking, by_filter, room, uniforms, source, atoms, law, thresholds, lattice):
     """Bound, or a draw of it, at the thresholds of all filters or at better ones, which are written over them."""
+    grid = np.empty((1, len(thresholds)))
+    copy(thresholds, grid[0])
+    if kind == ROUGHLY:
+        listing, _, n_on, n, work = atoms
+        return min(1.0, rough_sum(listing, n_on, n, grid, 0, *law, work) * (1 + ROUGH))
     if len(uniforms):
         bound = drawn_bound(kind, seeking, room, uniforms, source, atoms, law, thresholds, lattice)
         if bound <= 1:
             return bound
-    sums, grid = np.empty(len(thresholds)), np.empty((1, len(thresholds)))
-    terms, totals = np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
-    copy(thresholds, grid[0])
+    sums, terms, totals = np.empty(len(thresholds)), np.empty((1, atoms[3])), np.empty((1, len(thresholds)))
     now = np.int64(GAUSSIAN) if seeking else kind
     evaluate(now, SHARE, source, atoms, grid, np.bool_(False), law, terms, totals, lattice)
     copy(totals[0], sums)
@@ -549,14 +629,15 @@ def sharpened_layer(
     """
     longest, size = longest_of(codes.starts), all_tiles(patterns.layout)
     kept, on = Sums(np.empty(size), np.empty(size)), Sums(np.empty(longest), np.empty(longest))
-    listing, places, lattice = np.empty((4, size + longest)), np.empty(size + longest, np.int64), np.empty((2, LONGEST))
+    places, lattice = np.empty(size + longest, np.int64), np.empty((2, LONGEST))
+    listing, work = np.empty((4, size + longest + VECTOR)), np.empty((3, size + longest + VECTOR))
     most, none = np.empty(3 * VECTOR_BYTES // 8), np.zeros(0, np.int64)
     for code in range(len(codes.starts) - 1):
         here = slice(codes.starts[code], codes.starts[code + 1])
         atom, magnitude = codes.atom[here], codes.value[here]
         n = list_atoms(scratch, most, patterns, atom, magnitude, on, kept, listing, places)
         source = Source(scratch, patterns, atom, magnitude, none, False)
-        atoms = (listing, places, len(atom), n)
+        atoms = (listing, places, len(atom), n, work)
         law = (eps[code], guard[code] / 2, noise)
         probabilities[code] = code_bound(
             kind, seeking, by_filter, room, uniforms[code], source, atoms, law, thresholds[code], lattice
@@ -576,14 +657,15 @@ def sharpened_columns(
     """
     active, magnitude, locked, variance, bound = everywhere
     n, n_filters = active.shape[1], patterns.layout[3, 2]
-    listing, places, lattice = np.empty((4, n)), np.empty(n, np.int64), np.empty((2, LONGEST))
+    listing, work = np.empty((4, n + VECTOR)), np.empty((3, n + VECTOR))
+    places, lattice = np.empty(n, np.int64), np.empty((2, LONGEST))
     for code in range(len(starts) - 1):
         n_on = list_interference(
             active[code], magnitude[code], locked[code], variance[code], bound[code], n_filters, listing, places
         )
         firsts = columns.starts[starts[code] : starts[code + 1] + 1]
         source = Source(scratch, patterns, columns.atom, columns.value, firsts, True)
-        atoms, law = (listing, places, n_on, n), (eps[code], guard[code] / 2, noise)
+        atoms, law = (listing, places, n_on, n, work), (eps[code], guard[code] / 2, noise)
         probabilities[code] = code_bound(
             kind, seeking, by_filter, room, uniforms[code], source, atoms, law, thresholds[code], lattice
         )

@@ -138,6 +138,41 @@ def _layers(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Layers:
     )
 
 
+def _reached(dictionaries: Sequence[ConvolutionalDictionary]) -> deep.Reached:
+    """List the entries of X^(1) that the deepest atom of every filter at the origin writes to."""
+    layers, fits, lists = _insertion_tables(dictionaries), [], []
+    for number in range(dictionaries[-1].n_filters):
+        entries: NDArray | None = np.array([[number, 0, 0, 0]])
+        for layer in range(len(dictionaries) - 1, 0, -1):
+            entries = None if entries is None else _passed_up(layers, layer, entries)
+        fits.append(entries is not None)
+        lists.append(np.empty((0, 4), np.int64) if entries is None else entries)
+    moves = np.prod(layers.geometry[1:, 1], axis=0, dtype=np.int64)
+    return deep.Reached(
+        np.array(fits),
+        np.cumsum([0, *map(len, lists)]).astype(np.int64),
+        np.ascontiguousarray(np.concatenate(lists)).astype(np.int64),
+        np.array([layers.geometry[-1, 0], moves, layers.geometry[0, 0]]),
+        dictionaries[0].n_atoms,
+    )
+
+
+def _passed_up(layers: deep.Layers, layer: int, entries: NDArray) -> NDArray | None:
+    """The entries of the code above that entries of a layer write to; None where two of them write to one."""
+    rows = layers.filter_offset[layer] + entries[:, 0]
+    firsts, lasts = layers.tap_start[rows], layers.tap_start[rows + 1]
+    if (lasts - firsts).sum() > layers.offset[layer] - layers.offset[layer - 1]:  # more than there are entries
+        return None
+    _, steps, grid = layers.geometry[layer]
+    taps = [layers.tap_index[first:last] for first, last in zip(firsts, lasts, strict=True)]
+    moved = [
+        np.column_stack([tap[:, 0], (tap[:, 1:] + entry[1:] * steps) % grid])
+        for tap, entry in zip(taps, entries, strict=True)
+    ]
+    found = np.concatenate(moved)
+    return found if len(np.unique(found, axis=0)) == len(found) else None
+
+
 def _inserted(
     rng: np.random.Generator,
     dictionaries: Sequence[ConvolutionalDictionary],
@@ -149,13 +184,18 @@ def _inserted(
 ) -> tuple[RaggedCodes, NDArray]:
     """Keep the proposals that fit, and count those that did not."""
     n_trials = len(proposals.row_size)
-    together = np.empty((0, 0), np.int8)
-    if signs is not None:
-        together = np.concatenate([layer.reshape(n_trials, -1) for layer in signs], axis=1)
     accepted, refused = np.zeros(len(proposals.atom), dtype=bool), np.zeros(n_trials, np.int64)
-    listed, layers = Codes(proposals.atom, proposals.value, proposals.starts), _insertion_tables(dictionaries)
-    most, disjoint = len(proposals.atom) if keep is None else keep, constraint == "no-overlap"
-    deep.insert_sequentially(rng, listed, together, most, float(floor), CANCELLED, disjoint, layers, accepted, refused)
+    listed = Codes(proposals.atom, proposals.value, proposals.starts)
+    most = len(proposals.atom) if keep is None else keep
+    if constraint == "no-overlap":
+        reached = dictionaries[0].prepared(("reached", *dictionaries), lambda: _reached(dictionaries))
+        deep.insert_disjoint(rng, listed, most, reached, accepted, refused)
+    else:
+        together = np.empty((0, 0), np.int8)
+        if signs is not None:
+            together = np.concatenate([layer.reshape(n_trials, -1) for layer in signs], axis=1)
+        layers = _insertion_tables(dictionaries)
+        deep.insert_sequentially(rng, listed, together, most, float(floor), CANCELLED, layers, accepted, refused)
     trials = np.repeat(np.arange(n_trials), proposals.row_size)
     sizes = np.bincount(trials[accepted], minlength=n_trials).astype(np.int64)
     kept = RaggedCodes(sizes, proposals.atom[accepted], proposals.value[accepted], proposals.code_shape)

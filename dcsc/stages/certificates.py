@@ -258,20 +258,29 @@ class _Draws:
 
         cheap_bounds: dict[tuple[int, int], NDArray] = {}
 
+        is_pilot = purpose == "pilot"
+        many, some = (self.blocks(wanted if is_pilot else number, purpose) for number in (n_many, n_sharp))
+
         def excess(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
-            cheap_bounds[block, replicate] = failing(block, replicate, codes, tail=cheap)
-            return np.maximum(cheap_bounds[block, replicate] - ceiling, 0.0)
+            if (block, replicate) in some:
+                bounds = cheap_bounds[block, replicate] = failing(block, replicate, codes, tail=cheap)
+            else:  # nothing but what is above the ceiling counts, which few are and no other is by a rough bound
+                bounds = failing(block, replicate, codes, tail=cheap, rough=True)
+                rows = np.flatnonzero(bounds > ceiling)
+                if len(rows):
+                    bounds[rows] = failing(block, replicate, [take(code, rows) for code in codes], tail=cheap)
+            return np.maximum(bounds - ceiling, 0.0)
 
         def sharp(block: int, replicate: int, codes: list[RaggedCodes]) -> NDArray:
             closed = cheap_bounds[block, replicate]  # these blocks are the first of those that were looked at
             rows, values = np.flatnonzero((closed > 0) & (closed < 1)), np.minimum(closed, ceiling)
             if len(rows):
-                found = failing(block, replicate, [take(code, rows) for code in codes], room=ceiling)
+                found = closed[rows]
+                if cheap != self._settings.tail or rule[0] == TOP_K:  # else they are what was asked for
+                    found = failing(block, replicate, [take(code, rows) for code in codes], room=ceiling)
                 values[rows] = found * np.minimum(1.0, ceiling / closed[rows])
             return values
 
-        is_pilot = purpose == "pilot"
-        many, some = (self.blocks(wanted if is_pilot else number, purpose) for number in (n_many, n_sharp))
         above = self._looked_at(many, codes if is_pilot else more, excess, Failures(np.empty(0), largest - ceiling))
         found = Failures(np.full(1, ceiling), largest, above.values, ceiling)
         if not self._is_too_much(replace(found, values=np.empty(0)), n_sharp):
@@ -324,11 +333,13 @@ class _Draws:
         codes: list[RaggedCodes],
         tail: str | None = None,
         room: float | None = None,
+        rough: bool = False,
     ) -> NDArray:
         """
         What each of some draws adds to the failure rate, by the tail that is asked for or another one.
 
-        With room, for the closed bound at a better threshold, sharp tails are those of drawn atoms.
+        With room, for the closed bound at a better threshold, sharp tails are those of drawn atoms. Rough bounds cost
+        little and are not below what is asked for.
         """
         tail = tail or self._settings.tail
         cascade, (name, threshold, debias) = self._cascades[replicate], rule
@@ -345,7 +356,7 @@ class _Draws:
             rng = sharp_tails(block, replicate) if room is not None or rung == guarantees.TOP_K_RUNG else None
             return guarantees.draw_failures(
                 cascade, codes[0], beta, rung=rung, tail=tail, by_filter=by_filter,
-                rng=rng, room=room or 0.0,
+                rng=rng, room=room or 0.0, rough=rough,
             )  # fmt: skip
         if not rung.endswith("instance"):
             form = rung.removeprefix("uniform-")
@@ -368,7 +379,7 @@ class _Draws:
         paths = guarantees.path_interference(cascade, codes, signs)
         return guarantees.as_run(
             paths, betas, rule=shrinks, debias=debias, delta=self._settings.delta / 2, tail=tail, by_filter=by_filter,
-            rng=None if room is None else sharp_tails(block, replicate),
+            rng=None if room is None else sharp_tails(block, replicate), rough=rough,
         ).failure_bound  # fmt: skip
 
     def _failing_basis_pursuit(

@@ -7,6 +7,7 @@ import pytest
 
 from dcsc import Cascade, ConvolutionalDictionary, RaggedCodes, families, guarantees, sampling
 from dcsc.errors import UserError
+from dcsc.guarantees import top_k
 from dcsc.guarantees.tails import TAILS
 from dcsc.guarantees.top_k import top_k_failure
 from tests.strategies import dense_matrix
@@ -163,3 +164,29 @@ def test_what_makes_no_sense_is_refused(options, message):
     dictionary = random_dictionary("2-D")
     with pytest.raises(UserError, match=message):
         top_k_failure(dictionary, np.ones((1, *dictionary.code_shape)), **options)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_codes_whose_tails_are_known_to_be_0_have_the_bounds_of_all_pairs(noise, monkeypatch):
+    dictionary = families.create("perturbed", grid=64, seed=0, base="lapped", n_filters=8, perturbation=0.15)
+    codes = RaggedCodes.from_dense(
+        random_codes(np.random.default_rng(3), dictionary, 80, largest=40).reshape(80, *dictionary.code_shape),
+        dictionary.code_shape,
+    )
+
+    def bounds():
+        drawn = [top_k_failure(dictionary, codes, noise, tail=tail, rng=np.random.default_rng(4)) for tail in TAILS]
+        return np.array([*drawn, top_k_failure(dictionary, codes, noise)])
+
+    found, separated = bounds(), []
+
+    def none(*arguments):
+        separated.extend(are_separated(*arguments))
+        return np.zeros(80, bool)
+
+    are_separated = top_k._are_separated
+    monkeypatch.setattr(top_k, "_are_separated", none)
+    np.testing.assert_array_equal(found, bounds())
+    assert any(separated)
+    assert not all(separated)
+    assert (found > 0).any()

@@ -387,3 +387,37 @@ def test_what_is_covered_for_all_signs_is_that_of_the_guarantee_as_run(debias):
         paths = guarantees.path_interference(cascade, codes, "rademacher")
         alone = guarantees.covered_as_run(paths, betas, debias=debias)
         np.testing.assert_array_equal(alone, guarantees.as_run(paths, betas, debias=debias).covered)
+
+
+@pytest.mark.parametrize(
+    ("member", "pursuits", "variants"),
+    [
+        (
+            MEMBER,
+            {"low": {"rule": "hard", "threshold": 0.3}, "top-k": {"rule": "top-k"}},
+            {"random": {"magnitudes": {"name": "uniform", "contrast": 0.4}}},
+        ),
+        (
+            DEEP,
+            {"debiased": {"rule": "hard", "threshold": "statistical", "debias": True}},
+            {"random T": {"layer_signs": True, "constraint": "no-overlap"}},
+        ),
+    ],
+    ids=["one layer", "debiased path"],
+)
+def test_rough_bounds_change_no_number(member, pursuits, variants, monkeypatch):
+    kept, asked = certificates._Draws._failing, []
+
+    def counted(self, *arguments, rough=False, **options):
+        asked.append(rough)
+        return kept(self, *arguments, rough=rough, **options)
+
+    monkeypatch.setattr(certificates._Draws, "_failing", counted)
+    found, _ = certified(member, pursuits, variants, draws=128)
+    assert any(asked)
+
+    def without(self, *arguments, rough=False, **options):
+        return kept(self, *arguments, **options)
+
+    monkeypatch.setattr(certificates._Draws, "_failing", without)
+    xr.testing.assert_identical(found, certified(member, pursuits, variants, draws=128)[0])
