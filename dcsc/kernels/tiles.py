@@ -33,6 +33,8 @@ ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
 
 MASK = 64
 """Entries that `nonzero_mask` looks at."""
+WRITTEN = 4
+"""Numbers that `write_places` writes."""
 
 
 def intrinsic_of(builder, vector, name, n_arguments):
@@ -264,12 +266,28 @@ def add_run(typing, out, start, pattern, p_start, value, n_vectors):
         vector = ir.VectorType(entry, VECTOR_BYTES // size)
         weight = copied(builder, vector, arguments[4])
 
-        with cgutils.for_range(builder, arguments[5]) as loop:
-            step = builder.mul(loop.index, ir.Constant(loop.index.type, vector.count))
-            here, there = builder.add(arguments[1], step), builder.add(arguments[3], step)
-            place = pointer_to(builder, vector, target, here)
-            product = builder.fmul(weight, builder.load(pointer_to(builder, vector, source, there), align=size))
-            builder.store(builder.fadd(builder.load(place, align=size), product), place, align=size)
+        here, there = (cgutils.alloca_once_value(builder, arguments[k]) for k in (1, 3))
+
+        def add(n):
+            """Add some vectors, and go on to the next ones."""
+            start, source_start = builder.load(here), builder.load(there)
+            for v in range(n):
+                place = pointer_to(builder, vector, target, start, v)
+                entries = builder.load(pointer_to(builder, vector, source, source_start, v), align=size)
+                total = builder.fadd(builder.load(place, align=size), builder.fmul(weight, entries))
+                builder.store(total, place, align=size)
+            step = ir.Constant(start.type, n * vector.count)
+            builder.store(builder.add(start, step), here)
+            builder.store(builder.add(source_start, step), there)
+
+        # Straight code, of which the same parts run each time: a loop of a few steps takes longer than they do.
+        zero = ir.Constant(arguments[5].type, 0)
+        for n in (4, 2, 1):
+            part = builder.and_(arguments[5], ir.Constant(arguments[5].type, n))
+            with builder.if_then(builder.icmp_unsigned("!=", part, zero)):
+                add(n)
+        with cgutils.for_range(builder, builder.lshr(arguments[5], ir.Constant(arguments[5].type, 3))):
+            add(8)
         return context.get_dummy_value()
 
     return signature, generate
@@ -296,10 +314,42 @@ def nonzero_mask(typing, array, start):
 
 
 @intrinsic
-def lowest_bit(typing, mask):
-    """Number of the lowest bit that is set in a mask that is not 0."""
+def quotient(typing, dividend, divisor):
+    """Divide a number by one > 0, both of which are at least 0, without checks."""
 
     def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.udiv(*arguments)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def number_of_bits(typing, mask):
+    """Count the bits that are set in a mask."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def write_places(typing, places, index, mask, start):
+    """
+    List the lowest `WRITTEN` bits of a mask, counted from a number on, and clear them; without checks.
+
+    A mask of fewer bits leaves the rest of what is written without a meaning.
+    """
+    signature = types.uint64(places, types.int64, types.uint64, types.int64)
+
+    def generate(context, builder, signature, arguments):
+        target = make_array(signature.args[0])(context, builder, arguments[0])
+        mask, one = arguments[2], ir.Constant(ir.IntType(64), 1)
+        for k in range(WRITTEN):
+            lowest = builder.cttz(mask, ir.Constant(ir.IntType(1), 0))
+            place = builder.trunc(builder.add(arguments[3], lowest), ir.IntType(32))
+            builder.store(place, builder.gep(target.data, [builder.add(arguments[1], ir.Constant(ir.IntType(64), k))]))
+            mask = builder.and_(mask, builder.sub(mask, one))
+        return mask
+
+    return signature, generate
