@@ -198,6 +198,7 @@ def best_failure(
     noise_variance: float = 0.0,
     by_filter: bool = False,
     drawn: DrawnAtoms | None = None,
+    closed: tuple[NDArray, NDArray] | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
     Minimise the failure bound of one layer over the threshold, which may depend on all but the signs (D-CSC-R).
@@ -208,6 +209,8 @@ def best_failure(
         As for `failure_at`.
     by_filter : bool
         Whether every filter has a threshold of its own; not where atoms are drawn.
+    closed : tuple of ndarray, optional
+        Thresholds and bounds that `dcsc.guarantees.interference.layer_failure` gives, when they are at hand.
 
     Returns
     -------
@@ -216,7 +219,7 @@ def best_failure(
     probability : ndarray, shape (code,)
         The bound at it, never above that of a looser tail, or of one threshold for all filters.
     """
-    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn)
+    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn, closed)
 
 
 def plain_failure_at(
@@ -366,11 +369,12 @@ def _best(
     noise_variance: float,
     by_filter: bool,
     drawn: DrawnAtoms | None,
+    known: tuple[NDArray, NDArray] | None = None,
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
     if by_filter and drawn is not None:
         raise UserError("thresholds by filter are looked for with the tails of all atoms: leave `drawn` out.")
-    start, closed = sums.closed(np.array(eps, np.float64), np.array(guard, np.float64), noise_variance)
+    start, closed = known or sums.closed(np.array(eps, np.float64), np.array(guard, np.float64), noise_variance)
     if tail == "hoeffding" and not by_filter:
         return start, closed
     thresholds, sharper = _sharpened(sums, start[:, None], eps, guard, noise_variance, tail, True, by_filter, drawn)
