@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError
 from dcsc.kernels.arguments import Patterns, Runs, Scratch, Taps, WindowLayout
-from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
+from dcsc.kernels.tiles import ROW_BYTES, RUN_BYTES
 from dcsc.ragged import RaggedCodes
 
 AXES = 3
@@ -356,7 +356,7 @@ def runs_of(patterns: Patterns) -> tuple[NDArray, Runs]:
         Where they lie.
     """
     given, (n_lead, *points, period) = patterns.pattern, patterns.target_shape
-    lanes = VECTOR_BYTES // given.itemsize
+    lanes = RUN_BYTES // given.itemsize
     *_, n0, n1, reach = given.shape
     n_vectors = -(-(reach + lanes - 1) // lanes)
     width = (n_vectors + 1) * lanes

@@ -22,17 +22,17 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 ROWS = 4
-VECTOR_BYTES = 32
-MANY_REGISTERS = binding.get_host_cpu_features().get("avx512vl", False)
-VECTORS = 4 if MANY_REGISTERS else 2  # sums for 32 or for 16 registers
+VECTORS, ROW_VECTORS = 2, 8  # eight sums: none waits for the one before
+VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512vl", False) else 32
 TILE_BYTES = VECTOR_BYTES * VECTORS
 """Bytes of a tile's row: its lanes are this over the size of an entry."""
-ROW_VECTORS = 16 if MANY_REGISTERS else 8
 ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
 """Bytes of a tile that is a single row."""
 
 MASK = 64
 """Entries that `nonzero_mask` looks at."""
+RUN_BYTES = 32
+"""Bytes of a vector of `add_run`, whose runs are short."""
 WRITTEN = 4
 """Numbers that `write_places` writes."""
 
@@ -215,7 +215,7 @@ def raise_extremes(typing, most, sums, squares, start, growth):
     Widen extremes by what `sums_and_squares_of_row` found; returns the largest sum of this tile, without checks.
 
     `most` holds a vector each of the largest sums, the largest squares, and the largest of the smaller of
-    squares * growth and the square of the sum, as 12 numbers of float64.
+    squares * growth and the square of the sum, as numbers of float64.
     """
     real = types.float64
     signature = real(most, sums, squares, types.int64, real)
@@ -263,7 +263,7 @@ def add_run(typing, out, start, pattern, p_start, value, n_vectors):
         target, source = (make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
         entry = context.get_data_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(entry)
-        vector = ir.VectorType(entry, VECTOR_BYTES // size)
+        vector = ir.VectorType(entry, RUN_BYTES // size)
         weight = copied(builder, vector, arguments[4])
 
         here, there = (cgutils.alloca_once_value(builder, arguments[k]) for k in (1, 3))
