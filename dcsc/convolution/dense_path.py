@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dcsc.arrays import check_finite
 from dcsc.convolution import costs, layouts
 from dcsc.convolution.arguments import RULES, output, working_type
 from dcsc.convolution.filter_bank import FilterBank
@@ -441,7 +442,7 @@ def synthesize(
     Raises
     ------
     UserError
-        When types or options do not fit.
+        When types or options do not fit, or codes are not finite, which is seen on the way.
     """
     batch = codes.shape[: codes.ndim - dictionary.rank - 1]
     exact = codes.dtype.kind in "iu" and dictionary.integer_filters is not None
@@ -457,6 +458,7 @@ def synthesize(
     if method != "auto" and _by_fft(plan, method):
         found = np.empty((n_trials, plan.n_filters * math.prod(plan.positions)), dtype)
         sources = flat.reshape(n_trials, *dictionary.code_shape)
+        check_finite(sources, "codes")
         _correlate_fft(plan, sources, found, dense.KEEP, np.zeros(1, dtype), threads)
         _join_phases(dictionary, found, flat_out)
     else:
@@ -479,7 +481,7 @@ def _synthesize_integers(dictionary: FilterBank, codes: NDArray, out: NDArray, t
 
     def work(first: int, last: int) -> None:
         here = np.array(codes[first:last], dtype=np.int64, order="C")
-        atoms = np.empty(dictionary.n_atoms, np.int32)
+        atoms = np.empty(dictionary.n_atoms + dense.SPARE_PLACES, np.int32)
         values = np.empty(dictionary.n_atoms, np.int64)
         targets = out[first:last].reshape(last - first, *patterns.target_shape)
         dense.scatter_integers(targets, patterns, here, atoms, values)
@@ -491,8 +493,10 @@ def _synthesize_chunks(dictionary: FilterBank, codes: NDArray, out: NDArray, pla
     """Atom by atom where a code's non-zeros are few, else in tiles."""
     scattered = dictionary.rank <= layouts.AXES
     if scattered:
-        patterns, reach, scratch = layouts.run_patterns(dictionary, out.dtype)
-        most = int(plan.direct_cost / costs.scatter(patterns.pattern.shape[1:], out.itemsize))
+        pattern, runs = layouts.filter_runs(dictionary, out.dtype)
+        filled = -(-runs.reach // runs.lanes) * runs.lanes
+        one_atom = costs.scatter((runs.n_lead, *runs.taps, filled), out.itemsize)
+        most = int(plan.direct_cost / one_atom)
         most = min(most, dictionary.n_atoms)
     seconds = costs.SCAN * dictionary.n_atoms + plan.direct_cost / 8
     fitting = span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
@@ -503,14 +507,15 @@ def _synthesize_chunks(dictionary: FilterBank, codes: NDArray, out: NDArray, pla
         here = np.ascontiguousarray(codes[first:last])
         left = np.ones(last - first, dtype=np.bool_)
         if scattered:
-            targets = out[first:last].reshape(last - first, *patterns.target_shape)
-            atoms, values = np.empty(most, np.int32), np.empty(most, out.dtype)
-            memory = np.empty(scratch, out.dtype)
-            dense.scatter_trials(targets, memory, patterns, reach, read_only(here), atoms, values, left)
+            targets = out[first:last].reshape(last - first, runs.n_rows, runs.period)
+            scratch = layouts.run_scratch(runs, out.dtype)
+            if not dense.scatter_trials(targets, scratch, pattern, runs, read_only(here), most, left):
+                check_finite(here, "codes")
         rows = np.flatnonzero(left)
         for start in range(0, len(rows), fitting):
             some = rows[start : start + fitting]
             sources = here[some].reshape(len(some), *dictionary.code_shape)
+            check_finite(sources, "codes")
             padded = padded_sources(plan, sources)
             phases = np.empty((len(some), plan.n_filters * math.prod(plan.positions)), out.dtype)
             dense.correlate_trials(phases, padded, plan.convolution, dense.KEEP, np.zeros(1, out.dtype))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError
-from dcsc.kernels.arguments import Patterns, Scratch, Taps, WindowLayout
-from dcsc.kernels.tiles import ROW_BYTES, VECTOR_BYTES
+from dcsc.kernels.arguments import Patterns, Runs, Scratch, Taps, WindowLayout
+from dcsc.kernels.tiles import ROW_BYTES, RUN_BYTES
 from dcsc.ragged import RaggedCodes
 
 AXES = 3
@@ -339,9 +339,57 @@ def filter_taps(dictionary: FilterBank, kind: Literal["signed", "integer"], dtyp
     return dictionary.prepared(("taps", kind, np.dtype(dtype)), make)
 
 
-def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patterns, int, int]:
+def runs_of(patterns: Patterns) -> tuple[NDArray, Runs]:
     """
-    The filters as `dcsc.kernels.scatter.add_code_by_runs` takes them.
+    Lay out patterns as `dcsc.kernels.scatter.add_runs` takes them.
+
+    Parameters
+    ----------
+    patterns : Patterns
+        Patterns with one entry a grid point, from first offsets 0.
+
+    Returns
+    -------
+    pattern : ndarray, shape (entry,)
+        Their last axis with a vector of zeros before it, and as many behind it as whole vectors may reach, flat.
+    runs : Runs
+        Where they lie.
+    """
+    given, (n_lead, *points, period) = patterns.pattern, patterns.target_shape
+    lanes = RUN_BYTES // given.itemsize
+    *_, n0, n1, reach = given.shape
+    n_vectors = -(-(reach + lanes - 1) // lanes)
+    width = (n_vectors + 1) * lanes
+    pattern = at_cache_line((*given.shape[:-1], width), given.dtype)
+    pattern[..., lanes : lanes + reach] = given
+    row = -(-period // lanes) * lanes + width
+    positions, steps = (tuple(numbers) for numbers in patterns.layout[:2].tolist())
+    runs = Runs(n_lead, positions, steps, tuple(points), (n0, n1), period, reach, width, row, lanes, n_vectors)
+    return pattern.ravel(), runs
+
+
+def run_scratch(runs: Runs, dtype: np.dtype) -> NDArray:
+    """
+    Make the array in which `dcsc.kernels.scatter.add_runs` adds up.
+
+    Parameters
+    ----------
+    runs : Runs
+        From `runs_of`.
+    dtype : dtype
+        Of the patterns.
+
+    Returns
+    -------
+    ndarray, shape (entry,)
+        Rows of zeros.
+    """
+    return at_cache_line((runs.n_rows * runs.row,), np.dtype(dtype))
+
+
+def filter_runs(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[NDArray, Runs]:
+    """
+    The filters as `dcsc.kernels.scatter.add_runs` takes them.
 
     Parameters
     ----------
@@ -352,25 +400,12 @@ def run_patterns(dictionary: FilterBank, dtype: np.dtype | type) -> tuple[Patter
 
     Returns
     -------
-    patterns : Patterns
-        Those of `filter_patterns`, the last axis filled up to whole vectors.
-    reach : int
-        Entries of that axis that are used.
-    scratch : int
-        Entries that the kernel writes over.
+    pattern : ndarray, shape (entry,)
+        Those of `filter_patterns`, by `runs_of`.
+    runs : Runs
+        Where they lie.
     """
-
-    def make() -> Patterns:
-        filters = filter_patterns(dictionary, "signed", dtype)
-        lanes = VECTOR_BYTES // filters.pattern.itemsize
-        width = -(-dictionary.taps[-1] // lanes) * lanes
-        pattern = at_cache_line((*filters.pattern.shape[:-1], width), filters.pattern.dtype)
-        pattern[..., : dictionary.taps[-1]] = filters.pattern
-        return filters._replace(pattern=pattern)
-
-    patterns = dictionary.prepared(("runs", np.dtype(dtype)), make)
-    rows = math.prod(patterns.target_shape[:-1])
-    return patterns, dictionary.taps[-1], rows * (patterns.target_shape[-1] + patterns.pattern.shape[-1])
+    return dictionary.prepared(("runs", np.dtype(dtype)), lambda: runs_of(filter_patterns(dictionary, "signed", dtype)))
 
 
 def window_layout(dictionary: FilterBank) -> WindowLayout:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcsc.convolution.layouts import AXES, at_cache_line, padded
+from dcsc.convolution.layouts import AXES, padded, run_scratch, runs_of
 from dcsc.kernels import scatter
-from dcsc.kernels.arguments import Patterns
-from dcsc.kernels.tiles import VECTOR_BYTES
+from dcsc.kernels.arguments import Patterns, Runs
 from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, kernel_codes
 
@@ -24,16 +22,16 @@ class MovedArrays:
 
     Parameters
     ----------
-    patterns : Patterns
-        What `dcsc.kernels.scatter.add_code_by_runs` takes.
-    reach : int
-        Entries of their last axis that are used.
+    pattern : ndarray of float64, shape (entry,)
+        What `dcsc.kernels.scatter.add_runs` takes.
+    runs : Runs
+        Where its runs lie.
     back : tuple of int
         How many positions before that of a non-zero its pattern begins, one number per axis.
     """
 
-    patterns: Patterns
-    reach: int
+    pattern: NDArray
+    runs: Runs
     back: tuple[int, ...]
 
     @classmethod
@@ -65,12 +63,10 @@ class MovedArrays:
             cut = np.take(cut, (begin + np.arange(length)) % len(where), axis=axis)
             back.append(-begin // step)
             lengths.append(length)
-        shape, lanes = (*arrays.shape[:2], *padded(lengths).tolist()), VECTOR_BYTES // 8
-        pattern = at_cache_line((*shape[:-1], -(-shape[-1] // lanes) * lanes), np.dtype(np.float64))
-        pattern[..., : shape[-1]] = cut.reshape(shape)
+        pattern = cut.reshape(*arrays.shape[:2], *padded(lengths)).astype(np.float64)
         layout = np.array([padded(positions), padded(steps), [0] * AXES, [1] * AXES], dtype=np.int64)
         target_shape = (arrays.shape[1], *padded(arrays.shape[2:]).tolist())
-        return cls(Patterns(pattern, layout, target_shape), shape[-1], tuple(back))
+        return cls(*runs_of(Patterns(pattern, layout, target_shape)), tuple(back))
 
     def sums(self, codes: RaggedCodes, *, threads: int | None = None) -> NDArray:
         """
@@ -92,13 +88,11 @@ class MovedArrays:
         earlier = [(p - b) % n for p, b, n in zip(places, self.back, codes.code_shape[1:], strict=True)]
         atom = np.ravel_multi_index((i, *earlier), codes.code_shape)
         listed = kernel_codes(codes)._replace(atom=atom.astype(np.int32))
-        rows, width = math.prod(self.patterns.target_shape[:-1]), self.patterns.pattern.shape[-1]
-        size = rows * (self.patterns.target_shape[-1] + width)
-        out = np.empty((codes.row_size.size, *self.patterns.target_shape))
+        out = np.empty((codes.row_size.size, self.runs.n_rows, self.runs.period))
 
         def work(first: int, last: int) -> None:
             part = listed.part(first, last)
-            scatter.add_codes_by_runs(out[first:last], np.empty(size), self.patterns, self.reach, part)
+            scatter.add_codes_by_runs(out[first:last], run_scratch(self.runs, out.dtype), self.pattern, self.runs, part)
 
         over_blocks(len(out), work, threads)
         return out.reshape(len(out), -1)

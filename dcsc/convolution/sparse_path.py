@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from dcsc.arrays import real_array
 from dcsc.convolution.arguments import checked_codes, checked_type, output, rule_of
 from dcsc.convolution.filter_bank import FilterBank
-from dcsc.convolution.layouts import as_blocks, input_patterns, run_patterns, scratch_of, tiled_patterns
+from dcsc.convolution.layouts import as_blocks, filter_runs, input_patterns, run_scratch, scratch_of, tiled_patterns
 from dcsc.errors import UserError
 from dcsc.kernels import gather, scatter, selection
 from dcsc.kernels.arguments import Codes, Entries, Patterns, Rule, read_only
@@ -122,13 +122,13 @@ def synthesize_codes(
     """
     listed = checked_codes(dictionary, codes)
     dtype = listed.value.dtype
-    patterns, reach, scratch = run_patterns(dictionary, dtype)
+    pattern, runs = filter_runs(dictionary, dtype)
     out = output(out, (*codes.batch_shape, *dictionary.signal_shape), dtype)
-    flat = out.reshape(codes.row_size.size, *patterns.target_shape)
+    flat = out.reshape(codes.row_size.size, runs.n_rows, runs.period)
 
     def work(first: int, last: int) -> None:
         part = listed.part(first, last)
-        scatter.add_codes_by_runs(flat[first:last], np.empty(scratch, dtype), patterns, reach, part)
+        scatter.add_codes_by_runs(flat[first:last], run_scratch(runs, dtype), pattern, runs, part)
 
     over_blocks(len(flat), work, threads)
     return out

@@ -203,6 +203,7 @@ def best_failure(
     by_filter: bool = False,
     drawn: DrawnAtoms | None = None,
     rough: bool = False,
+    closed: tuple[NDArray, NDArray] | None = None,
 ) -> tuple[NDArray, NDArray]:
     """
     Minimise the failure bound of one layer over the threshold, which may depend on all but the signs (D-CSC-R).
@@ -213,6 +214,8 @@ def best_failure(
         As for `failure_at`.
     by_filter : bool
         Whether every filter has a threshold of its own; not where atoms are drawn.
+    closed : tuple of ndarray, optional
+        Thresholds and bounds that `dcsc.guarantees.interference.layer_failure` gives, when they are at hand.
 
     Returns
     -------
@@ -221,7 +224,7 @@ def best_failure(
     probability : ndarray, shape (code,)
         The bound at it, never above that of a looser tail, or of one threshold for all filters.
     """
-    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn, rough)
+    return _best(_of_layer(dictionary, codes), eps, guard, tail, noise_variance, by_filter, drawn, rough, closed)
 
 
 def plain_failure_at(
@@ -387,6 +390,7 @@ def _best(
     by_filter: bool,
     drawn: DrawnAtoms | None,
     rough: bool,
+    known: tuple[NDArray, NDArray] | None = None,
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
     if by_filter and drawn is not None:
@@ -395,7 +399,7 @@ def _best(
     if rough and tail != "hoeffding" and sums.roughly is not None:
         start, bound = sums.roughly(eps, guard, noise_variance, None)
         return np.repeat(start[:, None], sums.dictionary.n_filters, axis=1) if by_filter else start, bound
-    start, closed = sums.closed(eps, guard, noise_variance)
+    start, closed = known or sums.closed(eps, guard, noise_variance)
     if tail == "hoeffding" and not by_filter:
         return start, closed
     if rough:

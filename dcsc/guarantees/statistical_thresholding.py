@@ -19,6 +19,7 @@ from dcsc.guarantees.checks import SIGNS, check_choice, check_rule, flat_path, r
 from dcsc.guarantees.interference import (
     Interference,
     LayerInterference,
+    layer_failure,
     layer_interference,
     rademacher_interference,
 )
@@ -388,6 +389,17 @@ class _Layer:
             return closed_failure(self.dictionary, self.codes, eps, tail=asked.tail, noise_variance=noise)
         return closed_form(self.dictionary, self.codes, eps, asked.form, noise, tail=asked.tail)
 
+    def best_described(self, eps: NDArray, guard: NDArray) -> tuple[NDArray, NDArray, LayerInterference | None]:
+        """As `best`, and as `described`, from one look at the interference where its signs are independent."""
+        asked, noise = self.options, self.noise_variance
+        if asked.form != "instance" or self.is_plain:
+            return (*self.best(eps, guard), self.described())
+        described, *closed = layer_failure(
+            self.dictionary, self.codes, eps, guard, growth=self.growth, noise_variance=noise
+        )
+        given = {"tail": asked.tail, "noise_variance": noise, "by_filter": asked.by_filter, "closed": tuple(closed)}
+        return (*self.sharp(eps, guard, **given), described)
+
 
 def _layers(
     model: Cascade,
@@ -511,12 +523,12 @@ def _one_by_one(layers: Sequence[_Layer], eps: NDArray, guards: list[NDArray], d
     """Bound layer after layer, when errors do not depend on levels."""
     bounded = []
     for layer, guard in zip(layers, guards, strict=True):
-        beta, probability = layer.best(np.where(np.isfinite(eps), eps, 0.0), guard)
+        beta, probability, described = layer.best_described(np.where(np.isfinite(eps), eps, 0.0), guard)
         error, smallest = np.full(len(eps), np.inf), np.full(len(eps), np.nan)
         if debias:
             error, smallest = layer.debiased(eps)
         probability = np.where(np.isfinite(eps) & ~(smallest == 0), probability, 1.0)
-        bounded.append(_Bounded(beta, error, probability, smallest, layer.described()))
+        bounded.append(_Bounded(beta, error, probability, smallest, described))
         eps = error
     return bounded
 

@@ -48,6 +48,48 @@ class Patterns(NamedTuple):
     target_shape: tuple[int, ...]
 
 
+class Runs(NamedTuple):
+    """
+    How `dcsc.kernels.scatter.add_runs` finds the runs of patterns, and where they go.
+
+    Parameters
+    ----------
+    n_lead : int
+        Parts of a pattern that are added to parts of the target, such as channels.
+    positions, steps : tuple of int
+        Positions of a code, and steps, along three axes.
+    points, taps : tuple of int
+        Points of the target, and those that a pattern spans, along all axes but the last one.
+    period : int
+        Points of the target along the last axis.
+    reach : int
+        Entries of a run.
+    width : int
+        Entries from one run to the next: a vector of zeros, the run, and zeros.
+    row : int
+        Entries from one row of sums to the next, whole vectors.
+    lanes, n_vectors : int
+        Entries of a vector, and vectors that a run may touch.
+    """
+
+    n_lead: int
+    positions: tuple[int, ...]
+    steps: tuple[int, ...]
+    points: tuple[int, ...]
+    taps: tuple[int, ...]
+    period: int
+    reach: int
+    width: int
+    row: int
+    lanes: int
+    n_vectors: int
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the target."""
+        return self.n_lead * self.points[0] * self.points[1]
+
+
 class Taps(NamedTuple):
     """
     The taps of filters that are not 0, for synthesis from sparse filters.

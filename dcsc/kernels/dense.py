@@ -19,15 +19,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcsc.kernels.compile import compiled
-from dcsc.kernels.scatter import add_code, add_code_by_runs
+from dcsc.kernels.compile import compiled, inlined
+from dcsc.kernels.scatter import add_code, add_runs, fold_runs
 from dcsc.kernels.selection import HARD, RELU, SOFT, TOP_K, candidates, largest, shrunk, take_from_support, write_entry
-from dcsc.kernels.tiles import MASK, ROW_BYTES, ROWS, TILE_BYTES, lowest_bit, multiply_row, multiply_rows, nonzero_mask
+from dcsc.kernels.tiles import (
+    MASK,
+    ROW_BYTES,
+    ROWS,
+    TILE_BYTES,
+    WRITTEN,
+    multiply_row,
+    multiply_rows,
+    nonzero_mask,
+    number_of_bits,
+    write_places,
+)
 
 KEEP = -1
 """The rule that leaves the correlations as they are."""
 SPARE_BYTES = max(ROWS * TILE_BYTES, ROW_BYTES)
 """Bytes of a tile of either kind."""
+SPARE_PLACES = WRITTEN
+"""Places of a list that `find_nonzeros` may write to beyond what it finds."""
+PART = 512
+"""Entries of a code that are looked at together: while patterns are added, what comes next is fetched from memory."""
 
 
 @compiled
@@ -118,28 +133,39 @@ def correlate_trials(out, padded, convolution, rule, thresholds):
         correlate_trial(out[trial], padded[trial], convolution, spare, rule, threshold)
 
 
-@compiled
-def find_nonzeros(code, atoms, values):
-    """Write where a code is not 0 and its values; returns how many, or -1 when they are too many."""
+@inlined
+def find_nonzeros(code, start, stop, atoms):
+    """
+    Write where a part of a code is not 0, ascending, with `SPARE_PLACES` of the list left; returns how many.
+
+    Numbers are written a few at a time, however many there are: which entries are not 0 cannot be foretold, and a
+    branch on it takes longer than they do.
+    """
     n_found = 0
-    whole = len(code) // MASK * MASK
-    for start in range(0, whole, MASK):
-        mask = nonzero_mask(code, start)
+    whole = start + (stop - start) // MASK * MASK
+    for first in range(start, whole, MASK):
+        mask = nonzero_mask(code, first)
+        n_after = n_found + number_of_bits(mask)
+        mask = write_places(atoms, n_found, mask, first)
         while mask != 0:
-            if n_found == len(atoms):
-                return -1
-            place = start + lowest_bit(mask)
-            atoms[n_found] = place
-            values[n_found] = code[place]
-            n_found += 1
-            mask &= mask - np.uint64(1)
+            n_found += WRITTEN
+            mask = write_places(atoms, n_found, mask, first)
+        n_found = n_after
+    for place in range(whole, stop):
+        atoms[n_found] = place
+        n_found += code[place] != 0
+    return n_found
+
+
+@compiled
+def count_nonzeros(code, start):
+    """Count the entries of a code from one on that are not 0."""
+    n_found = 0
+    whole = start + (len(code) - start) // MASK * MASK
+    for first in range(start, whole, MASK):
+        n_found += number_of_bits(nonzero_mask(code, first))
     for place in range(whole, len(code)):
-        if code[place] != 0:
-            if n_found == len(atoms):
-                return -1
-            atoms[n_found] = place
-            values[n_found] = code[place]
-            n_found += 1
+        n_found += code[place] != 0
     return n_found
 
 
@@ -190,18 +216,53 @@ def trial_supports(values, padded, convolution, rule, work, found, out):
 
 
 @compiled
-def scatter_trials(out, scratch, patterns, reach, codes, atoms, values, left):
-    """Synthesize the codes whose non-zeros fit in the lists of atoms and values, and say which are left."""
+def are_finite(values):
+    """Tell whether all values are finite."""
+    found = True
+    for k in range(len(values)):
+        found &= abs(values[k]) < np.inf
+    return found
+
+
+@compiled
+def scatter_code(scratch, pattern, runs, code, most, atoms):
+    """
+    Add up a code of at most so many non-zeros, a part at a time, while it is in the cache; returns whether it has few.
+
+    All are counted when their part is larger than that of the entries read, so that hardly any are added in vain.
+    """
+    n_found, is_counted = 0, False
+    for start in range(0, len(code), PART):
+        stop = min(start + PART, len(code))
+        n_here = find_nonzeros(code, start, stop, atoms)
+        n_found += n_here
+        if not is_counted and n_found * len(code) > most * stop:
+            if n_found + count_nonzeros(code, stop) > most:
+                return False
+            is_counted = True
+        add_runs(scratch, pattern, runs, atoms, code, True, 0, n_here)
+    return True
+
+
+@compiled
+def scatter_trials(out, scratch, pattern, runs, codes, most, left):
+    """Synthesize the codes of at most so many non-zeros, and say which are left; returns whether they are finite."""
+    atoms = np.empty(PART + SPARE_PLACES, np.int32)
     for trial in range(len(codes)):
-        n_found = find_nonzeros(codes[trial], atoms, values)
-        if n_found >= 0:
-            add_code_by_runs(out[trial], scratch, patterns, reach, atoms[:n_found], values[:n_found])
+        scratch[:] = 0
+        if scatter_code(scratch, pattern, runs, codes[trial], most, atoms):
+            if not are_finite(scratch) and not are_finite(codes[trial]):
+                return False
+            fold_runs(out[trial], scratch, runs)
             left[trial] = False
+    return True
 
 
 @compiled
 def scatter_integers(out, patterns, codes, atoms, values):
     """Synthesize codes of integers, exactly."""
     for trial in range(len(codes)):
-        n_found = find_nonzeros(codes[trial], atoms, values)
-        add_code(out[trial], patterns, atoms[:n_found], values[:n_found])
+        n_found = find_nonzeros(codes[trial], 0, codes.shape[1], atoms)
+        for k in range(n_found):
+            values[k] = codes[trial, atoms[k]]
+        add_code(out[trial], patterns, atoms[:n_found], values)

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcsc.kernels.compile import compiled
+from dcsc.kernels.compile import compiled, inlined
 from dcsc.kernels.sorting import most_of
-from dcsc.kernels.tiles import VECTOR_BYTES, add_run
+from dcsc.kernels.tiles import add_run, quotient
 
 
 @compiled
@@ -69,59 +69,85 @@ def add_code(target, patterns, atom, value):
         add_pattern(target, patterns, filter_index, p0, p1, p2, value[k])
 
 
-@compiled
-def add_code_by_runs(out, scratch, patterns, reach, atom, value):
-    """
-    As `add_code` for patterns whose last axis is filled up with zeros to whole vectors, `reach` entries of it used.
+@inlined
+def add_runs_of_line(scratch, pattern, runs, atom, value, by_atom, first, last):
+    """Add the runs of some non-zeros on a grid of one axis; atoms of a filter are neighbours in the list."""
+    q, step = runs.positions[2], runs.steps[2]
+    filter_index, begin = 0, 0
+    for k in range(first, last):
+        p = np.int64(atom[k])
+        if p - begin >= q or p < begin:  # rarely, because a division costs as much as a run
+            filter_index = quotient(p, q)
+            begin = filter_index * q
+        start = (p - begin) * step
+        place = start & -runs.lanes
+        source = filter_index * runs.n_lead * runs.width + runs.lanes - start + place
+        weight = value[p if by_atom else k]
+        for _ in range(runs.n_lead):
+            add_run(scratch, place, pattern, source, weight, runs.n_vectors)
+            source += runs.width
+            place += runs.row
 
-    Runs are added in rows that go on at their end, flat, of which what leaves the period is folded back at last.
-    """
-    pattern, layout = patterns.pattern, patterns.layout
-    n_lead, g0, g1, g2 = out.shape
-    _, _, n0, n1, width = pattern.shape
-    row = g2 + width
-    n_vectors = width * pattern.itemsize // VECTOR_BYTES
-    q0, q1, q2 = layout[0]
-    flat, per_filter = pattern.ravel(), q0 * q1 * q2
-    scratch[: n_lead * g0 * g1 * row] = 0
-    filter_index, begin, p0, p1 = 0, 0, 0, 0
-    for k in range(len(atom)):
-        if atom[k] < begin or atom[k] >= begin + per_filter:  # rarely, because a division costs as much as a run
-            filter_index = np.int64(atom[k]) // per_filter
-            begin = filter_index * per_filter
-        p2 = np.int64(atom[k]) - begin
-        if q0 * q1 > 1:
-            p01, p2 = divmod(p2, q2)
-            p0, p1 = divmod(p01, q1)
-        source = filter_index * n_lead * n0 * n1 * width
-        s2 = p2 * layout[1, 2]
-        for lead in range(n_lead):
+
+@inlined
+def add_runs_of_grid(scratch, pattern, runs, atom, value, by_atom, first, last):
+    """As `add_runs_of_line` on a grid of up to three axes."""
+    (q0, q1, q2), (g0, g1), (n0, n1) = runs.positions, runs.points, runs.taps
+    for k in range(first, last):
+        p = np.int64(atom[k])
+        p01 = quotient(p, q2)
+        filters_p0 = quotient(p01, q1)
+        filter_index = quotient(filters_p0, q0)
+        s0, s1 = (filters_p0 - filter_index * q0) * runs.steps[0], (p01 - filters_p0 * q1) * runs.steps[1]
+        start = (p - p01 * q2) * runs.steps[2]
+        place = start & -runs.lanes
+        source = filter_index * runs.n_lead * n0 * n1 * runs.width + runs.lanes - start + place
+        weight = value[p if by_atom else k]
+        for lead in range(runs.n_lead):
             for t0 in range(n0):
-                x0 = p0 * layout[1, 0] + t0
+                x0 = s0 + t0
                 x0 = x0 - g0 if x0 >= g0 else x0
                 for t1 in range(n1):
-                    x1 = p1 * layout[1, 1] + t1
+                    x1 = s1 + t1
                     x1 = x1 - g1 if x1 >= g1 else x1
-                    add_run(scratch, ((lead * g0 + x0) * g1 + x1) * row + s2, flat, source, value[k], n_vectors)
-                    source += width
-    start = 0
-    for lead in range(n_lead):
-        for x0 in range(g0):
-            for x1 in range(g1):
-                target = out[lead, x0, x1]
-                for t in range(g2):
-                    target[t] = scratch[start + t]
-                for t in range(reach - 1):
-                    target[t] += scratch[start + g2 + t]
-                start += row
+                    there = ((lead * g0 + x0) * g1 + x1) * runs.row + place
+                    add_run(scratch, there, pattern, source, weight, runs.n_vectors)
+                    source += runs.width
+
+
+@inlined
+def add_runs(scratch, pattern, runs, atom, value, by_atom, first, last):
+    """
+    Add the patterns of some non-zeros to rows that go on at their end, flat; values are given by atom, or as a list.
+
+    The vectors of a row are always the same, and a pattern is read from where it fits them: a vector across two that
+    have just been written would wait for both.
+    """
+    if runs.points[0] * runs.points[1] == 1:
+        add_runs_of_line(scratch, pattern, runs, atom, value, by_atom, first, last)
+    else:
+        add_runs_of_grid(scratch, pattern, runs, atom, value, by_atom, first, last)
 
 
 @compiled
-def add_codes_by_runs(out, scratch, patterns, reach, codes):
-    """Add the patterns of consecutive codes, each to its own target (code, lead, g0, g1, g2)."""
+def fold_runs(out, scratch, runs):
+    """Copy rows into a target (row, entry), and fold back what patterns have beyond its period."""
+    for i in range(len(out)):
+        target, start = out[i], i * runs.row
+        for t in range(runs.period):
+            target[t] = scratch[start + t]
+        for t in range(runs.reach - 1):
+            target[t] += scratch[start + runs.period + t]
+
+
+@compiled
+def add_codes_by_runs(out, scratch, pattern, runs, codes):
+    """As `add_code` of consecutive codes by `add_runs`, each to its own target (code, row, entry)."""
+    atom, value, starts = codes
     for trial in range(len(out)):
-        here = slice(codes.starts[trial], codes.starts[trial + 1])
-        add_code_by_runs(out[trial], scratch, patterns, reach, codes.atom[here], codes.value[here])
+        scratch[:] = 0
+        add_runs(scratch, pattern, runs, atom, value, False, starts[trial], starts[trial + 1])
+        fold_runs(out[trial], scratch, runs)
 
 
 @compiled

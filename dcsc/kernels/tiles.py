@@ -22,17 +22,19 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 ROWS = 4
-VECTOR_BYTES = 32
-MANY_REGISTERS = binding.get_host_cpu_features().get("avx512vl", False)
-VECTORS = 4 if MANY_REGISTERS else 2  # sums for 32 or for 16 registers
+VECTORS, ROW_VECTORS = 2, 8  # eight sums: none waits for the one before
+VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512vl", False) else 32
 TILE_BYTES = VECTOR_BYTES * VECTORS
 """Bytes of a tile's row: its lanes are this over the size of an entry."""
-ROW_VECTORS = 16 if MANY_REGISTERS else 8
 ROW_BYTES = VECTOR_BYTES * ROW_VECTORS
 """Bytes of a tile that is a single row."""
 
 MASK = 64
 """Entries that `nonzero_mask` looks at."""
+RUN_BYTES = 32
+"""Bytes of a vector of `add_run`, whose runs are short."""
+WRITTEN = 4
+"""Numbers that `write_places` writes."""
 
 
 def intrinsic_of(builder, vector, name, n_arguments):
@@ -213,7 +215,7 @@ def raise_extremes(typing, most, sums, squares, start, growth):
     Widen extremes by what `sums_and_squares_of_row` found; returns the largest sum of this tile, without checks.
 
     `most` holds a vector each of the largest sums, the largest squares, and the largest of the smaller of
-    squares * growth and the square of the sum, as 12 numbers of float64.
+    squares * growth and the square of the sum, as numbers of float64.
     """
     real = types.float64
     signature = real(most, sums, squares, types.int64, real)
@@ -261,15 +263,31 @@ def add_run(typing, out, start, pattern, p_start, value, n_vectors):
         target, source = (make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
         entry = context.get_data_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(entry)
-        vector = ir.VectorType(entry, VECTOR_BYTES // size)
+        vector = ir.VectorType(entry, RUN_BYTES // size)
         weight = copied(builder, vector, arguments[4])
 
-        with cgutils.for_range(builder, arguments[5]) as loop:
-            step = builder.mul(loop.index, ir.Constant(loop.index.type, vector.count))
-            here, there = builder.add(arguments[1], step), builder.add(arguments[3], step)
-            place = pointer_to(builder, vector, target, here)
-            product = builder.fmul(weight, builder.load(pointer_to(builder, vector, source, there), align=size))
-            builder.store(builder.fadd(builder.load(place, align=size), product), place, align=size)
+        here, there = (cgutils.alloca_once_value(builder, arguments[k]) for k in (1, 3))
+
+        def add(n):
+            """Add some vectors, and go on to the next ones."""
+            start, source_start = builder.load(here), builder.load(there)
+            for v in range(n):
+                place = pointer_to(builder, vector, target, start, v)
+                entries = builder.load(pointer_to(builder, vector, source, source_start, v), align=size)
+                total = builder.fadd(builder.load(place, align=size), builder.fmul(weight, entries))
+                builder.store(total, place, align=size)
+            step = ir.Constant(start.type, n * vector.count)
+            builder.store(builder.add(start, step), here)
+            builder.store(builder.add(source_start, step), there)
+
+        # Straight code, of which the same parts run each time: a loop of a few steps takes longer than they do.
+        zero = ir.Constant(arguments[5].type, 0)
+        for n in (4, 2, 1):
+            part = builder.and_(arguments[5], ir.Constant(arguments[5].type, n))
+            with builder.if_then(builder.icmp_unsigned("!=", part, zero)):
+                add(n)
+        with cgutils.for_range(builder, builder.lshr(arguments[5], ir.Constant(arguments[5].type, 3))):
+            add(8)
         return context.get_dummy_value()
 
     return signature, generate
@@ -296,10 +314,42 @@ def nonzero_mask(typing, array, start):
 
 
 @intrinsic
-def lowest_bit(typing, mask):
-    """Number of the lowest bit that is set in a mask that is not 0."""
+def quotient(typing, dividend, divisor):
+    """Divide a number by one > 0, both of which are at least 0, without checks."""
 
     def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.udiv(*arguments)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def number_of_bits(typing, mask):
+    """Count the bits that are set in a mask."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def write_places(typing, places, index, mask, start):
+    """
+    List the lowest `WRITTEN` bits of a mask, counted from a number on, and clear them; without checks.
+
+    A mask of fewer bits leaves the rest of what is written without a meaning.
+    """
+    signature = types.uint64(places, types.int64, types.uint64, types.int64)
+
+    def generate(context, builder, signature, arguments):
+        target = make_array(signature.args[0])(context, builder, arguments[0])
+        mask, one = arguments[2], ir.Constant(ir.IntType(64), 1)
+        for k in range(WRITTEN):
+            lowest = builder.cttz(mask, ir.Constant(ir.IntType(1), 0))
+            place = builder.trunc(builder.add(arguments[3], lowest), ir.IntType(32))
+            builder.store(place, builder.gep(target.data, [builder.add(arguments[1], ir.Constant(ir.IntType(64), k))]))
+            mask = builder.and_(mask, builder.sub(mask, one))
+        return mask
+
+    return signature, generate

@@ -82,7 +82,7 @@ class ConvolutionalDictionary(FilterBank):
             Coefficients; integer codes with integer filters give integer signals,
             to be multiplied by `integer_scale`.
         out : ndarray, shape (..., channel, *space), optional
-            Where to write.
+            Where to write; after an error it may hold some of the signals.
         method : {'auto', 'direct', 'fft'}
             Fourier transforms are used only when asked for: they turn zeros into rounding errors.
         threads : int, optional
@@ -100,7 +100,7 @@ class ConvolutionalDictionary(FilterBank):
         """
         from dcsc.convolution import dense_path
 
-        codes = self._checked(codes, self.code_shape, "codes")
+        codes = self._checked(codes, self.code_shape, "codes", finite=False)  # seen where they are read
         return dense_path.synthesize(self, codes, out=out, method=method, threads=threads)
 
     def correlate(
@@ -201,8 +201,8 @@ class ConvolutionalDictionary(FilterBank):
         """
         return ConvolutionalDictionary(self.filters.astype(dtype), self.stride, self.grid)
 
-    def _checked(self, array: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray:
-        array = real_array(array, name, shape)
+    def _checked(self, array: ArrayLike, shape: tuple[int, ...], name: str, *, finite: bool = True) -> NDArray:
+        array = real_array(array, name, shape, finite=finite)
         if array.dtype == np.bool_:
             return array.astype(self.dtype)
         return array

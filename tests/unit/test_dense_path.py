@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsc import ConvolutionalDictionary
-from dcsc.convolution import dense_path
+from dcsc import ConvolutionalDictionary, RaggedCodes
+from dcsc.convolution import dense_path, sparse_path
 from dcsc.errors import UserError
 from dcsc.pursuit import thresholding
 from tests.strategies import dense_matrix, dictionaries, sparse_codes
@@ -157,6 +157,43 @@ def test_misuse_is_refused_with_a_sentence(call, words):
     with pytest.raises(UserError) as refusal:
         call(dictionary, signals)
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 6), (2, 2, 2, 2, 2, 2)], ids=["one axis", "four axes"])
+@pytest.mark.parametrize("method", dense_path.METHODS)
+def test_a_code_that_is_not_finite_is_refused_at_any_density(shape, method):
+    filters = np.eye(shape[0], np.prod(shape[1:])).reshape(shape)
+    dictionary = ConvolutionalDictionary(filters, 1, (300, 3, 3, 3)[: len(shape) - 2])
+    for density in (0.01, 1.0):
+        codes = (np.random.default_rng(0).random((40, *dictionary.code_shape)) < density).astype(np.float64)
+        assert np.isfinite(dictionary.synthesize(codes, method=method)).all()
+        for value in (np.nan, np.inf, -np.inf):
+            codes.reshape(40, -1)[35, 200] = value
+            with pytest.raises(UserError, match="codes hold values that are not finite"):
+                dictionary.synthesize(codes, method=method)
+
+
+def test_a_sum_beyond_the_largest_number_is_infinite():
+    dictionary = ConvolutionalDictionary(np.ones((1, 1, 2)) / np.sqrt(2), 1, (200,))
+    code = np.zeros((1, 200))
+    code[0, 100:103] = 1.5e308
+    assert np.array_equal(np.flatnonzero(np.isinf(dictionary.synthesize(code)[0])), [101, 102])
+
+
+def test_signals_are_those_of_lists_wherever_the_nonzeros_of_a_code_are():
+    dictionary, rng = of_size((8, 1, 16), 1, (513,)), np.random.default_rng(0)
+    codes = np.zeros((6, *dictionary.code_shape))
+    flat = codes.reshape(6, -1)
+    flat[0, :400] = 1.0  # many at first, few in all
+    flat[1, -400:] = 1.0
+    flat[2, 510:520], flat[2, -3:] = 1.0, -2.0
+    flat[3] = rng.standard_normal(flat.shape[1])  # too many for lists
+    flat[4, :3], flat[4, 1000:] = 1.0, rng.standard_normal(flat.shape[1] - 1000)  # the same, seen late
+    flat[flat == 0] = -0.0
+    lists = sparse_path.synthesize_codes(dictionary, RaggedCodes.from_dense(codes, dictionary.code_shape))
+    found = dictionary.synthesize(codes)
+    np.testing.assert_array_equal(found[[0, 1, 2, 5]], lists[[0, 1, 2, 5]])
+    np.testing.assert_allclose(found, lists, atol=1e-12)
 
 
 def test_integers_in_four_axes_are_refused():

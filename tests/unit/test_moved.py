@@ -42,4 +42,4 @@ def test_sums_are_those_of_rolled_arrays(case):
 def test_only_what_is_reached_is_kept():
     arrays, masks = np.zeros((2, 3, 1000)), [np.isin(np.arange(1000), [998, 3])]
     arrays[:, :, 998] = arrays[:, :, 3] = 1.0
-    assert MovedArrays.of(arrays, (500,), (2,), masks).patterns.pattern.shape == (2, 3, 1, 1, 8)
+    assert MovedArrays.of(arrays, (500,), (2,), masks).runs.reach == 6
