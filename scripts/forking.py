@@ -28,6 +28,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,13 +41,15 @@ PATIENCE = 120
 GRACE = 15
 """Seconds that a fork has to tidy up when its script is gone."""
 BEGUN = b"begun"
-KERNELS, CODE = "dcsc.kernels.machine_code", ".nbc"
-"""The module that loads machine code, and how its files end."""
+KERNELS, FOLDER, CODE = "dcsc.kernels.machine_code", "dcsc.kernels.folder", ".nbc"
+"""The modules that load machine code and that know where it is, and how its files end."""
 PIPE_ROOM = 32_768
 """Bytes that a pipe takes before it is read."""
 KEPT_ROOTS = {"dcsc", "matplotlib", "numba", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "xarray"}
 """Of these packages jobs find loaded what an earlier one loaded in the middle of its work; of plug-ins nothing."""
 
+_ready: set[str] = set()
+"""Holds `KERNELS` once the compiler is loaded."""
 _started: list[subprocess.Popen[bytes]] = []
 """Kept, since what is forked from ends when its standard input is closed."""
 
@@ -180,6 +183,7 @@ def _answer(listener: socket.socket, forks: dict[int, tuple[socket.socket, int]]
         if request["executable"] != sys.executable or len(descriptors) != 3:
             return
         _import_for(request["arguments"][0])
+        _load_compiler()
         connection.settimeout(None)
         learning, learned = os.pipe()
         gc.collect()
@@ -204,6 +208,20 @@ def _import_for(script: str) -> None:
     """Import what a script imports; Snakemake puts some letters and a dot before its name."""
     with contextlib.suppress(Exception):  # what is wrong the script says by itself
         importlib.import_module(Path(script).stem.rpartition(".")[2])
+
+
+@cache
+def _is_first_run() -> bool:
+    """Whether no kernel was compiled before this run."""
+    return importlib.import_module(FOLDER).may_have_to_compile()
+
+
+def _load_compiler() -> None:
+    """On a first run load what each fork that compiles a kernel would load, a third of a second, once for all."""
+    with contextlib.suppress(Exception):  # whoever compiles says what is wrong
+        if _is_first_run() and KERNELS in sys.modules and KERNELS not in _ready:
+            _ready.add(KERNELS)
+            sys.modules[KERNELS].load_compiler()
 
 
 def _reap(forks: dict[int, tuple[socket.socket, int]]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import pickle
 import secrets
@@ -28,6 +29,8 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
+from numba import types
 from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompileResult
 from numba.core.event import Event, Listener, register
@@ -263,6 +266,21 @@ class _AtTheEnd(Listener):
         self._threads.depth -= 1
         if self._threads.depth == 0:
             locks.release_all()
+
+
+def load_compiler() -> None:
+    """Load what the compiler needs for any kernel, so that processes forked from this one need not do it."""
+    numba.njit(_typical).compile((types.float64[::1], types.int64))
+
+
+def _typical(values: Any, n: Any) -> Any:
+    """What most kernels do."""
+    found, counts, table, places = np.empty(n), np.zeros(n, np.int64), np.empty((2, n)), np.empty((2, n), np.int64)
+    for k in range(n):
+        found[k] = max(abs(values[k]), 0.0) if k % 2 else min(math.sqrt(values[k]), values[n // 2])
+        counts[k] += k
+    table[0, :], places[1] = found[:n], counts
+    return table, places[:, 1:].copy()
 
 
 @cache

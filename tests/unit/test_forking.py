@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dcsc.kernels.folder import kernel_digest
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 RUN = f"""
@@ -34,8 +36,8 @@ def begin(tmp_path):
     """Start a run of a script that does some work."""
     (tmp_path / "run.py").write_text(RUN)
 
-    def started(work, *arguments, interrupt=signal.SIG_DFL, **variables):
-        script = tmp_path / "tmpabc.work.py"
+    def started(work, *arguments, interrupt=signal.SIG_DFL, name="work", **variables):
+        script = tmp_path / f"tmpabc.{name}.py"
         script.write_text(SCRIPT.replace("{work}", work))
         command = [sys.executable, "run.py", str(script), *arguments]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DCSC", "PYTHON"))}
@@ -170,3 +172,18 @@ for _ in range(2):
     assert errors == ""
     first, second = map(int, output.split())
     assert abs(first - second) > 1000
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_forks_of_a_first_run_find_the_compiler_loaded_and_others_do_without(begin, tmp_path, is_first):
+    kernels = tmp_path / f"kernels-{kernel_digest()}"
+    kernels.mkdir()
+    if not is_first:
+        (kernels / "some.nbc").touch()
+    work = """
+import dcsc.kernels.lists
+from numba.core.registry import cpu_target
+print(len(cpu_target.target_context._registries) > 2)
+"""
+    output, errors = begin(work, name="sample_signals", DCSC_CACHE_DIR=str(tmp_path)).communicate(timeout=60)
+    assert (output, errors) == (f"{is_first}\n", "")
