@@ -217,7 +217,7 @@ def _is_first_run() -> bool:
 
 
 def _load_compiler() -> None:
-    """On a first run load what each fork that compiles a kernel would load, a third of a second, once for all."""
+    """On a first run load what each fork that compiles a kernel would load, a quarter of a second, once for all."""
     with contextlib.suppress(Exception):  # whoever compiles says what is wrong
         if _is_first_run() and KERNELS in sys.modules and KERNELS not in _ready:
             _ready.add(KERNELS)

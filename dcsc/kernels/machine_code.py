@@ -8,15 +8,14 @@ it can compile before it loads machine code, a quarter of a second that a job wh
 Here each signature of a kernel has one checked file, and what cannot be read or kept is compiled or used from memory.
 
 Used of numba are ``CompileResult._reduce`` and ``_rebuild`` (to and from what can be pickled), ``Dispatcher._cache``
-with the two questions that it is asked, and the numbers of functions. Where a version has them no more, every process
-compiles its kernels, and a line says so.
+with the two questions that it is asked, the numbers of functions, and ``refresh`` of the processor it compiles for.
+Where a version has them no more, every process compiles its kernels, and a line says so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 import os
 import pickle
 import secrets
@@ -29,11 +28,10 @@ from typing import Any
 
 import llvmlite
 import numba
-import numpy as np
-from numba import types
 from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompileResult
 from numba.core.event import Event, Listener, register
+from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
@@ -270,17 +268,8 @@ class _AtTheEnd(Listener):
 
 def load_compiler() -> None:
     """Load what the compiler needs for any kernel, so that processes forked from this one need not do it."""
-    numba.njit(_typical).compile((types.float64[::1], types.int64))
-
-
-def _typical(values: Any, n: Any) -> Any:
-    """What most kernels do."""
-    found, counts, table, places = np.empty(n), np.zeros(n, np.int64), np.empty((2, n)), np.empty((2, n), np.int64)
-    for k in range(n):
-        found[k] = max(abs(values[k]), 0.0) if k % 2 else min(math.sqrt(values[k]), values[n // 2])
-        counts[k] += k
-    table[0, :], places[1] = found[:n], counts
-    return table, places[:, 1:].copy()
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 @cache
