@@ -48,8 +48,6 @@ PIPE_ROOM = 32_768
 KEPT_ROOTS = {"dcsc", "matplotlib", "numba", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "xarray"}
 """Of these packages jobs find loaded what an earlier one loaded in the middle of its work; of plug-ins nothing."""
 
-_ready: set[str] = set()
-"""Holds `KERNELS` once the compiler is loaded."""
 _started: list[subprocess.Popen[bytes]] = []
 """Kept, since what is forked from ends when its standard input is closed."""
 
@@ -219,8 +217,7 @@ def _is_first_run() -> bool:
 def _load_compiler() -> None:
     """On a first run load what each fork that compiles a kernel would load, a quarter of a second, once for all."""
     with contextlib.suppress(Exception):  # whoever compiles says what is wrong
-        if _is_first_run() and KERNELS in sys.modules and KERNELS not in _ready:
-            _ready.add(KERNELS)
+        if _is_first_run() and KERNELS in sys.modules:
             sys.modules[KERNELS].load_compiler()
 
 

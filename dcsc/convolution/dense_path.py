@@ -496,8 +496,7 @@ def _synthesize_chunks(dictionary: FilterBank, codes: NDArray, out: NDArray, pla
         pattern, runs = layouts.filter_runs(dictionary, out.dtype)
         filled = -(-runs.reach // runs.lanes) * runs.lanes
         one_atom = costs.scatter((runs.n_lead, *runs.taps, filled), out.itemsize)
-        most = int(plan.direct_cost / one_atom)
-        most = min(most, dictionary.n_atoms)
+        most = min(int(plan.direct_cost / one_atom), dictionary.n_atoms)
     seconds = costs.SCAN * dictionary.n_atoms + plan.direct_cost / 8
     fitting = span_size(len(out), dictionary.n_atoms * out.itemsize, seconds, threads)
     # A code is read once to be scattered, but again and again to be correlated.

@@ -323,10 +323,9 @@ def _of_layer(dictionary: ConvolutionalDictionary, codes: RaggedCodes) -> _Sums:
     def roughly(
         eps: NDArray, guard: NDArray, noise_variance: float, threshold: NDArray | None
     ) -> tuple[NDArray, NDArray]:
-        _, *found = layer_failure(
+        return layer_failure(
             dictionary, codes, eps, guard, noise_variance=noise_variance, threshold=threshold, gaussian=True
-        )
-        return found[0], found[1]
+        )[1:]
 
     def sharpened(here: slice, kind: tuple, error: tuple, results: tuple) -> None:
         part = listed.part(here.start, here.stop)

@@ -74,13 +74,14 @@ def certify_draws(settings: Mapping[str, Any], dictionaries: xr.DataTree) -> xr.
     chosen = Certification.from_json(settings)
     variants = chosen.draws.variants
     pursuits = chosen.pursuits | ({BASIS_PURSUIT: None} if chosen.basis_pursuit else {})
+    of_basis_pursuit = any(_rule_of(options)[0] == BASIS_PURSUIT for options in pursuits.values())
     labels = {
         "pursuit": list(pursuits),
         "variant": list(variants),
         "rung": [
             *guarantees.THRESHOLDING_RUNGS,
             *([guarantees.TOP_K_RUNG] if chosen.by_pairs and depth == 1 else []),
-            *(guarantees.BASIS_PURSUIT_RUNGS if chosen.of_basis_pursuit else []),
+            *(guarantees.BASIS_PURSUIT_RUNGS if of_basis_pursuit else []),
         ],
         "part": parts,
     }

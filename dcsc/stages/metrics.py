@@ -265,13 +265,14 @@ def _bounds_as_run(
     bounded = {name: options for name, options in settings.pursuits.items() if options.is_bounded}
     cells = {name: cells_of(signals, options) for name, options in bounded.items()}
     chosen = _chosen(settings, signals)
+    numbered = np.flatnonzero(chosen)
     for signs, variants in (*models.items(), (None, uncarried)):
         every = np.flatnonzero(chosen & variants[:, None, None])
         for start in range(0, len(every) if bounded else 0, ROWS[signs]):
             rows = every[start : start + ROWS[signs]]
             there = {name: np.broadcast_to(cell[..., None], batch).ravel()[rows] for name, cell in cells.items()}
             ran = {name: bounded[name] for name, at in there.items() if at.any()}
-            known = [layer.take(np.searchsorted(np.flatnonzero(chosen), rows)) for layer in interference]
+            known = [layer.take(np.searchsorted(numbered, rows)) for layer in interference]
             of_rows = _bounds_of_rows(truth, rows, signs, ran, found, settings, known)
             for name, (covered, failure_bound) in of_rows.items():
                 number, at = list(settings.pursuits).index(name), there[name]

@@ -372,11 +372,6 @@ class Certification:
     n_draws: int
     confidence: float
 
-    @property
-    def of_basis_pursuit(self) -> bool:
-        """Whether basis pursuit is certified, as one of the pursuits or without being run."""
-        return self.basis_pursuit or any(run.is_equality_basis_pursuit for run in self.pursuits.values())
-
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> Certification:
         """

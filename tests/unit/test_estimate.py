@@ -240,10 +240,3 @@ def test_the_longest_chain_is_that_of_the_job_that_most_waits_for(tiny):
     assert found.seconds("sweeps", experiment, cascade) == pytest.approx(
         swept + found.seconds("signals", experiment, cascade, chunk)
     )
-
-
-def test_jobs_that_compile_longest_on_a_first_run_begin_early(tiny):
-    of_tiny = CHUNK["experiment"], CHUNK["cascade"]
-    plain = chains.Chains(sizes_of(tiny)).seconds("certificates", *of_tiny)
-    tiny["experiments"][CHUNK["experiment"]]["bounds"] = {"basis_pursuit": True}
-    assert chains.Chains(sizes_of(tiny)).seconds("certificates", *of_tiny) >= plain + chains.COMPILING

@@ -5,15 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from dcsc.stages.settings import Certification
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.study.plan import FILES, RULES, wildcards_of
 
 CLAIMS = ("judge_claims", "render_reproduction")
 """What waits for the figures."""
-COMPILING = 10.0
-"""Seconds for which the certificates of basis pursuit compile on a first run, longest of all: such jobs begin early."""
 
 
 class Chains:
@@ -60,12 +57,7 @@ class Chains:
             return claims + max((self._cost(rule, {"experiment": experiment}) for rule in rules), default=0.0)
         names = {"experiment": experiment, "cascade": cascade, "chunk": chunk}
         own = self._cost(RULES[stage], {name: names[name] for name in wildcards_of(FILES[stage])})
-        if stage == "certificates" and self._is_of_basis_pursuit(experiment, cascade):
-            own += COMPILING
         return own + max((self._cached(*job) for job in self._after(stage, experiment, cascade, chunk)), default=0.0)
-
-    def _is_of_basis_pursuit(self, experiment: str, cascade: str) -> bool:
-        return Certification.from_json(self._plan.certificate_settings(experiment, cascade)).of_basis_pursuit
 
     def _cost(self, rule: str, wildcards: dict[str, str]) -> float:
         return model.predicted(rule, self._sizes.features(rule, wildcards)).seconds
