@@ -47,7 +47,7 @@ def measure(quick: bool, one_core: bool) -> dict:
 
     if one_core:
         del cases.CLOCKS["all cores"]
-    machine = harness.machine()
+    machine = harness.machine({name: (clock, cores or cases.CORES) for name, (clock, cores) in cases.CLOCKS.items()})
     machine["versions"] |= {name: importlib.metadata.version(name) for name in ("torch", "sporco", "scikit-learn")}
     found = []
     for row in itertools.chain(cases.everything(quick), () if one_core else pursuits.everything(quick)):

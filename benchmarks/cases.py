@@ -144,7 +144,7 @@ def analysis(taps: int | tuple[int, ...], dtype: type, grid: tuple[int, ...] = (
 
 def synthesis(density: float, dtype: type) -> Iterator[dict[str, Any]]:
     """Signals from codes."""
-    dictionary, trials = gaussian(32, dtype), 128
+    dictionary, trials = gaussian(32, dtype), 1024
     codes, ragged = sparse_batch(dictionary, density, trials)
     out = np.empty((trials, *dictionary.signal_shape), dtype)
 
@@ -266,7 +266,7 @@ def measures(density: float) -> Iterator[dict[str, Any]]:
 
 def cascade(depth: int) -> Iterator[dict[str, Any]]:
     """A trial through the layers of the experiment `depth`, noiseless, at a deepest density of 0.004."""
-    rng, trials = np.random.default_rng(1), 16
+    rng, trials = np.random.default_rng(1), 128
     model = deep_model(rng, depth)
     last = model.dictionaries[-1]
     support = {"name": "uniform", "size": max(1, round(0.004 * last.n_atoms))}

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from dcsc.parallel import over_spans
+
 REPEATS = 9
 SHORTEST = 0.01
 """Seconds that a timed call should last; shorter ones are repeated."""
@@ -132,14 +134,19 @@ def ratio(peer: Timing, ours: Timing) -> dict[str, float]:
     return {"median": float(median), "low": float(low), "high": float(high)}
 
 
-def machine() -> dict[str, Any]:
+def machine(clocks: Mapping[str, tuple[Callable[[], float], int]]) -> dict[str, Any]:
     """
     Describe what the times depend on.
+
+    Parameters
+    ----------
+    clocks : mapping of str to (callable, int)
+        Clocks of the comparisons, and the cores that are used by each.
 
     Returns
     -------
     dict
-        Processor, cores, versions, speed of a matrix product and of a copy, and the load at the start.
+        Processor, cores, versions, what so many cores reach at most, and the load at the start.
     """
     import numba
     import scipy
@@ -151,8 +158,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "load": [round(value, 2) for value in os.getloadavg()],
-        "matrix_product_gflops": {"float64": _product_speed(np.float64), "float32": _product_speed(np.float32)},
-        "copy_gbytes": _copy_speed(),
+        "peaks": {name: _peaks(clock, cores) for name, (clock, cores) in clocks.items()},
     }
 
 
@@ -167,15 +173,20 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _product_speed(dtype: type) -> float:
-    """Billions of operations a second of a matrix product on one core."""
-    a = np.random.default_rng(0).standard_normal((768, 768)).astype(dtype)
-    timing = interleaved({"product": lambda: a @ a}, time.thread_time)["product"]
-    return 2 * 768**3 / timing.median / 1e9
+def _peaks(clock: Callable[[], float], cores: int) -> dict[str, float]:
+    """Billions of operations a second in products of matrices, by type, and of bytes in copies, one on each core."""
+    found = {name: 2 * 768**3 / _seconds_of_products(name, clock, cores) for name in ("float64", "float32")}
+    source, target = np.ones((2, cores, 2**25))
+    seconds = _seconds_on_each(lambda core: np.copyto(target[core], source[core]), clock, cores)
+    return {name: cores * amount / 1e9 for name, amount in {**found, "copy": 2 * source[0].nbytes / seconds}.items()}
 
 
-def _copy_speed() -> float:
-    """Billions of bytes a second, read and written, by one core from memory to memory."""
-    source, target = np.ones((2, 2**25))
-    timing = interleaved({"copy": lambda: np.copyto(target, source)}, time.thread_time, 7)["copy"]
-    return 2 * source.nbytes / timing.median / 1e9
+def _seconds_of_products(dtype: str, clock: Callable[[], float], cores: int) -> float:
+    factors = np.random.default_rng(0).standard_normal((cores, 768, 768)).astype(dtype)
+    return _seconds_on_each(lambda core: factors[core] @ factors[core], clock, cores)
+
+
+def _seconds_on_each(work: Callable[[int], Any], clock: Callable[[], float], cores: int) -> float:
+    """The time in which every core does its own work, as large as that of the others."""
+    call = {"peak": lambda: over_spans(cores, 1, lambda core, _: work(core), cores)}
+    return interleaved(call, clock, 7)["peak"].median

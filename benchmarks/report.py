@@ -20,14 +20,16 @@ time over ours, round by round: its median, with the quartiles in brackets. Abov
 An aim is met where the median, rounded as it is shown, reaches it; "in the spread" where the upper quartile does. The
 noiseless trial takes the dense path where that costs less, and then the two are the same but for the choice.
 
-The share is what our call reaches of the machine, on one core: of its operations a second in a product of matrices,
-for the multiplications and additions that the work takes at least (by the direct method, or by rows of the Gram
-kernel), or of its bytes a second in a copy, for reading codes that are given as arrays. What is missing to 100 % is
-what could be gained at most; the Fourier transform takes fewer operations than the direct method, hence more than
+The share is what our call reaches of the machine, on as many cores: of its operations a second in products of
+matrices, for the multiplications and additions that the work takes at least (by the direct method, or by rows of the
+Gram kernel), or of its bytes a second in copies, for reading codes that are given as arrays. What is missing to 100 %
+is what could be gained at most; the Fourier transform takes fewer operations than the direct method, hence more than
 100 %. Work on lists takes most of its time to find where each number belongs, which counts as nothing here.
 
-PyTorch is called in chunks of trials, and its fastest chunk counts. Signals have 1024 points, dictionaries 32
-filters at stride 1, unless a line says otherwise. Our outputs are allocated beforehand, as are PyTorch's.
+A call takes so many trials that it lasts some milliseconds: a thread that sleeps may wake on the core of its caller,
+above all on a virtual machine, and the system needs about as long to move it. PyTorch is called in chunks
+of trials, and its fastest chunk counts. Signals have 1024 points, dictionaries 32 filters at stride 1, unless a line
+says otherwise. Our outputs are allocated beforehand, as are PyTorch's.
 """
 
 
@@ -71,26 +73,30 @@ def page(results: dict[str, Any]) -> str:
 
 def _machine(results: dict[str, Any]) -> str:
     machine = results["machine"]
-    speed = machine["matrix_product_gflops"]
+    lines = [_peak(clock, peaks) for clock, peaks in machine["peaks"].items()]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = ", ".join(f"{value:g}" for value in machine["load"])
     end = ", ".join(f"{value:g}" for value in results["load_at_the_end"])
     return f"""## Machine
 
 {machine["processor"]}, {machine["cores"]} cores; Python {machine["python"]}, {versions}.
-One core multiplies matrices at {speed["float64"]:.0f} (float64) and {speed["float32"]:.0f} (float32) billion operations
-a second and copies memory at {machine["copy_gbytes"]:.0f} GB/s, counting what is read and written.
-Load before: {load}; after: {end}.
+{"".join(lines)}Load before: {load}; after: {end}.
 """
+
+
+def _peak(clock: str, peaks: dict[str, float]) -> str:
+    speeds = f"{peaks['float64']:.0f} (float64) and {peaks['float32']:.0f} (float32) billion operations a second"
+    copies = f"{peaks['copy']:.0f} GB/s in copies, read and written"
+    return f"{clock.capitalize()}: {speeds} in products of\nmatrices, {copies}.\n"
 
 
 def _share(row: dict[str, Any], machine: dict[str, Any]) -> str:
     """Of the machine's peak, in percent; nothing where what a call takes at least is not counted."""
     work = row.get("work")
-    if not work or row["clock"] != "one core":
+    if not work:
         return ""
-    speed = machine["matrix_product_gflops"][work["dtype"]] if work["kind"] == "operations" else machine["copy_gbytes"]
-    return f"{work['amount'] / (row['microseconds'] * 1e3 * speed):.0%}"
+    peak = machine["peaks"][row["clock"]][work["dtype"] if work["kind"] == "operations" else "copy"]
+    return f"{work['amount'] / (row['microseconds'] * 1e3 * peak):.0%}"
 
 
 def _comparisons(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:

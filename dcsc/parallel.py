@@ -25,7 +25,7 @@ ENVIRONMENT_VARIABLE = "DCSC_NUM_THREADS"
 """Names how many threads to use at most; by default the cores that this process may use."""
 
 MOST_THREADS = 256
-"""Threads that are ever kept; they are started when they are first needed."""
+"""Threads that one call uses at most; they are started when they are first needed."""
 
 
 class _Kept(threading.local):
@@ -35,27 +35,27 @@ class _Kept(threading.local):
 
 
 _here = _Kept()
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
 
 
-def _kept_pool() -> ThreadPoolExecutor:
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="dcsc")
-        return _pool
+@cache
+def _kept_pool(workers: int) -> ThreadPoolExecutor:
+    """
+    As many threads as are asked for at once.
+
+    One that is larger wakes now this thread, now that one. The system may do so on the core of the caller, where the
+    last of them ran, and leave the others idle.
+    """
+    return ThreadPoolExecutor(workers, thread_name_prefix="dcsc")
 
 
-def _forget_pool() -> None:
+def _forget_pools() -> None:
     """A forked process has none of the threads."""
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
+    _kept_pool.cache_clear()
     _here.busy = False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_pools)
 
 
 def cores() -> int:
@@ -131,7 +131,8 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
         finally:
             _here.busy = False
 
-    others = [_kept_pool().submit(drain) for _ in range(threads - 1)]
+    pool = _kept_pool(threads - 1)
+    others = [pool.submit(drain) for _ in range(threads - 1)]
     try:
         drain()
     finally:

@@ -26,10 +26,9 @@ def test_threads_are_kept_and_the_caller_is_one_of_them():
     for _ in range(rounds):
         barrier = threading.Barrier(3)
         parallel.over_spans(3, 1, work, 3)
+    # With more of them, each call would wake another one, which the system may put on the core of the caller.
+    assert len(seen) == 3
     assert threading.current_thread() in seen
-    # As many as with new threads each time. Idle ones that earlier tests left take their turns, and the pool may start
-    # some before it notices these.
-    assert len(seen) < 1 + 2 * rounds
 
 
 def test_spans_within_spans_stay_on_their_thread():
