@@ -17,8 +17,9 @@ from typing import Any
 import numba
 
 from dcsc.kernels.folder import cache_folder, kernel_digest
-from dcsc.kernels.linked import OPTIONS, compile_whole
+from dcsc.kernels.linked import OPTIONS, OptimisedLibrary, compile_whole
 from dcsc.kernels.machine_code import keep_code
+from dcsc.kernels.translations import KeptTranslation
 
 
 def _is_beside(function: Callable[..., Any]) -> bool:
@@ -46,7 +47,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         Runs without the interpreter's lock and keeps the order of floating-point operations,
         so that its bits depend on its arguments alone.
     """
-    return _kept(compile_whole(function, optimised=False), function)
+    return _kept(compile_whole(function, False, _keep_translation), function)
 
 
 def compiled_by_itself(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +66,7 @@ def compiled_by_itself(function: Callable[..., Any]) -> Callable[..., Any]:
     callable
         As of `compiled`.
     """
-    return _kept(compile_whole(function, optimised=True), function)
+    return _kept(compile_whole(function, True, _keep_translation), function)
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,6 +86,13 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
         As of `compiled`.
     """
     return numba.njit(inline="always", **OPTIONS)(function)
+
+
+def _keep_translation(kernel: Any, library: type[OptimisedLibrary]) -> None:
+    """Keep a kernel for those that call it."""
+    folder = cache_folder()
+    if folder is not None and _is_beside(kernel.py_func):
+        kernel._cache = KeptTranslation(kernel.py_func, folder, kernel_digest(), library)
 
 
 def _kept(kernel: Any, function: Callable[..., Any]) -> Any:

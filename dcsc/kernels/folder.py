@@ -14,7 +14,8 @@ import platformdirs
 
 ENVIRONMENT_VARIABLE = "DCSC_CACHE_DIR"
 """Names the folder to use in place of the user's cache folder."""
-
+OF_PLANS = ("deep.", "drawing.")
+"""Modules of the kernels by which a plan of a study draws a few codes, before any job runs."""
 
 _said: set[str] = set()
 
@@ -99,10 +100,29 @@ def may_have_to_compile() -> bool:
     Returns
     -------
     bool
-        True where none is kept yet, or none can be kept.
+        True where none is kept yet but of what a plan draws itself, to see how full a layer becomes, or where none can
+        be kept.
     """
     folder = cache_folder()
-    return folder is None or next(folder.glob("*.nbc"), None) is None
+    return folder is None or all(file.name.startswith(OF_PLANS) for file in folder.glob("*.nbc"))
+
+
+def has_machine_code(kernel: str) -> bool:
+    """
+    Say whether machine code of a kernel is kept, of any signature.
+
+    Parameters
+    ----------
+    kernel : str
+        Its module and its name, with a dot between.
+
+    Returns
+    -------
+    bool
+        False, too, where none can be kept.
+    """
+    folder = cache_folder()
+    return folder is not None and next(folder.glob(f"{kernel}-*.nbc"), None) is not None
 
 
 def _parent_folders() -> list[Path]:

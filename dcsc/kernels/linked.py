@@ -8,24 +8,31 @@ called by another one is only translated; all is optimised once, in the kernel t
 holds the rest. Neither the order of operations nor their rounding depends on it.
 
 Used of numba are ``pipeline_class`` of its decorator, the two questions that a call asks ``Dispatcher``, four methods
-of ``JITCodeLibrary`` (`USED`) and the search for environments.
+of ``JITCodeLibrary`` (`USED`) and the search for environments; of llvmlite the list of those who are told when LLVM is
+locked, where there is one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import types
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.environment import lookup_environment
+from numba.core.types import unliteral
 
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "no_cfunc_wrapper": True}
 """Of all kernels; no kernel is handed to C code as a callback."""
+
+ROOM = 2**17
+"""Values that the compiler's functions hold at most while they call one another, generously: 1 MiB."""
 
 USED = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_verify_declare_only_symbols")
 """Methods of numba's libraries; where a version lacks one, kernels are compiled as numba does it, which is slower."""
@@ -119,13 +126,28 @@ class WholeCompiler(Compiler):
         CompileResult
             As numba's.
         """
-        with _without_collection():
-            found = super().compile_extra(func)
+        with _without_collection(), _uncounted():
+            found = _with_room(super().compile_extra, func)
         for variable in found.library._final_module.global_variables:
             environment = lookup_environment(variable.name)
             if environment is not None:
                 found.library.codegen.set_env(variable.name, environment)
         return found
+
+
+def _call(function: Callable[[Any], Any], argument: Any) -> Any:
+    return function(argument)
+
+
+_with_room = types.FunctionType(_call.__code__.replace(co_stacksize=ROOM), globals())
+"""
+Call a function so that all that it calls finds room for its variables in one piece of memory.
+
+Python takes 16 KiB from the system at a time for the variables of functions that call one another, and gives them back
+as soon as a function does not need them any more. Where the compiler calls back and forth across such a border, that
+is up to a fifth of its time. A function that says it needs much room gets a piece of that size, and those that it calls
+use what is left of it.
+"""
 
 
 @contextlib.contextmanager
@@ -148,7 +170,24 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def compile_whole(function: Callable[..., Any], optimised: bool) -> Any:
+@contextlib.contextmanager
+def _uncounted() -> Iterator[None]:
+    """Have numba not be told of the 140,000 times that LLVM is locked, whose duration it adds up for nobody."""
+    lock = getattr(llvm.ffi.lib, "_lock", None)
+    callbacks = getattr(lock, "_cblist", None)
+    if callbacks is None:
+        yield
+        return
+    lock._cblist = []
+    try:
+        yield
+    finally:
+        lock._cblist = callbacks
+
+
+def compile_whole(
+    function: Callable[..., Any], optimised: bool, keep: Callable[[Any, type[OptimisedLibrary]], None]
+) -> Any:
     """
     Make a kernel that is compiled in one way for Python, and in another for kernels that call it.
 
@@ -158,6 +197,8 @@ def compile_whole(function: Callable[..., Any], optimised: bool) -> Any:
         Its source.
     optimised : bool
         Whether it is optimised by itself before it is copied into kernels that call it.
+    keep : callable
+        Takes the kernel that others link, and the class of its library, to keep it for other processes.
 
     Returns
     -------
@@ -172,8 +213,14 @@ def compile_whole(function: Callable[..., Any], optimised: bool) -> Any:
     @cache
     def linked() -> Any:  # not before it is called: most processes compile nothing
         options = OPTIONS | {"no_cpython_wrapper": True}
-        return numba.njit(pipeline_class=compiler, **options)(function)
+        found = numba.njit(pipeline_class=compiler, **options)(function)
+        keep(found, compiler.library)
+        return found
 
-    kernel.get_call_template = lambda args, kws: linked().get_call_template(args, kws)
+    def template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        # A constant is an argument like others: else numba compiles the kernel once more for every constant.
+        return linked().get_call_template(tuple(map(unliteral, args)), kws)
+
+    kernel.get_call_template = template
     kernel.get_overload = lambda signature: linked().get_overload(signature)
     return kernel

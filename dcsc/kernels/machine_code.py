@@ -77,6 +77,8 @@ class KeptCode:
         Digest of the sources that its machine code depends on.
     """
 
+    ENDING = ".nbc"
+
     def __init__(self, function: Callable[..., Any], folder: Path, sources: str) -> None:
         module = function.__module__.rpartition(".")[2]
         self.name = f"{module}.{function.__qualname__}-{function.__code__.co_firstlineno}".replace("<locals>", "")
@@ -121,7 +123,7 @@ class KeptCode:
             kept_key, reduced = pickle.loads(content)
             if kept_key != key:
                 return None
-            code = CompileResult._rebuild(target_context, *reduced)
+            code = self._rebuilt(target_context, reduced)
             _loaded.append(file.name)
             return code
         except DamagedFileError:
@@ -146,7 +148,7 @@ class KeptCode:
         key = self.key(sig, data.codegen)
         file = self._file(key)
         try:
-            write_checked(file, dumps((key, data._reduce())))
+            write_checked(file, dumps((key, self._reduced(data))))
         except OSError as error:
             say_once(
                 "unwritable",
@@ -158,6 +160,14 @@ class KeptCode:
         finally:
             locks.release(self._folder, file.name)
 
+    def _reduced(self, code: CompileResult) -> tuple[Any, ...]:
+        """What of a compiled kernel can be pickled."""
+        return code._reduce()
+
+    def _rebuilt(self, target_context: Any, reduced: tuple[Any, ...]) -> CompileResult:
+        """The compiled kernel, of what was pickled."""
+        return CompileResult._rebuild(target_context, *reduced)
+
     def enable(self) -> None:
         """Do nothing: it is in use."""
 
@@ -166,7 +176,7 @@ class KeptCode:
 
     def flush(self) -> None:
         """Forget the files of the kernel."""
-        for file in self._folder.glob(f"{self.name}.*.nbc"):
+        for file in self._folder.glob(f"{self.name}.*{self.ENDING}"):
             file.unlink(missing_ok=True)
 
     def _once_another_process_wrote(self, file: Path) -> bytes | None:
@@ -195,7 +205,7 @@ class KeptCode:
     def _file(self, key: tuple[Any, ...]) -> Path:
         """The file of a signature; what it is of stands in it too, types that are printed alike are told apart."""
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]
-        return self._folder / f"{self.name}.{digest}.nbc"
+        return self._folder / f"{self.name}.{digest}{self.ENDING}"
 
 
 def keep_code(kernel: Any, folder: Path, sources: str) -> None:

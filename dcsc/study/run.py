@@ -414,7 +414,7 @@ class _Display:
         compiles = bool(costs and progress.running and costs.compiles())
         if compiles and not self._told_of_kernels:
             self._told_of_kernels = True
-            self._say("compiling kernels for this machine, once: a minute or two beside the first jobs ...")
+            self._say("compiling kernels for this machine, once: about half a minute beside the first jobs ...")
         if time.monotonic() - self._written > TICK / 2:
             self._screen.status(self._status(compiles))
             self._written = time.monotonic()

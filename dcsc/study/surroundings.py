@@ -90,7 +90,7 @@ def tell_of_compiling() -> None:
 
     if may_have_to_compile():
         print(
-            "The first jobs wait for kernels to be compiled: one to three minutes, once for this version of dcsc, "
+            "The first jobs wait for kernels to be compiled: about half a minute, once for this version of dcsc, "
             f"only those that are used, by the jobs side by side. The machine code is kept in {cache_folder()}.",
             file=sys.stderr,
         )

@@ -240,3 +240,16 @@ def test_the_longest_chain_is_that_of_the_job_that_most_waits_for(tiny):
     assert found.seconds("sweeps", experiment, cascade) == pytest.approx(
         swept + found.seconds("signals", experiment, cascade, chunk)
     )
+
+
+@pytest.mark.parametrize("stage", ["certificates", "metrics"])
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_jobs_that_compile_longest_on_a_first_run_begin_early(tiny, monkeypatch, stage, is_compiled):
+    monkeypatch.setattr(chains, "has_machine_code", lambda kernel: is_compiled)
+    place = CHUNK["experiment"], CHUNK["cascade"], *([CHUNK["chunk"]] if stage == "metrics" else [])
+    tiny["experiments"][CHUNK["experiment"]]["pursuits"]["basis-pursuit"] = {
+        "method": "layered-basis-pursuit", "parameters": {"penalty": 1}
+    }  # fmt: skip
+    plain = chains.Chains(sizes_of(tiny)).seconds(stage, *place)
+    tiny["experiments"][CHUNK["experiment"]]["pursuits"]["basis-pursuit"]["parameters"]["penalty"] = 0
+    assert (chains.Chains(sizes_of(tiny)).seconds(stage, *place) > plain + chains.COMPILING / 2) != is_compiled

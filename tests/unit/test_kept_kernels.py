@@ -258,9 +258,29 @@ def test_compiling_is_told_of_before_a_run_and_not_after_it(tmp_path, monkeypatc
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert str(tmp_path) in line
+    (tmp_path / "drawing.uniform_subsets-1.x.nbc").write_text("")
+    surroundings.tell_of_compiling()
+    assert capsys.readouterr().err == line
     (tmp_path / "kernel.nbc").write_text("")
     surroundings.tell_of_compiling()
     assert capsys.readouterr().err == ""
+
+
+PLAN = """
+import yaml
+from dcsc.kernels import folder
+from dcsc.study import config, fullness
+fullness.notes(config.validate(yaml.safe_load(open("config/smoke.yaml"))))
+print(len(list(folder.cache_folder().glob("*.nbc"))) > 0, folder.may_have_to_compile())
+print(folder.has_machine_code("deep.synthesize_supports"), folder.has_machine_code("deep.synthesize"))
+"""
+
+
+def test_what_a_plan_compiles_itself_does_not_hide_that_its_jobs_will(tmp_path):
+    environment = os.environ | {"DCSC_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PLAN]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
+    assert done.stdout.split() == ["True", "True", "True", "False"]
 
 
 def test_to_look_at_the_folder_loads_no_compiler():

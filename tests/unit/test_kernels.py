@@ -395,7 +395,7 @@ def test_a_kernel_that_another_one_calls_gets_no_machine_code_until_python_calls
 def test_a_numba_that_lacks_what_is_used_of_it_compiles_all_kernels_whole(monkeypatch):
     monkeypatch.setattr(linked, "USED", ("no_such_method",))
     inner = compile_module.compiled(rooted.py_func)
-    assert linked.compile_whole(lambda value: inner(value), optimised=False)(4.0) == 2
+    assert linked.compile_whole(lambda value: inner(value), False, lambda *_: None)(4.0) == 2
     assert inner.overloads
 
 

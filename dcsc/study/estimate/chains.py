@@ -5,12 +5,18 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from dcsc.kernels.folder import has_machine_code
+from dcsc.stages.settings import PursuitRun
 from dcsc.study.estimate import model
 from dcsc.study.estimate.sizes import StudySizes
 from dcsc.study.plan import FILES, RULES, wildcards_of
 
 CLAIMS = ("judge_claims", "render_reproduction")
 """What waits for the figures."""
+CERTIFYING = ("certificates", "metrics")
+"""The stages that certify."""
+LONGEST_TO_COMPILE, COMPILING = "fuchs.layer_certificates", 10.0
+"""The kernel of basis pursuit's certificates and its seconds: jobs that compile it begin early on a first run."""
 
 
 class Chains:
@@ -57,7 +63,16 @@ class Chains:
             return claims + max((self._cost(rule, {"experiment": experiment}) for rule in rules), default=0.0)
         names = {"experiment": experiment, "cascade": cascade, "chunk": chunk}
         own = self._cost(RULES[stage], {name: names[name] for name in wildcards_of(FILES[stage])})
+        if self._uses_longest(stage, experiment) and not has_machine_code(LONGEST_TO_COMPILE):
+            own += COMPILING
         return own + max((self._cached(*job) for job in self._after(stage, experiment, cascade, chunk)), default=0.0)
+
+    def _uses_longest(self, stage: str, experiment: str) -> bool:
+        """Whether a job certifies basis pursuit: before the run, or the draws of a pursuit that was run."""
+        if stage == "certificates" and self._plan.study.experiments[experiment].bounds.basis_pursuit:
+            return True
+        runs = PursuitRun.by_name(self._plan.pursuit_settings(experiment)["pursuits"]) if stage in CERTIFYING else {}
+        return any(run.is_equality_basis_pursuit for run in runs.values())
 
     def _cost(self, rule: str, wildcards: dict[str, str]) -> float:
         return model.predicted(rule, self._sizes.features(rule, wildcards)).seconds
