@@ -173,7 +173,7 @@ def _without_collection() -> Iterator[None]:
 @contextlib.contextmanager
 def _uncounted() -> Iterator[None]:
     """Have numba not be told of the 140,000 times that LLVM is locked, whose duration it adds up for nobody."""
-    lock = getattr(llvm.ffi.lib, "_lock", None)
+    lock: Any = getattr(llvm.ffi.lib, "_lock", None)
     callbacks = getattr(lock, "_cblist", None)
     if callbacks is None:
         yield

@@ -160,7 +160,7 @@ class KeptCode:
         finally:
             locks.release(self._folder, file.name)
 
-    def _reduced(self, code: CompileResult) -> tuple[Any, ...]:
+    def _reduced(self, code: Any) -> tuple[Any, ...]:
         """What of a compiled kernel can be pickled."""
         return code._reduce()
 

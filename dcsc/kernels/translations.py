@@ -40,7 +40,7 @@ class KeptTranslation(KeptCode):
         super().__init__(function, folder, sources)
         self._library = library
 
-    def _reduced(self, code: CompileResult) -> tuple[Any, ...]:
+    def _reduced(self, code: Any) -> tuple[Any, ...]:
         code.fndesc.typemap = code.fndesc.calltypes = None  # as numba does: they are large, and not used any more
         return (
             code.library.name, code.library._final_module.as_bitcode(), code.fndesc, code.environment, code.signature,
