@@ -201,7 +201,7 @@ class RaggedCodes:
 
 def kernel_codes(codes: RaggedCodes, dtype: np.dtype | type = np.float64) -> Codes:
     """
-    Copy codes as the kernels take them.
+    Give codes as the kernels take them, which only read them: what is so already is not copied.
 
     Parameters
     ----------
@@ -213,26 +213,7 @@ def kernel_codes(codes: RaggedCodes, dtype: np.dtype | type = np.float64) -> Cod
     Returns
     -------
     Codes
-        In arrays that may be written.
-    """
-    return Codes(codes.atom.astype(np.int32), codes.value.astype(dtype), codes.starts)
-
-
-def read_codes(codes: RaggedCodes, dtype: np.dtype | type = np.float64) -> Codes:
-    """
-    Give codes to kernels that only read them: what is as they take it is not copied.
-
-    Parameters
-    ----------
-    codes : RaggedCodes
-        The codes, in order of the flattened batch.
-    dtype : dtype
-        Type of the values.
-
-    Returns
-    -------
-    Codes
-        Of the same types as those of `kernel_codes`, for which kernels are compiled.
+        In arrays that are contiguous and that could be written, the only ones for which kernels are compiled.
     """
     given = codes.atom.astype(np.int32, copy=False), codes.value.astype(dtype, copy=False)
     atom, value = (array if array.flags.carray else array.copy() for array in given)
@@ -241,7 +222,7 @@ def read_codes(codes: RaggedCodes, dtype: np.dtype | type = np.float64) -> Codes
 
 def kernel_magnitudes(codes: RaggedCodes) -> Codes:
     """
-    Copy the magnitudes of codes as the kernels take them.
+    Give the magnitudes of codes as the kernels take them.
 
     Parameters
     ----------
@@ -440,7 +421,7 @@ def compare(truth: RaggedCodes, found: RaggedCodes) -> Comparison:
     from dcsc.kernels import lists  # the compiler is slow to import, and few who read codes need it
 
     counts = np.empty((truth.row_size.size, 3), np.int64)
-    lists.compare_lists(read_codes(truth), read_codes(found), counts)
+    lists.compare_lists(kernel_codes(truth), kernel_codes(found), counts)
     return Comparison(*counts.T.reshape(3, *truth.batch_shape))
 
 
@@ -462,7 +443,7 @@ def difference(truth: RaggedCodes, found: RaggedCodes) -> RaggedCodes:
 
     most = len(truth.atom) + len(found.atom) + 1
     out = Entries(np.empty(most, np.int32), np.empty(most), np.empty(truth.row_size.size, np.int64))
-    written = lists.subtract_lists(read_codes(truth), read_codes(found), out)
+    written = lists.subtract_lists(kernel_codes(truth), kernel_codes(found), out)
     return RaggedCodes(out.size.reshape(truth.batch_shape), out.atom[:written], out.value[:written], truth.code_shape)
 
 

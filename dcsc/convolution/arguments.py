@@ -12,7 +12,7 @@ from dcsc.convolution.filter_bank import FilterBank
 from dcsc.errors import UserError, nearest
 from dcsc.kernels import selection
 from dcsc.kernels.arguments import Codes, Rule
-from dcsc.ragged import RaggedCodes, read_codes
+from dcsc.ragged import RaggedCodes, kernel_codes
 
 RULES = {"hard": selection.HARD, "soft": selection.SOFT, "relu": selection.RELU, "top-k": selection.TOP_K}
 
@@ -114,7 +114,7 @@ def checked_codes(dictionary: FilterBank, codes: RaggedCodes) -> Codes:
     UserError
         When the shape or the type does not fit.
     """
-    return read_codes(codes, checked_type(dictionary, codes))
+    return kernel_codes(codes, checked_type(dictionary, codes))
 
 
 def output(out: NDArray | None, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:

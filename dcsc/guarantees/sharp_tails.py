@@ -389,7 +389,7 @@ def _best(
     by_filter: bool,
     drawn: DrawnAtoms | None,
     rough: bool,
-    known: tuple[NDArray, NDArray] | None = None,
+    at_hand: tuple[NDArray, NDArray] | None = None,
 ) -> tuple[NDArray, NDArray]:
     check_choice(tail, TAILS, "tail")
     if by_filter and drawn is not None:
@@ -398,7 +398,7 @@ def _best(
     if rough and tail != "hoeffding" and sums.roughly is not None:
         start, bound = sums.roughly(eps, guard, noise_variance, None)
         return np.repeat(start[:, None], sums.dictionary.n_filters, axis=1) if by_filter else start, bound
-    start, closed = known or sums.closed(eps, guard, noise_variance)
+    start, closed = at_hand or sums.closed(eps, guard, noise_variance)
     if tail == "hoeffding" and not by_filter:
         return start, closed
     if rough:

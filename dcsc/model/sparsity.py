@@ -13,7 +13,7 @@ from dcsc.errors import UserError
 from dcsc.kernels import local
 from dcsc.model.dictionary import ConvolutionalDictionary
 from dcsc.parallel import over_spans
-from dcsc.ragged import RaggedCodes, read_codes, reduce_by_filter, reduce_codes
+from dcsc.ragged import RaggedCodes, kernel_codes, reduce_by_filter, reduce_codes
 
 SPAN = 1024
 """Codes that a kernel measures in one call, which takes as long as measuring some dozens of them."""
@@ -81,7 +81,7 @@ def _as_array(code: NDArray | RaggedCodes) -> NDArray:
 
 def _fullest_stripes(codes: RaggedCodes, dictionary: ConvolutionalDictionary) -> NDArray:
     positions, overlap = padded(dictionary.positions), padded(dictionary.overlap)
-    fullest, listed = np.empty(codes.row_size.size, np.int64), read_codes(codes)
+    fullest, listed = np.empty(codes.row_size.size, np.int64), kernel_codes(codes)
 
     def work(first: int, last: int) -> None:
         scratch, line = np.empty(positions.prod(), np.int64), np.empty(positions.max(), np.int64)
@@ -96,7 +96,7 @@ def _largest_patches(codes: RaggedCodes, weights: NDArray, next_dictionary: Conv
     grid, step, taps = padded(codes.code_shape[1:]), padded(()), padded(())
     if next_dictionary is not None:
         step, taps = padded(next_dictionary.stride), padded(next_dictionary.taps)
-    largest, listed = np.empty(codes.row_size.size), read_codes(codes.with_values(weights))
+    largest, listed = np.empty(codes.row_size.size), kernel_codes(codes.with_values(weights))
 
     def work(first: int, last: int) -> None:
         scratch = np.empty((grid // step).prod())

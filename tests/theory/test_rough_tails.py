@@ -2,8 +2,10 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
+from scipy.special import erfc
 
 from dcsc import RaggedCodes
 from dcsc.guarantees import sharp_tails
@@ -11,9 +13,36 @@ from dcsc.guarantees.interference import layer_failure
 from dcsc.guarantees.plain_model import Propagation
 from dcsc.guarantees.sharp_tails import DrawnAtoms, best_failure, failure_at, tail_probability
 from dcsc.kernels.sharpen import COARSE, COARSE_WIDTH, FINE, FINE_WIDTH
-from dcsc.kernels.tails import GAUSSIAN_FACTOR
+from dcsc.kernels.tails import GAUSSIAN_FACTOR, ROUGH, rough_tails
 from dcsc.model.cascade import Cascade
 from tests.theory import support
+
+
+@numba.njit
+def tails_of(out, margin, variance, bound, noise):
+    rough_tails(out, margin, variance, bound, noise, len(out))
+
+
+def test_rough_tails_are_off_by_the_share_that_is_allowed_for_at_most():
+    rng, n = np.random.default_rng(1), 2**16
+    ratio, noise = np.linspace(1e-9, 37.0, n), 0.25  # exp(-37^2 / 2) is near the smallest that is told apart
+    variance, found = np.exp(rng.uniform(-9, 9, n)), np.empty(n)
+    margin = ratio * np.sqrt(variance + noise)
+    tails_of(found, margin, variance, np.full(n, np.inf), noise)
+    gaussian, hoeffding = GAUSSIAN_FACTOR * erfc(ratio / np.sqrt(2)), np.exp(-(ratio**2) / 2)
+    assert (gaussian < hoeffding).mean() > 0.9
+    np.testing.assert_allclose(found, np.minimum(gaussian, hoeffding), rtol=ROUGH / 4)
+
+
+def test_no_margin_gives_one_and_one_beyond_all_that_signs_can_reach_gives_none():
+    found = np.empty(16)
+    margin, variance, bound = np.full(16, 0.5), np.ones(16), np.ones(16)
+    margin[:4], variance[4:8], bound[8:12] = [0.0, -1.0, np.nan, -np.inf], 0.0, 0.4
+    tails_of(found, margin, variance, bound, 0.0)
+    assert found[:8].tolist() == [1.0] * 8
+    assert found[8:12].tolist() == [0.0] * 4
+    assert (found[12:] > 0).all()
+    assert (found[12:] < 1).all()
 
 
 def drawn_codes(name, count=64, seed=5):

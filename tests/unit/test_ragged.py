@@ -71,12 +71,12 @@ def test_what_was_measured_of_codes_is_kept_and_cannot_be_spoilt():
 
 def test_kernels_that_read_are_given_the_lists_themselves():
     codes = RaggedCodes(np.array([2, 1]), np.array([0, 3, 2], np.int32), np.array([1.0, -2.0, 3.0]), (2, 2))
-    listed = ragged.read_codes(codes)
+    listed = ragged.kernel_codes(codes)
     assert np.shares_memory(listed.atom, codes.atom)
     assert np.shares_memory(listed.value, codes.value)
     for values in (codes.value.astype(np.int8), np.repeat(codes.value, 2)[::2]):
-        listed = ragged.read_codes(codes.with_values(values))
+        listed = ragged.kernel_codes(codes.with_values(values))
         assert not np.shares_memory(listed.value, values)
         np.testing.assert_array_equal(listed.value, codes.value)
     codes.value.flags.writeable = False  # another type, for which no kernel is compiled
-    assert ragged.read_codes(codes).value.flags.carray
+    assert ragged.kernel_codes(codes).value.flags.carray
