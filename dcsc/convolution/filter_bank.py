@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any, Self, TypeVar
 
@@ -301,7 +302,7 @@ class FilterBank:
         """Size of a filter along each axis, in grid points."""
         return self.filters.shape[2:]
 
-    @property
+    @cached_property
     def positions(self) -> tuple[int, ...]:
         """Number of positions along each axis."""
         return tuple(points // step for points, step in zip(self.grid, self.stride, strict=True))
@@ -311,7 +312,7 @@ class FilterBank:
         """Number of neighbouring positions that one atom spans along each axis, ceil(taps / stride)."""
         return tuple(math.ceil(taps / step) for taps, step in zip(self.taps, self.stride, strict=True))
 
-    @property
+    @cached_property
     def code_shape(self) -> tuple[int, ...]:
         """Shape (filter, *position) of a code."""
         return (self.n_filters, *self.positions)
@@ -321,7 +322,7 @@ class FilterBank:
         """Shape (channel, *space) of a signal."""
         return (self.n_channels, *self.grid)
 
-    @property
+    @cached_property
     def n_atoms(self) -> int:
         """Number of atoms, filters times positions."""
         return math.prod(self.code_shape)

@@ -12,6 +12,9 @@ from dcsc.parallel import over_blocks
 from dcsc.ragged import RaggedCodes, concatenate
 from dcsc.seeds import BLOCK, stream
 
+FEW = 2**14
+"""Non-zeros of a block below which it is mostly Python that draws them: threads would wait for its lock in turn."""
+
 
 def draw_blocks(
     study_seed: int,
@@ -60,4 +63,8 @@ def draw_blocks(
         codes = draw(stream(study_seed, block=(first + start) // BLOCK, **key), BLOCK)
         return codes.rows(slice(0, stop - start))
 
-    return concatenate(over_blocks(trials, work, threads))
+    begun = min(BLOCK, trials)
+    first_block = work(0, begun)
+    few = len(first_block.atom) < FEW
+    rest = over_blocks(trials - begun, lambda start, stop: work(begun + start, begun + stop), 1 if few else threads)
+    return concatenate([first_block, *rest])
