@@ -228,14 +228,14 @@ def keep_code(kernel: Any, folder: Path, sources: str) -> None:
 
 def loaded() -> list[str]:
     """
-    Name what this process loaded, so that one that it is like can load it before it is needed.
+    Name the machine code that this process loaded, so that one that it is like can load it before it is needed.
 
     Returns
     -------
     list of str
         Files, in their order.
     """
-    return list(_loaded)
+    return [name for name in _loaded if name.endswith(KeptCode.ENDING)]
 
 
 def load(name: str) -> None:
