@@ -26,10 +26,10 @@ Gram kernel), or of its bytes a second in copies, for reading codes that are giv
 is what could be gained at most; the Fourier transform takes fewer operations than the direct method, hence more than
 100 %. Work on lists takes most of its time to find where each number belongs, which counts as nothing here.
 
-A call takes so many trials that it lasts some milliseconds: a thread that sleeps may wake on the core of its caller,
-above all on a virtual machine, and the system needs about as long to move it. PyTorch is called in chunks
-of trials, and its fastest chunk counts. Signals have 1024 points, dictionaries 32 filters at stride 1, unless a line
-says otherwise. Our outputs are allocated beforehand, as are PyTorch's.
+Calls of synthesis and cascades take so many trials that they last some milliseconds: a thread that sleeps may wake on
+the core of its caller, and the system needs about as long to move it. PyTorch is called in chunks of trials, and its
+fastest chunk counts. Signals have 1024 points, dictionaries 32 filters at stride 1, unless a line says otherwise. Our
+outputs are allocated beforehand, as are PyTorch's.
 """
 
 

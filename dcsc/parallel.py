@@ -25,7 +25,7 @@ ENVIRONMENT_VARIABLE = "DCSC_NUM_THREADS"
 """Names how many threads to use at most; by default the cores that this process may use."""
 
 MOST_THREADS = 256
-"""Threads that one call uses at most; they are started when they are first needed."""
+"""Threads that a call can ask for; they are started when they are first needed."""
 
 
 class _Kept(threading.local):
@@ -40,9 +40,9 @@ _here = _Kept()
 @cache
 def _kept_pool(workers: int) -> ThreadPoolExecutor:
     """
-    As many threads as are asked for at once.
+    Keep as many threads as are asked for, whatever the spans of a call.
 
-    One that is larger wakes now this thread, now that one. The system may do so on the core of the caller, where the
+    Of more of them now this one would wake, now that one. The system may do so on the core of the caller, where the
     last of them ran, and leave the others idle.
     """
     return ThreadPoolExecutor(workers, thread_name_prefix="dcsc")
@@ -113,8 +113,9 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
         What the spans returned, in their order.
     """
     spans = [(first, min(first + size, n_trials)) for first in range(0, n_trials, size)]
-    threads = min(threads or cores(), len(spans), MOST_THREADS)
-    if threads <= 1 or _here.busy:
+    allowed = min(threads or cores(), MOST_THREADS)
+    used = min(allowed, len(spans))
+    if used <= 1 or _here.busy:
         return [work(*span) for span in spans]
     results: dict[int, T] = {}
     turns = itertools.count()
@@ -131,8 +132,8 @@ def over_spans(n_trials: int, size: int, work: Callable[[int, int], T], threads:
         finally:
             _here.busy = False
 
-    pool = _kept_pool(threads - 1)
-    others = [pool.submit(drain) for _ in range(threads - 1)]
+    pool = _kept_pool(allowed - 1)
+    others = [pool.submit(drain) for _ in range(used - 1)]
     try:
         drain()
     finally:

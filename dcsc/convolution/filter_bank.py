@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import product
 from typing import Any, Self, TypeVar
@@ -189,8 +189,8 @@ class FilterBank:
         self.__setstate__({**values, "integer_filters": integers})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what was prepared, which is as quickly prepared again."""
-        return {name: value for name, value in vars(self).items() if name not in ("_kept", "_lock")}
+        """Leave out what was prepared, and sizes, which are as quickly found again."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("_kept", "_lock")}
 
     def __setstate__(self, values: Mapping[str, Any]) -> None:
         """Take the fields, arrays as read-only."""

@@ -93,6 +93,10 @@ def cache_folder() -> Path | None:
     return None
 
 
+COMPILING_TAKES = "about half a minute"
+"""What the jobs of a first run wait for in all, measured with config/smoke.yaml on two cores."""
+
+
 def may_have_to_compile() -> bool:
     """
     Say whether the processes to come find no machine code of kernels.

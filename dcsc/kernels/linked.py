@@ -219,7 +219,9 @@ def compile_whole(
 
     def template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
         # A constant is an argument like others: else numba compiles the kernel once more for every constant.
-        return linked().get_call_template(tuple(map(unliteral, args)), kws)
+        return linked().get_call_template(
+            tuple(map(unliteral, args)), {name: unliteral(given) for name, given in kws.items()}
+        )
 
     kernel.get_call_template = template
     kernel.get_overload = lambda signature: linked().get_overload(signature)

@@ -413,8 +413,10 @@ class _Display:
             self._say(f"{_counted(jobs, 'job')} {where}")
         compiles = bool(costs and progress.running and costs.compiles())
         if compiles and not self._told_of_kernels:
+            from dcsc.kernels.folder import COMPILING_TAKES
+
             self._told_of_kernels = True
-            self._say("compiling kernels for this machine, once: about half a minute beside the first jobs ...")
+            self._say(f"compiling kernels for this machine, once: {COMPILING_TAKES} beside the first jobs ...")
         if time.monotonic() - self._written > TICK / 2:
             self._screen.status(self._status(compiles))
             self._written = time.monotonic()

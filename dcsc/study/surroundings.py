@@ -86,11 +86,11 @@ def check_writable(results: str | Path) -> None:
 
 def tell_of_compiling() -> None:
     """Print a line where the jobs of a run have to compile their kernels first."""
-    from dcsc.kernels.folder import cache_folder, may_have_to_compile
+    from dcsc.kernels.folder import COMPILING_TAKES, cache_folder, may_have_to_compile
 
     if may_have_to_compile():
         print(
-            "The first jobs wait for kernels to be compiled: about half a minute, once for this version of dcsc, "
+            f"The first jobs wait for kernels to be compiled: {COMPILING_TAKES}, once for this version of dcsc, "
             f"only those that are used, by the jobs side by side. The machine code is kept in {cache_folder()}.",
             file=sys.stderr,
         )

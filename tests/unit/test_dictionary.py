@@ -124,7 +124,9 @@ def test_codes_of_a_wrong_shape_are_refused():
 def test_copies_keep_the_filters_and_prepare_anew(again):
     dictionary = ConvolutionalDictionary.from_integers([[[1, 1, -1]], [[1, -1, 1]]], 1, (8,))
     dictionary.gram()
+    assert (dictionary.n_atoms, dictionary.code_shape) == (16, (2, 8))
     other = again(dictionary)
+    assert not {"n_atoms", "positions", "code_shape"} & set(vars(other))
     assert other.gram() is not dictionary.gram()
     np.testing.assert_array_equal(other.gram(), dictionary.gram())
     np.testing.assert_array_equal(other.filters, dictionary.filters)

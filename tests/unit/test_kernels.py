@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import resource
 import shutil
 import subprocess
 import sys
@@ -390,6 +391,29 @@ def test_a_kernel_that_another_one_calls_gets_no_machine_code_until_python_calls
     assert doubled(np.array([3.0]))[0] == 6
     assert both(np.array([8], np.int64)) == 4
     assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def leaf():
+    return 0
+
+
+leaf.__code__ = leaf.__code__.replace(co_stacksize=256)  # larger than what calls it, so that some depth meets a border
+
+
+def faults_at(depth):
+    """Count the pages that a thousand calls of a function take from the system, so deep within others."""
+    if depth:
+        return faults_at(depth - 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(1000):
+        leaf()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_functions_with_room_take_no_memory_from_the_system_at_each_call():
+    """Without it a call at every 16 KiB of variables takes some and gives it back, a page fault each (Python 3.11)."""
+    assert max(linked._with_room(faults_at, depth) for depth in range(300)) < 500
 
 
 def test_a_numba_that_lacks_what_is_used_of_it_compiles_all_kernels_whole(monkeypatch):

@@ -31,6 +31,13 @@ def test_threads_are_kept_and_the_caller_is_one_of_them():
     assert threading.current_thread() in seen
 
 
+def test_calls_of_few_spans_keep_no_threads_of_their_own():
+    before = threading.active_count()
+    for n_spans in range(2, 20):
+        parallel.over_spans(n_spans, 1, lambda first, last: first, 17)
+    assert threading.active_count() <= before + 16
+
+
 def test_spans_within_spans_stay_on_their_thread():
     def inner(first, last):
         return threading.current_thread()

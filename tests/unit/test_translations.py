@@ -1,14 +1,10 @@
 """Kernels for the kernels that call them, kept by one process and linked by another."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import dcsc
-from dcsc.kernels import linked
 
 ROOT = Path(dcsc.__file__).parents[1]
 
@@ -78,23 +74,3 @@ def test_another_process_links_what_one_translated_and_makes_a_damaged_one_again
     again, loaded, (line,) = run(tmp_path)
     assert (again, loaded) == (given, 1)
     assert "damaged" in line
-
-
-def leaf():
-    return 0
-
-
-def descend(depth):
-    if depth:
-        return descend(depth - 1)
-    for _ in range(1000):
-        leaf()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-@pytest.mark.parametrize("start", range(0, 300, 50))
-def test_functions_with_room_take_no_memory_from_the_system_at_each_call(start):
-    """Without it a call at every 16 KiB of variables takes some and gives it back, a page fault each (Python 3.11)."""
-    for depth in range(start, start + 50):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        assert linked._with_room(descend, depth) - before < 500

@@ -13,10 +13,10 @@ from dcsc.study.plan import FILES, RULES, wildcards_of
 
 CLAIMS = ("judge_claims", "render_reproduction")
 """What waits for the figures."""
-CERTIFYING = ("certificates", "metrics")
-"""The stages that certify."""
-LONGEST_TO_COMPILE, COMPILING = "fuchs.layer_certificates", 10.0
-"""The kernel of basis pursuit's certificates and its seconds: jobs that compile it begin early on a first run."""
+LONGEST_TO_COMPILE = "fuchs.layer_certificates"
+"""The kernel of basis pursuit's certificates: on a first run jobs that compile it begin early."""
+COMPILING = 10.0
+"""Seconds that it takes."""
 
 
 class Chains:
@@ -68,11 +68,12 @@ class Chains:
         return own + max((self._cached(*job) for job in self._after(stage, experiment, cascade, chunk)), default=0.0)
 
     def _uses_longest(self, stage: str, experiment: str) -> bool:
-        """Whether a job certifies basis pursuit: before the run, or the draws of a pursuit that was run."""
-        if stage == "certificates" and self._plan.study.experiments[experiment].bounds.basis_pursuit:
-            return True
-        runs = PursuitRun.by_name(self._plan.pursuit_settings(experiment)["pursuits"]) if stage in CERTIFYING else {}
-        return any(run.is_equality_basis_pursuit for run in runs.values())
+        """Whether a job certifies basis pursuit, which a study may ask for without running it."""
+        if stage not in ("certificates", "metrics"):
+            return False
+        runs = PursuitRun.by_name(self._plan.pursuit_settings(experiment)["pursuits"]).values()
+        asked = stage == "certificates" and self._plan.study.experiments[experiment].bounds.basis_pursuit
+        return asked or any(run.is_equality_basis_pursuit for run in runs)
 
     def _cost(self, rule: str, wildcards: dict[str, str]) -> float:
         return model.predicted(rule, self._sizes.features(rule, wildcards)).seconds
